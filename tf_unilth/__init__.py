@@ -1,0 +1,27 @@
+"""Lottery tickets for Keras models, found or made, on tfmot's pruning API."""
+
+from tf_unilth.checkpoint import TicketCheckpoint
+from tf_unilth.dlth import DLTH
+from tf_unilth.export import export_saved_model
+from tf_unilth.learning_rate import StagedLearningRate
+from tf_unilth.lth import LTH
+from tf_unilth.prune import prune_low_magnitude
+from tf_unilth.regularization import L2Ramp
+from tf_unilth.sparsity_schedule import IterativeSparsity
+from tf_unilth.summary import SparsitySummary, sparsity_summary
+from tf_unilth.unilth import UniDLTH, UniLTH
+
+__all__ = [
+    'DLTH',
+    'IterativeSparsity',
+    'L2Ramp',
+    'LTH',
+    'SparsitySummary',
+    'StagedLearningRate',
+    'TicketCheckpoint',
+    'UniDLTH',
+    'UniLTH',
+    'export_saved_model',
+    'prune_low_magnitude',
+    'sparsity_summary',
+]

@@ -1,0 +1,451 @@
+"""The abstract ticket callback: stages, rounds, budget, logs and messages."""
+
+import abc
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tf_unilth import budget, compat, fit_checks, optimizers
+from tf_unilth.compat import keras
+from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.pruner import Pruner
+from tf_unilth.regularization import L2Ramp, limit_for
+from tf_unilth.run_state import FINETUNING, NOT_BEGUN, PRUNING, RunState
+from tf_unilth.scores import Scores
+from tf_unilth.train_step import TrainStepHook
+
+_NEVER = sys.maxsize
+
+
+class TicketCallback(keras.callbacks.Callback, abc.ABC):
+  """What LTH, DLTH, UniLTH and UniDLTH share; those four are its final classes.
+
+  It does what tfmot's `UpdatePruningStep` does, so one callback is enough. A
+  final class says which scores rank the weights, what prepares and what
+  follows a round, and how long things take. All that a resumed run needs is in
+  the `RunState` of the model's schedule; what stands here is derived from it
+  when the first epoch of a `fit` begins.
+
+  Args:
+    scores: which weights go.
+    ramp: the L2 ramp of each round, `None` for none.
+    finetune_fraction: the share of stages 2 and 3 after the last round.
+    verbose: 0 is silent, 1 a line per event, 2 a line per round too.
+  """
+
+  # Keras need not wait for a step's metrics on behalf of our batch hook.
+  _supports_tf_logs = True
+  # Of schedules that leave the pace open.
+  _pace = 'geometric'
+  # The shrink exponent A per round of a ramp that leaves its limit open.
+  _strength = 0.0
+
+  def __init__(
+      self,
+      scores: Scores,
+      ramp: L2Ramp | None,
+      finetune_fraction: float,
+      verbose: int,
+  ):
+    super().__init__()
+    if ramp is not None and not isinstance(ramp, L2Ramp):
+      raise ValueError(f'ramp must be None or an L2Ramp, but is {ramp!r}.')
+    if not 0 <= finetune_fraction <= 1:
+      raise ValueError(
+          f'finetune_fraction must be in [0, 1], but is {finetune_fraction}.'
+      )
+    self.verbose = verbose
+    self._scores = scores
+    self._ramp = ramp if ramp is not None and ramp.limit != 0 else None
+    self._finetune_fraction = finetune_fraction
+    self._messages: list[str] = []
+    self._hook: TrainStepHook | None = None
+
+  # What a final class decides.
+
+  def _rounds_wanted(self) -> int:
+    return max(s.rounds_needed(self._pace) for s in self._pruner.schedules)
+
+  def _shortest_round(self) -> int:
+    return budget.MIN_ROUND_STEPS
+
+  def _finetune_share(self, rounds: int) -> float:
+    del rounds
+    return self._finetune_fraction
+
+  def _dense_epochs(self, epochs: int) -> int:
+    """Returns after how many epochs round 1 begins at the latest."""
+    del epochs
+    return 0
+
+  def _snapshots(self) -> int:
+    """Returns how many snapshots the algorithm keeps at once."""
+    return 0
+
+  def _check_fit(self, fit: dict[str, Any]) -> None:
+    """Raises if the `fit` around us lacks something."""
+
+  @abc.abstractmethod
+  def _on_run_begin(self) -> None:
+    """Called before the first step of a run."""
+
+  def _on_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
+    """Called when `epoch` epochs are completed."""
+
+  def _on_round_end(self) -> None:
+    """Called when the masks of a round have been made."""
+
+  def _on_finetuning(self) -> None:
+    """Called when stage 3 begins."""
+
+  def _next_event(self) -> int:
+    """Returns the training step of the next event besides the rounds' ends."""
+    return _NEVER
+
+  def _on_event(self) -> None:
+    """Called at the step that `_next_event` named."""
+
+  # What a user can ask.
+
+  @property
+  def plateau_epoch(self) -> int | None:
+    """The epoch, from 1, at whose end the plateau was reached, if it was."""
+    return self._epoch('plateau_epoch')
+
+  @property
+  def rewound_to_epoch(self) -> int | None:
+    """The epoch to whose end stage 1 was rewound (0: the start), if it was."""
+    return self._epoch('rewound_to_epoch')
+
+  @property
+  def rounds(self) -> int:
+    """How many rounds of pruning are completed."""
+    return self._state.get('round')
+
+  @property
+  def sparsity(self) -> float:
+    """The fraction of the wrapped weights that is pruned, in [0, 1)."""
+    return self._pruner.zeros / self._pruner.total
+
+  @property
+  def reached_target(self) -> bool:
+    """Whether the sparsity that was asked for is met."""
+    return self._pruner.zeros >= self._pruner.target_zeros
+
+  def _epoch(self, name: str) -> int | None:
+    epoch = self._state.get(name)
+    return None if epoch < 0 else epoch
+
+  # Keras's hooks.
+
+  def set_model(self, model: Any) -> None:
+    compat.check_keras(model, 'model', keras.Model)
+    super().set_model(model)
+
+  def on_train_begin(self, logs: Any = None) -> None:
+    fit = compat.fit_arguments()
+    if fit:
+      fit_checks.check_callbacks(self, fit['callbacks'], TicketCallback)
+    fit_checks.check_optimizer(self.model.optimizer)
+    self._layers = PrunedLayers(self.model)
+    self._layers.check()
+    self._pruner = Pruner(self._layers, self._pace, self._scores.scope)
+    self._inert = self._pruner.target_zeros == 0
+    self._state = self._pruner.schedules[0].state
+    for schedule in self._pruner.schedules:
+      schedule.drive(self._state)
+    self._layers.begin_steps()
+    self._begun = self._holding = False
+    self._due, self._batches = _NEVER, 0
+    if not self._inert:
+      self._check_fit(fit)
+      self._prepare()
+
+  def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    self._flush()
+    if not self._begun:
+      # BackupAndRestore, if there is one, has put the state back by now.
+      self._begun = True
+      with self._leaving_on_error():
+        self._begin(epoch)
+    since = epoch - self._state.get('first_epoch')
+    self._epoch_begin = since * self._state.get('steps_per_epoch')
+
+  def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    self._batches = batch + 1
+    if self._epoch_begin + batch + 1 >= self._due:
+      with self._leaving_on_error():
+        self._do_due(self._epoch_begin + batch + 1)
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    logs = {} if logs is None else logs
+    with self._leaving_on_error():
+      if not self._state.get('steps_per_epoch'):
+        self._count_steps()
+      if not self._inert:
+        fit_checks.check_finite(self._layers, logs)
+      if not self._inert and not self._holding:
+        self._on_epoch(epoch + 1, logs)
+    self._state.set(next_epoch=epoch + 1)
+    logs['sparsity'] = self.sparsity
+    logs['stage'] = self._state.get('stage')
+    logs['round'] = self._state.get('round')
+    logs['l2_lambda'] = self._l2_lambda()
+
+  def on_train_end(self, logs: Any = None) -> None:
+    if not self._inert and self._pruner.hold():
+      self._say(
+          'other weights or masks were put into the model after the last '
+          'epoch; the masks are back, the weights may be of another epoch'
+      )
+    self._leave()
+
+  # The run.
+
+  def _prepare(self) -> None:
+    """Makes room for the state and puts the hook into the train step."""
+    optimizers.build(self.model.optimizer, self.model)
+    while len(self._state.snapshots) < self._snapshots():
+      self._state.add_snapshot()
+    if self._ramp is not None and not self._state.candidates:
+      self._state.candidates = self._layers.new_candidates()
+    self._hook = TrainStepHook(
+        self.model, self._layers, self._state, self._ramp
+    )
+    self._hook.attach(on_interrupt=self._leave)
+
+  def _begin(self, epoch: int) -> None:
+    """Begins a run, goes on with one, or merely holds a finished ticket."""
+    state, epochs = self._state, self.params['epochs']
+    self._pruner.read()
+    begun = state.get('stage') != NOT_BEGUN
+    if begun and (state.get('next_epoch'), state.get('epochs')) == (
+        epoch,
+        epochs,
+    ):
+      self._push_decay()
+      self._say(f'going on in stage {state.get("stage")}')
+    else:
+      self._holding = state.get('stage') == FINETUNING
+      steps = self.params['steps'] or 0
+      state.set(first_epoch=epoch, epochs=epochs, steps_per_epoch=steps)
+      self._restart_decay(self._total_steps())
+      if self._holding:
+        self._say(f'{_percent(self.sparsity)} was reached before: mask held')
+      elif not self._inert:
+        budget.check_epochs(self._epochs)
+        self._check_rounds()
+        state.reset()
+        self._on_run_begin()
+    self._schedule_due()
+    self._do_due(0)
+
+  def _begin_rounds(self, step: int, why: str) -> None:
+    """Begins stage 2 at a training step, and says why."""
+    wanted = rounds = self._rounds_wanted()
+    if not self._explicit_rounds:
+      steps = self._pruning_steps(self._total_steps() - step, wanted)
+      rounds = budget.rounds_that_fit(steps, wanted, self._shortest_round())
+    self._state.set(stage=PRUNING, rounds=rounds, rounds_begin=step)
+    target = _percent(self._pruner.target_zeros / self._pruner.total)
+    self._say(f'{why}; {rounds} rounds to {target}')
+    self._begin_round()
+
+  def _begin_round(self) -> None:
+    if self._ramp is not None:
+      self._begin_ramp(self._ramp)
+    self._schedule_due()
+
+  def _begin_ramp(self, ramp: L2Ramp) -> None:
+    """Chooses the candidates of the next round and lets lambda rise."""
+    state, optimizer = self._state, self.model.optimizer
+    number = state.get('round') + 1
+    new = self._masks_at(number)
+    for variable, before, after in zip(
+        state.candidates, self._pruner.masks, new, strict=True
+    ):
+      variable.assign(before & ~after)
+    steps = self._round_end(number) - self._round_end(number - 1)
+    positions, sizes = optimizers.step_sizes(optimizer, steps)
+    shape = ramp.shape(positions, steps)
+    limit = ramp.limit
+    if limit is None:
+      limit = limit_for(self._strength, sizes, shape, steps)
+    limit = min(limit, optimizers.largest_coefficient(optimizer, sizes))
+    state.set(
+        ramp_begin=optimizer.iterations,
+        ramp_steps=ramp.ramp_steps(steps),
+        ramp_limit=limit,
+    )
+    if number == 1 or self.verbose > 1:
+      exponent = limit * float(np.mean(sizes * shape)) * steps
+      self._say(
+          f'round {number}: {steps} steps, lambda to {limit:.3g} '
+          f'(A = {exponent:.3g})'
+      )
+
+  def _end_round(self) -> None:
+    state = self._state
+    number, rounds = state.get('round') + 1, state.get('rounds')
+    fit_checks.check_finite(self._layers, {})
+    self._pruner.write(self._masks_at(number))
+    state.set(round=number, ramp_limit=0.0)
+    if self.verbose > 1:
+      self._say(f'round {number} of {rounds}: {_percent(self.sparsity)}')
+    self._on_round_end()
+    if number < rounds:
+      self._begin_round()
+    else:
+      state.set(stage=FINETUNING)
+      state.clear_snapshots()
+      self._on_finetuning()
+      self._say(f'{_percent(self.sparsity)} reached; finetuning')
+
+  def _masks_at(self, number: int) -> list[np.ndarray]:
+    scores = self._scores.of(self._layers)
+    return self._pruner.masks_at(number, self._state.get('rounds'), scores)
+
+  # Time.
+
+  @property
+  def _epochs(self) -> int:
+    return self._state.get('epochs') - self._state.get('first_epoch')
+
+  def _total_steps(self) -> int:
+    return self._epochs * self._state.get('steps_per_epoch')
+
+  def _pruning_steps(self, steps: int, rounds: int) -> int:
+    """Returns how many of `steps` the rounds get, without the finetuning."""
+    share = self._finetune_share(rounds)
+    return budget.round_end(0, steps, share, rounds, rounds)
+
+  def _round_end(self, number: int) -> int:
+    begin, rounds = self._state.get('rounds_begin'), self._state.get('rounds')
+    steps = self._total_steps() - begin
+    share = self._finetune_share(rounds)
+    return budget.round_end(begin, steps, share, number, rounds)
+
+  def _schedule_due(self) -> None:
+    """Sets the next training step at which there is something to do."""
+    self._due = _NEVER
+    if not self._inert and not self._holding:
+      self._due = self._next_event()
+      if self._state.get('stage') == PRUNING and self._state.get('rounds'):
+        end = self._round_end(self._state.get('round') + 1)
+        self._due = min(self._due, end)
+
+  def _do_due(self, step: int) -> None:
+    while step >= self._due:
+      if self._next_event() <= self._due:
+        self._on_event()
+      else:
+        self._end_round()
+      self._schedule_due()
+
+  def _count_steps(self) -> None:
+    """Learns from the first epoch how long an epoch is."""
+    self._state.set(steps_per_epoch=self._batches)
+    self._epoch_begin = 0
+    self._state.set(decay_steps=self._total_steps())
+    self._push_decay()
+    if not self._inert and not self._holding:
+      self._check_rounds()
+
+  @property
+  def _explicit_rounds(self) -> bool:
+    return any(schedule.rounds for schedule in self._pruner.schedules)
+
+  def _check_rounds(self) -> None:
+    """Raises if explicit rounds do not fit, naming the epochs that would do."""
+    per_epoch = self._state.get('steps_per_epoch')
+    if not (per_epoch and self._explicit_rounds):
+      return
+    rounds = self._rounds_wanted()
+    # Keras lets a callback act, and a round end, once per execution.
+    needed = rounds * compat.steps_per_execution(self.model)
+
+    def fits(epochs: int) -> bool:
+      steps = (epochs - self._dense_epochs(epochs)) * per_epoch
+      return self._pruning_steps(steps, rounds) >= needed
+
+    if not fits(self._epochs):
+      smallest = next(e for e in range(self._epochs, sys.maxsize) if fits(e))
+      raise ValueError(
+          f'rounds={rounds} do not fit into {self._epochs} epochs of '
+          f'{per_epoch} steps: epochs must be at least {smallest}.'
+      )
+
+  # The learning rate.
+
+  def _restart_decay(self, steps: int, done: int = 0) -> None:
+    """Restarts a `StagedLearningRate`, `done` steps into its decay."""
+    begin = self.model.optimizer.iterations.numpy() - done
+    self._state.set(decay_begin=begin, decay_steps=steps + done)
+    self._push_decay()
+
+  def _push_decay(self) -> None:
+    rate = optimizers.staged_learning_rate(self.model.optimizer)
+    if rate is not None:
+      state = self._state
+      rate.restart(state.get('decay_begin'), state.get('decay_steps'))
+
+  # Small things.
+
+  def _rewindable(self) -> list[Any]:
+    """Returns what a snapshot holds: weights, statistics, optimizer state."""
+    own = self._layers.own_variables()
+    weights = [w for w in self.model.weights if w.ref() not in own]
+    return [*weights, *self.model.optimizer.variables()]
+
+  def _rewind(self, restore: Any) -> Any:
+    """Rewinds by `restore(variables)`; what is pruned stays zero."""
+    result = restore(self._rewindable())
+    self._layers.assign_masks(self._pruner.masks)
+    return result
+
+  def _l2_lambda(self) -> float:
+    if self._hook is None or self._ramp is None:
+      return 0.0
+    iterations = self.model.optimizer.iterations
+    return float(self._state.l2_lambda(self._ramp, iterations))
+
+  def _say(self, message: str) -> None:
+    if self.verbose:
+      self._messages.append(message)
+
+  def _flush(self) -> None:
+    """Prints what was said, between two progress bars."""
+    for message in self._messages:
+      print(f'{type(self).__name__}: {message}', flush=True)
+    self._messages = []
+
+  @contextlib.contextmanager
+  def _leaving_on_error(self) -> Iterator[None]:
+    try:
+      yield
+    except BaseException:
+      self._leave()
+      raise
+
+  def _leave(self) -> None:
+    """Takes the hook out of the model and says how the run ended."""
+    if self._hook is None:
+      return
+    self._hook.detach()
+    self._hook = None
+    zeros, total = self._pruner.zeros, self._pruner.total
+    if self.reached_target:
+      self._say(f'done: {zeros} of {total} weights are zero')
+    else:
+      self._say(
+          f'fit ended early and the target was NOT met: {zeros} of {total} '
+          f'weights are zero instead of {self._pruner.target_zeros}'
+      )
+    self._flush()
+
+
+def _percent(sparsity: float) -> str:
+  return f'{100 * sparsity:.4g}%'

@@ -1,0 +1,39 @@
+"""TicketCheckpoint: Keras's ModelCheckpoint for epochs at the target."""
+
+from typing import Any
+
+from tf_unilth.compat import keras
+from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.run_state import FINETUNING
+
+
+class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
+  """Saves a model as `ModelCheckpoint` does, but only at its target sparsity.
+
+  With `save_best_only=True` Keras's own would keep the best epoch of all,
+  which may well be a dense one. This one looks only at epochs of stage 3, so
+  it keeps the best ticket. List it after the ticket callback.
+
+  Args:
+    *args: as of `keras.callbacks.ModelCheckpoint`.
+    **kwargs: as of `keras.callbacks.ModelCheckpoint`.
+
+  >>> checkpoint = TicketCheckpoint('ticket.weights.h5', save_best_only=True,
+  ...                               save_weights_only=True)
+  """
+
+  waits_for_target = True
+
+  def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    if self._is_at_target():
+      super().on_train_batch_end(batch, logs)
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    if self._is_at_target():
+      super().on_epoch_end(epoch, logs)
+
+  def _is_at_target(self) -> bool:
+    kernels = PrunedLayers(self.model).kernels
+    return bool(kernels) and (
+        kernels[0].schedule.state.get('stage') == FINETUNING
+    )

@@ -1,0 +1,110 @@
+"""The one Keras that the library uses, and what it must borrow from its hosts.
+
+tfmot builds on `tf_keras` (Keras 2) whatever is imported first, so everything
+here does too. Reaches into TensorFlow, Keras and tfmot that are not public are
+gathered in this file and in `pruned_layers.py`, and nowhere else.
+"""
+
+import inspect
+import os
+from typing import Any
+
+# tfmot sets it as well; set before TensorFlow's lazy `tf.keras` is touched,
+# it lets both names mean the same Keras.
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+
+# pylint: disable=wrong-import-position
+import tensorflow as tf  # noqa: E402
+import tensorflow_model_optimization as tfmot  # noqa: E402
+import tf_keras as keras  # noqa: E402
+from tensorflow_model_optimization.python.core.sparsity.keras import (  # noqa: E402
+    prune_registry,
+    pruning_wrapper,
+)
+
+PruneLowMagnitude = pruning_wrapper.PruneLowMagnitude
+PruningSchedule = tfmot.sparsity.keras.PruningSchedule
+PythonState = tf.train.experimental.PythonState
+
+register = keras.saving.register_keras_serializable(package='tf_unilth')
+
+
+def registered_config(thing: Any, config: dict[str, Any]) -> dict[str, Any]:
+  """Returns tfmot's nested config under the *registered* class name.
+
+  With the bare class name, as tfmot writes it, Keras reloads the schedule as
+  a string, without an error.
+  """
+  name = keras.saving.get_registered_name(type(thing))
+  return {'class_name': name, 'config': config}
+
+
+def check_keras(thing: Any, argument: str, kind: type) -> None:
+  """Raises a `TypeError` that helps if `thing` is not a tf_keras `kind`."""
+  if isinstance(thing, kind):
+    return
+  cls = type(thing)
+  message = (
+      f'{argument} must be a tf_keras.{kind.__name__}, but it is a '
+      f'{cls.__module__}.{cls.__qualname__}.'
+  )
+  if cls.__module__.split('.')[0] == 'keras' or any(
+      base.__module__.split('.')[0] == 'keras' for base in cls.__mro__
+  ):
+    message += (
+        ' That is Keras 3, which tfmot cannot prune. Build it with tf_keras: '
+        '`import tf_keras as keras` in place of `import keras`, then '
+        '`new_model.set_weights(keras3_model.get_weights())`.'
+    )
+  raise TypeError(message)
+
+
+def fit_arguments() -> dict[str, Any]:
+  """Returns the arguments of the `fit` that is running, `{}` if there is none.
+
+  Keras tells a callback neither its siblings nor whether there is validation
+  data. Both decide whether a run can work, and a user should hear of it before
+  the first epoch, not after the last. So they are read off the call stack; a
+  caller copes with `{}` (a custom loop that calls the hooks itself).
+  """
+  frame = inspect.currentframe()
+  while frame is not None:
+    names = frame.f_locals
+    if frame.f_code.co_name == 'fit' and isinstance(
+        names.get('callbacks'), keras.callbacks.CallbackList
+    ):
+      return {
+          'callbacks': names['callbacks'].callbacks,
+          'has_validation': names.get('validation_data') is not None,
+          'validation_freq': names.get('validation_freq', 1),
+      }
+    frame = frame.f_back
+  return {}
+
+
+def steps_per_execution(model: keras.Model) -> int:
+  """Returns how many steps the model runs between two batch hooks."""
+  steps = getattr(model, '_steps_per_execution', None)
+  return 1 if steps is None else int(steps.numpy())
+
+
+def prunable_weights(layer: keras.layers.Layer) -> list[tf.Variable]:
+  """Returns the weights of an unwrapped layer that tfmot would prune."""
+  if isinstance(layer, keras.Model) or not layer.weights:
+    return []
+  if hasattr(layer, 'get_prunable_weights'):
+    return list(layer.get_prunable_weights())
+  if prune_registry.PruneRegistry.supports(layer):
+    prunable = prune_registry.PruneRegistry.make_prunable(layer)
+    return list(prunable.get_prunable_weights())
+  return []
+
+
+def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
+  """Returns all layers, in order, those inside of models and layers too.
+
+  tfmot's own collector looks inside of models only and misses a wrapper that
+  is an attribute of a custom layer.
+  """
+  # pylint: disable-next=protected-access
+  return list(model._flatten_layers(include_self=False))

@@ -1,0 +1,79 @@
+"""Sparse SavedModels: written whole or not at all, and verified."""
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from tf_unilth import compat
+from tf_unilth.compat import keras
+from tf_unilth.pruned_layers import PrunedLayers
+
+_SIGNATURE = 'serving_default'
+
+
+def export_saved_model(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    inputs: np.ndarray | None = None,
+    overwrite: bool = False,
+) -> float | None:
+  """Writes a stripped model as a SavedModel that plain TensorFlow loads.
+
+  It is written beside `path` and renamed, so that no half file is left, and
+  loaded again by plain TensorFlow. With `inputs` the outputs of the two are
+  compared.
+
+  Args:
+    model: a built tf_keras model, after tfmot's `strip_pruning`.
+    path: the directory to write.
+    inputs: a batch for the comparison, of the model's one input.
+    overwrite: whether an existing `path` is replaced.
+
+  Returns:
+    The largest absolute difference of the outputs, `None` without `inputs`.
+
+  Raises:
+    ValueError: the model is still wrapped.
+    TypeError: not a tf_keras model.
+    FileExistsError: `path` exists and `overwrite` is not set.
+    OSError: `path` cannot be written.
+
+  >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
+  >>> folder = tempfile.mkdtemp() + '/export'
+  >>> export_saved_model(model, folder, np.ones((4, 3), 'float32'))
+  0.0
+  """
+  compat.check_keras(model, 'model', keras.Model)
+  target = pathlib.Path(path)
+  if PrunedLayers(model).kernels:
+    raise ValueError(
+        'model is still wrapped: export what '
+        'tfmot.sparsity.keras.strip_pruning(model) returns.'
+    )
+  if target.exists() and not overwrite:
+    raise FileExistsError(
+        f'path {str(target)!r} exists: choose another, or overwrite=True.'
+    )
+  target.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(
+      prefix=f'.{target.name}-', dir=target.parent
+  ) as folder:
+    written = os.path.join(folder, 'saved_model')
+    model.export(written)
+    difference = None if inputs is None else _difference(model, written, inputs)
+    if target.exists():
+      shutil.rmtree(target)
+    os.rename(written, target)
+  return difference
+
+
+def _difference(model: keras.Model, path: str, inputs: np.ndarray) -> float:
+  """Returns how far the SavedModel's outputs are from the model's."""
+  loaded = tf.saved_model.load(path)
+  expected = model.predict_on_batch(inputs)
+  outputs = loaded.serve(tf.constant(inputs))
+  return float(np.max(np.abs(outputs.numpy() - expected)))

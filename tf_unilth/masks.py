@@ -1,0 +1,244 @@
+"""Which weights go: exact counts and selections on plain arrays, no Keras.
+
+A mask is a boolean array, True where the weight is kept. A sparsity is a
+fraction of zeros in [0, 1). Counts are exact: a selection removes precisely
+as many weights as it was asked to, ties broken by index.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+PACES = ('geometric', 'cubic')
+SCOPES = ('global', 'layer', 'erk')
+
+
+def zeros_at(sparsity: float, total: int) -> int:
+  """Returns the exact number of zeros: round(sparsity * total).
+
+  >>> zeros_at(0.9, 25)
+  22
+  """
+  return round(sparsity * total)
+
+
+def sparsity_at_round(
+    target_sparsity: float, completed: int, rounds: int, pace: str
+) -> float:
+  """Returns the sparsity after `completed` of `rounds` rounds.
+
+  Geometric: s_r = 1 - (1 - s)^(r / R), each round removes the same share of
+  the survivors (Frankle & Carbin 2019). Cubic: s_r = s (1 - (1 - r / R)^3),
+  fast first and slow in the end (Zhu & Gupta 2017).
+
+  Args:
+    target_sparsity: s, fraction of zeros in [0, 1).
+    completed: r, in [0, rounds].
+    rounds: R, at least 1.
+    pace: `'geometric'` or `'cubic'`.
+
+  >>> [round(sparsity_at_round(0.9, r, 3, 'geometric'), 3) for r in range(4)]
+  [0.0, 0.536, 0.785, 0.9]
+  >>> [round(sparsity_at_round(0.9, r, 3, 'cubic'), 3) for r in range(4)]
+  [0.0, 0.633, 0.867, 0.9]
+  """
+  if completed >= rounds:
+    return target_sparsity  # Exactly, whatever the powers round to.
+  done = completed / rounds
+  if pace == 'geometric':
+    return 1 - (1 - target_sparsity) ** done
+  return target_sparsity * (1 - (1 - done) ** 3)
+
+
+def rounds_needed(
+    target_sparsity: float, prune_fraction: float, pace: str
+) -> int:
+  """Returns the fewest rounds of which none prunes more than its share.
+
+  For the geometric pace this is R = ceil(ln(1 - s) / ln(1 - p)); the cubic
+  pace, whose share changes, takes the smallest R whose largest share is p.
+
+  Args:
+    target_sparsity: s, fraction of zeros in [0, 1).
+    prune_fraction: p, the largest share of the survivors that one round
+      removes, in (0, 1).
+    pace: `'geometric'` or `'cubic'`.
+
+  >>> rounds_needed(0.95, 0.2, 'geometric'), rounds_needed(0.95, 0.2, 'cubic')
+  (14, 19)
+  """
+  if target_sparsity == 0:
+    return 0
+  survival = math.log1p(-target_sparsity) / math.log1p(-prune_fraction)
+  # Every pace needs at least the geometric number. The slack forgives the
+  # last bit of the division, as in ln(0.64) / ln(0.8) = 2.0000000000000004.
+  rounds = max(1, math.ceil(survival - 1e-9))
+  while pace == 'cubic':
+    density = 1 - np.array(
+        [
+            sparsity_at_round(target_sparsity, r, rounds, pace)
+            for r in range(rounds + 1)
+        ]
+    )
+    if np.max(1 - density[1:] / density[:-1]) <= prune_fraction + 1e-9:
+      break
+    rounds += 1
+  return rounds
+
+
+def erk_sparsities(
+    shapes: Sequence[tuple[int, ...]], sparsity: float
+) -> list[float]:
+  """Returns the Erdos-Renyi-kernel sparsity of each weight.
+
+  The density of a weight is eps * sum(shape) / prod(shape), at most 1, with
+  the one eps that meets the total (Evci et al. 2020, RigL).
+
+  >>> [round(s, 3) for s in erk_sparsities([(3, 3, 1, 8), (128, 10)], 0.5)]
+  [0.08, 0.524]
+  """
+  sizes = np.array([math.prod(shape) for shape in shapes], float)
+  raw = np.array([sum(shape) for shape in shapes], float) / sizes
+  dense = np.zeros(len(shapes), bool)
+  while not dense.all():
+    budget = (1 - sparsity) * sizes.sum() - sizes[dense].sum()
+    scale = budget / (raw * sizes)[~dense].sum()
+    density = np.where(dense, 1.0, raw * scale)
+    if density.max() <= 1:
+      return [float(s) for s in 1 - density]
+    dense |= density > 1
+  return [0.0] * len(shapes)
+
+
+def apportion(
+    total: int,
+    quotas: Sequence[float],
+    lower: Sequence[int],
+    upper: Sequence[int],
+) -> list[int]:
+  """Returns whole numbers near `quotas` that add up to `total` exactly.
+
+  Largest remainder within bounds. The lower bounds are what earlier rounds
+  took already: without them rounding could give a weight back.
+
+  Args:
+    total: the sum to meet, in [sum(lower), sum(upper)].
+    quotas: the real-valued share of each.
+    lower: the least that each may get.
+    upper: the most that each may get.
+
+  >>> apportion(5, [1.4, 1.4, 2.2], [0, 0, 0], [9, 9, 9])
+  [2, 1, 2]
+  """
+  low, high = np.array(lower), np.array(upper)
+  wanted = np.asarray(quotas, float)
+  counts = np.clip(np.floor(wanted).astype(int), low, high)
+  while gap := total - int(counts.sum()):
+    sign = 1 if gap > 0 else -1
+    room = np.flatnonzero(counts < high if gap > 0 else counts > low)
+    # Who is furthest from the wanted share moves first, lower index on a tie.
+    order = np.argsort(-sign * (wanted - counts)[room], kind='stable')
+    moved = room[order[: abs(gap)]]
+    counts[moved] += sign * max(1, abs(gap) // room.size)
+    counts = np.clip(counts, low, high)
+  return counts.tolist()
+
+
+def layer_zeros(
+    shapes: Sequence[tuple[int, ...]],
+    sparsity: float,
+    total: int,
+    scope: str,
+    pruned: Sequence[int],
+) -> list[int]:
+  """Returns how many zeros each weight gets where layers are ranked apart.
+
+  Args:
+    shapes: the shape of each weight.
+    sparsity: the fraction of zeros over all of them, in [0, 1).
+    total: the exact number of zeros over all of them.
+    scope: `'layer'`, the same sparsity for each, or `'erk'`.
+    pruned: how many zeros each has already.
+  """
+  sizes = [math.prod(shape) for shape in shapes]
+  if scope == 'erk':
+    shares = erk_sparsities(shapes, sparsity)
+  else:
+    shares = [sparsity] * len(shapes)
+  quotas = [share * size for share, size in zip(shares, sizes, strict=True)]
+  return apportion(total, quotas, pruned, [size - 1 for size in sizes])
+
+
+def random_scores(shapes: Sequence[tuple[int, ...]], seed: int) -> list:
+  """Returns one fixed random order of each weight's elements, as scores.
+
+  The stream depends on `seed` and the position in the list alone, so that any
+  process draws the same ticket.
+  """
+  return [
+      np.random.Generator(np.random.PCG64([seed, index])).random(
+          shape, np.float32
+      )
+      for index, shape in enumerate(shapes)
+  ]
+
+
+def _smallest(scores: np.ndarray, count: int) -> np.ndarray:
+  """Returns where the `count` smallest of a flat array lie, in linear time."""
+  chosen = np.zeros(scores.size, bool)
+  if count > 0:
+    threshold = np.partition(scores, count - 1)[count - 1]
+    np.less(scores, threshold, out=chosen)
+    # Ties at the threshold go by index, as many as are still missing: to take
+    # all or none of them would miss the count.
+    ties = np.flatnonzero(scores == threshold)
+    chosen[ties[: count - np.count_nonzero(chosen)]] = True
+  return chosen
+
+
+def select(
+    scores: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    sparsity: float,
+    scope: str,
+) -> list[np.ndarray]:
+  """Returns the masks at `sparsity`: the smallest scores go, pruned stays so.
+
+  Exactly round(sparsity * n) weights are zero afterwards (more only where
+  there were more before), and every layer keeps at least one.
+
+  Args:
+    scores: finite and not negative, one array per weight; |w| for magnitude.
+    masks: the present masks, True where kept.
+    sparsity: fraction of zeros over all the arrays together, in [0, 1).
+    scope: `'global'` ranks all arrays together, `'layer'` and `'erk'` each
+      apart.
+
+  >>> scores = [np.array([3., 1., 2.]), np.array([.1, .2, .3])]
+  >>> ones = [np.ones(3, bool), np.ones(3, bool)]
+  >>> [mask.tolist() for mask in select(scores, ones, 0.5, 'global')]
+  [[True, False, True], [False, False, True]]
+  >>> [mask.tolist() for mask in select(scores, ones, 0.5, 'layer')]
+  [[True, False, False], [False, True, True]]
+  """
+  shapes = [mask.shape for mask in masks]
+  pruned = [mask.size - np.count_nonzero(mask) for mask in masks]
+  total = max(zeros_at(sparsity, sum(m.size for m in masks)), sum(pruned))
+  ranks = [
+      np.where(mask, score, -1).ravel()  # What is pruned goes first.
+      for score, mask in zip(scores, masks, strict=True)
+  ]
+  if scope == 'global':
+    for rank in ranks:
+      rank[np.argmax(rank)] = np.inf  # Every layer keeps its best weight.
+    flat = _smallest(np.concatenate(ranks), total)
+    ends = np.cumsum([rank.size for rank in ranks])[:-1]
+    chosen = np.split(flat, ends)
+  else:
+    counts = layer_zeros(shapes, sparsity, total, scope, pruned)
+    chosen = [
+        _smallest(rank, count)
+        for rank, count in zip(ranks, counts, strict=True)
+    ]
+  return [~c.reshape(shape) for c, shape in zip(chosen, shapes, strict=True)]

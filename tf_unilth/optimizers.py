@@ -1,0 +1,105 @@
+"""What a run needs to know of an optimizer, whichever of Keras's it is.
+
+tf_keras has two families, `keras.optimizers` and `keras.optimizers.legacy`,
+and wraps either in a `LossScaleOptimizer` under mixed precision.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_unilth.compat import keras
+from tf_unilth.learning_rate import StagedLearningRate
+
+_LegacyOptimizer = keras.optimizers.legacy.Optimizer
+_Schedule = keras.optimizers.schedules.LearningRateSchedule
+# At how many positions of a round the learning rate is looked at.
+_SAMPLES = 16
+
+
+def inner(optimizer: Any) -> Any:
+  """Returns the optimizer inside of a `LossScaleOptimizer`, or itself."""
+  return getattr(optimizer, 'inner_optimizer', optimizer)
+
+
+def build(optimizer: Any, model: keras.Model) -> None:
+  """Creates the optimizer's slots now, so that a snapshot can hold them."""
+  optimizer = inner(optimizer)
+  with model.distribute_strategy.scope():
+    if isinstance(optimizer, _LegacyOptimizer):
+      # pylint: disable-next=protected-access
+      optimizer._create_all_weights(model.trainable_variables)
+    else:
+      optimizer.build(model.trainable_variables)
+
+
+def is_sgd(optimizer: Any) -> bool:
+  """Returns whether a penalty in the loss shrinks weights as it says.
+
+  An adaptive optimizer divides it by its own running size.
+  """
+  optimizer = inner(optimizer)
+  return isinstance(
+      optimizer, (keras.optimizers.SGD, keras.optimizers.legacy.SGD)
+  )
+
+
+def momentum(optimizer: Any) -> float:
+  """Returns SGD's momentum, 0 for the others."""
+  optimizer = inner(optimizer)
+  if not is_sgd(optimizer):
+    return 0.0
+  return float(optimizer.get_config()['momentum'])
+
+
+def learning_rate_schedule(optimizer: Any) -> _Schedule | None:
+  """Returns the optimizer's learning-rate schedule, `None` for a number."""
+  optimizer = inner(optimizer)
+  if isinstance(optimizer, _LegacyOptimizer):
+    rate = optimizer.learning_rate
+  else:
+    # The public property holds the schedule's last value, not the schedule.
+    rate = optimizer._learning_rate  # pylint: disable=protected-access
+  return rate if isinstance(rate, _Schedule) else None
+
+
+def staged_learning_rate(optimizer: Any) -> StagedLearningRate | None:
+  """Returns the optimizer's `StagedLearningRate`, `None` if it has none."""
+  schedule = learning_rate_schedule(optimizer)
+  return schedule if isinstance(schedule, StagedLearningRate) else None
+
+
+def learning_rate(optimizer: Any, iteration: Any) -> Any:
+  """Returns the learning rate at an iteration, a number or a tensor."""
+  schedule = learning_rate_schedule(optimizer)
+  if schedule is not None:
+    return schedule(iteration)
+  return inner(optimizer).learning_rate
+
+
+def step_sizes(optimizer: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
+  """Samples learning rate / (1 - momentum) over the next `steps` steps.
+
+  Returns:
+    The positions, in (0, 1), and the sizes there.
+  """
+  positions = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+  begin = int(optimizer.iterations.numpy())
+  iterations = begin + (positions * steps).astype(int)
+  rates = [
+      float(learning_rate(optimizer, tf.constant(i, tf.int64)))
+      for i in iterations
+  ]
+  return positions, np.array(rates) / (1 - momentum(optimizer))
+
+
+def largest_coefficient(optimizer: Any, sizes: np.ndarray) -> float:
+  """Returns the largest lambda at which the shrinking is stable.
+
+  SGD is unstable above learning rate * lambda = 2 (1 + momentum), of which we
+  take half; a decoupled shrink w (1 - learning rate * lambda) is done at 1.
+  """
+  rate = float(sizes.max()) * (1 - momentum(optimizer))
+  bound = 1 + momentum(optimizer) if is_sgd(optimizer) else 1.0
+  return bound / rate if rate > 0 else 0.0

@@ -1,0 +1,120 @@
+"""Stage 1 of UniLTH and UniDLTH: train dense until a plateau, then rewind."""
+
+import dataclasses
+import math
+from typing import Any
+
+from tf_unilth import budget
+from tf_unilth.run_state import RunState
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+  """When stage 1 ends, and how far it is rewound.
+
+  It ends with the first epoch at which `monitor` has not fallen by `min_delta`
+  for `patience` epochs.
+
+  Args:
+    monitor: a name in the epoch logs.
+    mode: `'min'`, `'max'` or `'auto'`, as in Keras's `EarlyStopping`.
+    patience: epochs, at least 1; `None` for no plateau.
+    min_delta: the least change that counts, at least 0.
+    rewind_epochs: how many epochs before the plateau, at least 0; `None` for
+      the epoch at which `monitor` was lowest.
+    max_dense_fraction: the largest share of the epochs for stage 1, in (0, 1).
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+
+  monitor: str
+  mode: str
+  patience: int | None
+  min_delta: float
+  rewind_epochs: int | None
+  max_dense_fraction: float | None
+
+  def __post_init__(self):
+    if self.mode not in ('auto', 'min', 'max'):
+      raise ValueError(
+          f"mode must be 'auto', 'min' or 'max', but is {self.mode!r}."
+      )
+    for name, least in (('patience', 1), ('rewind_epochs', 0)):
+      value = getattr(self, name)
+      if value is not None and (not value >= least or value != int(value)):
+        raise ValueError(
+            f'{name} must be None or a whole number >= {least}, but is {value}.'
+        )
+    if not 0 <= self.min_delta < math.inf:
+      raise ValueError(
+          f'min_delta must be a finite number >= 0, but is {self.min_delta}.'
+      )
+    fraction = self.max_dense_fraction
+    if fraction is not None and not 0 < fraction < 1:
+      raise ValueError(
+          f'max_dense_fraction must be None or in (0, 1), but is {fraction}.'
+      )
+
+  def dense_epochs(self, epochs: int) -> int:
+    """Returns after how many of the epochs stage 1 ends at the latest."""
+    return budget.dense_epochs(epochs, self.patience, self.max_dense_fraction)
+
+  @property
+  def snapshots(self) -> int:
+    """How many snapshots a rewind needs to be held at once."""
+    if self.patience is None:
+      return 0
+    return 1 if self.rewind_epochs is None else self.rewind_epochs
+
+  def watch(
+      self, state: RunState, epoch: int, value: float, variables: Any
+  ) -> bool:
+    """Takes note of an epoch; returns whether the plateau is reached.
+
+    Args:
+      state: the run's, where the counters and snapshots are.
+      epoch: how many epochs are completed.
+      value: the monitored value at its end.
+      variables: what a snapshot holds.
+    """
+    if self.patience is None:
+      return False
+    signed = -value if self._is_max() else value
+    if signed < state.get('lowest'):
+      state.set(lowest=signed)
+      if self.rewind_epochs is None:
+        state.snapshots[0].take(variables, epoch)
+    if signed < state.get('best') - self.min_delta:
+      state.set(best=signed, best_epoch=epoch)
+    return epoch - state.get('best_epoch') >= self.patience
+
+  def keep(self, state: RunState, epoch: int, variables: Any) -> None:
+    """Keeps the last `rewind_epochs` epochs, and at the start the start."""
+    if self.patience is not None and self.rewind_epochs:
+      slot = epoch % self.rewind_epochs
+      state.snapshots[slot].take(variables, epoch)
+
+  def rewind(self, state: RunState, epoch: int, variables: Any) -> int | None:
+    """Rewinds from the plateau; returns to the end of which epoch, if any."""
+    if self.rewind_epochs == 0:
+      return None
+    if self.rewind_epochs is None:
+      snapshot = state.snapshots[0]
+    else:
+      # Never before the start.
+      target = max(epoch - self.rewind_epochs, state.get('first_epoch'))
+      snapshot = state.snapshots[target % self.rewind_epochs]
+    snapshot.restore(variables)
+    return snapshot.epoch
+
+  def _is_max(self) -> bool:
+    if self.mode == 'auto':
+      return self.monitor.endswith(('acc', 'accuracy', 'auc'))
+    return self.mode == 'max'
+
+  @property
+  def words(self) -> str:
+    """What has not happened at a plateau, for messages."""
+    verb = 'risen' if self._is_max() else 'fallen'
+    return f'{self.monitor} has not {verb} for {self.patience} epochs'

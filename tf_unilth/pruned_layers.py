@@ -1,0 +1,166 @@
+"""The wrapped layers of a model: the only file that touches tfmot's insides.
+
+What the rest of the library sees of a wrapped model is a list of kernels, each
+a weight with a mask and the schedule of its layer. A second file like this one
+could one day serve Keras 3.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_unilth import compat
+from tf_unilth.compat import keras
+from tf_unilth.sparsity_schedule import IterativeSparsity
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+  """One prunable weight of a wrapped layer."""
+
+  name: str
+  weight: Any
+  mask: Any
+  schedule: Any
+
+
+class PrunedLayers:
+  """The layers of a model that tfmot's `prune_low_magnitude` wrapped.
+
+  Args:
+    model: a tf_keras model.
+  """
+
+  def __init__(self, model: keras.Model):
+    compat.check_keras(model, 'model', keras.Model)
+    self._wrappers = [
+        layer
+        for layer in compat.flatten_layers(model)
+        if isinstance(layer, compat.PruneLowMagnitude)
+    ]
+    self.kernels = list(_unique(self._all_kernels()))
+
+  def _all_kernels(self) -> Iterator[Kernel]:
+    for wrapper in self._wrappers:
+      for weight, mask, _ in wrapper.pruning_vars:
+        name = wrapper.layer.name
+        if len(wrapper.pruning_vars) > 1:
+          name += '/' + weight.name.split(':')[0].split('/')[-1]
+        yield Kernel(name, weight, mask, wrapper.pruning_schedule)
+
+  def check(self) -> None:
+    """Raises a `ValueError` if ticket callbacks cannot prune these layers."""
+    if not self._wrappers:
+      raise ValueError(
+          'model has no wrapped layer: wrap it with tfmot.sparsity.keras.'
+          'prune_low_magnitude(model, tf_unilth.IterativeSparsity(...)) and '
+          'compile the result.'
+      )
+    for wrapper in self._wrappers:
+      name, schedule = wrapper.layer.name, wrapper.pruning_schedule
+      if not isinstance(schedule, IterativeSparsity):
+        raise ValueError(
+            f'pruning_schedule of layer {name!r} must be a tf_unilth.'
+            f'IterativeSparsity, but is a {type(schedule).__name__}.'
+        )
+      if wrapper.pruning_obj is None:
+        raise ValueError(
+            f'layer {name!r} has no weights yet: give the model an input '
+            'shape, or call model.build(input_shape) before fit.'
+        )
+      if tuple(wrapper.block_size) != (1, 1) or wrapper.sparsity_m_by_n:
+        raise ValueError(
+            f'block_size and sparsity_m_by_n of layer {name!r} must be '
+            f'(1, 1) and None, but are {tuple(wrapper.block_size)} and '
+            f'{wrapper.sparsity_m_by_n}: ticket callbacks prune single weights.'
+        )
+    if not self.kernels:
+      raise ValueError(
+          'model has wrapped layers but none of them has a prunable weight: '
+          + ', '.join(repr(w.layer.name) for w in self._wrappers)
+      )
+
+  def begin_steps(self) -> None:
+    """Lets wrappers train, as tfmot's `UpdatePruningStep` does."""
+    for wrapper in self._wrappers:
+      if wrapper.pruning_obj is not None and wrapper.pruning_step.numpy() < 0:
+        wrapper.pruning_step.assign(0)
+
+  def own_variables(self) -> set[Any]:
+    """Returns references to tfmot's own variables, which no rewind moves."""
+    own = set()
+    for wrapper in self._wrappers:
+      own.add(wrapper.pruning_step.ref())
+      for _, mask, threshold in wrapper.pruning_vars:
+        own |= {mask.ref(), threshold.ref()}
+    return own
+
+  def read_weights(self) -> list[np.ndarray]:
+    """Returns the kernels' values in float32."""
+    return [np.asarray(k.weight.numpy(), np.float32) for k in self.kernels]
+
+  def read_masks(self) -> list[np.ndarray]:
+    """Returns the masks as booleans, True where a weight is kept."""
+    return [k.mask.numpy().astype(bool) for k in self.kernels]
+
+  def new_candidates(self) -> list[tf.Variable]:
+    """Returns a boolean variable per kernel, all False."""
+    return [
+        tf.Variable(tf.zeros(kernel.weight.shape, tf.bool), trainable=False)
+        for kernel in self.kernels
+    ]
+
+  def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
+    """Writes masks, and zeros into the weights that they remove."""
+    for kernel, mask in zip(self.kernels, masks, strict=True):
+      weight = kernel.weight.numpy()
+      kernel.mask.assign(mask.astype(kernel.mask.dtype.as_numpy_dtype))
+      kernel.weight.assign(np.where(mask, weight, np.zeros_like(weight)))
+
+  def hold_masks(self, factors: Sequence[tf.Tensor] | None = None) -> None:
+    """Multiplies the weights by their masks, inside of a train step.
+
+    Args:
+      factors: what else to multiply them by, one tensor per kernel.
+    """
+    values = []
+    for index, kernel in enumerate(self.kernels):
+      weight = tf.convert_to_tensor(kernel.weight)
+      value = weight * tf.cast(kernel.mask, weight.dtype)
+      if factors is not None:
+        value *= tf.cast(factors[index], weight.dtype)
+      values.append(value)
+    _assign([kernel.weight for kernel in self.kernels], values)
+
+
+def _unique(kernels: Iterator[Kernel]) -> Iterator[Kernel]:
+  """Drops repeats: a layer that is shared stands in a model twice."""
+  seen = set()
+  for kernel in kernels:
+    if kernel.weight.ref() not in seen:
+      seen.add(kernel.weight.ref())
+      yield kernel
+
+
+def _assign(variables: Sequence[Any], values: Sequence[tf.Tensor]) -> None:
+  """Assigns in a train step, also under a distribution strategy.
+
+  There a kernel refuses a plain assignment, because Keras gives it no rule to
+  aggregate replicas by; ours are equal on all of them.
+  """
+  if not tf.distribute.has_strategy():
+    for variable, value in zip(variables, values, strict=True):
+      variable.assign(value)
+    return
+
+  def update(strategy: Any, replica_values: Sequence[Any]) -> None:
+    for variable, value in zip(variables, replica_values, strict=True):
+      strategy.extended.update(
+          variable, lambda v, x: v.assign(x), args=(value,)
+      )
+
+  context = tf.distribute.get_replica_context()
+  context.merge_call(update, args=(list(values),))

@@ -1,0 +1,98 @@
+"""The state of one run: where it stands, in variables that a checkpoint holds.
+
+Steps are of three kinds. Training steps count the batches of this `fit` from
+0, whatever is rewound. Iterations are the optimizer's own and go back with it.
+Epochs count completed epochs: 0 is the start, 9 the end of the ninth.
+"""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tf_unilth.regularization import L2Ramp
+from tf_unilth.snapshots import Snapshot
+
+# The stages, as the epoch logs show them.
+NOT_BEGUN, DENSE, PRUNING, FINETUNING = range(4)
+
+
+def _integer(value: int = 0) -> tf.Variable:
+  return tf.Variable(value, trainable=False, dtype=tf.int64)
+
+
+def _real(value: float = 0.0) -> tf.Variable:
+  return tf.Variable(value, trainable=False, dtype=tf.float32)
+
+
+class RunState(tf.Module):
+  """Stage, round, plateau, ramp and snapshots of a run.
+
+  It hangs on the `IterativeSparsity` that the wrapped layers share, and so is
+  in every TensorFlow checkpoint of the model.
+  """
+
+  def __init__(self):
+    super().__init__(name='run_state')
+    self.stage = _integer(NOT_BEGUN)
+    self.round = _integer()  # Completed rounds.
+    self.rounds = _integer()  # All that are planned.
+    # The budget.
+    self.first_epoch = _integer()
+    self.next_epoch = _integer()
+    self.epochs = _integer()
+    self.steps_per_epoch = _integer()  # 0: not known yet.
+    self.rounds_begin = _integer()  # Training step at which round 1 began.
+    # The plateau.
+    self.best = _real(math.inf)  # Up to min_delta; patience looks at it.
+    self.best_epoch = _integer()
+    self.lowest = _real(math.inf)  # Strictly; the rewind looks at it.
+    self.plateau_epoch = _integer(-1)
+    self.rewound_to_epoch = _integer(-1)
+    # The ramp: read in the graph at every step.
+    self.ramp_begin = _integer()  # Iterations.
+    self.ramp_steps = _integer(1)
+    self.ramp_limit = _real()  # 0: no penalty.
+    self.candidates: list[tf.Variable] = []
+    # The learning rate's decay.
+    self.decay_begin = _integer()  # Iterations.
+    self.decay_steps = _integer()
+    self.snapshots: list[Snapshot] = []
+
+  def get(self, name: str) -> Any:
+    """Returns a variable's value as a Python number."""
+    return getattr(self, name).numpy().item()
+
+  def set(self, **values: Any) -> None:
+    """Assigns variables by name."""
+    for name, value in values.items():
+      getattr(self, name).assign(value)
+
+  def reset(self) -> None:
+    """Forgets an earlier run, but for its budget."""
+    self.set(
+        stage=NOT_BEGUN,
+        round=0,
+        rounds=0,
+        best=math.inf,
+        best_epoch=self.first_epoch,
+        lowest=math.inf,
+        plateau_epoch=-1,
+        rewound_to_epoch=-1,
+        ramp_limit=0.0,
+    )
+    self.clear_snapshots()
+
+  def add_snapshot(self) -> None:
+    """Makes room for one; a checkpoint that is being restored fills it."""
+    self.snapshots.append(Snapshot())
+
+  def clear_snapshots(self) -> None:
+    """Lets the snapshots' memory go."""
+    for snapshot in self.snapshots:
+      snapshot.clear()
+
+  def l2_lambda(self, ramp: L2Ramp, iterations: Any) -> tf.Tensor:
+    """Returns the penalty's coefficient now; exactly 0 off the ramp."""
+    step = tf.maximum(tf.cast(iterations, tf.int64) - self.ramp_begin, 0)
+    return ramp.coefficient(step, self.ramp_limit, self.ramp_steps)

@@ -1,0 +1,49 @@
+"""Which weights go: by magnitude, or drawn at random before training."""
+
+import dataclasses
+
+import numpy as np
+
+from tf_unilth import masks
+from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.sparsity_schedule import IterativeSparsity
+
+
+@dataclasses.dataclass(frozen=True)
+class Magnitude:
+  """The smallest |w| go: the ticket is found."""
+
+  def of(self, layers: PrunedLayers) -> list[np.ndarray]:
+    """Returns a score per weight; the smallest go first."""
+    return [np.abs(weight) for weight in layers.read_weights()]
+
+  def scope(self, schedule: IterativeSparsity) -> str:
+    """Returns in which scope the schedule's layers are ranked."""
+    return schedule.scope
+
+
+@dataclasses.dataclass(frozen=True)
+class Random:
+  """One order drawn from `seed`: the ticket is made.
+
+  The order is drawn per layer, from the seed and the layer's place in the
+  model, so that names and processes do not matter.
+  """
+
+  seed: int
+
+  def __post_init__(self):
+    if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
+      raise ValueError(f'seed must be a whole number >= 0, but is {self.seed}.')
+
+  def of(self, layers: PrunedLayers) -> list[np.ndarray]:
+    """Returns a score per weight, the same at each call."""
+    shapes = [tuple(kernel.weight.shape) for kernel in layers.kernels]
+    return masks.random_scores(shapes, self.seed)
+
+  def scope(self, schedule: IterativeSparsity) -> str:
+    """Returns the scope; a global random draw is one per layer."""
+    return 'layer' if schedule.scope == 'global' else schedule.scope
+
+
+Scores = Magnitude | Random

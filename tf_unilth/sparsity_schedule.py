@@ -1,0 +1,172 @@
+"""IterativeSparsity: the tfmot pruning schedule of all ticket algorithms."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tf_unilth import masks
+from tf_unilth.compat import PruningSchedule, register, registered_config
+from tf_unilth.run_state import NOT_BEGUN, RunState
+
+
+@register
+class IterativeSparsity(tf.Module, PruningSchedule):
+  """Prunes in rounds to a target sparsity.
+
+  Round r = 1 ... R leads to s_r = 1 - (1 - s)^(r / R) (geometric) or
+  s_r = s (1 - (1 - r / R)^3) (cubic), to exactly round(s_r * n) zeros over the
+  n wrapped weights that share this object. Wrap layers with an object of their
+  own to rank them apart, each to its own target.
+
+  Under a ticket callback (`UniLTH`, `UniDLTH`, `LTH`, `DLTH`) the callback
+  says when a round ends and writes the masks. Without one, and with a
+  `begin_step`, it is an ordinary tfmot schedule for `UpdatePruningStep`: round
+  r falls at pruning step begin_step + (r - 1) * frequency, and tfmot ranks
+  each layer apart.
+
+  Args:
+    target_sparsity: s, fraction of zeros in [0, 1). 0 makes everything inert.
+    prune_fraction: p, the largest share of the survivors that a round removes,
+      in (0, 1); gives the number of rounds.
+    rounds: R, at least 1. `None`: as `prune_fraction` says, or fewer where the
+      budget is short; an explicit number that does not fit is an error.
+    pace: `'geometric'` or `'cubic'`. `None`: what suits the algorithm, cubic
+      for UniLTH and UniDLTH, geometric for LTH and DLTH.
+    scope: `'global'` ranks all weights together, `'layer'` gives each layer
+      the same sparsity, `'erk'` the Erdos-Renyi-kernel one. Random tickets
+      (UniDLTH, DLTH) are always drawn per layer, `'global'` being `'layer'`.
+    begin_step: pruning step (tfmot's, which starts at 1) of the first round,
+      at least 1, for use without a ticket callback. `None`: for use with one.
+    frequency: pruning steps between two rounds without a ticket callback, at
+      least 1.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  >>> schedule = IterativeSparsity(0.9, rounds=2, begin_step=10, frequency=5)
+  >>> [(bool(fire), round(float(sparsity), 3))
+  ...  for fire, sparsity in map(schedule, (9, 10, 14, 15, 20))]
+  [(False, 0.0), (True, 0.788), (False, 0.788), (True, 0.9), (False, 0.9)]
+
+  Geometric rounds with p = 0.2 are LTH's (Frankle & Carbin 2019), the cubic
+  pace is Zhu & Gupta's (2017). The UniLTH text says "iterative magnitude
+  pruning" and no more; pace, rounds and scope there are our choice.
+  """
+
+  def __init__(
+      self,
+      target_sparsity: float,
+      prune_fraction: float = 0.2,
+      rounds: int | None = None,
+      pace: str | None = None,
+      scope: str = 'global',
+      begin_step: int | None = None,
+      frequency: int = 100,
+  ):
+    super().__init__(name='iterative_sparsity')
+    _check_fraction('target_sparsity', target_sparsity, '[0, 1)')
+    _check_fraction('prune_fraction', prune_fraction, '(0, 1)')
+    _check_whole('rounds', rounds)
+    _check_whole('begin_step', begin_step)
+    _check_whole('frequency', frequency)
+    if pace not in (None, *masks.PACES):
+      raise ValueError(
+          f'pace must be None or one of {masks.PACES}, but is {pace!r}.'
+      )
+    if scope not in masks.SCOPES:
+      raise ValueError(
+          f'scope must be one of {masks.SCOPES}, but is {scope!r}.'
+      )
+    self.target_sparsity = float(target_sparsity)
+    self.prune_fraction = float(prune_fraction)
+    self.rounds = rounds
+    self.pace = pace
+    self.scope = scope
+    self.begin_step = begin_step
+    self.frequency = frequency
+    self.state = RunState()
+    self.sparsity = tf.Variable(0.0, trainable=False)
+    self._is_driven = False
+
+  def drive(self, state: RunState) -> None:
+    """Hands the schedule to a ticket callback, which shares one state."""
+    self.state = state
+    self._is_driven = True
+
+  def sparsity_at(self, completed: int, rounds: int, pace: str) -> float:
+    """Returns s_r after `completed` of `rounds` rounds, in [0, 1)."""
+    return masks.sparsity_at_round(
+        self.target_sparsity, completed, rounds, self.pace or pace
+    )
+
+  def rounds_needed(self, pace: str) -> int:
+    """Returns `rounds`, or the number that `prune_fraction` asks for."""
+    return self.rounds or masks.rounds_needed(
+        self.target_sparsity, self.prune_fraction, self.pace or pace
+    )
+
+  def __call__(self, step: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns whether tfmot shall prune at this step, and to what sparsity.
+
+    Args:
+      step: tfmot's `pruning_step`, which is 1 at the first training step.
+
+    Returns:
+      A boolean and a float32 tensor. Never true under a ticket callback.
+    """
+    if self._is_driven:
+      return tf.constant(False), tf.identity(self.sparsity)
+    driven = self.state.stage > NOT_BEGUN
+    if self.begin_step is None:
+      # Silence here would be a run that ends dense.
+      tf.debugging.assert_equal(
+          driven,
+          True,
+          'IterativeSparsity without begin_step prunes only under a callback '
+          'of tf_unilth: pass UniLTH(), UniDLTH(), LTH() or DLTH() to fit, or '
+          'give the schedule a begin_step.',
+      )
+      return tf.constant(False), tf.identity(self.sparsity)
+    fires, sparsity = self._standalone(tf.cast(step, tf.int64))
+    return (
+        tf.logical_and(fires, tf.logical_not(driven)),
+        tf.where(driven, self.sparsity, sparsity),
+    )
+
+  def _standalone(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    rounds = self.rounds_needed('cubic')
+    sparsities = tf.constant(
+        [self.sparsity_at(r, max(rounds, 1), 'cubic') for r in range(rounds)]
+        + [self.target_sparsity]
+    )
+    since = step - self.begin_step
+    completed = tf.clip_by_value(since // self.frequency + 1, 0, rounds)
+    in_range = (since >= 0) & (since < rounds * self.frequency)
+    fires = in_range & (since % self.frequency == 0)
+    return fires, tf.gather(sparsities, completed)
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns tfmot's form: the registered class name and the arguments."""
+    return registered_config(
+        self,
+        {
+            'target_sparsity': self.target_sparsity,
+            'prune_fraction': self.prune_fraction,
+            'rounds': self.rounds,
+            'pace': self.pace,
+            'scope': self.scope,
+            'begin_step': self.begin_step,
+            'frequency': self.frequency,
+        },
+    )
+
+
+def _check_fraction(name: str, value: Any, allowed: str) -> None:
+  above_zero = value >= 0 if allowed[0] == '[' else value > 0
+  if not (above_zero and value < 1):  # NaN fails both comparisons.
+    raise ValueError(f'{name} must be in {allowed}, but is {value}.')
+
+
+def _check_whole(name: str, value: Any) -> None:
+  if value is not None and (value != int(value) or value < 1):
+    raise ValueError(f'{name} must be a whole number >= 1, but is {value}.')

@@ -1,0 +1,126 @@
+"""What happens inside of each train step, in the graph: penalty and masks."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_unilth import optimizers
+from tf_unilth.compat import keras
+from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.regularization import L2Ramp
+from tf_unilth.run_state import RunState
+
+
+class TrainStepHook:
+  """Penalises candidates and holds masks in every train step of a model.
+
+  The penalty joins the loss of SGD. Adaptive optimizers would normalise it
+  away, so there the candidates shrink by themselves after the step,
+  w <- w (1 - learning rate * lambda), as in AdamW (Loshchilov & Hutter 2019).
+  After the step the masks are applied: tfmot's wrapper applies them in the
+  next forward pass only, so that a checkpoint in between would hold weights
+  that are pruned but not zero.
+
+  Args:
+    model: a compiled model.
+    layers: its wrapped layers.
+    state: the run's state.
+    ramp: `None` if this run has no penalty.
+  """
+
+  def __init__(
+      self,
+      model: keras.Model,
+      layers: PrunedLayers,
+      state: RunState,
+      ramp: L2Ramp | None,
+  ):
+    self._model = model
+    self._layers = layers
+    self._state = state
+    self._ramp = ramp
+    self._in_loss = ramp is not None and optimizers.is_sgd(model.optimizer)
+    self._decoupled = ramp is not None and not self._in_loss
+    # Replicas are traced in threads of their own.
+    self._training = threading.local()
+    self._train_step: Callable[..., Any]
+    self._loss: Any = None
+    # A user may have put a step of their own on the instance.
+    self._own_train_step = vars(model).get('train_step')
+
+  def attach(self, on_interrupt: Callable[[], None]) -> None:
+    """Puts the hook into the model, and `on_interrupt` around its training."""
+    self._train_step = self._model.train_step
+    self._model.train_step = self._hooked_train_step
+    if self._in_loss:
+      self._model.add_loss(self._penalty)
+      self._loss = self._model._callable_losses[-1]  # pylint: disable=protected-access
+    # Keras made the train function before it told any callback of the run;
+    # what is added later is silently ignored unless it is made again.
+    train_function = self._model.make_train_function(force=True)
+
+    def train_or_tell(iterator: Any) -> Any:
+      try:
+        return train_function(iterator)
+      except BaseException:
+        on_interrupt()
+        raise
+
+    self._model.train_function = train_or_tell
+
+  def detach(self) -> None:
+    """Leaves the model as it was found."""
+    if self._own_train_step is None:
+      del self._model.train_step  # The class's comes back to light.
+    else:
+      self._model.train_step = self._own_train_step
+    if self._loss is not None:
+      self._model._callable_losses.remove(self._loss)  # pylint: disable=protected-access
+    self._model.train_function = None
+
+  def _hooked_train_step(self, data: Any) -> Any:
+    factors = self._shrink_factors() if self._decoupled else None
+    self._training.active = True
+    try:
+      logs = self._train_step(data)
+    finally:
+      self._training.active = False
+    self._layers.hold_masks(factors)
+    return logs
+
+  def _lambda(self) -> tf.Tensor:
+    return self._state.l2_lambda(self._ramp, self._model.optimizer.iterations)
+
+  def _penalty(self) -> tf.Tensor | None:
+    """Returns 1/2 lambda sum w^2 over the candidates; nothing in evaluation."""
+    if not getattr(self._training, 'active', False):
+      return None
+    coefficient = self._lambda()
+
+    def ramped() -> tf.Tensor:
+      sums = [
+          tf.reduce_sum(tf.where(candidates, tf.square(weight), 0.0))
+          for weight, candidates in self._penalised()
+      ]
+      return 0.5 * coefficient * tf.add_n(sums)
+
+    return tf.cond(coefficient > 0, ramped, lambda: tf.constant(0.0))
+
+  def _penalised(self) -> Sequence[tuple[tf.Tensor, Any]]:
+    kernels, candidates = self._layers.kernels, self._state.candidates
+    return [
+        (tf.cast(kernel.weight, tf.float32), chosen)
+        for kernel, chosen in zip(kernels, candidates, strict=True)
+    ]
+
+  def _shrink_factors(self) -> list[tf.Tensor]:
+    """Returns 1 - learning rate * lambda for candidates, 1 for the others."""
+    optimizer = self._model.optimizer
+    rate = optimizers.learning_rate(optimizer, optimizer.iterations)
+    shrunk = 1.0 - tf.cast(rate, tf.float32) * self._lambda()
+    return [
+        tf.where(candidates, shrunk, 1.0)
+        for candidates in self._state.candidates
+    ]

@@ -1,0 +1,221 @@
+"""UniLTH and UniDLTH: plateau and rewind once, then ramp and cut per round."""
+
+import math
+from typing import Any
+
+from tf_unilth.callbacks import TicketCallback
+from tf_unilth.plateau import Plateau
+from tf_unilth.regularization import L2Ramp
+from tf_unilth.run_state import DENSE
+from tf_unilth.scores import Magnitude, Random, Scores
+
+
+class _UnifiedTicket(TicketCallback):
+  """What UniLTH and UniDLTH share: all but which weights go."""
+
+  _pace = 'cubic'
+  _strength = 3.0
+
+  def __init__(
+      self,
+      scores: Scores,
+      plateau: Plateau,
+      finetune_fraction: float,
+      ramp: L2Ramp | None,
+      verbose: int,
+  ):
+    ramp = L2Ramp() if ramp is None else ramp
+    super().__init__(scores, ramp, finetune_fraction, verbose)
+    self._plateau = plateau
+    self._first_validated = 1
+
+  def _dense_epochs(self, epochs: int) -> int:
+    return self._plateau.dense_epochs(epochs)
+
+  def _snapshots(self) -> int:
+    return self._plateau.snapshots
+
+  def _check_fit(self, fit: dict[str, Any]) -> None:
+    frequency = fit.get('validation_freq', 1)
+    self._first_validated = (
+        frequency if isinstance(frequency, int) else min(frequency)
+    )
+    if (
+        self._plateau.patience is not None
+        and self._plateau.monitor.startswith('val_')
+        and not fit.get('has_validation', True)
+    ):
+      raise ValueError(
+          f'monitor={self._plateau.monitor!r} needs validation data: give fit '
+          'a validation_data or a validation_split.'
+      )
+
+  def _on_run_begin(self) -> None:
+    state = self._state
+    state.set(stage=DENSE)
+    self._plateau.keep(state, state.get('first_epoch'), self._rewindable())
+
+  def _on_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
+    state = self._state
+    if state.get('stage') != DENSE:
+      return
+    since = epoch - state.get('first_epoch')
+    if self._plateau.patience is not None:
+      self._check_monitor(epoch, since, logs)
+    value = logs.get(self._plateau.monitor)
+    if value is not None and self._plateau.watch(
+        state, epoch, float(value), self._rewindable()
+    ):
+      self._end_dense_stage(epoch)
+    elif since >= self._dense_epochs(self._epochs):
+      self._begin_stage_2(epoch, 'the dense stage has had its share; no rewind')
+    else:
+      self._plateau.keep(state, epoch, self._rewindable())
+
+  def _check_monitor(
+      self, epoch: int, since: int, logs: dict[str, Any]
+  ) -> None:
+    monitor = self._plateau.monitor
+    if monitor not in logs and since == self._first_validated:
+      raise ValueError(
+          f'monitor={monitor!r} is not in the logs of epoch {epoch}, which '
+          f'hold {sorted(logs)}.'
+      )
+
+  def _end_dense_stage(self, epoch: int) -> None:
+    """Rewinds from the plateau, and begins stage 2."""
+    to = self._rewind(
+        lambda kept: self._plateau.rewind(self._state, epoch, kept)
+    )
+    self._state.set(plateau_epoch=epoch)
+    what = 'not rewound'
+    if to is not None:
+      self._state.set(rewound_to_epoch=to)
+      what = f'rewound to the end of epoch {to}' if to else 'rewound to the start'
+    self._begin_stage_2(epoch, f'{self._plateau.words}; {what}')
+
+  def _begin_stage_2(self, epoch: int, why: str) -> None:
+    state = self._state
+    step = (epoch - state.get('first_epoch')) * state.get('steps_per_epoch')
+    state.clear_snapshots()
+    self._restart_decay(self._total_steps() - step)
+    self._begin_rounds(step, f'epoch {epoch}: {why}')
+
+
+class UniLTH(_UnifiedTicket):
+  """Finds a winning ticket: plateau, rewind, ramped L2, magnitude rounds.
+
+  Stage 1 trains dense until `monitor` has not fallen for `patience` epochs and
+  rewinds weights, statistics and optimizer a few epochs. Stage 2 prunes in
+  rounds: the weights that must go to reach s_r, the smallest |w|, get the loss
+  1/2 lambda(t) sum w^2 with a rising lambda, and at the round's end the mask
+  goes to s_r by the magnitudes of then. Stage 3 finetunes what is left.
+
+  Pass it to `fit` of a model that `prune_low_magnitude` wrapped with an
+  `IterativeSparsity`; no `UpdatePruningStep` is needed. Rounds, ramp and
+  finetuning share the steps that are left when stage 2 begins, so that `fit`
+  ends at the target. It adds `sparsity`, `stage` (1 dense, 2 rounds, 3
+  finetuning), `round` and `l2_lambda` to the epoch logs.
+
+  Args:
+    monitor: what stage 1 watches, a name in the epoch logs.
+    mode: `'min'`, `'max'` or `'auto'`, as in Keras's `EarlyStopping`.
+    patience: epochs without a fall that make a plateau, at least 1. `None`: no
+      plateau, stage 1 lasts as long as it may (an ablation).
+    min_delta: the least fall that counts, at least 0.
+    rewind_epochs: how many epochs before the plateau to rewind to, at least 0;
+      0 is no rewind (an ablation). `None`: to the lowest epoch.
+    max_dense_fraction: the largest share of the epochs for stage 1, in (0, 1).
+      `None`: a fifth, but patience + 2 epochs at least.
+    finetune_fraction: the share of stages 2 and 3 for stage 3, in [0, 1]; 1
+      cuts all at once.
+    ramp: the penalty. `None`: a ramp whose limit follows from its strength;
+      `L2Ramp(limit=0)`: none (an ablation).
+    verbose: 0 is silent, 1 a line per event, 2 a line per round too.
+
+  Raises:
+    ValueError: an argument is out of its range; in `fit`, whatever would keep
+      it from ending at the target.
+    FloatingPointError: in `fit`, a wrapped weight or the loss is not finite.
+
+  >>> model = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
+  >>> model = prune_low_magnitude(model, IterativeSparsity(0.5))
+  >>> model.compile('sgd', 'mse')
+  >>> data = np.ones((8, 4), 'float32'), np.ones((8, 10), 'float32')
+  >>> history = model.fit(*data, validation_data=data, epochs=5, verbose=0,
+  ...                     callbacks=[UniLTH(verbose=0)])
+  >>> history.history['sparsity'][-1]
+  0.5
+
+  From "A unified view of finding and transforming winning lottery tickets"
+  (2022). Its public text fixes: no penalty in stage 1, stopping on the
+  validation loss, a rewind of several epochs, an increasing penalty, iterative
+  magnitude pruning to the end. Patience, how far to rewind, lambda, which
+  weights it is on, rounds, shares and layer scope are our choices.
+  """
+
+  def __init__(
+      self,
+      monitor: str = 'val_loss',
+      mode: str = 'auto',
+      patience: int | None = 2,
+      min_delta: float = 0.0,
+      rewind_epochs: int | None = None,
+      max_dense_fraction: float | None = None,
+      finetune_fraction: float = 0.4,
+      ramp: L2Ramp | None = None,
+      verbose: int = 1,
+  ):
+    plateau = Plateau(
+        monitor, mode, patience, min_delta, rewind_epochs, max_dense_fraction
+    )
+    super().__init__(Magnitude(), plateau, finetune_fraction, ramp, verbose)
+
+
+class UniDLTH(_UnifiedTicket):
+  """Makes a random subnetwork win: as `UniLTH`, but the ticket is drawn.
+
+  The weights that go in round r are the next slice of one random order, drawn
+  per layer from `seed` before training; the ramp extrudes what they know into
+  the rest before they are cut. It ends with exactly the ticket that the seed
+  drew. Unless the schedule's scope is `'erk'`, each layer gets the target.
+
+  Args:
+    monitor: as in `UniLTH`.
+    mode: as in `UniLTH`.
+    patience: as in `UniLTH`.
+    min_delta: as in `UniLTH`.
+    rewind_epochs: as in `UniLTH`.
+    max_dense_fraction: as in `UniLTH`.
+    finetune_fraction: as in `UniLTH`.
+    ramp: as in `UniLTH`.
+    seed: what the ticket is drawn from, at least 0.
+    verbose: as in `UniLTH`.
+
+  Raises:
+    ValueError: as in `UniLTH`.
+    FloatingPointError: as in `UniLTH`.
+
+  >>> callback = UniDLTH(seed=3, ramp=L2Ramp(limit=0.1))
+
+  From the same paper as `UniLTH`, which fixes that a randomly selected
+  subnetwork is transformed, by the same two stages.
+  """
+
+  def __init__(
+      self,
+      monitor: str = 'val_loss',
+      mode: str = 'auto',
+      patience: int | None = 2,
+      min_delta: float = 0.0,
+      rewind_epochs: int | None = None,
+      max_dense_fraction: float | None = None,
+      finetune_fraction: float = 0.4,
+      ramp: L2Ramp | None = None,
+      seed: int = 0,
+      verbose: int = 1,
+  ):
+    plateau = Plateau(
+        monitor, mode, patience, min_delta, rewind_epochs, max_dense_fraction
+    )
+    super().__init__(Random(seed), plateau, finetune_fraction, ramp, verbose)
