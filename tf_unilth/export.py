@@ -1,5 +1,7 @@
 """Sparse SavedModels: written whole or not at all, and verified."""
 
+import contextlib
+import io
 import os
 import pathlib
 import shutil
@@ -63,7 +65,8 @@ def export_saved_model(
       prefix=f'.{target.name}-', dir=target.parent
   ) as folder:
     written = os.path.join(folder, 'saved_model')
-    model.export(written)
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras lists it all.
+      model.export(written)
     difference = None if inputs is None else _difference(model, written, inputs)
     if target.exists():
       shutil.rmtree(target)

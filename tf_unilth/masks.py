@@ -231,7 +231,9 @@ def select(
   ]
   if scope == 'global':
     for rank in ranks:
-      rank[np.argmax(rank)] = np.inf  # Every layer keeps its best weight.
+      # Every layer keeps its best weight; of equal ones the last, because
+      # ties go by index.
+      rank[rank.size - 1 - np.argmax(rank[::-1])] = np.inf
     flat = _smallest(np.concatenate(ranks), total)
     ends = np.cumsum([rank.size for rank in ranks])[:-1]
     chosen = np.split(flat, ends)

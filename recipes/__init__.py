@@ -1,0 +1,1 @@
+"""Recipes: experiments on standard data, run with `python -m recipes.NAME`."""

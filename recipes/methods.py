@@ -1,0 +1,138 @@
+"""What each `--method` puts around a model: a schedule and callbacks."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+
+import tf_unilth
+
+_sparsity = tfmot.sparsity.keras
+
+# Of gradual pruning, in shares of all steps: it begins, and reaches the target.
+_GRADUAL_BEGIN, _GRADUAL_END = 0.2, 0.7
+_GRADUAL_UPDATES = 60
+# When one-shot pruning cuts.
+_ONESHOT = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """How a model is trained: `None` for the schedule is dense.
+
+  Args:
+    schedule: what to wrap the model with.
+    callbacks: what `fit` needs for it.
+  """
+
+  schedule: Any
+  callbacks: list[keras.callbacks.Callback]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What a plan is made of.
+
+  Args:
+    target_sparsity: fraction of zeros in [0, 1).
+    steps: training steps of the whole run.
+    seed: of random tickets.
+    rate: the run's learning-rate schedule.
+    lr_restart: whether tfmot's methods restart it when they begin to prune.
+    schedule: further arguments of `IterativeSparsity`.
+    callback: further arguments of the ticket callback.
+  """
+
+  target_sparsity: float
+  steps: int
+  seed: int
+  rate: tf_unilth.StagedLearningRate
+  lr_restart: bool
+  schedule: dict[str, Any]
+  callback: dict[str, Any]
+
+
+class _RestartAt(keras.callbacks.Callback):
+  """Restarts a `StagedLearningRate` at a step, for methods that are not ours."""
+
+  def __init__(self, rate: Any, step: int, steps: int):
+    super().__init__()
+    self._rate, self._step, self._steps = rate, step, steps
+    self._seen = 0
+
+  def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    self._seen += 1
+    if self._seen == self._step:
+      self._rate.restart(self._step, self._steps - self._step)
+
+
+def _dense(settings: Settings) -> Plan:
+  del settings
+  return Plan(None, [])
+
+
+def _ticket(make: Callable[..., Any], **fixed: Any) -> Callable[..., Plan]:
+  def plan(settings: Settings) -> Plan:
+    schedule = tf_unilth.IterativeSparsity(
+        settings.target_sparsity, **settings.schedule
+    )
+    return Plan(schedule, [make(**{**settings.callback, **fixed})])
+
+  return plan
+
+
+def _seeded(make: Callable[..., Any], **fixed: Any) -> Callable[..., Plan]:
+  def plan(settings: Settings) -> Plan:
+    return _ticket(make, seed=settings.seed, **fixed)(settings)
+
+  return plan
+
+
+def _tfmot_plan(settings: Settings, schedule: Any, begin: int) -> Plan:
+  callbacks = [_sparsity.UpdatePruningStep()]
+  if settings.lr_restart:
+    callbacks.append(_RestartAt(settings.rate, begin, settings.steps))
+  return Plan(schedule, callbacks)
+
+
+def _gmp(settings: Settings) -> Plan:
+  begin = round(_GRADUAL_BEGIN * settings.steps)
+  updates = max(1, round((_GRADUAL_END - _GRADUAL_BEGIN) * settings.steps))
+  frequency = max(1, updates // _GRADUAL_UPDATES)
+  # The end must be a step at which tfmot updates, or it misses the target.
+  end = begin + updates // frequency * frequency
+  schedule = _sparsity.PolynomialDecay(
+      0.0, settings.target_sparsity, begin, end, frequency=frequency
+  )
+  return _tfmot_plan(settings, schedule, begin)
+
+
+def _oneshot(settings: Settings) -> Plan:
+  step = max(1, round(_ONESHOT * settings.steps))
+  schedule = _sparsity.ConstantSparsity(
+      settings.target_sparsity, step, step, frequency=1
+  )
+  return _tfmot_plan(settings, schedule, step)
+
+
+_PLANS: dict[str, Callable[[Settings], Plan]] = {
+    'dense': _dense,
+    'lth': _ticket(tf_unilth.LTH),
+    'dlth': _seeded(tf_unilth.DLTH),
+    'unilth': _ticket(tf_unilth.UniLTH),
+    'unidlth': _seeded(tf_unilth.UniDLTH),
+    'gmp': _gmp,
+    'oneshot': _oneshot,
+    'random': _seeded(
+        tf_unilth.DLTH, ramp=tf_unilth.L2Ramp(limit=0), finetune_fraction=1.0
+    ),
+    'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
+}
+METHODS = tuple(_PLANS)
+
+
+def plan(method: str, settings: Settings) -> Plan:
+  """Returns how to train with a method, one of `METHODS`."""
+  return _PLANS[method](settings)

@@ -1,0 +1,1 @@
+"""Tests of tf_unilth and its recipes; run with `pytest`."""

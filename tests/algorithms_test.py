@@ -1,0 +1,433 @@
+"""Every algorithm x every invariant of the design, in one table.
+
+To add an algorithm, add a row to `ALGORITHMS`. Each row is trained once per
+combination of `CASES`, which cover pairwise: optimizer, how the step runs,
+steps per execution, model, and whether layers share a schedule. What a spy saw
+of these runs is then held against each invariant.
+"""
+
+import dataclasses
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+
+import tf_unilth
+from tests import toys
+from tf_unilth import masks
+
+SEED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm:
+  """One row: how to make the callback, and what it promises."""
+
+  make: Callable[..., Any]
+  random: bool = False
+  staged: bool = False  # Needs a StagedLearningRate.
+  ramped: bool = False
+
+  def callback(self, **arguments: Any) -> Any:
+    return self.make(verbose=0, **arguments)
+
+
+ALGORITHMS = {
+    'lth': Algorithm(tf_unilth.LTH),
+    'lth_late': Algorithm(functools.partial(tf_unilth.LTH, rewind_step=5)),
+    'lr_rewind': Algorithm(
+        functools.partial(tf_unilth.LTH, 'learning_rate'), staged=True
+    ),
+    'dlth': Algorithm(
+        functools.partial(tf_unilth.DLTH, seed=SEED), random=True, ramped=True
+    ),
+    'unilth': Algorithm(tf_unilth.UniLTH, ramped=True),
+    'unidlth': Algorithm(
+        functools.partial(tf_unilth.UniDLTH, seed=SEED),
+        random=True,
+        ramped=True,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """One combination of what surrounds an algorithm."""
+
+  optimizer: str
+  mode: str
+  steps_per_execution: int
+  model: Callable[[], keras.Model]
+  target: float
+  per_layer: bool  # A schedule for each layer, or one for all.
+
+
+CASES = {
+    'a': Case('sgd', 'graph', 1, toys.conv, 0.9, False),
+    'b': Case('adam', 'jit', 4, toys.conv, 0.5, True),
+    'c': Case('sgd', 'eager', 4, toys.nested, 0.98, False),
+    'd': Case('adam', 'graph', 4, toys.dense, 0.9, False),
+    'e': Case('sgd', 'jit', 1, toys.nested, 0.98, False),
+    'f': Case('adam', 'eager', 1, toys.dense, 0.5, True),
+}
+ROUNDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A finished run, as the spy saw it."""
+
+  algorithm: Algorithm
+  case: Case
+  model: keras.Model
+  schedules: list[Any]
+  spy: toys.Spy
+  history: dict[str, list[float]]
+  callback: Any
+
+
+def _optimizer(name: str, staged: bool = False) -> Any:
+  rate = 0.05 if name == 'sgd' else 0.01
+  if staged:
+    rate = tf_unilth.StagedLearningRate(rate)
+  if name == 'sgd':
+    return keras.optimizers.SGD(rate, momentum=0.9)
+  return keras.optimizers.Adam(rate)
+
+
+def _wrap(case: Case) -> tuple[keras.Model, list[Any]]:
+  schedules = []
+
+  def schedule() -> Any:
+    schedules.append(tf_unilth.IterativeSparsity(case.target, rounds=ROUNDS))
+    return schedules[-1]
+
+  def wrap_layer(layer: Any) -> Any:
+    if not isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)):
+      return layer
+    return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule())
+
+  if case.per_layer:
+    model = keras.models.clone_model(case.model(), clone_function=wrap_layer)
+  else:
+    model = tfmot.sparsity.keras.prune_low_magnitude(case.model(), schedule())
+  return model, schedules
+
+
+@functools.cache
+def run(algorithm_name: str, case_name: str) -> Run:
+  """Trains one cell of the table, once."""
+  algorithm, case = ALGORITHMS[algorithm_name], CASES[case_name]
+  keras.utils.set_random_seed(1)
+  model, schedules = _wrap(case)
+  toys.compiled_for_labels(
+      model,
+      _optimizer(case.optimizer, algorithm.staged),
+      run_eagerly=case.mode == 'eager',
+      jit_compile=case.mode == 'jit',
+      steps_per_execution=case.steps_per_execution,
+  )
+  callback, spy = algorithm.callback(), toys.Spy()
+  history = toys.fit(model, callback, spy)
+  return Run(
+      algorithm, case, model, schedules, spy, history.history, callback
+  )
+
+
+every_run = pytest.mark.parametrize('case', CASES)
+every_algorithm = pytest.mark.parametrize('name', ALGORITHMS)
+
+
+@every_algorithm
+@every_run
+def test_masks_of_successive_steps_are_nested(name, case):
+  seen = [found for found, _ in run(name, case).spy.batches]
+  for before, after in zip(seen, seen[1:]):
+    for old, new in zip(before, after):
+      assert not np.any(new & ~old)
+
+
+@every_algorithm
+@every_run
+def test_each_round_ends_at_its_sparsity_to_the_weight(name, case):
+  finished = run(name, case)
+  rounds = finished.spy.rounds
+  assert max(rounds) == ROUNDS
+  # The first layer's schedule and its mask, or one schedule and all masks.
+  first = slice(1) if finished.case.per_layer else slice(None)
+  pace = 'cubic' if name.startswith('uni') else 'geometric'
+  for number, found in rounds.items():
+    sparsity = masks.sparsity_at_round(
+        finished.case.target, number, ROUNDS, pace
+    )
+    expected = round(sparsity * toys.size(found[first]))
+    assert toys.zeros(found[first]) == expected
+
+
+@every_algorithm
+@every_run
+def test_the_target_is_met_by_masks_by_zeros_and_in_the_export(
+    name, case, tmp_path
+):
+  finished = run(name, case)
+  found = toys.masks(finished.model)
+  groups = [[mask] for mask in found] if finished.case.per_layer else [found]
+  target = sum(
+      round(finished.case.target * toys.size(group)) for group in groups
+  )
+  assert toys.zeros(found) == target
+  assert toys.zeros(toys.kernels(finished.model)) == target
+  ticket = tfmot.sparsity.keras.strip_pruning(finished.model)
+  assert tf_unilth.sparsity_summary(ticket).zeros == target
+  tf_unilth.export_saved_model(ticket, tmp_path / 'export')
+  loaded = tf.saved_model.load(str(tmp_path / 'export'))
+  exported = [v.numpy() for v in loaded.variables if v.shape.rank > 1]
+  assert toys.zeros(exported) == target
+
+
+@every_algorithm
+@every_run
+def test_a_pruned_weight_is_zero_after_every_step_and_epoch(name, case):
+  spy = run(name, case).spy
+  for found, weights in [*spy.batches, *spy.epochs]:
+    for mask, weight in zip(found, weights):
+      assert not weight[~mask].any()
+
+
+@every_algorithm
+@every_run
+def test_the_export_computes_what_the_model_computes(name, case, tmp_path):
+  finished = run(name, case)
+  ticket = tfmot.sparsity.keras.strip_pruning(finished.model)
+  x, _ = toys.data()
+  difference = tf_unilth.export_saved_model(ticket, tmp_path / 'e', inputs=x)
+  assert difference == 0
+  # XLA, which the wrapped model ran under, may round the last bit otherwise.
+  tolerance = 1e-5 if finished.case.mode == 'jit' else 0
+  np.testing.assert_allclose(
+      ticket.predict(x, verbose=0),
+      finished.model.predict(x, verbose=0),
+      atol=tolerance,
+      rtol=0,
+  )
+
+
+@every_algorithm
+@every_run
+def test_the_epoch_logs_tell_sparsity_stage_round_and_lambda(name, case):
+  finished = run(name, case)
+  history = finished.history
+  found = toys.masks(finished.model)
+  assert history['sparsity'][-1] == toys.zeros(found) / toys.size(found)
+  assert history['stage'][-1] == 3
+  assert history['round'][-1] == ROUNDS == finished.callback.rounds
+  assert history['l2_lambda'][-1] == 0
+  assert any(history['l2_lambda']) == finished.algorithm.ramped
+  assert history['stage'] == sorted(history['stage'])
+
+
+@pytest.mark.parametrize(
+    'name', [name for name, row in ALGORITHMS.items() if row.random]
+)
+@every_run
+def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
+  finished = run(name, case)
+  found = toys.masks(finished.model)
+  scores = masks.random_scores([mask.shape for mask in found], SEED)
+  ones = [np.ones(mask.shape, bool) for mask in found]
+  drawn = masks.select(scores, ones, finished.case.target, 'layer')
+  for mask, expected in zip(found, drawn):
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_another_process_draws_the_same_ticket():
+  code = (
+      'from tf_unilth import masks; import numpy as np, hashlib;'
+      'scores = masks.random_scores([(36, 16), (16, 2)], 5);'
+      'print(hashlib.sha256(b"".join(map(bytes, scores))).hexdigest())'
+  )
+  outputs = {
+      subprocess.run(
+          [sys.executable, '-c', code],
+          capture_output=True,
+          check=True,
+          env={'PYTHONHASHSEED': seed, 'PATH': ''},
+      ).stdout
+      for seed in ('1', '2')
+  }
+  assert len(outputs) == 1
+
+
+def _rewinding_run(algorithm: Algorithm, **arguments: Any) -> tuple[Any, Any]:
+  keras.utils.set_random_seed(1)
+  model = toys.wrapped(
+      toys.conv(),
+      tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
+      _optimizer('adam', algorithm.staged),
+  )
+  start = toys.training_state(model)
+  spy = toys.Spy()
+  # The lowest at epoch 2, a plateau of two epochs at epoch 4.
+  val_loss = toys.SetValLoss(3.0, 2.0, 2.5, 2.2)
+  toys.fit(model, val_loss, algorithm.callback(**arguments), spy)
+  return start, spy
+
+
+@pytest.mark.parametrize('name', ['unilth', 'unidlth'])
+@pytest.mark.parametrize('rewind_epochs, to', [(None, 2), (1, 3), (3, 1)])
+def test_a_plateau_rewinds_everything_bit_for_bit(name, rewind_epochs, to):
+  _, spy = _rewinding_run(ALGORITHMS[name], rewind_epochs=rewind_epochs)
+  kept, rewound = spy.states[to - 1], spy.states[3]
+  assert len(kept) == len(rewound) > 20  # Weights, statistics, slots, steps.
+  for before, after in zip(kept, rewound):
+    np.testing.assert_array_equal(before, after)
+  changed = [not np.array_equal(a, b) for a, b in zip(kept, spy.states[2])]
+  assert any(changed) or to == 3
+
+
+@pytest.mark.parametrize('name', ['unilth', 'unidlth'])
+def test_a_rewind_never_goes_before_the_start(name):
+  start, spy = _rewinding_run(ALGORITHMS[name], rewind_epochs=7)
+  weights = len(start) - 1  # The optimizer had no slots at the start.
+  for before, after in zip(start[:weights], spy.states[3][:weights]):
+    np.testing.assert_array_equal(before, after)
+
+
+class _RoundEnds(keras.callbacks.Callback):
+  """Records the training state at step k and after each round's end."""
+
+  def __init__(self, rewind_step: int):
+    super().__init__()
+    self._rewind_step = rewind_step
+    self._steps = self._rounds = 0
+    self.kept: list[np.ndarray] = []
+    self.ends: list[list[np.ndarray]] = []
+    self.masks: list[list[np.ndarray]] = []
+
+  def on_epoch_begin(self, epoch, logs=None):
+    if epoch == 0 and self._rewind_step == 0:
+      self.kept = toys.training_state(self.model)
+
+  def on_train_batch_end(self, batch, logs=None):
+    self._steps += 1
+    if self._steps == self._rewind_step:
+      self.kept = toys.training_state(self.model)
+    found = toys.masks(self.model)
+    if toys.zeros(found) > (toys.zeros(self.masks[-1]) if self.masks else 0):
+      self.ends.append(toys.training_state(self.model))
+      self.masks.append(found)
+
+
+@pytest.mark.parametrize('rewind_step', [0, 5])
+def test_lth_rewinds_survivors_bit_for_bit_in_every_round(rewind_step):
+  keras.utils.set_random_seed(1)
+  model = toys.wrapped(
+      toys.conv(),
+      tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
+      _optimizer('adam'),
+  )
+  watch = _RoundEnds(rewind_step)
+  callback = tf_unilth.LTH(rewind_step=rewind_step, verbose=0)
+  toys.fit(model, callback, watch)
+  assert len(watch.ends) == ROUNDS
+  for end, found in zip(watch.ends, watch.masks):
+    assert len(end) == len(watch.kept)
+    remaining = list(found)
+    for before, after in zip(watch.kept, end):
+      if remaining and after.shape == remaining[0].shape and after.ndim > 1:
+        before = np.where(remaining.pop(0), before, 0)
+      np.testing.assert_array_equal(before, after)
+    assert not remaining
+
+
+def _nothing_to_learn(optimizer: Any, ramp: Any, algorithm: Algorithm) -> Any:
+  """Trains where the loss has no gradient: only a penalty moves weights."""
+  keras.utils.set_random_seed(1)
+  model = tfmot.sparsity.keras.prune_low_magnitude(
+      toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2)
+  )
+  model.compile(optimizer, lambda _, outputs: 0.0 * outputs)
+  watch = _Weights()
+  callback = algorithm.callback(ramp=ramp)
+  history = toys.fit(model, callback, watch, epochs=20)
+  return watch, history.history
+
+
+class _Weights(keras.callbacks.Callback):
+  """Records the weights after every batch."""
+
+  def __init__(self):
+    super().__init__()
+    self.seen: list[tuple[int, float, list[np.ndarray], list[np.ndarray]]] = []
+
+  def on_train_batch_end(self, batch, logs=None):
+    state = self.model.layers[1].pruning_schedule.state
+    candidates = [c.numpy() for c in state.candidates]
+    self.seen.append(
+        (
+            state.get('round'),
+            state.get('ramp_limit'),
+            candidates,
+            toys.kernels(self.model),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    'name', [name for name, row in ALGORITHMS.items() if row.ramped]
+)
+@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
+def test_only_candidates_shrink_and_val_loss_has_no_penalty(name, optimizer):
+  watch, history = _nothing_to_learn(
+      _optimizer(optimizer), tf_unilth.L2Ramp(limit=0.2), ALGORITHMS[name]
+  )
+  assert any(history['l2_lambda']) and not any(history['val_loss'])
+  first = watch.seen[0][3]
+  ramped = [row for row in watch.seen if row[1] > 0 and row[0] == 0]
+  shrunk = False
+  for before, after in zip(ramped, ramped[1:]):
+    for chosen, old, new in zip(after[2], before[3], after[3]):
+      np.testing.assert_array_equal(old[~chosen], new[~chosen])
+      shrunk |= bool(np.any(np.abs(new[chosen]) < np.abs(old[chosen])))
+  assert shrunk
+  for before, after in zip(first, ramped[0][3]):
+    np.testing.assert_array_equal(before, after)  # Stage 1: no penalty.
+  still = [row[3] for row in watch.seen if row[1] == 0 and row[0] == 2]
+  for before, after in zip(still[0], still[-1]):
+    np.testing.assert_array_equal(before, after)  # Stage 3: none either.
+
+
+@every_algorithm
+def test_a_target_of_zero_is_bit_identical_to_plain_keras(name):
+  def build() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.layers.Input((6, 6, 1)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(2),
+        ]
+    )
+
+  plain = toys.compiled_for_labels(build(), _optimizer('adam'))
+  plain_history = toys.fit(plain, shuffle=True)
+  wrapped = toys.wrapped(
+      build(), tf_unilth.IterativeSparsity(0.0), _optimizer('adam')
+  )
+  history = toys.fit(wrapped, ALGORITHMS[name].callback(), shuffle=True)
+  assert plain_history.history['loss'] == history.history['loss']
+  assert plain_history.history['val_loss'] == history.history['val_loss']
+  for before, after in zip(
+      toys.training_state(plain), toys.training_state(wrapped), strict=True
+  ):
+    np.testing.assert_array_equal(before, after)

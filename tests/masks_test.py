@@ -1,0 +1,145 @@
+"""masks: exact counts, ties, nesting, shares; against plain NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tf_unilth import masks
+
+
+def _ones(*shapes):
+  return [np.ones(shape, bool) for shape in shapes]
+
+
+def _zeros(found):
+  return [int(np.sum(~mask)) for mask in found]
+
+
+def test_a_hand_made_example():
+  scores = [np.array([[5.0, 1.0], [2.0, 9.0]]), np.array([3.0, 0.5])]
+  found = masks.select(scores, _ones((2, 2), 2), 0.5, 'global')
+  assert found[0].tolist() == [[True, False], [False, True]]
+  assert found[1].tolist() == [True, False]
+
+
+def test_ties_go_by_index_and_the_count_is_exact():
+  found = masks.select([np.ones(10)], _ones(10), 0.3, 'global')
+  assert found[0].tolist() == [False] * 3 + [True] * 7
+
+
+def test_all_zero_weights_do_not_open_the_mask():
+  found = masks.select([np.zeros(8)], _ones(8), 0.5, 'global')
+  assert _zeros(found) == [4]
+
+
+@pytest.mark.parametrize('scope', masks.SCOPES)
+@pytest.mark.parametrize('sparsity', [0.5, 0.9, 0.98, 0.995])
+def test_the_sparsity_is_met_to_the_weight(scope, sparsity):
+  rng = np.random.default_rng(1)
+  shapes = [(3, 3, 1, 8), (128, 10), (7, 11), (300,)]
+  scores = [rng.random(shape) for shape in shapes]
+  found = masks.select(scores, _ones(*shapes), sparsity, scope)
+  total = sum(math.prod(shape) for shape in shapes)
+  assert sum(_zeros(found)) == round(sparsity * total)
+  assert all(mask.any() for mask in found)
+
+
+@pytest.mark.parametrize('scope', masks.SCOPES)
+@pytest.mark.parametrize('pace', masks.PACES)
+def test_masks_of_rounds_are_nested_for_any_scores(scope, pace):
+  rng = np.random.default_rng(2)
+  shapes = [(5, 7), (13,), (3, 3, 2, 2), (31,)]
+  found = _ones(*shapes)
+  total = sum(math.prod(shape) for shape in shapes)
+  for done in range(1, 21):
+    sparsity = masks.sparsity_at_round(0.9, done, 20, pace)
+    scores = [rng.random(shape) for shape in shapes]  # New ones each round.
+    before, found = found, masks.select(scores, found, sparsity, scope)
+    assert sum(_zeros(found)) == round(sparsity * total)
+    for old, new in zip(before, found):
+      assert not np.any(new & ~old)
+
+
+def test_global_ranks_layers_together_and_layer_apart():
+  scores = [np.arange(1.0, 11.0), np.arange(101.0, 111.0)]
+  assert _zeros(masks.select(scores, _ones(10, 10), 0.4, 'global')) == [8, 0]
+  assert _zeros(masks.select(scores, _ones(10, 10), 0.4, 'layer')) == [4, 4]
+
+
+def test_global_leaves_each_layer_its_largest_weight():
+  scores = [np.arange(1.0, 11.0), np.arange(101.0, 111.0)]
+  found = masks.select(scores, _ones(10, 10), 0.7, 'global')
+  assert _zeros(found) == [9, 5]
+  assert found[0][-1]
+
+
+def test_linear_time_selection_agrees_with_a_full_sort():
+  rng = np.random.default_rng(3)
+  scores = rng.integers(0, 50, size=1000).astype(float)  # Many ties.
+  for count in (1, 17, 500, 999):
+    (found,) = masks.select([scores], _ones(1000), count / 1000, 'layer')
+    expected = np.ones(1000, bool)
+    expected[np.argsort(scores, kind='stable')[:count]] = False
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_erk_meets_its_formula():
+  shapes = [(3, 3, 16, 32), (64, 128), (10, 10)]
+  found = masks.erk_sparsities(shapes, 0.9)
+  sizes = [math.prod(shape) for shape in shapes]
+  kept = [(1 - s) * n for s, n in zip(found, sizes)]
+  assert sum(kept) == pytest.approx(0.1 * sum(sizes))
+  # Below the cap, kept weights are proportional to the sum of the shape.
+  below = [i for i, s in enumerate(found) if s > 0]
+  ratios = {round(kept[i] / sum(shapes[i]), 6) for i in below}
+  assert len(ratios) == 1
+
+
+def test_erk_at_sparsity_zero_is_dense():
+  assert masks.erk_sparsities([(4, 4), (2, 3)], 0.0) == [0.0, 0.0]
+
+
+def test_apportion_never_goes_below_what_is_pruned():
+  assert masks.apportion(10, [5.0, 5.0], [9, 0], [20, 20]) == [9, 1]
+  assert masks.apportion(100, [50.0, 50.0], [0, 0], [100, 3]) == [97, 3]
+
+
+def test_random_scores_depend_on_seed_and_place_alone():
+  first = masks.random_scores([(4,), (4,)], seed=1)
+  again = masks.random_scores([(4,), (4,)], seed=1)
+  other = masks.random_scores([(4,), (4,)], seed=2)
+  np.testing.assert_array_equal(first, again)
+  assert not np.array_equal(first[0], first[1])
+  assert not np.array_equal(first[0], other[0])
+  # A literal, because every process and platform shall draw the same ticket.
+  np.testing.assert_array_equal(np.argsort(first[1]), [1, 2, 0, 3])
+
+
+@pytest.mark.parametrize('pace', masks.PACES)
+def test_rounds_needed_is_the_smallest_number(pace):
+  for target in (0.5, 0.9, 0.98, 0.995):
+    rounds = masks.rounds_needed(target, 0.2, pace)
+
+    def largest_share(count, target=target):
+      kept = [
+          1 - masks.sparsity_at_round(target, r, count, pace)
+          for r in range(count + 1)
+      ]
+      return max(1 - b / a for a, b in zip(kept, kept[1:]))
+
+    assert largest_share(rounds) <= 0.2 + 1e-9
+    assert rounds == 1 or largest_share(rounds - 1) > 0.2
+
+
+def test_geometric_rounds_meet_the_formula():
+  assert masks.rounds_needed(0.9, 0.2, 'geometric') == math.ceil(
+      math.log(0.1) / math.log(0.8)
+  )
+  assert masks.rounds_needed(1 - 0.8**2, 0.2, 'geometric') == 2
+  assert masks.rounds_needed(0.0, 0.2, 'geometric') == 0
+
+
+@pytest.mark.parametrize('pace', masks.PACES)
+def test_the_last_round_is_the_target_exactly(pace):
+  assert masks.sparsity_at_round(0.9, 7, 7, pace) == 0.9
