@@ -8,6 +8,10 @@ from tf_unilth.callbacks import TicketCallback
 from tf_unilth.run_state import PRUNING
 from tf_unilth.scores import Magnitude
 
+# A training shorter than this, in epochs, ranks weights that have learnt little:
+# fewer, longer rounds gave better tickets at equal epochs.
+_SHORTEST_TRAINING = 3
+
 REWINDS = ('weights', 'learning_rate')
 
 
@@ -17,8 +21,8 @@ class LTH(TicketCallback):
   Each round trains, prunes the smallest |w|, and rewinds the survivors to
   their values at `rewind_step`, with the statistics and the optimizer; the
   last training has the final mask. All trainings share the epochs of `fit`
-  evenly, each at least one epoch unless the schedule says `rounds`, and each
-  gets a full decay of a `StagedLearningRate`.
+  evenly, each at least three epochs where the schedule leaves `rounds` open, and
+  each gets a full decay of a `StagedLearningRate`.
 
   Args:
     rewind: `'weights'`, or `'learning_rate'` to keep the weights and rewind
@@ -59,7 +63,7 @@ class LTH(TicketCallback):
     self._rewinds_weights = rewind == 'weights'
 
   def _shortest_round(self) -> int:
-    return self._state.get('steps_per_epoch')
+    return _SHORTEST_TRAINING * self._state.get('steps_per_epoch')
 
   def _finetune_share(self, rounds: int) -> float:
     return 1 / (rounds + 1)

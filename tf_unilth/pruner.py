@@ -113,8 +113,8 @@ class Pruner:
         np.array_equal(mask, mine) and not weight[~mine].any()
         for mask, mine, weight in zip(present, self.masks, weights, strict=True)
     )
-    if not intact:
-      self._layers.assign_masks(self.masks)
+    # Written in any case: products with a mask leave negative zeros behind.
+    self._layers.assign_masks(self.masks)
     return not intact
 
   def _size(self, schedule: IterativeSparsity) -> int:

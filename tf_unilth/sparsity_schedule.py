@@ -160,6 +160,11 @@ class IterativeSparsity(tf.Module, PruningSchedule):
         },
     )
 
+  @classmethod
+  def from_config(cls, config: dict[str, Any]) -> 'IterativeSparsity':
+    """Returns a schedule from `get_config`'s dict, or its inner one."""
+    return cls(**config.get('config', config))
+
 
 def _check_fraction(name: str, value: Any, allowed: str) -> None:
   above_zero = value >= 0 if allowed[0] == '[' else value > 0

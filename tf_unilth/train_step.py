@@ -64,6 +64,8 @@ class TrainStepHook:
     def train_or_tell(iterator: Any) -> Any:
       try:
         return train_function(iterator)
+      except (StopIteration, tf.errors.OutOfRangeError):
+        raise  # An epoch's end, where Keras does not know its length.
       except BaseException:
         on_interrupt()
         raise
