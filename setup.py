@@ -7,44 +7,44 @@ import setuptools
 _TF = '>=2.16'
 
 _EXTRAS = {
-    # The same TensorFlow with its CUDA libraries.
-    'and-cuda': [f'tensorflow[and-cuda]{_TF}'],
-    # Bayesian search needs scikit-learn, which this extra of theirs brings.
-    'tuner': ['keras-tuner[bayesian]>=1.4.7'],
-    # TensorFlow 2.21 no longer brings it.
-    'tensorboard': ['tensorboard'],
-    'report': ['matplotlib>=3.8'],
-    # The recipes' embedded default, scikit-learn's digits.
-    'data': ['scikit-learn>=1.3'],
+  # The same TensorFlow with its CUDA libraries.
+  'and-cuda': [f'tensorflow[and-cuda]{_TF}'],
+  # Bayesian search needs scikit-learn, which this extra of theirs brings.
+  'tuner': ['keras-tuner[bayesian]>=1.4.7'],
+  # TensorFlow 2.21 no longer brings it.
+  'tensorboard': ['tensorboard'],
+  'report': ['matplotlib>=3.8'],
+  # The recipes' embedded default, scikit-learn's digits.
+  'data': ['scikit-learn>=1.3'],
 }
 _EXTRAS['test'] = [
-    *_EXTRAS['data'],
-    *_EXTRAS['tensorboard'],
-    'mypy>=1.11',
-    'pytest>=8',
-    'pytest-xdist>=3.5',
-    'ruff>=0.6',
+  *_EXTRAS['data'],
+  *_EXTRAS['tensorboard'],
+  'mypy>=1.11',
+  'pytest>=8',
+  'pytest-xdist>=3.5',
+  'ruff>=0.6',
 ]
 
 setuptools.setup(
-    name='tf_unilth',
-    version='0.1.0',
-    description='Lottery tickets for Keras models, found or made: UniLTH, '
-    'UniDLTH, LTH and DLTH on tensorflow-model-optimization.',
-    long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    packages=['tf_unilth'],
-    package_data={'tf_unilth': ['py.typed']},
-    python_requires='>=3.10',
-    install_requires=[
-        'absl-py>=1.2',
-        'numpy>=1.26',
-        # tfmot imports distutils, which Python 3.12 left to setuptools.
-        'setuptools',
-        f'tensorflow{_TF}',
-        'tensorflow-model-optimization>=0.8.1',
-        f'tf-keras{_TF}',
-    ],
-    extras_require=_EXTRAS,
+  name='tf_unilth',
+  version='0.1.0',
+  description='Lottery tickets for Keras models, found or made: UniLTH, '
+  'UniDLTH, LTH and DLTH on tensorflow-model-optimization.',
+  long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  packages=['tf_unilth'],
+  package_data={'tf_unilth': ['py.typed']},
+  python_requires='>=3.10',
+  install_requires=[
+    'absl-py>=1.2',
+    'numpy>=1.26',
+    # tfmot imports distutils, which Python 3.12 left to setuptools.
+    'setuptools',
+    f'tensorflow{_TF}',
+    'tensorflow-model-optimization>=0.8.1',
+    f'tf-keras{_TF}',
+  ],
+  extras_require=_EXTRAS,
 )

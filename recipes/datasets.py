@@ -25,7 +25,7 @@ class Dataset:
 
 
 def split(
-    x: np.ndarray, y: np.ndarray, fraction: float, seed: int
+  x: np.ndarray, y: np.ndarray, fraction: float, seed: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
   """Returns (x, y) in two parts, the second with `fraction` of it."""
   order = np.random.default_rng(seed).permutation(len(x))

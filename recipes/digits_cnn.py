@@ -1,18 +1,18 @@
 """A small convolutional network on scikit-learn's digits; no download.
 
-  python -m recipes.digits_cnn
-  python -m recipes.digits_cnn --method=lth --target_sparsity=0.98 --seed=1
+python -m recipes.digits_cnn
+python -m recipes.digits_cnn --method=lth --target_sparsity=0.98 --seed=1
 """
 
 from recipes import datasets, experiment, models
 
 RECIPE = experiment.Recipe(
-    name='digits_cnn',
-    load=datasets.digits,
-    build=models.digits_cnn,
-    epochs=60,
-    batch_size=32,
-    learning_rate=0.05,
+  name='digits_cnn',
+  load=datasets.digits,
+  build=models.digits_cnn,
+  epochs=60,
+  batch_size=32,
+  learning_rate=0.1,
 )
 
 if __name__ == '__main__':

@@ -19,26 +19,26 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_enum('method', 'unilth', methods.METHODS, 'How to prune.')
 flags.DEFINE_float(
-    'target_sparsity', 0.9, 'Fraction of zeros in [0, 1).', 0.0, 0.999999
+  'target_sparsity', 0.9, 'Fraction of zeros in [0, 1).', 0.0, 0.999999
 )
 flags.DEFINE_integer('epochs', None, 'All epochs of the run.', 1)
 flags.DEFINE_integer('batch_size', None, 'Images per step.', 1)
 flags.DEFINE_float('learning_rate', None, 'At the start of a stage.', 0.0)
 flags.DEFINE_integer(
-    'seed', 0, 'Of initial weights, order, split and random tickets.', 0
+  'seed', 0, 'Of initial weights, order, split and random tickets.', 0
 )
 flags.DEFINE_float(
-    'validation_fraction', 0.15, 'Cut from the training set.', 0.01, 0.9
+  'validation_fraction', 0.15, 'Cut from the training set.', 0.01, 0.9
 )
 flags.DEFINE_string(
-    'output_dir', None, 'Where to write; by default under runs/.'
+  'output_dir', None, 'Where to write; by default under runs/.'
 )
 flags.DEFINE_bool('jit_compile', False, 'Compile the train step with XLA.')
 flags.DEFINE_bool(
-    'lr_restart',
-    False,
-    'For gmp and oneshot: restart the learning rate when pruning begins, as '
-    'unilth does, so that a comparison compares pruning.',
+  'lr_restart',
+  False,
+  'For gmp and oneshot: restart the learning rate when pruning begins, as '
+  'unilth does, so that a comparison compares pruning.',
 )
 flags.DEFINE_integer('verbose', 2, 'Keras progress: 0, 1 or 2.', 0, 2)
 
@@ -48,7 +48,7 @@ flags.DEFINE_float('prune_fraction', None, 'IterativeSparsity.')
 flags.DEFINE_integer('rounds', None, 'IterativeSparsity.')
 flags.DEFINE_enum('pace', None, ['geometric', 'cubic'], 'IterativeSparsity.')
 flags.DEFINE_enum(
-    'scope', None, ['global', 'layer', 'erk'], 'IterativeSparsity.'
+  'scope', None, ['global', 'layer', 'erk'], 'IterativeSparsity.'
 )
 flags.DEFINE_float('limit', None, 'L2Ramp; 0 for no ramp.')
 flags.DEFINE_float('power', None, 'L2Ramp.')
@@ -57,9 +57,7 @@ flags.DEFINE_integer('interval', None, 'L2Ramp.')
 flags.DEFINE_string('monitor', None, 'UniLTH, UniDLTH.')
 flags.DEFINE_integer('patience', None, 'UniLTH, UniDLTH; 0 for no plateau.')
 flags.DEFINE_float('min_delta', None, 'UniLTH, UniDLTH.')
-flags.DEFINE_integer(
-    'rewind_epochs', None, 'UniLTH, UniDLTH; 0 for no rewind.'
-)
+flags.DEFINE_integer('rewind_epochs', None, 'UniLTH, UniDLTH; 0 for no rewind.')
 flags.DEFINE_float('max_dense_fraction', None, 'UniLTH, UniDLTH.')
 flags.DEFINE_float('finetune_fraction', None, 'UniLTH, UniDLTH, DLTH.')
 flags.DEFINE_integer('rewind_step', None, 'LTH.')
@@ -67,31 +65,31 @@ flags.DEFINE_integer('rewind_step', None, 'LTH.')
 _SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
 _RAMP = ('limit', 'power', 'increment', 'interval')
 _UNIFIED = (
-    'monitor',
-    'patience',
-    'min_delta',
-    'rewind_epochs',
-    'max_dense_fraction',
-    'finetune_fraction',
+  'monitor',
+  'patience',
+  'min_delta',
+  'rewind_epochs',
+  'max_dense_fraction',
+  'finetune_fraction',
 )
 _CALLBACK = {
-    'unilth': _UNIFIED,
-    'unidlth': _UNIFIED,
-    'dlth': ('finetune_fraction',),
-    'lth': ('rewind_step',),
+  'unilth': _UNIFIED,
+  'unidlth': _UNIFIED,
+  'dlth': ('finetune_fraction',),
+  'lth': ('rewind_step',),
 }
 _RAMPED = ('unilth', 'unidlth', 'dlth')
 _TICKETS = (*_CALLBACK, 'random', 'lr_rewind')
 _CONFIG = (
-    'method',
-    'target_sparsity',
-    'epochs',
-    'batch_size',
-    'learning_rate',
-    'seed',
-    'validation_fraction',
-    'jit_compile',
-    'lr_restart',
+  'method',
+  'target_sparsity',
+  'epochs',
+  'batch_size',
+  'learning_rate',
+  'seed',
+  'validation_fraction',
+  'jit_compile',
+  'lr_restart',
 )
 
 
@@ -129,6 +127,8 @@ def _main(recipe: Recipe) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   logging.set_verbosity(logging.WARNING)
   try:
+    # Before anything is written, so that a bad flag leaves nothing behind.
+    _plan(1000, tf_unilth.StagedLearningRate(FLAGS.learning_rate))
     directory = _output_dir(recipe)
     results = report.open_run(directory, _config(recipe))
     if results is not None:
@@ -167,16 +167,16 @@ def _plan(steps: int, rate: tf_unilth.StagedLearningRate) -> methods.Plan:
   if ramp and method in _RAMPED:
     callback['ramp'] = tf_unilth.L2Ramp(**ramp)
   return methods.plan(
-      method,
-      methods.Settings(
-          target_sparsity=FLAGS.target_sparsity,
-          steps=steps,
-          seed=FLAGS.seed,
-          rate=rate,
-          lr_restart=FLAGS.lr_restart,
-          schedule=_given(_SCHEDULE),
-          callback=callback,
-      ),
+    method,
+    methods.Settings(
+      target_sparsity=FLAGS.target_sparsity,
+      steps=steps,
+      seed=FLAGS.seed,
+      rate=rate,
+      lr_restart=FLAGS.lr_restart,
+      schedule=_given(_SCHEDULE),
+      callback=callback,
+    ),
   )
 
 
@@ -201,18 +201,18 @@ def run(recipe: Recipe, directory: pathlib.Path) -> dict[str, Any]:
   if plan.schedule is not None:
     model = tf_unilth.prune_low_magnitude(model, plan.schedule)
   model.compile(
-      keras.optimizers.SGD(rate, momentum=recipe.momentum),
-      keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-      metrics=['accuracy'],
-      jit_compile=FLAGS.jit_compile,
+    keras.optimizers.SGD(rate, momentum=recipe.momentum),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    metrics=['accuracy'],
+    jit_compile=FLAGS.jit_compile,
   )
   history = model.fit(
-      *data.train,
-      batch_size=FLAGS.batch_size,
-      validation_data=data.validation,
-      epochs=FLAGS.epochs,
-      callbacks=plan.callbacks,
-      verbose=FLAGS.verbose,
+    *data.train,
+    batch_size=FLAGS.batch_size,
+    validation_data=data.validation,
+    epochs=FLAGS.epochs,
+    callbacks=plan.callbacks,
+    verbose=FLAGS.verbose,
   )
   results = _results(recipe, data, model, plan, directory)
   results |= {'steps': steps, 'seconds': time.monotonic() - begin}
@@ -222,11 +222,11 @@ def run(recipe: Recipe, directory: pathlib.Path) -> dict[str, Any]:
 
 
 def _results(
-    recipe: Recipe,
-    data: Dataset,
-    model: keras.Model,
-    plan: methods.Plan,
-    directory: pathlib.Path,
+  recipe: Recipe,
+  data: Dataset,
+  model: keras.Model,
+  plan: methods.Plan,
+  directory: pathlib.Path,
 ) -> dict[str, Any]:
   """Strips, evaluates and exports a trained model."""
   summary = tf_unilth.sparsity_summary(model)
@@ -236,26 +236,26 @@ def _results(
   ticket.compile(loss=model.loss, metrics=['accuracy'])
   saved = directory / 'saved_model'
   difference = tf_unilth.export_saved_model(
-      ticket, saved, inputs=data.test[0], overwrite=True
+    ticket, saved, inputs=data.test[0], overwrite=True
   )
   callback = plan.callbacks[0] if FLAGS.method in _TICKETS else None
   return {
-      'method': FLAGS.method,
-      'dataset': data.name,
-      'model': recipe.name,
-      'seed': FLAGS.seed,
-      'target_sparsity': FLAGS.target_sparsity,
-      'sparsity': summary.sparsity,
-      'nonzero_weights': summary.total_weights - summary.zeros,
-      'total_weights': summary.total_weights,
-      'test_accuracy': ticket.evaluate(*data.test, verbose=0)[1],
-      'validation_accuracy': ticket.evaluate(*data.validation, verbose=0)[1],
-      'dense_parameters_bytes': sum(w.nbytes for w in ticket.get_weights()),
-      'export_bytes': report.folder_bytes(saved),
-      'export_difference': difference,
-      'epochs': FLAGS.epochs,
-      'rounds': callback.rounds if callback else 0,
-      'plateau_epoch': callback.plateau_epoch if callback else None,
-      'rewound_to_epoch': callback.rewound_to_epoch if callback else None,
-      'versions': report.versions(),
+    'method': FLAGS.method,
+    'dataset': data.name,
+    'model': recipe.name,
+    'seed': FLAGS.seed,
+    'target_sparsity': FLAGS.target_sparsity,
+    'sparsity': summary.sparsity,
+    'nonzero_weights': summary.total_weights - summary.zeros,
+    'total_weights': summary.total_weights,
+    'test_accuracy': ticket.evaluate(*data.test, verbose=0)[1],
+    'validation_accuracy': ticket.evaluate(*data.validation, verbose=0)[1],
+    'dense_parameters_bytes': sum(w.nbytes for w in ticket.get_weights()),
+    'export_bytes': report.folder_bytes(saved),
+    'export_difference': difference,
+    'epochs': FLAGS.epochs,
+    'rounds': callback.rounds if callback else 0,
+    'plateau_epoch': callback.plateau_epoch if callback else None,
+    'rewound_to_epoch': callback.rewound_to_epoch if callback else None,
+    'versions': report.versions(),
   }

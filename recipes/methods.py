@@ -55,7 +55,7 @@ class Settings:
 
 
 class _RestartAt(keras.callbacks.Callback):
-  """Restarts a `StagedLearningRate` at a step, for methods that are not ours."""
+  """Restarts a `StagedLearningRate` at a step, for tfmot's methods."""
 
   def __init__(self, rate: Any, step: int, steps: int):
     super().__init__()
@@ -76,7 +76,7 @@ def _dense(settings: Settings) -> Plan:
 def _ticket(make: Callable[..., Any], **fixed: Any) -> Callable[..., Plan]:
   def plan(settings: Settings) -> Plan:
     schedule = tf_unilth.IterativeSparsity(
-        settings.target_sparsity, **settings.schedule
+      settings.target_sparsity, **settings.schedule
     )
     return Plan(schedule, [make(**{**settings.callback, **fixed})])
 
@@ -104,7 +104,7 @@ def _gmp(settings: Settings) -> Plan:
   # The end must be a step at which tfmot updates, or it misses the target.
   end = begin + updates // frequency * frequency
   schedule = _sparsity.PolynomialDecay(
-      0.0, settings.target_sparsity, begin, end, frequency=frequency
+    0.0, settings.target_sparsity, begin, end, frequency=frequency
   )
   return _tfmot_plan(settings, schedule, begin)
 
@@ -112,23 +112,23 @@ def _gmp(settings: Settings) -> Plan:
 def _oneshot(settings: Settings) -> Plan:
   step = max(1, round(_ONESHOT * settings.steps))
   schedule = _sparsity.ConstantSparsity(
-      settings.target_sparsity, step, step, frequency=1
+    settings.target_sparsity, step, step, frequency=1
   )
   return _tfmot_plan(settings, schedule, step)
 
 
 _PLANS: dict[str, Callable[[Settings], Plan]] = {
-    'dense': _dense,
-    'lth': _ticket(tf_unilth.LTH),
-    'dlth': _seeded(tf_unilth.DLTH),
-    'unilth': _ticket(tf_unilth.UniLTH),
-    'unidlth': _seeded(tf_unilth.UniDLTH),
-    'gmp': _gmp,
-    'oneshot': _oneshot,
-    'random': _seeded(
-        tf_unilth.DLTH, ramp=tf_unilth.L2Ramp(limit=0), finetune_fraction=1.0
-    ),
-    'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
+  'dense': _dense,
+  'lth': _ticket(tf_unilth.LTH),
+  'dlth': _seeded(tf_unilth.DLTH),
+  'unilth': _ticket(tf_unilth.UniLTH),
+  'unidlth': _seeded(tf_unilth.UniDLTH),
+  'gmp': _gmp,
+  'oneshot': _oneshot,
+  'random': _seeded(
+    tf_unilth.DLTH, ramp=tf_unilth.L2Ramp(limit=0), finetune_fraction=1.0
+  ),
+  'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
 }
 METHODS = tuple(_PLANS)
 

@@ -30,7 +30,7 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
 
 
 def open_run(
-    directory: pathlib.Path, config: Mapping[str, Any]
+  directory: pathlib.Path, config: Mapping[str, Any]
 ) -> dict[str, Any] | None:
   """Makes or finds a run directory.
 
@@ -48,30 +48,28 @@ def open_run(
     write_json(known, config)
   except OSError as error:
     raise RunDirectoryError(
-        f'output_dir={str(directory)!r} cannot be written: {error.strerror}.'
+      f'output_dir={str(directory)!r} cannot be written: {error.strerror}.'
     ) from error
   results = directory / 'results.json'
   return json.loads(results.read_text()) if results.exists() else None
 
 
 def _check_same(
-    directory: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any]
+  directory: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:
   differences = [
-      f'  {name}: {old.get(name)!r} there, {new.get(name)!r} now'
-      for name in sorted({*old, *new})
-      if old.get(name) != new.get(name)
+    f'  {name}: {old.get(name)!r} there, {new.get(name)!r} now'
+    for name in sorted({*old, *new})
+    if old.get(name) != new.get(name)
   ]
   if differences:
     raise RunDirectoryError(
-        f'output_dir={str(directory)!r} holds a run of another configuration:\n'
-        + '\n'.join(differences)
+      f'output_dir={str(directory)!r} holds a run of another configuration:\n'
+      + '\n'.join(differences)
     )
 
 
-def write_history(
-    path: pathlib.Path, history: Mapping[str, list[Any]]
-) -> None:
+def write_history(path: pathlib.Path, history: Mapping[str, list[Any]]) -> None:
   """Writes the epoch logs as CSV, a line per epoch."""
   names = list(history)
   with path.open('w', newline='') as file:
@@ -89,8 +87,8 @@ def folder_bytes(path: pathlib.Path) -> int:
 def table(results: Mapping[str, Any]) -> str:
   """Returns the results as a table for people."""
   weights = (
-      f'{results["nonzero_weights"]:,} of {results["total_weights"]:,} '
-      'weights are not zero'
+    f'{results["nonzero_weights"]:,} of {results["total_weights"]:,} '
+    'weights are not zero'
   )
   plateau = 'no plateau'
   if results['plateau_epoch'] is not None:
@@ -98,17 +96,17 @@ def table(results: Mapping[str, Any]) -> str:
   if results['rewound_to_epoch'] is not None:
     plateau += f', rewound to the end of epoch {results["rewound_to_epoch"]}'
   rows = {
-      'method': f'{results["method"]} on {results["dataset"]}',
-      'model': results['model'],
-      'sparsity': f'{100 * results["sparsity"]:.3f}% ({weights})',
-      'test accuracy': f'{100 * results["test_accuracy"]:.2f}%',
-      'validation accuracy': f'{100 * results["validation_accuracy"]:.2f}%',
-      'stage 1': plateau,
-      'rounds': results['rounds'],
-      'epochs, steps': f'{results["epochs"]}, {results["steps"]:,}',
-      'time': f'{results["seconds"]:.1f} s',
-      'SavedModel': f'{results["export_bytes"]:,} bytes, outputs differ by '
-      f'{results["export_difference"]:.2g} at most',
+    'method': f'{results["method"]} on {results["dataset"]}',
+    'model': results['model'],
+    'sparsity': f'{100 * results["sparsity"]:.3f}% ({weights})',
+    'test accuracy': f'{100 * results["test_accuracy"]:.2f}%',
+    'validation accuracy': f'{100 * results["validation_accuracy"]:.2f}%',
+    'stage 1': plateau,
+    'rounds': results['rounds'],
+    'epochs, steps': f'{results["epochs"]}, {results["steps"]:,}',
+    'time': f'{results["seconds"]:.1f} s',
+    'SavedModel': f'{results["export_bytes"]:,} bytes, outputs differ by '
+    f'{results["export_difference"]:.2g} at most',
   }
   width = max(map(len, rows))
   return '\n'.join(f'{k.ljust(width)}  {v}' for k, v in rows.items())

@@ -8,6 +8,7 @@ of these runs is then held against each invariant.
 
 import dataclasses
 import functools
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,20 +41,20 @@ class Algorithm:
 
 
 ALGORITHMS = {
-    'lth': Algorithm(tf_unilth.LTH),
-    'lth_late': Algorithm(functools.partial(tf_unilth.LTH, rewind_step=5)),
-    'lr_rewind': Algorithm(
-        functools.partial(tf_unilth.LTH, 'learning_rate'), staged=True
-    ),
-    'dlth': Algorithm(
-        functools.partial(tf_unilth.DLTH, seed=SEED), random=True, ramped=True
-    ),
-    'unilth': Algorithm(tf_unilth.UniLTH, ramped=True),
-    'unidlth': Algorithm(
-        functools.partial(tf_unilth.UniDLTH, seed=SEED),
-        random=True,
-        ramped=True,
-    ),
+  'lth': Algorithm(tf_unilth.LTH),
+  'lth_late': Algorithm(functools.partial(tf_unilth.LTH, rewind_step=5)),
+  'lr_rewind': Algorithm(
+    functools.partial(tf_unilth.LTH, 'learning_rate'), staged=True
+  ),
+  'dlth': Algorithm(
+    functools.partial(tf_unilth.DLTH, seed=SEED), random=True, ramped=True
+  ),
+  'unilth': Algorithm(tf_unilth.UniLTH, ramped=True),
+  'unidlth': Algorithm(
+    functools.partial(tf_unilth.UniDLTH, seed=SEED),
+    random=True,
+    ramped=True,
+  ),
 }
 
 
@@ -70,12 +71,12 @@ class Case:
 
 
 CASES = {
-    'a': Case('sgd', 'graph', 1, toys.conv, 0.9, False),
-    'b': Case('adam', 'jit', 4, toys.conv, 0.5, True),
-    'c': Case('sgd', 'eager', 4, toys.nested, 0.98, False),
-    'd': Case('adam', 'graph', 4, toys.dense, 0.9, False),
-    'e': Case('sgd', 'jit', 1, toys.nested, 0.98, False),
-    'f': Case('adam', 'eager', 1, toys.dense, 0.5, True),
+  'a': Case('sgd', 'graph', 1, toys.conv, 0.9, False),
+  'b': Case('adam', 'jit', 4, toys.conv, 0.5, True),
+  'c': Case('sgd', 'eager', 4, toys.nested, 0.98, False),
+  'd': Case('adam', 'graph', 4, toys.dense, 0.9, False),
+  'e': Case('sgd', 'jit', 1, toys.nested, 0.98, False),
+  'f': Case('adam', 'eager', 1, toys.dense, 0.5, True),
 }
 ROUNDS = 3
 
@@ -128,17 +129,15 @@ def run(algorithm_name: str, case_name: str) -> Run:
   keras.utils.set_random_seed(1)
   model, schedules = _wrap(case)
   toys.compiled_for_labels(
-      model,
-      _optimizer(case.optimizer, algorithm.staged),
-      run_eagerly=case.mode == 'eager',
-      jit_compile=case.mode == 'jit',
-      steps_per_execution=case.steps_per_execution,
+    model,
+    _optimizer(case.optimizer, algorithm.staged),
+    run_eagerly=case.mode == 'eager',
+    jit_compile=case.mode == 'jit',
+    steps_per_execution=case.steps_per_execution,
   )
   callback, spy = algorithm.callback(), toys.Spy()
   history = toys.fit(model, callback, spy)
-  return Run(
-      algorithm, case, model, schedules, spy, history.history, callback
-  )
+  return Run(algorithm, case, model, schedules, spy, history.history, callback)
 
 
 every_run = pytest.mark.parametrize('case', CASES)
@@ -149,7 +148,7 @@ every_algorithm = pytest.mark.parametrize('name', ALGORITHMS)
 @every_run
 def test_masks_of_successive_steps_are_nested(name, case):
   seen = [found for found, _ in run(name, case).spy.batches]
-  for before, after in zip(seen, seen[1:]):
+  for before, after in itertools.pairwise(seen):
     for old, new in zip(before, after):
       assert not np.any(new & ~old)
 
@@ -165,7 +164,7 @@ def test_each_round_ends_at_its_sparsity_to_the_weight(name, case):
   pace = 'cubic' if name.startswith('uni') else 'geometric'
   for number, found in rounds.items():
     sparsity = masks.sparsity_at_round(
-        finished.case.target, number, ROUNDS, pace
+      finished.case.target, number, ROUNDS, pace
     )
     expected = round(sparsity * toys.size(found[first]))
     assert toys.zeros(found[first]) == expected
@@ -174,13 +173,13 @@ def test_each_round_ends_at_its_sparsity_to_the_weight(name, case):
 @every_algorithm
 @every_run
 def test_the_target_is_met_by_masks_by_zeros_and_in_the_export(
-    name, case, tmp_path
+  name, case, tmp_path
 ):
   finished = run(name, case)
   found = toys.masks(finished.model)
   groups = [[mask] for mask in found] if finished.case.per_layer else [found]
   target = sum(
-      round(finished.case.target * toys.size(group)) for group in groups
+    round(finished.case.target * toys.size(group)) for group in groups
   )
   assert toys.zeros(found) == target
   assert toys.zeros(toys.kernels(finished.model)) == target
@@ -212,10 +211,10 @@ def test_the_export_computes_what_the_model_computes(name, case, tmp_path):
   # XLA, which the wrapped model ran under, may round the last bit otherwise.
   tolerance = 1e-5 if finished.case.mode == 'jit' else 0
   np.testing.assert_allclose(
-      ticket.predict(x, verbose=0),
-      finished.model.predict(x, verbose=0),
-      atol=tolerance,
-      rtol=0,
+    ticket.predict(x, verbose=0),
+    finished.model.predict(x, verbose=0),
+    atol=tolerance,
+    rtol=0,
   )
 
 
@@ -234,7 +233,7 @@ def test_the_epoch_logs_tell_sparsity_stage_round_and_lambda(name, case):
 
 
 @pytest.mark.parametrize(
-    'name', [name for name, row in ALGORITHMS.items() if row.random]
+  'name', [name for name, row in ALGORITHMS.items() if row.random]
 )
 @every_run
 def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
@@ -249,18 +248,18 @@ def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
 
 def test_another_process_draws_the_same_ticket():
   code = (
-      'from tf_unilth import masks; import numpy as np, hashlib;'
-      'scores = masks.random_scores([(36, 16), (16, 2)], 5);'
-      'print(hashlib.sha256(b"".join(map(bytes, scores))).hexdigest())'
+    'from tf_unilth import masks; import numpy as np, hashlib;'
+    'scores = masks.random_scores([(36, 16), (16, 2)], 5);'
+    'print(hashlib.sha256(b"".join(map(bytes, scores))).hexdigest())'
   )
   outputs = {
-      subprocess.run(
-          [sys.executable, '-c', code],
-          capture_output=True,
-          check=True,
-          env={'PYTHONHASHSEED': seed, 'PATH': ''},
-      ).stdout
-      for seed in ('1', '2')
+    subprocess.run(
+      [sys.executable, '-c', code],
+      capture_output=True,
+      check=True,
+      env={'PYTHONHASHSEED': seed, 'PATH': ''},
+    ).stdout
+    for seed in ('1', '2')
   }
   assert len(outputs) == 1
 
@@ -268,9 +267,9 @@ def test_another_process_draws_the_same_ticket():
 def _rewinding_run(algorithm: Algorithm, **arguments: Any) -> tuple[Any, Any]:
   keras.utils.set_random_seed(1)
   model = toys.wrapped(
-      toys.conv(),
-      tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
-      _optimizer('adam', algorithm.staged),
+    toys.conv(),
+    tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
+    _optimizer('adam', algorithm.staged),
   )
   start = toys.training_state(model)
   spy = toys.Spy()
@@ -329,9 +328,9 @@ class _RoundEnds(keras.callbacks.Callback):
 def test_lth_rewinds_survivors_bit_for_bit_in_every_round(rewind_step):
   keras.utils.set_random_seed(1)
   model = toys.wrapped(
-      toys.conv(),
-      tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
-      _optimizer('adam'),
+    toys.conv(),
+    tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
+    _optimizer('adam'),
   )
   watch = _RoundEnds(rewind_step)
   callback = tf_unilth.LTH(rewind_step=rewind_step, verbose=0)
@@ -351,7 +350,7 @@ def _nothing_to_learn(optimizer: Any, ramp: Any, algorithm: Algorithm) -> Any:
   """Trains where the loss has no gradient: only a penalty moves weights."""
   keras.utils.set_random_seed(1)
   model = tfmot.sparsity.keras.prune_low_magnitude(
-      toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2)
+    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2)
   )
   model.compile(optimizer, lambda _, outputs: 0.0 * outputs)
   watch = _Weights()
@@ -371,28 +370,28 @@ class _Weights(keras.callbacks.Callback):
     state = self.model.layers[1].pruning_schedule.state
     candidates = [c.numpy() for c in state.candidates]
     self.seen.append(
-        (
-            state.get('round'),
-            state.get('ramp_limit'),
-            candidates,
-            toys.kernels(self.model),
-        )
+      (
+        state.get('round'),
+        state.get('ramp_limit'),
+        candidates,
+        toys.kernels(self.model),
+      )
     )
 
 
 @pytest.mark.parametrize(
-    'name', [name for name, row in ALGORITHMS.items() if row.ramped]
+  'name', [name for name, row in ALGORITHMS.items() if row.ramped]
 )
 @pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
 def test_only_candidates_shrink_and_val_loss_has_no_penalty(name, optimizer):
   watch, history = _nothing_to_learn(
-      _optimizer(optimizer), tf_unilth.L2Ramp(limit=0.2), ALGORITHMS[name]
+    _optimizer(optimizer), tf_unilth.L2Ramp(limit=0.2), ALGORITHMS[name]
   )
   assert any(history['l2_lambda']) and not any(history['val_loss'])
   first = watch.seen[0][3]
   ramped = [row for row in watch.seen if row[1] > 0 and row[0] == 0]
   shrunk = False
-  for before, after in zip(ramped, ramped[1:]):
+  for before, after in itertools.pairwise(ramped):
     for chosen, old, new in zip(after[2], before[3], after[3]):
       np.testing.assert_array_equal(old[~chosen], new[~chosen])
       shrunk |= bool(np.any(np.abs(new[chosen]) < np.abs(old[chosen])))
@@ -409,25 +408,25 @@ def test_a_target_of_zero_is_bit_identical_to_plain_keras(name):
   def build() -> keras.Model:
     keras.utils.set_random_seed(1)
     return keras.Sequential(
-        [
-            keras.layers.Input((6, 6, 1)),
-            keras.layers.Conv2D(4, 3),
-            keras.layers.BatchNormalization(),
-            keras.layers.Flatten(),
-            keras.layers.Dropout(0.3),
-            keras.layers.Dense(2),
-        ]
+      [
+        keras.layers.Input((6, 6, 1)),
+        keras.layers.Conv2D(4, 3),
+        keras.layers.BatchNormalization(),
+        keras.layers.Flatten(),
+        keras.layers.Dropout(0.3),
+        keras.layers.Dense(2),
+      ]
     )
 
   plain = toys.compiled_for_labels(build(), _optimizer('adam'))
   plain_history = toys.fit(plain, shuffle=True)
   wrapped = toys.wrapped(
-      build(), tf_unilth.IterativeSparsity(0.0), _optimizer('adam')
+    build(), tf_unilth.IterativeSparsity(0.0), _optimizer('adam')
   )
   history = toys.fit(wrapped, ALGORITHMS[name].callback(), shuffle=True)
   assert plain_history.history['loss'] == history.history['loss']
   assert plain_history.history['val_loss'] == history.history['val_loss']
   for before, after in zip(
-      toys.training_state(plain), toys.training_state(wrapped), strict=True
+    toys.training_state(plain), toys.training_state(wrapped), strict=True
   ):
     np.testing.assert_array_equal(before, after)

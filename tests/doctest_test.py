@@ -30,8 +30,8 @@ def test_public_names_have_examples():
     if name == 'SparsitySummary':
       continue  # Shown by the example of sparsity_summary.
     examples = [
-        example
-        for test in finder.find(getattr(tf_unilth, name), name)
-        for example in test.examples
+      example
+      for test in finder.find(getattr(tf_unilth, name), name)
+      for example in test.examples
     ]
     assert examples, f'{name} has no example in its docstring'

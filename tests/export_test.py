@@ -19,21 +19,21 @@ def test_a_process_with_tensorflow_alone_computes_the_same(tmp_path):
   assert tf_unilth.export_saved_model(model, path, inputs=x) == 0
   np.save(tmp_path / 'x.npy', x)
   code = (
-      'import sys, numpy as np, tensorflow as tf;'
-      f'loaded = tf.saved_model.load({str(path)!r});'
-      f'y = loaded.serve(tf.constant(np.load({str(tmp_path / "x.npy")!r})));'
-      f'np.save({str(tmp_path / "y.npy")!r}, y.numpy());'
-      'assert "tf_unilth" not in sys.modules'
+    'import sys, numpy as np, tensorflow as tf;'
+    f'loaded = tf.saved_model.load({str(path)!r});'
+    f'y = loaded.serve(tf.constant(np.load({str(tmp_path / "x.npy")!r})));'
+    f'np.save({str(tmp_path / "y.npy")!r}, y.numpy());'
+    'assert "tf_unilth" not in sys.modules'
   )
   subprocess.run([sys.executable, '-c', code], check=True, cwd=tmp_path)
   np.testing.assert_array_equal(
-      np.load(tmp_path / 'y.npy'), model.predict_on_batch(x)
+    np.load(tmp_path / 'y.npy'), model.predict_on_batch(x)
   )
 
 
 def test_a_wrapped_model_is_refused(tmp_path):
   model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5))
-  with pytest.raises(ValueError, match='still wrapped.*strip_pruning'):
+  with pytest.raises(ValueError, match=r'still wrapped.*strip_pruning'):
     tf_unilth.export_saved_model(model, tmp_path / 'export')
   assert not os.listdir(tmp_path)
 
@@ -52,7 +52,6 @@ def test_an_existing_path_is_kept_unless_told(tmp_path):
 
 def test_an_export_that_fails_leaves_nothing(tmp_path):
   class FullDisk(keras.Sequential):
-
     def export(self, filepath):
       os.mkdir(filepath)
       raise OSError('no space left on device')

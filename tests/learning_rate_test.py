@@ -9,7 +9,7 @@ import tf_unilth
 
 
 @pytest.mark.parametrize(
-    'decay, half', [('cosine', 0.5), ('linear', 0.5), ('constant', 1.0)]
+  'decay, half', [('cosine', 0.5), ('linear', 0.5), ('constant', 1.0)]
 )
 def test_the_decay_goes_over_the_stage(decay, half):
   rate = tf_unilth.StagedLearningRate(0.2, decay, decay_steps=100)
@@ -42,20 +42,20 @@ def test_it_meets_keras_cosine_decay():
 def test_an_optimizer_with_it_can_be_copied():
   rate = tf_unilth.StagedLearningRate(0.1, 'linear', decay_steps=5)
   copy = keras.optimizers.SGD.from_config(
-      keras.optimizers.SGD(rate).get_config()
+    keras.optimizers.SGD(rate).get_config()
   )
   # pylint: disable-next=protected-access
   assert copy._learning_rate.get_config() == rate.get_config()
 
 
 @pytest.mark.parametrize(
-    'arguments, match',
-    [
-        ({'initial_learning_rate': 0}, 'initial_learning_rate must be a fin'),
-        ({'initial_learning_rate': math.nan}, 'but is nan'),
-        ({'decay': 'step'}, "decay must be one of .* but is 'step'"),
-        ({'decay_steps': 0}, 'decay_steps must be None or >= 1, but is 0'),
-    ],
+  'arguments, match',
+  [
+    ({'initial_learning_rate': 0}, 'initial_learning_rate must be a fin'),
+    ({'initial_learning_rate': math.nan}, 'but is nan'),
+    ({'decay': 'step'}, "decay must be one of .* but is 'step'"),
+    ({'decay_steps': 0}, 'decay_steps must be None or >= 1, but is 0'),
+  ],
 )
 def test_arguments_out_of_range_are_named(arguments, match):
   with pytest.raises(ValueError, match=match):

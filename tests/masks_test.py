@@ -1,5 +1,6 @@
 """masks: exact counts, ties, nesting, shares; against plain NumPy."""
 
+import itertools
 import math
 
 import numpy as np
@@ -123,10 +124,10 @@ def test_rounds_needed_is_the_smallest_number(pace):
 
     def largest_share(count, target=target):
       kept = [
-          1 - masks.sparsity_at_round(target, r, count, pace)
-          for r in range(count + 1)
+        1 - masks.sparsity_at_round(target, r, count, pace)
+        for r in range(count + 1)
       ]
-      return max(1 - b / a for a, b in zip(kept, kept[1:]))
+      return max(1 - b / a for a, b in itertools.pairwise(kept))
 
     assert largest_share(rounds) <= 0.2 + 1e-9
     assert rounds == 1 or largest_share(rounds - 1) > 0.2
@@ -134,7 +135,7 @@ def test_rounds_needed_is_the_smallest_number(pace):
 
 def test_geometric_rounds_meet_the_formula():
   assert masks.rounds_needed(0.9, 0.2, 'geometric') == math.ceil(
-      math.log(0.1) / math.log(0.8)
+    math.log(0.1) / math.log(0.8)
   )
   assert masks.rounds_needed(1 - 0.8**2, 0.2, 'geometric') == 2
   assert masks.rounds_needed(0.0, 0.2, 'geometric') == 0
@@ -143,3 +144,17 @@ def test_geometric_rounds_meet_the_formula():
 @pytest.mark.parametrize('pace', masks.PACES)
 def test_the_last_round_is_the_target_exactly(pace):
   assert masks.sparsity_at_round(0.9, 7, 7, pace) == 0.9
+
+
+@pytest.mark.parametrize('hidden', [0.0, 1e9])
+def test_a_misleading_sample_does_not_mislead(hidden):
+  rng = np.random.default_rng(4)
+  scores = rng.random(200_001)
+  stride = scores.size // masks._SAMPLE + 1  # pylint: disable=protected-access
+  scores[::stride] = hidden  # All that the sample will see.
+  for count in (10, 100_000, 180_000):
+    share = count / scores.size
+    (found,) = masks.select([scores], _ones(scores.size), share, 'layer')
+    expected = np.ones(scores.size, bool)
+    expected[np.argsort(scores, kind='stable')[:count]] = False
+    np.testing.assert_array_equal(found, expected)

@@ -36,15 +36,15 @@ def test_the_limit_gives_the_strength():
 
 
 @pytest.mark.parametrize(
-    'arguments, match',
-    [
-        ({'limit': -1}, 'limit must be None or a finite number'),
-        ({'limit': math.nan}, 'limit .* but is nan'),
-        ({'power': -1}, 'power must be a finite number >= 0, but is -1'),
-        ({'limit': 1, 'increment': 0}, 'increment must be None or a number'),
-        ({'increment': 0.1}, 'increment=0.1 needs a limit > 0'),
-        ({'interval': 0}, 'interval must be a whole number >= 1'),
-    ],
+  'arguments, match',
+  [
+    ({'limit': -1}, 'limit must be None or a finite number'),
+    ({'limit': math.nan}, 'limit .* but is nan'),
+    ({'power': -1}, 'power must be a finite number >= 0, but is -1'),
+    ({'limit': 1, 'increment': 0}, 'increment must be None or a number'),
+    ({'increment': 0.1}, 'increment=0.1 needs a limit > 0'),
+    ({'interval': 0}, 'interval must be a whole number >= 1'),
+  ],
 )
 def test_arguments_out_of_range_are_named(arguments, match):
   with pytest.raises(ValueError, match=match):
@@ -63,28 +63,29 @@ class _Norms(keras.callbacks.Callback):
     if state.get('stage') == 2 and state.get('round') == 0:
       chosen = [c.numpy() for c in state.candidates]
       weights = toys.kernels(self.model)
-      pick = lambda inside: np.concatenate(
-          [w[c == inside] for w, c in zip(weights, chosen)]
-      )
+
+      def pick(inside):
+        return np.concatenate([w[c == inside] for w, c in zip(weights, chosen)])
+
       self.candidates.append(np.linalg.norm(pick(True)))
       self.others.append(np.linalg.norm(pick(False)))
 
 
 @pytest.mark.parametrize(
-    'optimizer',
-    [
-        keras.optimizers.SGD(0.02),
-        keras.optimizers.SGD(0.002, momentum=0.9),
-        keras.optimizers.legacy.SGD(0.02),
-        keras.optimizers.Adam(0.001),
-        keras.optimizers.legacy.Adam(0.001),
-    ],
-    ids=['sgd', 'momentum', 'legacy_sgd', 'adam', 'legacy_adam'],
+  'optimizer',
+  [
+    keras.optimizers.SGD(0.02),
+    keras.optimizers.SGD(0.002, momentum=0.9),
+    keras.optimizers.legacy.SGD(0.02),
+    keras.optimizers.Adam(0.001),
+    keras.optimizers.legacy.Adam(0.001),
+  ],
+  ids=['sgd', 'momentum', 'legacy_sgd', 'adam', 'legacy_adam'],
 )
 def test_candidates_shrink_by_exp_a_and_the_others_do_not(optimizer):
   keras.utils.set_random_seed(1)
   model = tfmot.sparsity.keras.prune_low_magnitude(
-      toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1)
+    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1)
   )
   # Nothing to learn, so that the loss does not disturb the shrinking.
   model.compile(optimizer, lambda _, outputs: 0.0 * outputs)
@@ -101,9 +102,9 @@ def test_candidates_shrink_by_exp_a_and_the_others_do_not(optimizer):
 def test_an_unstable_limit_is_capped():
   keras.utils.set_random_seed(1)
   model = toys.wrapped(
-      toys.dense(),
-      tf_unilth.IterativeSparsity(0.5, rounds=1),
-      keras.optimizers.SGD(0.1, momentum=0.9),
+    toys.dense(),
+    tf_unilth.IterativeSparsity(0.5, rounds=1),
+    keras.optimizers.SGD(0.1, momentum=0.9),
   )
   ramp = L2Ramp(limit=1e6)
   history = toys.fit(model, tf_unilth.UniLTH(ramp=ramp, verbose=0), epochs=9)

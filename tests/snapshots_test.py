@@ -8,11 +8,11 @@ from tf_unilth.snapshots import Snapshot
 
 def _variables():
   return [
-      tf.Variable([[1.5, -0.0], [np.inf, 1e-45]]),
-      tf.Variable(7, dtype=tf.int64),
-      tf.Variable([1.1, 2.2], dtype=tf.bfloat16),
-      tf.Variable([True, False]),
-      tf.Variable(np.zeros((0, 3), np.float32)),
+    tf.Variable([[1.5, -0.0], [np.inf, 1e-45]]),
+    tf.Variable(7, dtype=tf.int64),
+    tf.Variable([1.1, 2.2], dtype=tf.bfloat16),
+    tf.Variable([True, False]),
+    tf.Variable(np.zeros((0, 3), np.float32)),
   ]
 
 

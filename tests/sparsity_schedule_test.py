@@ -11,20 +11,20 @@ from tests import toys
 
 
 @pytest.mark.parametrize(
-    'arguments, match',
-    [
-        ({'target_sparsity': 1.0}, r'target_sparsity must be in \[0, 1\)'),
-        ({'target_sparsity': -0.1}, 'target_sparsity .* but is -0.1'),
-        ({'target_sparsity': float('nan')}, 'target_sparsity .* but is nan'),
-        ({'prune_fraction': 0.0}, r'prune_fraction must be in \(0, 1\)'),
-        ({'prune_fraction': 1.0}, 'prune_fraction .* but is 1.0'),
-        ({'rounds': 0}, 'rounds must be a whole number >= 1, but is 0'),
-        ({'rounds': 2.5}, 'rounds must be a whole number >= 1, but is 2.5'),
-        ({'pace': 'linear'}, "pace must be .* but is 'linear'"),
-        ({'scope': 'net'}, "scope must be .* but is 'net'"),
-        ({'begin_step': 0}, 'begin_step must be a whole number >= 1'),
-        ({'frequency': 0}, 'frequency must be a whole number >= 1'),
-    ],
+  'arguments, match',
+  [
+    ({'target_sparsity': 1.0}, r'target_sparsity must be in \[0, 1\)'),
+    ({'target_sparsity': -0.1}, 'target_sparsity .* but is -0.1'),
+    ({'target_sparsity': float('nan')}, 'target_sparsity .* but is nan'),
+    ({'prune_fraction': 0.0}, r'prune_fraction must be in \(0, 1\)'),
+    ({'prune_fraction': 1.0}, 'prune_fraction .* but is 1.0'),
+    ({'rounds': 0}, 'rounds must be a whole number >= 1, but is 0'),
+    ({'rounds': 2.5}, 'rounds must be a whole number >= 1, but is 2.5'),
+    ({'pace': 'linear'}, "pace must be .* but is 'linear'"),
+    ({'scope': 'net'}, "scope must be .* but is 'net'"),
+    ({'begin_step': 0}, 'begin_step must be a whole number >= 1'),
+    ({'frequency': 0}, 'frequency must be a whole number >= 1'),
+  ],
 )
 def test_arguments_out_of_range_are_named(arguments, match):
   with pytest.raises(ValueError, match=match):
@@ -33,7 +33,7 @@ def test_arguments_out_of_range_are_named(arguments, match):
 
 def test_it_works_alone_with_tfmot_own_callback():
   schedule = tf_unilth.IterativeSparsity(
-      0.75, rounds=3, pace='geometric', begin_step=5, frequency=10
+    0.75, rounds=3, pace='geometric', begin_step=5, frequency=10
   )
   model = toys.wrapped(toys.dense(), schedule)
   spy = toys.Spy()
@@ -64,13 +64,13 @@ def test_a_ticket_callback_overrules_begin_step():
 
 def test_the_configuration_goes_through_a_wrapped_model():
   arguments = {
-      'target_sparsity': 0.7,
-      'prune_fraction': 0.3,
-      'rounds': 4,
-      'pace': 'cubic',
-      'scope': 'erk',
-      'begin_step': 3,
-      'frequency': 7,
+    'target_sparsity': 0.7,
+    'prune_fraction': 0.3,
+    'rounds': 4,
+    'pace': 'cubic',
+    'scope': 'erk',
+    'begin_step': 3,
+    'frequency': 7,
   }
   model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(**arguments))
   with tfmot.sparsity.keras.prune_scope():

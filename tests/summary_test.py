@@ -19,14 +19,14 @@ total                       456     60   13.158%"""
 
 def test_the_table():
   rows = tf_unilth.SparsitySummary(
-      tuple(
-          tf_unilth.summary.Row(*row)
-          for row in (
-              ('first', (3, 40), 60),
-              ('lstm/kernel', (40, 8), 0),
-              ('lstm/recurrent', (2, 8), 0),
-          )
+    tuple(
+      tf_unilth.summary.Row(*row)
+      for row in (
+        ('first', (3, 40), 60),
+        ('lstm/kernel', (40, 8), 0),
+        ('lstm/recurrent', (2, 8), 0),
       )
+    )
   )
   assert str(rows) == _TABLE
 
@@ -34,13 +34,13 @@ def test_the_table():
 def test_it_counts_wrapped_kernels_and_no_biases():
   wrap = tfmot.sparsity.keras.prune_low_magnitude
   model = keras.Sequential(
-      [
-          wrap(
-              keras.layers.Dense(4, input_shape=(6,)),
-              tf_unilth.IterativeSparsity(0.5),
-          ),
-          keras.layers.Dense(3),
-      ]
+    [
+      wrap(
+        keras.layers.Dense(4, input_shape=(6,)),
+        tf_unilth.IterativeSparsity(0.5),
+      ),
+      keras.layers.Dense(3),
+    ]
   )
   summary = tf_unilth.sparsity_summary(model)
   assert (summary.total_weights, summary.zeros) == (24, 0)
@@ -52,8 +52,8 @@ def test_several_kernels_of_a_layer_stand_apart():
   model = keras.Sequential([keras.layers.LSTM(2, input_shape=(5, 3))])
   names = [row.name for row in tf_unilth.sparsity_summary(model).rows]
   assert [name.split('/')[-1] for name in names] == [
-      'kernel',
-      'recurrent_kernel',
+    'kernel',
+    'recurrent_kernel',
   ]
 
 

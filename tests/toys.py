@@ -23,12 +23,12 @@ def data(count: int = 64) -> tuple[np.ndarray, np.ndarray]:
 def dense() -> keras.Model:
   """A Sequential model of dense layers."""
   return keras.Sequential(
-      [
-          layers.Input((6, 6, 1)),
-          layers.Flatten(),
-          layers.Dense(16, activation='relu'),
-          layers.Dense(2),
-      ]
+    [
+      layers.Input((6, 6, 1)),
+      layers.Flatten(),
+      layers.Dense(16, activation='relu'),
+      layers.Dense(2),
+    ]
   )
 
 
@@ -50,7 +50,7 @@ def nested() -> keras.Model:
 
 
 def wrapped(
-    model: keras.Model, schedule: Any, optimizer: Any = None, **compiled: Any
+  model: keras.Model, schedule: Any, optimizer: Any = None, **compiled: Any
 ) -> keras.Model:
   """Wraps with tfmot's own function, and compiles."""
   model = tfmot.sparsity.keras.prune_low_magnitude(model, schedule)
@@ -58,25 +58,25 @@ def wrapped(
 
 
 def compiled_for_labels(
-    model: keras.Model, optimizer: Any = None, **compiled: Any
+  model: keras.Model, optimizer: Any = None, **compiled: Any
 ) -> keras.Model:
   """Compiles for integer labels."""
   model.compile(
-      optimizer or keras.optimizers.SGD(0.05, momentum=0.9),
-      keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-      metrics=['accuracy'],
-      **compiled,
+    optimizer or keras.optimizers.SGD(0.05, momentum=0.9),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    metrics=['accuracy'],
+    **compiled,
   )
   return model
 
 
 def fit(
-    model: keras.Model, *callbacks: Any, epochs: int = 8, **arguments: Any
+  model: keras.Model, *callbacks: Any, epochs: int = 8, **arguments: Any
 ) -> keras.callbacks.History:
   """Fits on the toy data, which are also what validates."""
   arguments = {'validation_data': data(), 'verbose': 0, **arguments}
   return model.fit(
-      *data(), batch_size=8, epochs=epochs, callbacks=callbacks, **arguments
+    *data(), batch_size=8, epochs=epochs, callbacks=callbacks, **arguments
   )
 
 
@@ -149,9 +149,9 @@ class Spy(keras.callbacks.Callback):
 
   def _round(self) -> int:
     schedules = [
-        layer.pruning_schedule
-        for layer in self.model._flatten_layers()  # pylint: disable=protected-access
-        if isinstance(layer, tf_unilth.compat.PruneLowMagnitude)
+      layer.pruning_schedule
+      for layer in self.model._flatten_layers()  # pylint: disable=protected-access
+      if isinstance(layer, tf_unilth.compat.PruneLowMagnitude)
     ]
     return schedules[0].state.get('round')
 

@@ -12,16 +12,16 @@ from tf_unilth.summary import SparsitySummary, sparsity_summary
 from tf_unilth.unilth import UniDLTH, UniLTH
 
 __all__ = [
-    'DLTH',
-    'IterativeSparsity',
-    'L2Ramp',
-    'LTH',
-    'SparsitySummary',
-    'StagedLearningRate',
-    'TicketCheckpoint',
-    'UniDLTH',
-    'UniLTH',
-    'export_saved_model',
-    'prune_low_magnitude',
-    'sparsity_summary',
+  'DLTH',
+  'LTH',
+  'IterativeSparsity',
+  'L2Ramp',
+  'SparsitySummary',
+  'StagedLearningRate',
+  'TicketCheckpoint',
+  'UniDLTH',
+  'UniLTH',
+  'export_saved_model',
+  'prune_low_magnitude',
+  'sparsity_summary',
 ]

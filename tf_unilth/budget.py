@@ -12,13 +12,13 @@ def check_epochs(epochs: int) -> None:
   """Raises if there are too few epochs for any of the algorithms."""
   if epochs < MIN_EPOCHS:
     raise ValueError(
-        f'epochs must be at least {MIN_EPOCHS} to train, prune and finetune, '
-        f'but fit was given {epochs}.'
+      f'epochs must be at least {MIN_EPOCHS} to train, prune and finetune, '
+      f'but fit was given {epochs}.'
     )
 
 
 def dense_epochs(
-    epochs: int, patience: int | None, max_dense_fraction: float | None
+  epochs: int, patience: int | None, max_dense_fraction: float | None
 ) -> int:
   """Returns after how many epochs stage 1 ends at the latest.
 
@@ -50,7 +50,7 @@ def rounds_that_fit(steps: int, wanted: int, shortest: int) -> int:
 
 
 def round_end(
-    begin: int, steps: int, finetune_fraction: float, number: int, rounds: int
+  begin: int, steps: int, finetune_fraction: float, number: int, rounds: int
 ) -> int:
   """Returns the training step at which round `number` (from 1) ends.
 

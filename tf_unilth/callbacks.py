@@ -13,7 +13,7 @@ from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.pruner import Pruner
 from tf_unilth.regularization import L2Ramp, limit_for
-from tf_unilth.run_state import FINETUNING, NOT_BEGUN, PRUNING, RunState
+from tf_unilth.run_state import FINETUNING, NOT_BEGUN, PRUNING
 from tf_unilth.scores import Scores
 from tf_unilth.train_step import TrainStepHook
 
@@ -44,18 +44,18 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   _strength = 0.0
 
   def __init__(
-      self,
-      scores: Scores,
-      ramp: L2Ramp | None,
-      finetune_fraction: float,
-      verbose: int,
+    self,
+    scores: Scores,
+    ramp: L2Ramp | None,
+    finetune_fraction: float,
+    verbose: int,
   ):
     super().__init__()
     if ramp is not None and not isinstance(ramp, L2Ramp):
       raise ValueError(f'ramp must be None or an L2Ramp, but is {ramp!r}.')
     if not 0 <= finetune_fraction <= 1:
       raise ValueError(
-          f'finetune_fraction must be in [0, 1], but is {finetune_fraction}.'
+        f'finetune_fraction must be in [0, 1], but is {finetune_fraction}.'
       )
     self.verbose = verbose
     self._scores = scores
@@ -198,8 +198,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def on_train_end(self, logs: Any = None) -> None:
     if not self._inert and self._pruner.hold():
       self._say(
-          'other weights or masks were put into the model after the last '
-          'epoch; the masks are back, the weights may be of another epoch'
+        'other weights or masks were put into the model after the last '
+        'epoch; the masks are back, the weights may be of another epoch'
       )
     self._leave()
 
@@ -213,7 +213,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     if self._ramp is not None and not self._state.candidates:
       self._state.candidates = self._layers.new_candidates()
     self._hook = TrainStepHook(
-        self.model, self._layers, self._state, self._ramp
+      self.model, self._layers, self._state, self._ramp
     )
     self._hook.attach(on_interrupt=self._leave)
 
@@ -223,8 +223,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._pruner.read()
     begun = state.get('stage') != NOT_BEGUN
     if begun and (state.get('next_epoch'), state.get('epochs')) == (
-        epoch,
-        epochs,
+      epoch,
+      epochs,
     ):
       self._push_decay()
       self._say(f'going on in stage {state.get("stage")}')
@@ -265,7 +265,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     number = state.get('round') + 1
     new = self._masks_at(number)
     for variable, before, after in zip(
-        state.candidates, self._pruner.masks, new, strict=True
+      state.candidates, self._pruner.masks, new, strict=True
     ):
       variable.assign(before & ~after)
     steps = self._round_end(number) - self._round_end(number - 1)
@@ -276,15 +276,15 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       limit = limit_for(self._strength, sizes, shape, steps)
     limit = min(limit, optimizers.largest_coefficient(optimizer, sizes))
     state.set(
-        ramp_begin=optimizer.iterations,
-        ramp_steps=ramp.ramp_steps(steps),
-        ramp_limit=limit,
+      ramp_begin=optimizer.iterations,
+      ramp_steps=ramp.ramp_steps(steps),
+      ramp_limit=limit,
     )
     if number == 1 or self.verbose > 1:
       exponent = limit * float(np.mean(sizes * shape)) * steps
       self._say(
-          f'round {number}: {steps} steps, lambda to {limit:.3g} '
-          f'(A = {exponent:.3g})'
+        f'round {number}: {steps} steps, lambda to {limit:.3g} '
+        f'(A = {exponent:.3g})'
       )
 
   def _end_round(self) -> None:
@@ -374,8 +374,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     if not fits(self._epochs):
       smallest = next(e for e in range(self._epochs, sys.maxsize) if fits(e))
       raise ValueError(
-          f'rounds={rounds} do not fit into {self._epochs} epochs of '
-          f'{per_epoch} steps: epochs must be at least {smallest}.'
+        f'rounds={rounds} do not fit into {self._epochs} epochs of '
+        f'{per_epoch} steps: epochs must be at least {smallest}.'
       )
 
   # The learning rate.
@@ -441,8 +441,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._say(f'done: {zeros} of {total} weights are zero')
     else:
       self._say(
-          f'fit ended early and the target was NOT met: {zeros} of {total} '
-          f'weights are zero instead of {self._pruner.target_zeros}'
+        f'fit ended early and the target was NOT met: {zeros} of {total} '
+        f'weights are zero instead of {self._pruner.target_zeros}'
       )
     self._flush()
 

@@ -35,5 +35,5 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
   def _is_at_target(self) -> bool:
     kernels = PrunedLayers(self.model).kernels
     return bool(kernels) and (
-        kernels[0].schedule.state.get('stage') == FINETUNING
+      kernels[0].schedule.state.get('stage') == FINETUNING
     )

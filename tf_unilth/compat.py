@@ -6,20 +6,14 @@ gathered in this file and in `pruned_layers.py`, and nowhere else.
 """
 
 import inspect
-import os
 from typing import Any
 
-# tfmot sets it as well; set before TensorFlow's lazy `tf.keras` is touched,
-# it lets both names mean the same Keras.
-os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
-
-# pylint: disable=wrong-import-position
-import tensorflow as tf  # noqa: E402
-import tensorflow_model_optimization as tfmot  # noqa: E402
-import tf_keras as keras  # noqa: E402
-from tensorflow_model_optimization.python.core.sparsity.keras import (  # noqa: E402
-    prune_registry,
-    pruning_wrapper,
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+from tensorflow_model_optimization.python.core.sparsity.keras import (
+  prune_registry,
+  pruning_wrapper,
 )
 
 PruneLowMagnitude = pruning_wrapper.PruneLowMagnitude
@@ -45,16 +39,16 @@ def check_keras(thing: Any, argument: str, kind: type) -> None:
     return
   cls = type(thing)
   message = (
-      f'{argument} must be a tf_keras.{kind.__name__}, but it is a '
-      f'{cls.__module__}.{cls.__qualname__}.'
+    f'{argument} must be a tf_keras.{kind.__name__}, but it is a '
+    f'{cls.__module__}.{cls.__qualname__}.'
   )
   if cls.__module__.split('.')[0] == 'keras' or any(
-      base.__module__.split('.')[0] == 'keras' for base in cls.__mro__
+    base.__module__.split('.')[0] == 'keras' for base in cls.__mro__
   ):
     message += (
-        ' That is Keras 3, which tfmot cannot prune. Build it with tf_keras: '
-        '`import tf_keras as keras` in place of `import keras`, then '
-        '`new_model.set_weights(keras3_model.get_weights())`.'
+      ' That is Keras 3, which tfmot cannot prune. Build it with tf_keras: '
+      '`import tf_keras as keras` in place of `import keras`, then '
+      '`new_model.set_weights(keras3_model.get_weights())`.'
     )
   raise TypeError(message)
 
@@ -71,12 +65,12 @@ def fit_arguments() -> dict[str, Any]:
   while frame is not None:
     names = frame.f_locals
     if frame.f_code.co_name == 'fit' and isinstance(
-        names.get('callbacks'), keras.callbacks.CallbackList
+      names.get('callbacks'), keras.callbacks.CallbackList
     ):
       return {
-          'callbacks': names['callbacks'].callbacks,
-          'has_validation': names.get('validation_data') is not None,
-          'validation_freq': names.get('validation_freq', 1),
+        'callbacks': names['callbacks'].callbacks,
+        'has_validation': names.get('validation_data') is not None,
+        'validation_freq': names.get('validation_freq', 1),
       }
     frame = frame.f_back
   return {}

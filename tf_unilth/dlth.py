@@ -43,11 +43,11 @@ class DLTH(TicketCallback):
   _strength = 650.0
 
   def __init__(
-      self,
-      ramp: L2Ramp | None = None,
-      finetune_fraction: float = 0.5,
-      seed: int = 0,
-      verbose: int = 1,
+    self,
+    ramp: L2Ramp | None = None,
+    finetune_fraction: float = 0.5,
+    seed: int = 0,
+    verbose: int = 1,
   ):
     ramp = L2Ramp() if ramp is None else ramp
     super().__init__(Random(seed), ramp, finetune_fraction, verbose)
@@ -58,8 +58,8 @@ class DLTH(TicketCallback):
   def _on_run_begin(self) -> None:
     if not self._total_steps():
       raise ValueError(
-          'steps_per_epoch must be given to fit, but the data do not tell how '
-          'many steps an epoch has, and DLTH begins its ramp at the first one.'
+        'steps_per_epoch must be given to fit, but the data do not tell how '
+        'many steps an epoch has, and DLTH begins its ramp at the first one.'
       )
     self._begin_rounds(0, 'a ticket is drawn')
 

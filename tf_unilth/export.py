@@ -18,10 +18,10 @@ _SIGNATURE = 'serving_default'
 
 
 def export_saved_model(
-    model: keras.Model,
-    path: str | os.PathLike[str],
-    inputs: np.ndarray | None = None,
-    overwrite: bool = False,
+  model: keras.Model,
+  path: str | os.PathLike[str],
+  inputs: np.ndarray | None = None,
+  overwrite: bool = False,
 ) -> float | None:
   """Writes a stripped model as a SavedModel that plain TensorFlow loads.
 
@@ -53,16 +53,16 @@ def export_saved_model(
   target = pathlib.Path(path)
   if PrunedLayers(model).kernels:
     raise ValueError(
-        'model is still wrapped: export what '
-        'tfmot.sparsity.keras.strip_pruning(model) returns.'
+      'model is still wrapped: export what '
+      'tfmot.sparsity.keras.strip_pruning(model) returns.'
     )
   if target.exists() and not overwrite:
     raise FileExistsError(
-        f'path {str(target)!r} exists: choose another, or overwrite=True.'
+      f'path {str(target)!r} exists: choose another, or overwrite=True.'
     )
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
-      prefix=f'.{target.name}-', dir=target.parent
+    prefix=f'.{target.name}-', dir=target.parent
   ) as folder:
     written = os.path.join(folder, 'saved_model')
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists it all.

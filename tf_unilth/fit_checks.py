@@ -14,7 +14,7 @@ _WRITERS = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
 
 
 def check_callbacks(
-    ticket_callback: Any, callbacks: Sequence[Any], base: type
+  ticket_callback: Any, callbacks: Sequence[Any], base: type
 ) -> None:
   """Raises or warns about callbacks that work against a ticket callback.
 
@@ -29,14 +29,14 @@ def check_callbacks(
     other_name = type(other).__name__
     if isinstance(other, base) and other is not ticket_callback:
       raise ValueError(
-          'callbacks must hold one ticket callback, but hold '
-          f'{name} and {other_name}.'
+        'callbacks must hold one ticket callback, but hold '
+        f'{name} and {other_name}.'
       )
     if getattr(other, 'restore_best_weights', False):
       raise ValueError(
-          f'restore_best_weights of {other_name} must be False, but is True: '
-          'it would put denser weights and masks back. tf_unilth.'
-          'TicketCheckpoint keeps the best epoch at the target sparsity.'
+        f'restore_best_weights of {other_name} must be False, but is True: '
+        'it would put denser weights and masks back. tf_unilth.'
+        'TicketCheckpoint keeps the best epoch at the target sparsity.'
       )
     if isinstance(other, keras.callbacks.ModelCheckpoint):
       _check_checkpoint(other)
@@ -47,10 +47,10 @@ def check_callbacks(
 def _check_checkpoint(checkpoint: keras.callbacks.ModelCheckpoint) -> None:
   if checkpoint.save_best_only and not hasattr(checkpoint, 'waits_for_target'):
     warnings.warn(
-        f'{type(checkpoint).__name__}(save_best_only=True) keeps the best '
-        'epoch even where it is not yet at the target sparsity. tf_unilth.'
-        'TicketCheckpoint takes the same arguments and waits for the target.',
-        stacklevel=2,
+      f'{type(checkpoint).__name__}(save_best_only=True) keeps the best '
+      'epoch even where it is not yet at the target sparsity. tf_unilth.'
+      'TicketCheckpoint takes the same arguments and waits for the target.',
+      stacklevel=2,
     )
 
 
@@ -58,14 +58,14 @@ def _check_order(name: str, earlier: Any) -> None:
   earlier_name = type(earlier).__name__
   if isinstance(earlier, keras.callbacks.BackupAndRestore):
     raise ValueError(
-        f'callbacks must list {name} before {earlier_name}, but list it '
-        'after: the backup would miss what happens at the end of its epoch.'
+      f'callbacks must list {name} before {earlier_name}, but list it '
+      'after: the backup would miss what happens at the end of its epoch.'
     )
   if isinstance(earlier, _WRITERS):
     warnings.warn(
-        f'{earlier_name} is listed before {name} and will not see sparsity, '
-        'stage, round and l2_lambda.',
-        stacklevel=2,
+      f'{earlier_name} is listed before {name} and will not see sparsity, '
+      'stage, round and l2_lambda.',
+      stacklevel=2,
     )
 
 
@@ -73,8 +73,8 @@ def check_optimizer(optimizer: Any) -> None:
   """Raises if the optimizer replaces the weights at the end of `fit`."""
   if getattr(optimizers.inner(optimizer), 'use_ema', False):
     raise ValueError(
-        'use_ema of the optimizer must be False, but is True: at the end of '
-        'fit it would overwrite sparse weights with dense averages.'
+      'use_ema of the optimizer must be False, but is True: at the end of '
+      'fit it would overwrite sparse weights with dense averages.'
     )
 
 
@@ -83,17 +83,15 @@ def check_finite(layers: PrunedLayers, logs: Mapping[str, Any]) -> None:
 
   A NaN weight need not make the loss NaN, so both are looked at.
   """
-  for kernel, weight in zip(
-      layers.kernels, layers.read_weights(), strict=True
-  ):
+  for kernel, weight in zip(layers.kernels, layers.read_weights(), strict=True):
     if not np.isfinite(weight).all():
       raise FloatingPointError(
-          f'layer {kernel.name!r} has NaN or infinite weights: training has '
-          'diverged, and no mask is made of them. Try a lower learning rate.'
+        f'layer {kernel.name!r} has NaN or infinite weights: training has '
+        'diverged, and no mask is made of them. Try a lower learning rate.'
       )
   for name in ('loss', 'val_loss'):
     if not np.isfinite(logs.get(name, 0.0)):
       raise FloatingPointError(
-          f'{name} is {logs[name]}, though all wrapped weights are finite: '
-          'look at the data, the loss and the other layers.'
+        f'{name} is {logs[name]}, though all wrapped weights are finite: '
+        'look at the data, the loss and the other layers.'
       )

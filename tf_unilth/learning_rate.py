@@ -46,22 +46,22 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
   """
 
   def __init__(
-      self,
-      initial_learning_rate: float,
-      decay: str = 'cosine',
-      decay_steps: int | None = None,
+    self,
+    initial_learning_rate: float,
+    decay: str = 'cosine',
+    decay_steps: int | None = None,
   ):
     super().__init__()
     if not 0 < initial_learning_rate < np.inf:
       raise ValueError(
-          'initial_learning_rate must be a finite number > 0, but is '
-          f'{initial_learning_rate}.'
+        'initial_learning_rate must be a finite number > 0, but is '
+        f'{initial_learning_rate}.'
       )
     if decay not in DECAYS:
       raise ValueError(f'decay must be one of {DECAYS}, but is {decay!r}.')
     if decay_steps is not None and decay_steps < 1:
       raise ValueError(
-          f'decay_steps must be None or >= 1, but is {decay_steps}.'
+        f'decay_steps must be None or >= 1, but is {decay_steps}.'
       )
     self.initial_learning_rate = float(initial_learning_rate)
     self.decay = decay
@@ -97,7 +97,7 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
     return {
-        'initial_learning_rate': self.initial_learning_rate,
-        'decay': self.decay,
-        'decay_steps': self.decay_steps,
+      'initial_learning_rate': self.initial_learning_rate,
+      'decay': self.decay,
+      'decay_steps': self.decay_steps,
     }

@@ -8,8 +8,8 @@ from tf_unilth.callbacks import TicketCallback
 from tf_unilth.run_state import PRUNING
 from tf_unilth.scores import Magnitude
 
-# A training shorter than this, in epochs, ranks weights that have learnt little:
-# fewer, longer rounds gave better tickets at equal epochs.
+# In epochs. A shorter training ranks weights that have learnt little: fewer and
+# longer rounds gave better tickets at equal epochs.
 _SHORTEST_TRAINING = 3
 
 REWINDS = ('weights', 'learning_rate')
@@ -21,8 +21,8 @@ class LTH(TicketCallback):
   Each round trains, prunes the smallest |w|, and rewinds the survivors to
   their values at `rewind_step`, with the statistics and the optimizer; the
   last training has the final mask. All trainings share the epochs of `fit`
-  evenly, each at least three epochs where the schedule leaves `rounds` open, and
-  each gets a full decay of a `StagedLearningRate`.
+  evenly, at least three each where the schedule leaves `rounds` open, and each
+  gets a full decay of a `StagedLearningRate`.
 
   Args:
     rewind: `'weights'`, or `'learning_rate'` to keep the weights and rewind
@@ -45,19 +45,19 @@ class LTH(TicketCallback):
   """
 
   def __init__(
-      self, rewind: str = 'weights', rewind_step: int = 0, verbose: int = 1
+    self, rewind: str = 'weights', rewind_step: int = 0, verbose: int = 1
   ):
     super().__init__(Magnitude(), None, 0.0, verbose)
     if rewind not in REWINDS:
       raise ValueError(f'rewind must be one of {REWINDS}, but is {rewind!r}.')
     if rewind_step != int(rewind_step) or rewind_step < 0:
       raise ValueError(
-          f'rewind_step must be a whole number >= 0, but is {rewind_step}.'
+        f'rewind_step must be a whole number >= 0, but is {rewind_step}.'
       )
     if rewind == 'learning_rate' and rewind_step:
       raise ValueError(
-          "rewind_step must be 0 with rewind='learning_rate', but is "
-          f'{rewind_step}.'
+        "rewind_step must be 0 with rewind='learning_rate', but is "
+        f'{rewind_step}.'
       )
     self._rewind_step = rewind_step
     self._rewinds_weights = rewind == 'weights'
@@ -78,8 +78,8 @@ class LTH(TicketCallback):
       self._begin_trainings()
     elif self._explicit_rounds and self._rounds_wanted() >= self._epochs:
       raise ValueError(
-          'steps_per_epoch must be given to fit, but the data do not tell how '
-          'many steps an epoch has, and the first round ends within one.'
+        'steps_per_epoch must be given to fit, but the data do not tell how '
+        'many steps an epoch has, and the first round ends within one.'
       )
 
   def _on_epoch(self, epoch: int, logs: dict) -> None:
@@ -91,8 +91,8 @@ class LTH(TicketCallback):
     first = self._round_end(1)
     if self._rewind_step >= first:
       raise ValueError(
-          'rewind_step must be before the end of the first round, step '
-          f'{first}, but is {self._rewind_step}.'
+        'rewind_step must be before the end of the first round, step '
+        f'{first}, but is {self._rewind_step}.'
       )
     self._state.set(decay_steps=first)
     self._push_decay()
@@ -122,13 +122,13 @@ class LTH(TicketCallback):
       return
     if not self._rewinds_weights:
       raise ValueError(
-          "rewind='learning_rate' needs a tf_unilth.StagedLearningRate as the "
-          f"optimizer's learning rate, but it is {schedule or 'a number'}."
+        "rewind='learning_rate' needs a tf_unilth.StagedLearningRate as the "
+        f"optimizer's learning rate, but it is {schedule or 'a number'}."
       )
     if schedule is not None:
       warnings.warn(
-          f'the learning rate is a {type(schedule).__name__} over the whole '
-          'run: each round will see only its beginning. Use a '
-          'tf_unilth.StagedLearningRate.',
-          stacklevel=2,
+        f'the learning rate is a {type(schedule).__name__} over the whole '
+        'run: each round will see only its beginning. Use a '
+        'tf_unilth.StagedLearningRate.',
+        stacklevel=2,
       )

@@ -12,6 +12,8 @@ import numpy as np
 
 PACES = ('geometric', 'cubic')
 SCOPES = ('global', 'layer', 'erk')
+# How many values bracket a threshold.
+_SAMPLE = 50_000
 
 
 def zeros_at(sparsity: float, total: int) -> int:
@@ -24,7 +26,7 @@ def zeros_at(sparsity: float, total: int) -> int:
 
 
 def sparsity_at_round(
-    target_sparsity: float, completed: int, rounds: int, pace: str
+  target_sparsity: float, completed: int, rounds: int, pace: str
 ) -> float:
   """Returns the sparsity after `completed` of `rounds` rounds.
 
@@ -52,7 +54,7 @@ def sparsity_at_round(
 
 
 def rounds_needed(
-    target_sparsity: float, prune_fraction: float, pace: str
+  target_sparsity: float, prune_fraction: float, pace: str
 ) -> int:
   """Returns the fewest rounds of which none prunes more than its share.
 
@@ -76,10 +78,10 @@ def rounds_needed(
   rounds = max(1, math.ceil(survival - 1e-9))
   while pace == 'cubic':
     density = 1 - np.array(
-        [
-            sparsity_at_round(target_sparsity, r, rounds, pace)
-            for r in range(rounds + 1)
-        ]
+      [
+        sparsity_at_round(target_sparsity, r, rounds, pace)
+        for r in range(rounds + 1)
+      ]
     )
     if np.max(1 - density[1:] / density[:-1]) <= prune_fraction + 1e-9:
       break
@@ -88,7 +90,7 @@ def rounds_needed(
 
 
 def erk_sparsities(
-    shapes: Sequence[tuple[int, ...]], sparsity: float
+  shapes: Sequence[tuple[int, ...]], sparsity: float
 ) -> list[float]:
   """Returns the Erdos-Renyi-kernel sparsity of each weight.
 
@@ -112,10 +114,10 @@ def erk_sparsities(
 
 
 def apportion(
-    total: int,
-    quotas: Sequence[float],
-    lower: Sequence[int],
-    upper: Sequence[int],
+  total: int,
+  quotas: Sequence[float],
+  lower: Sequence[int],
+  upper: Sequence[int],
 ) -> list[int]:
   """Returns whole numbers near `quotas` that add up to `total` exactly.
 
@@ -146,11 +148,11 @@ def apportion(
 
 
 def layer_zeros(
-    shapes: Sequence[tuple[int, ...]],
-    sparsity: float,
-    total: int,
-    scope: str,
-    pruned: Sequence[int],
+  shapes: Sequence[tuple[int, ...]],
+  sparsity: float,
+  total: int,
+  scope: str,
+  pruned: Sequence[int],
 ) -> list[int]:
   """Returns how many zeros each weight gets where layers are ranked apart.
 
@@ -177,31 +179,58 @@ def random_scores(shapes: Sequence[tuple[int, ...]], seed: int) -> list:
   process draws the same ticket.
   """
   return [
-      np.random.Generator(np.random.PCG64([seed, index])).random(
-          shape, np.float32
-      )
-      for index, shape in enumerate(shapes)
+    np.random.Generator(np.random.PCG64([seed, index])).random(
+      shape, np.float32
+    )
+    for index, shape in enumerate(shapes)
   ]
 
 
-def _smallest(scores: np.ndarray, count: int) -> np.ndarray:
-  """Returns where the `count` smallest of a flat array lie, in linear time."""
-  chosen = np.zeros(scores.size, bool)
-  if count > 0:
-    threshold = np.partition(scores, count - 1)[count - 1]
-    np.less(scores, threshold, out=chosen)
-    # Ties at the threshold go by index, as many as are still missing: to take
-    # all or none of them would miss the count.
-    ties = np.flatnonzero(scores == threshold)
-    chosen[ties[: count - np.count_nonzero(chosen)]] = True
+def _kth_smallest(arrays: Sequence[np.ndarray], count: int) -> float:
+  """Returns the `count`-th smallest value of flat arrays together.
+
+  A sample brackets the value, so that only the few values in the bracket are
+  copied and partitioned; copies of all weights cost more than the selection.
+  """
+  total = sum(array.size for array in arrays)
+  sample = np.sort(
+    np.concatenate([array[:: total // _SAMPLE + 1] for array in arrays])
+  )
+  place, slack = count / total * sample.size, 4 * sample.size**0.5
+  first, last = int(place - slack), int(place + slack)
+  low = sample[first] if first >= 0 else -np.inf
+  high = sample[last] if last < sample.size else np.inf
+  below = sum(np.count_nonzero(array < low) for array in arrays)
+  inside = np.concatenate(
+    [array[(array >= low) & (array <= high)] for array in arrays]
+  )
+  if not below < count <= below + inside.size:  # An unlucky sample.
+    below, inside = 0, np.concatenate(arrays)
+  rank = count - below - 1
+  return np.partition(inside, rank)[rank]
+
+
+def _smallest(arrays: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+  """Returns where the `count` smallest of flat arrays lie, in linear time."""
+  if count == 0:
+    return [np.zeros(array.size, bool) for array in arrays]
+  threshold = _kth_smallest(arrays, count)
+  chosen = [array < threshold for array in arrays]
+  # Ties at the threshold go by index, as many as are still missing: to take
+  # all or none of them would miss the count.
+  missing = count - sum(np.count_nonzero(c) for c in chosen)
+  for array, inside in zip(arrays, chosen, strict=True):
+    ties = np.flatnonzero(array == threshold)[:missing]
+    inside[ties] = True
+    missing -= ties.size
   return chosen
 
 
 def select(
-    scores: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    sparsity: float,
-    scope: str,
+  scores: Sequence[np.ndarray],
+  masks: Sequence[np.ndarray],
+  sparsity: float,
+  scope: str,
 ) -> list[np.ndarray]:
   """Returns the masks at `sparsity`: the smallest scores go, pruned stays so.
 
@@ -223,24 +252,22 @@ def select(
   [[True, False, False], [False, True, True]]
   """
   shapes = [mask.shape for mask in masks]
-  pruned = [mask.size - np.count_nonzero(mask) for mask in masks]
+  pruned = [mask.size - int(np.count_nonzero(mask)) for mask in masks]
   total = max(zeros_at(sparsity, sum(m.size for m in masks)), sum(pruned))
   ranks = [
-      np.where(mask, score, -1).ravel()  # What is pruned goes first.
-      for score, mask in zip(scores, masks, strict=True)
+    np.where(mask, score, -1).ravel()  # What is pruned goes first.
+    for score, mask in zip(scores, masks, strict=True)
   ]
   if scope == 'global':
     for rank in ranks:
       # Every layer keeps its best weight; of equal ones the last, because
       # ties go by index.
       rank[rank.size - 1 - np.argmax(rank[::-1])] = np.inf
-    flat = _smallest(np.concatenate(ranks), total)
-    ends = np.cumsum([rank.size for rank in ranks])[:-1]
-    chosen = np.split(flat, ends)
+    chosen = _smallest(ranks, total)
   else:
     counts = layer_zeros(shapes, sparsity, total, scope, pruned)
     chosen = [
-        _smallest(rank, count)
-        for rank, count in zip(ranks, counts, strict=True)
+      _smallest([rank], count)[0]
+      for rank, count in zip(ranks, counts, strict=True)
     ]
   return [~c.reshape(shape) for c, shape in zip(chosen, shapes, strict=True)]

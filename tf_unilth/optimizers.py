@@ -41,7 +41,7 @@ def is_sgd(optimizer: Any) -> bool:
   """
   optimizer = inner(optimizer)
   return isinstance(
-      optimizer, (keras.optimizers.SGD, keras.optimizers.legacy.SGD)
+    optimizer, (keras.optimizers.SGD, keras.optimizers.legacy.SGD)
   )
 
 
@@ -53,7 +53,7 @@ def momentum(optimizer: Any) -> float:
   return float(optimizer.get_config()['momentum'])
 
 
-def learning_rate_schedule(optimizer: Any) -> _Schedule | None:
+def learning_rate_schedule(optimizer: Any) -> Any | None:
   """Returns the optimizer's learning-rate schedule, `None` for a number."""
   optimizer = inner(optimizer)
   if isinstance(optimizer, _LegacyOptimizer):
@@ -88,8 +88,8 @@ def step_sizes(optimizer: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
   begin = int(optimizer.iterations.numpy())
   iterations = begin + (positions * steps).astype(int)
   rates = [
-      float(learning_rate(optimizer, tf.constant(i, tf.int64)))
-      for i in iterations
+    float(learning_rate(optimizer, tf.constant(i, tf.int64)))
+    for i in iterations
   ]
   return positions, np.array(rates) / (1 - momentum(optimizer))
 

@@ -38,22 +38,22 @@ class Plateau:
   def __post_init__(self):
     if self.mode not in ('auto', 'min', 'max'):
       raise ValueError(
-          f"mode must be 'auto', 'min' or 'max', but is {self.mode!r}."
+        f"mode must be 'auto', 'min' or 'max', but is {self.mode!r}."
       )
     for name, least in (('patience', 1), ('rewind_epochs', 0)):
       value = getattr(self, name)
       if value is not None and (not value >= least or value != int(value)):
         raise ValueError(
-            f'{name} must be None or a whole number >= {least}, but is {value}.'
+          f'{name} must be None or a whole number >= {least}, but is {value}.'
         )
     if not 0 <= self.min_delta < math.inf:
       raise ValueError(
-          f'min_delta must be a finite number >= 0, but is {self.min_delta}.'
+        f'min_delta must be a finite number >= 0, but is {self.min_delta}.'
       )
     fraction = self.max_dense_fraction
     if fraction is not None and not 0 < fraction < 1:
       raise ValueError(
-          f'max_dense_fraction must be None or in (0, 1), but is {fraction}.'
+        f'max_dense_fraction must be None or in (0, 1), but is {fraction}.'
       )
 
   def dense_epochs(self, epochs: int) -> int:
@@ -68,7 +68,7 @@ class Plateau:
     return 1 if self.rewind_epochs is None else self.rewind_epochs
 
   def watch(
-      self, state: RunState, epoch: int, value: float, variables: Any
+    self, state: RunState, epoch: int, value: float, variables: Any
   ) -> bool:
     """Takes note of an epoch; returns whether the plateau is reached.
 

@@ -7,7 +7,7 @@ from tf_unilth.compat import PruningSchedule, keras, tfmot
 
 
 def prune_low_magnitude(
-    to_prune: Any, pruning_schedule: PruningSchedule, **kwargs: Any
+  to_prune: Any, pruning_schedule: PruningSchedule, **kwargs: Any
 ) -> Any:
   """Wraps a model, a layer or a list of layers with tfmot for pruning.
 
@@ -30,5 +30,5 @@ def prune_low_magnitude(
   for thing in to_prune if isinstance(to_prune, list) else [to_prune]:
     compat.check_keras(thing, 'to_prune', keras.layers.Layer)
   return tfmot.sparsity.keras.prune_low_magnitude(
-      to_prune, pruning_schedule=pruning_schedule, **kwargs
+    to_prune, pruning_schedule=pruning_schedule, **kwargs
   )

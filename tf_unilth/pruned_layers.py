@@ -37,9 +37,9 @@ class PrunedLayers:
   def __init__(self, model: keras.Model):
     compat.check_keras(model, 'model', keras.Model)
     self._wrappers = [
-        layer
-        for layer in compat.flatten_layers(model)
-        if isinstance(layer, compat.PruneLowMagnitude)
+      layer
+      for layer in compat.flatten_layers(model)
+      if isinstance(layer, compat.PruneLowMagnitude)
     ]
     self.kernels = list(_unique(self._all_kernels()))
 
@@ -55,32 +55,32 @@ class PrunedLayers:
     """Raises a `ValueError` if ticket callbacks cannot prune these layers."""
     if not self._wrappers:
       raise ValueError(
-          'model has no wrapped layer: wrap it with tfmot.sparsity.keras.'
-          'prune_low_magnitude(model, tf_unilth.IterativeSparsity(...)) and '
-          'compile the result.'
+        'model has no wrapped layer: wrap it with tfmot.sparsity.keras.'
+        'prune_low_magnitude(model, tf_unilth.IterativeSparsity(...)) and '
+        'compile the result.'
       )
     for wrapper in self._wrappers:
       name, schedule = wrapper.layer.name, wrapper.pruning_schedule
       if not isinstance(schedule, IterativeSparsity):
         raise ValueError(
-            f'pruning_schedule of layer {name!r} must be a tf_unilth.'
-            f'IterativeSparsity, but is a {type(schedule).__name__}.'
+          f'pruning_schedule of layer {name!r} must be a tf_unilth.'
+          f'IterativeSparsity, but is a {type(schedule).__name__}.'
         )
       if wrapper.pruning_obj is None:
         raise ValueError(
-            f'layer {name!r} has no weights yet: give the model an input '
-            'shape, or call model.build(input_shape) before fit.'
+          f'layer {name!r} has no weights yet: give the model an input '
+          'shape, or call model.build(input_shape) before fit.'
         )
       if tuple(wrapper.block_size) != (1, 1) or wrapper.sparsity_m_by_n:
         raise ValueError(
-            f'block_size and sparsity_m_by_n of layer {name!r} must be '
-            f'(1, 1) and None, but are {tuple(wrapper.block_size)} and '
-            f'{wrapper.sparsity_m_by_n}: ticket callbacks prune single weights.'
+          f'block_size and sparsity_m_by_n of layer {name!r} must be '
+          f'(1, 1) and None, but are {tuple(wrapper.block_size)} and '
+          f'{wrapper.sparsity_m_by_n}: ticket callbacks prune single weights.'
         )
     if not self.kernels:
       raise ValueError(
-          'model has wrapped layers but none of them has a prunable weight: '
-          + ', '.join(repr(w.layer.name) for w in self._wrappers)
+        'model has wrapped layers but none of them has a prunable weight: '
+        + ', '.join(repr(w.layer.name) for w in self._wrappers)
       )
 
   def begin_steps(self) -> None:
@@ -109,8 +109,8 @@ class PrunedLayers:
   def new_candidates(self) -> list[tf.Variable]:
     """Returns a boolean variable per kernel, all False."""
     return [
-        tf.Variable(tf.zeros(kernel.weight.shape, tf.bool), trainable=False)
-        for kernel in self.kernels
+      tf.Variable(tf.zeros(kernel.weight.shape, tf.bool), trainable=False)
+      for kernel in self.kernels
     ]
 
   def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
@@ -159,7 +159,7 @@ def _assign(variables: Sequence[Any], values: Sequence[tf.Tensor]) -> None:
   def update(strategy: Any, replica_values: Sequence[Any]) -> None:
     for variable, value in zip(variables, replica_values, strict=True):
       strategy.extended.update(
-          variable, lambda v, x: v.assign(x), args=(value,)
+        variable, lambda v, x: v.assign(x), args=(value,)
       )
 
   context = tf.distribute.get_replica_context()

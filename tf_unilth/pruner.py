@@ -27,10 +27,10 @@ class Pruner:
   """
 
   def __init__(
-      self,
-      layers: PrunedLayers,
-      pace: str,
-      scope: Callable[[IterativeSparsity], str],
+    self,
+    layers: PrunedLayers,
+    pace: str,
+    scope: Callable[[IterativeSparsity], str],
   ):
     self._layers = layers
     self._pace = pace
@@ -63,8 +63,8 @@ class Pruner:
   def target_zeros(self) -> int:
     """How many weights shall be zero in the end."""
     return sum(
-        masks.zeros_at(schedule.target_sparsity, self._size(schedule))
-        for schedule in self._groups
+      masks.zeros_at(schedule.target_sparsity, self._size(schedule))
+      for schedule in self._groups
     )
 
   def read(self) -> None:
@@ -72,16 +72,16 @@ class Pruner:
     self.masks = self._layers.read_masks()
 
   def masks_at(
-      self, number: int, rounds: int, scores: Sequence[np.ndarray]
+    self, number: int, rounds: int, scores: Sequence[np.ndarray]
   ) -> list[np.ndarray]:
     """Returns the masks that the end of round `number` would make now."""
     result = list(self.masks)
     for schedule, members in self._groups.items():
       chosen = masks.select(
-          [scores[i] for i in members],
-          [self.masks[i] for i in members],
-          schedule.sparsity_at(number, rounds, self._pace),
-          self._scope(schedule),
+        [scores[i] for i in members],
+        [self.masks[i] for i in members],
+        schedule.sparsity_at(number, rounds, self._pace),
+        self._scope(schedule),
       )
       for index, mask in zip(members, chosen, strict=True):
         result[index] = mask
@@ -90,14 +90,14 @@ class Pruner:
   def write(self, new: list[np.ndarray]) -> None:
     """Writes masks into the model, and warns of layers that they empty."""
     for kernel, old, mask in zip(
-        self._layers.kernels, self.masks, new, strict=True
+      self._layers.kernels, self.masks, new, strict=True
     ):
       if mask.size - _zeros(mask) == 1 < mask.size - _zeros(old):
         warnings.warn(
-            f'layer {kernel.name!r} is down to its last weight of {mask.size}: '
-            "a lower target_sparsity, scope='erk' or leaving it unwrapped "
-            'would keep more of it.',
-            stacklevel=2,
+          f'layer {kernel.name!r} is down to its last weight of {mask.size}: '
+          "a lower target_sparsity, scope='erk' or leaving it unwrapped "
+          'would keep more of it.',
+          stacklevel=2,
         )
     self._layers.assign_masks(new)
     self.masks = new
@@ -110,8 +110,8 @@ class Pruner:
     present = self._layers.read_masks()
     weights = self._layers.read_weights()
     intact = all(
-        np.array_equal(mask, mine) and not weight[~mine].any()
-        for mask, mine, weight in zip(present, self.masks, weights, strict=True)
+      np.array_equal(mask, mine) and not weight[~mine].any()
+      for mask, mine, weight in zip(present, self.masks, weights, strict=True)
     )
     # Written in any case: products with a mask leave negative zeros behind.
     self._layers.assign_masks(self.masks)
@@ -124,8 +124,8 @@ class Pruner:
     rounds = {schedule.rounds for schedule in self._groups if schedule.rounds}
     if len(rounds) > 1:
       raise ValueError(
-          'rounds of the schedules in one model must agree, but are '
-          f'{sorted(rounds)}.'
+        'rounds of the schedules in one model must agree, but are '
+        f'{sorted(rounds)}.'
       )
 
   def _check_target(self, schedule: IterativeSparsity) -> None:
@@ -134,11 +134,11 @@ class Pruner:
     if zeros > size - layers:
       highest = math.floor((size - layers) / size * 1e6) / 1e6
       raise ValueError(
-          f'target_sparsity={schedule.target_sparsity} asks for {zeros} zeros '
-          f'among {size} weights, but each of {layers} layers keeps at least '
-          f'one: it must be at most {highest}.'
+        f'target_sparsity={schedule.target_sparsity} asks for {zeros} zeros '
+        f'among {size} weights, but each of {layers} layers keeps at least '
+        f'one: it must be at most {highest}.'
       )
 
 
 def _zeros(mask: np.ndarray) -> int:
-  return mask.size - np.count_nonzero(mask)
+  return mask.size - int(np.count_nonzero(mask))

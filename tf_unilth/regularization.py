@@ -54,29 +54,29 @@ class L2Ramp:
   def __post_init__(self):
     if self.limit is not None and not 0 <= self.limit < np.inf:
       raise ValueError(
-          f'limit must be None or a finite number >= 0, but is {self.limit}.'
+        f'limit must be None or a finite number >= 0, but is {self.limit}.'
       )
     if not 0 <= self.power < np.inf:
       raise ValueError(
-          f'power must be a finite number >= 0, but is {self.power}.'
+        f'power must be a finite number >= 0, but is {self.power}.'
       )
     if self.increment is not None and not 0 < self.increment < np.inf:
       raise ValueError(
-          f'increment must be None or a number > 0, but is {self.increment}.'
+        f'increment must be None or a number > 0, but is {self.increment}.'
       )
     if self.increment is not None and not self.limit:
       raise ValueError(
-          f'increment={self.increment} needs a limit > 0, but limit is '
-          f'{self.limit}.'
+        f'increment={self.increment} needs a limit > 0, but limit is '
+        f'{self.limit}.'
       )
     if self.interval != int(self.interval) or self.interval < 1:
       raise ValueError(
-          f'interval must be a whole number >= 1, but is {self.interval}.'
+        f'interval must be a whole number >= 1, but is {self.interval}.'
       )
 
   def ramp_steps(self, round_steps: int) -> int:
     """Returns T, the steps over which lambda rises in a round."""
-    if self.increment is None:
+    if self.increment is None or self.limit is None:
       return max(1, int(RAMP_SHARE * round_steps))
     return self.interval * max(1, round(self.limit / self.increment))
 
@@ -93,10 +93,10 @@ class L2Ramp:
 
 
 def limit_for(
-    strength: float,
-    step_sizes: np.ndarray,
-    shape: np.ndarray,
-    steps: int,
+  strength: float,
+  step_sizes: np.ndarray,
+  shape: np.ndarray,
+  steps: int,
 ) -> float:
   """Returns the limit at which a round's shrink exponent A is `strength`.
 

@@ -71,15 +71,15 @@ class RunState(tf.Module):
   def reset(self) -> None:
     """Forgets an earlier run, but for its budget."""
     self.set(
-        stage=NOT_BEGUN,
-        round=0,
-        rounds=0,
-        best=math.inf,
-        best_epoch=self.first_epoch,
-        lowest=math.inf,
-        plateau_epoch=-1,
-        rewound_to_epoch=-1,
-        ramp_limit=0.0,
+      stage=NOT_BEGUN,
+      round=0,
+      rounds=0,
+      best=math.inf,
+      best_epoch=self.first_epoch,
+      lowest=math.inf,
+      plateau_epoch=-1,
+      rewound_to_epoch=-1,
+      ramp_limit=0.0,
     )
     self.clear_snapshots()
 

@@ -1,5 +1,6 @@
 """Snapshots: weights and optimizer state of one moment, to rewind to."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -58,5 +59,5 @@ class Snapshot(PythonState):
     self.epoch = fields['epoch']
     ends = np.cumsum([0, *fields['sizes']])
     self._values = [
-        payload[begin:end] for begin, end in zip(ends[:-1], ends[1:])
+      payload[begin:end] for begin, end in itertools.pairwise(ends)
     ]

@@ -54,14 +54,14 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   """
 
   def __init__(
-      self,
-      target_sparsity: float,
-      prune_fraction: float = 0.2,
-      rounds: int | None = None,
-      pace: str | None = None,
-      scope: str = 'global',
-      begin_step: int | None = None,
-      frequency: int = 100,
+    self,
+    target_sparsity: float,
+    prune_fraction: float = 0.2,
+    rounds: int | None = None,
+    pace: str | None = None,
+    scope: str = 'global',
+    begin_step: int | None = None,
+    frequency: int = 100,
   ):
     super().__init__(name='iterative_sparsity')
     _check_fraction('target_sparsity', target_sparsity, '[0, 1)')
@@ -71,11 +71,11 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     _check_whole('frequency', frequency)
     if pace not in (None, *masks.PACES):
       raise ValueError(
-          f'pace must be None or one of {masks.PACES}, but is {pace!r}.'
+        f'pace must be None or one of {masks.PACES}, but is {pace!r}.'
       )
     if scope not in masks.SCOPES:
       raise ValueError(
-          f'scope must be one of {masks.SCOPES}, but is {scope!r}.'
+        f'scope must be one of {masks.SCOPES}, but is {scope!r}.'
       )
     self.target_sparsity = float(target_sparsity)
     self.prune_fraction = float(prune_fraction)
@@ -96,13 +96,13 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   def sparsity_at(self, completed: int, rounds: int, pace: str) -> float:
     """Returns s_r after `completed` of `rounds` rounds, in [0, 1)."""
     return masks.sparsity_at_round(
-        self.target_sparsity, completed, rounds, self.pace or pace
+      self.target_sparsity, completed, rounds, self.pace or pace
     )
 
   def rounds_needed(self, pace: str) -> int:
     """Returns `rounds`, or the number that `prune_fraction` asks for."""
     return self.rounds or masks.rounds_needed(
-        self.target_sparsity, self.prune_fraction, self.pace or pace
+      self.target_sparsity, self.prune_fraction, self.pace or pace
     )
 
   def __call__(self, step: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -120,24 +120,24 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     if self.begin_step is None:
       # Silence here would be a run that ends dense.
       tf.debugging.assert_equal(
-          driven,
-          True,
-          'IterativeSparsity without begin_step prunes only under a callback '
-          'of tf_unilth: pass UniLTH(), UniDLTH(), LTH() or DLTH() to fit, or '
-          'give the schedule a begin_step.',
+        driven,
+        True,
+        'IterativeSparsity without begin_step prunes only under a callback '
+        'of tf_unilth: pass UniLTH(), UniDLTH(), LTH() or DLTH() to fit, or '
+        'give the schedule a begin_step.',
       )
       return tf.constant(False), tf.identity(self.sparsity)
     fires, sparsity = self._standalone(tf.cast(step, tf.int64))
     return (
-        tf.logical_and(fires, tf.logical_not(driven)),
-        tf.where(driven, self.sparsity, sparsity),
+      tf.logical_and(fires, tf.logical_not(driven)),
+      tf.where(driven, self.sparsity, sparsity),
     )
 
   def _standalone(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     rounds = self.rounds_needed('cubic')
     sparsities = tf.constant(
-        [self.sparsity_at(r, max(rounds, 1), 'cubic') for r in range(rounds)]
-        + [self.target_sparsity]
+      [self.sparsity_at(r, max(rounds, 1), 'cubic') for r in range(rounds)]
+      + [self.target_sparsity]
     )
     since = step - self.begin_step
     completed = tf.clip_by_value(since // self.frequency + 1, 0, rounds)
@@ -148,16 +148,16 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   def get_config(self) -> dict[str, Any]:
     """Returns tfmot's form: the registered class name and the arguments."""
     return registered_config(
-        self,
-        {
-            'target_sparsity': self.target_sparsity,
-            'prune_fraction': self.prune_fraction,
-            'rounds': self.rounds,
-            'pace': self.pace,
-            'scope': self.scope,
-            'begin_step': self.begin_step,
-            'frequency': self.frequency,
-        },
+      self,
+      {
+        'target_sparsity': self.target_sparsity,
+        'prune_fraction': self.prune_fraction,
+        'rounds': self.rounds,
+        'pace': self.pace,
+        'scope': self.scope,
+        'begin_step': self.begin_step,
+        'frequency': self.frequency,
+      },
     )
 
   @classmethod

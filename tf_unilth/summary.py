@@ -91,14 +91,14 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   """
   compat.check_keras(model, 'model', keras.Model)
   return SparsitySummary(
-      tuple(
-          Row(
-              name,
-              tuple(weight.shape),
-              int(np.count_nonzero(weight.numpy() == 0)),
-          )
-          for name, weight in _kernels(model)
+    tuple(
+      Row(
+        name,
+        tuple(weight.shape),
+        int(np.count_nonzero(weight.numpy() == 0)),
       )
+      for name, weight in _kernels(model)
+    )
   )
 
 

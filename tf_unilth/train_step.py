@@ -31,11 +31,11 @@ class TrainStepHook:
   """
 
   def __init__(
-      self,
-      model: keras.Model,
-      layers: PrunedLayers,
-      state: RunState,
-      ramp: L2Ramp | None,
+    self,
+    model: keras.Model,
+    layers: PrunedLayers,
+    state: RunState,
+    ramp: L2Ramp | None,
   ):
     self._model = model
     self._layers = layers
@@ -93,6 +93,7 @@ class TrainStepHook:
     return logs
 
   def _lambda(self) -> tf.Tensor:
+    assert self._ramp is not None
     return self._state.l2_lambda(self._ramp, self._model.optimizer.iterations)
 
   def _penalty(self) -> tf.Tensor | None:
@@ -103,8 +104,8 @@ class TrainStepHook:
 
     def ramped() -> tf.Tensor:
       sums = [
-          tf.reduce_sum(tf.where(candidates, tf.square(weight), 0.0))
-          for weight, candidates in self._penalised()
+        tf.reduce_sum(tf.where(candidates, tf.square(weight), 0.0))
+        for weight, candidates in self._penalised()
       ]
       return 0.5 * coefficient * tf.add_n(sums)
 
@@ -113,8 +114,8 @@ class TrainStepHook:
   def _penalised(self) -> Sequence[tuple[tf.Tensor, Any]]:
     kernels, candidates = self._layers.kernels, self._state.candidates
     return [
-        (tf.cast(kernel.weight, tf.float32), chosen)
-        for kernel, chosen in zip(kernels, candidates, strict=True)
+      (tf.cast(kernel.weight, tf.float32), chosen)
+      for kernel, chosen in zip(kernels, candidates, strict=True)
     ]
 
   def _shrink_factors(self) -> list[tf.Tensor]:
@@ -123,6 +124,5 @@ class TrainStepHook:
     rate = optimizers.learning_rate(optimizer, optimizer.iterations)
     shrunk = 1.0 - tf.cast(rate, tf.float32) * self._lambda()
     return [
-        tf.where(candidates, shrunk, 1.0)
-        for candidates in self._state.candidates
+      tf.where(candidates, shrunk, 1.0) for candidates in self._state.candidates
     ]

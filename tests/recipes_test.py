@@ -1,0 +1,153 @@
+"""Recipes: each method runs, writes what the report needs, and ends well."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from absl import flags
+from absl.testing import flagsaver
+
+from recipes import digits_cnn, experiment, methods, overhead, report
+
+_RESULTS = {
+  'method',
+  'dataset',
+  'model',
+  'seed',
+  'target_sparsity',
+  'sparsity',
+  'nonzero_weights',
+  'total_weights',
+  'test_accuracy',
+  'dense_parameters_bytes',
+  'export_bytes',
+  'epochs',
+  'steps',
+  'seconds',
+  'rounds',
+  'plateau_epoch',
+  'rewound_to_epoch',
+  'versions',
+}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def parsed_flags():
+  flags.FLAGS(['test'])
+
+
+def _run(directory, **given):
+  defaults = {
+    'epochs': 4,
+    'batch_size': 128,
+    'learning_rate': 0.05,
+    'verbose': 0,
+  }
+  with flagsaver.flagsaver(**{**defaults, **given}):
+    return experiment.run(digits_cnn.RECIPE, directory)
+
+
+@pytest.mark.parametrize('method', methods.METHODS)
+def test_each_method_runs_to_its_target(method, tmp_path):
+  results = _run(tmp_path, method=method, target_sparsity=0.9)
+  assert results.keys() >= _RESULTS
+  assert json.loads((tmp_path / 'results.json').read_text()) == results
+  rows = list(csv.DictReader((tmp_path / 'history.csv').open()))
+  assert [row['epoch'] for row in rows] == ['1', '2', '3', '4']
+  loaded = tf.saved_model.load(str(tmp_path / 'saved_model'))
+  assert loaded.serve(tf.zeros((3, 8, 8, 1))).shape == (3, 10)
+  assert results['export_difference'] == 0
+  target = 0.0 if method == 'dense' else 0.9
+  zeros = results['total_weights'] - results['nonzero_weights']
+  # tfmot rounds each layer by itself.
+  slack = 4 if method in ('gmp', 'oneshot') else 0
+  assert abs(zeros - round(target * results['total_weights'])) <= slack
+  assert method in report.table(results)
+
+
+@pytest.mark.parametrize('method', ['gmp', 'oneshot'])
+def test_lr_restart_restarts_the_baselines(method, tmp_path):
+  plain = _run(tmp_path, method=method, seed=3)
+  restarted = _run(tmp_path, method=method, seed=3, lr_restart=True)
+  assert plain['sparsity'] == restarted['sparsity']
+  path = tmp_path / 'history.csv'
+  last = list(csv.DictReader(path.open()))[-1]
+  assert float(last['loss']) > 0
+
+
+def test_flags_reach_the_library(tmp_path):
+  results = _run(tmp_path, method='unilth', rounds=7, patience=1, epochs=6)
+  assert results['rounds'] == 7
+
+
+def _binary(*arguments):
+  return subprocess.run(
+    [sys.executable, '-m', 'recipes.digits_cnn', *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=pathlib.Path(__file__).parent.parent,
+  )
+
+
+def test_a_finished_run_is_shown_and_another_refused(tmp_path):
+  common = ['--epochs=3', '--batch_size=256', f'--output_dir={tmp_path}']
+  first = _binary(*common)
+  assert first.returncode == 0, first.stderr
+  assert 'sparsity             90.000% (3,816 of 38,160' in first.stdout
+  again = _binary(*common)
+  assert again.returncode == 0 and 'finished before' in again.stdout
+  other = _binary(*common, '--seed=1')
+  assert other.returncode == 1
+  assert 'another configuration:\n  seed: 0 there, 1 now' in other.stderr
+  assert 'Traceback' not in other.stderr
+
+
+def test_an_output_directory_that_cannot_be_written(tmp_path):
+  (tmp_path / 'file').touch()
+  failed = _binary(f'--output_dir={tmp_path}/file/run')
+  assert failed.returncode == 1
+  assert 'error: output_dir=' in failed.stderr
+  assert 'cannot be written: Not a directory' in failed.stderr
+  assert 'Traceback' not in failed.stderr
+
+
+def test_a_bad_flag_is_one_line(tmp_path):
+  failed = _binary('--method=magic', f'--output_dir={tmp_path}/run')
+  assert failed.returncode == 1 and 'unilth' in failed.stderr
+  assert 'Traceback' not in failed.stderr
+  failed = _binary('--prune_fraction=2', f'--output_dir={tmp_path}/run')
+  assert failed.returncode == 1
+  assert 'error: prune_fraction must be in (0, 1), but is 2.0' in failed.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+def test_overhead_times_ours_and_tfmot():
+  seconds = overhead.measure(weights=10_000, layers=2, repeats=2)
+  assert {name.split(',')[0] for name in seconds} == {
+    'tfmot',
+    'global',
+    'layer',
+  }
+  assert all(len(times) == 2 and min(times) > 0 for times in seconds.values())
+
+
+def test_overhead_checks_that_both_reach_the_sparsity():
+  # What is timed must be the real thing: both make 90% zeros.
+  model = overhead._model(10_000, 2)  # pylint: disable=protected-access
+  for update in (
+    overhead._tfmot_update(model),  # pylint: disable=protected-access
+    overhead._Ours(model, 'global').update,  # pylint: disable=protected-access
+  ):
+    update()
+    masks = [
+      mask.numpy()
+      for layer in model.layers
+      for _, mask, _ in getattr(layer, 'pruning_vars', [])
+    ]
+    total = sum(mask.size for mask in masks)
+    assert sum((mask == 0).sum() for mask in masks) == round(0.9 * total)
