@@ -1,5 +1,9 @@
 """Ticket callbacks in `fit`: budget, messages, resuming, what is refused."""
 
+import pathlib
+import subprocess
+import sys
+
 import keras as keras3
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ import tf_unilth
 from tests import toys
 
 SGD = keras.optimizers.SGD
+_ROOT = pathlib.Path(__file__).parent.parent
 
 
 def _schedule(target=0.5, **arguments):
@@ -651,3 +656,86 @@ def test_a_rewind_step_after_the_first_round_is_refused():
     _model(rounds=3),
     tf_unilth.LTH(rewind_step=16),
   )
+
+
+# A schedule used twice, other formats, several replicas.
+
+
+def test_a_schedule_used_for_a_second_model_starts_afresh():
+  schedule = _schedule(0.5, rounds=2)
+  first = toys.wrapped(toys.dense(), schedule)
+  toys.fit(first, tf_unilth.LTH(verbose=0), epochs=4)
+  second = toys.wrapped(toys.dense(), schedule)
+  watch = toys.Spy()
+  start = toys.kernels(second)
+  toys.fit(second, tf_unilth.LTH(verbose=0), watch, epochs=4)
+  masks = toys.masks(second)
+  assert toys.zeros(masks) == round(0.5 * toys.size(masks))
+  # Round 2 ended at step 21 of 32 with a rewind to the second's own start.
+  rewound = watch.batches[20][1]
+  for mask, before, after in zip(watch.batches[20][0], start, rewound):
+    np.testing.assert_array_equal(np.where(mask, before, 0), after)
+
+
+def test_finetuning_all_the_time_cuts_before_the_first_step():
+  spy = toys.Spy()
+  callback = tf_unilth.DLTH(
+    ramp=tf_unilth.L2Ramp(limit=0), finetune_fraction=1.0, verbose=0
+  )
+  toys.fit(_model(0.9, rounds=3), callback, spy, epochs=3)
+  for masks, weights in spy.batches:
+    assert toys.zeros(masks) == toys.zeros(weights) == 547
+
+
+def test_ticket_checkpoint_needs_our_schedule(tmp_path):
+  schedule = tfmot.sparsity.keras.ConstantSparsity(0.5, 0)
+  model = toys.wrapped(toys.dense(), schedule)
+  with pytest.raises(ValueError, match='must be a tf_unilth'):
+    toys.fit(model, tf_unilth.TicketCheckpoint(str(tmp_path / 'x.h5')))
+
+
+@pytest.mark.parametrize('name', ['model.keras', 'model.h5'])
+def test_a_wrapped_model_is_saved_in_every_epoch(name, tmp_path):
+  save = keras.callbacks.ModelCheckpoint(str(tmp_path / name))
+  model = _model(0.9)
+  toys.fit(model, tf_unilth.UniLTH(verbose=0), save, epochs=6)
+  with tfmot.sparsity.keras.prune_scope():
+    copy = keras.models.load_model(str(tmp_path / name))
+  x, _ = toys.data()
+  np.testing.assert_array_equal(
+    copy.predict(x, verbose=0), model.predict(x, verbose=0)
+  )
+  for before, after in zip(toys.kernels(model), toys.kernels(copy)):
+    np.testing.assert_array_equal(before, after)
+
+
+def test_mirrored_replicas_end_equal_and_at_the_target():
+  code = """
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+  tf.config.list_physical_devices('CPU')[0],
+  [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np, tf_unilth
+from tests import toys
+from tf_unilth.compat import keras
+for optimizer in (keras.optimizers.SGD(0.05, 0.9), keras.optimizers.Adam(0.01)):
+  strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+  with strategy.scope():
+    copy = type(optimizer).from_config(optimizer.get_config())
+    model = toys.wrapped(toys.conv(), tf_unilth.IterativeSparsity(0.9), copy)
+  callback, spy = tf_unilth.UniLTH(verbose=0), toys.Spy()
+  val_loss = toys.SetValLoss(3, 2, 2.5, 2.2)
+  history = toys.fit(model, val_loss, callback, spy, epochs=10)
+  assert callback.rewound_to_epoch == 2 and any(history.history['l2_lambda'])
+  masks = toys.masks(model)
+  assert toys.zeros(masks) == round(0.9 * toys.size(masks))
+  for layer in model.layers:
+    for weight, mask, _ in getattr(layer, 'pruning_vars', []):
+      for variable in (weight, mask):
+        one, two = (v.numpy() for v in variable.values)
+        np.testing.assert_array_equal(one, two)
+  for masks, weights in spy.batches:
+    for mask, weight in zip(masks, weights):
+      assert not weight[~mask].any()
+"""
+  subprocess.run([sys.executable, '-c', code], check=True, cwd=_ROOT)

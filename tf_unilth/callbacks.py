@@ -12,9 +12,10 @@ from tf_unilth import budget, compat, fit_checks, optimizers
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.pruner import Pruner
-from tf_unilth.regularization import L2Ramp, limit_for
+from tf_unilth.regularization import L2Ramp
 from tf_unilth.run_state import FINETUNING, NOT_BEGUN, PRUNING
 from tf_unilth.scores import Scores
+from tf_unilth.timeline import Timeline
 from tf_unilth.train_step import TrainStepHook
 
 _NEVER = sys.maxsize
@@ -154,9 +155,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._layers.check()
     self._pruner = Pruner(self._layers, self._pace, self._scores.scope)
     self._inert = self._pruner.target_zeros == 0
-    self._state = self._pruner.schedules[0].state
-    for schedule in self._pruner.schedules:
-      schedule.drive(self._state)
+    self._state = self._pruner.drive(self.model)
+    self._timeline = Timeline(self._state, self._finetune_share)
     self._layers.begin_steps()
     self._begun = self._holding = False
     self._due, self._batches = _NEVER, 0
@@ -171,8 +171,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._begun = True
       with self._leaving_on_error():
         self._begin(epoch)
-    since = epoch - self._state.get('first_epoch')
-    self._epoch_begin = since * self._state.get('steps_per_epoch')
+    self._epoch_begin = self._timeline.step_at(epoch)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     self._batches = batch + 1
@@ -229,14 +228,15 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._push_decay()
       self._say(f'going on in stage {state.get("stage")}')
     else:
-      self._holding = state.get('stage') == FINETUNING
+      finished = state.get('stage') == FINETUNING
+      self._holding = finished and self.reached_target
       steps = self.params['steps'] or 0
       state.set(first_epoch=epoch, epochs=epochs, steps_per_epoch=steps)
-      self._restart_decay(self._total_steps())
+      self._restart_decay(self._timeline.steps)
       if self._holding:
         self._say(f'{_percent(self.sparsity)} was reached before: mask held')
       elif not self._inert:
-        budget.check_epochs(self._epochs)
+        budget.check_epochs(self._timeline.epochs)
         self._check_rounds()
         state.reset()
         self._on_run_begin()
@@ -247,7 +247,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     """Begins stage 2 at a training step, and says why."""
     wanted = rounds = self._rounds_wanted()
     if not self._explicit_rounds:
-      steps = self._pruning_steps(self._total_steps() - step, wanted)
+      left = self._timeline.steps - step
+      steps = self._timeline.pruning_steps(left, wanted)
       rounds = budget.rounds_that_fit(steps, wanted, self._shortest_round())
     self._state.set(stage=PRUNING, rounds=rounds, rounds_begin=step)
     target = _percent(self._pruner.target_zeros / self._pruner.total)
@@ -268,20 +269,17 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       state.candidates, self._pruner.masks, new, strict=True
     ):
       variable.assign(before & ~after)
-    steps = self._round_end(number) - self._round_end(number - 1)
-    positions, sizes = optimizers.step_sizes(optimizer, steps)
-    shape = ramp.shape(positions, steps)
-    limit = ramp.limit
-    if limit is None:
-      limit = limit_for(self._strength, sizes, shape, steps)
-    limit = min(limit, optimizers.largest_coefficient(optimizer, sizes))
+    timeline = self._timeline
+    steps = timeline.round_end(number) - timeline.round_end(number - 1)
+    limit, exponent = optimizers.ramp_limit(
+      optimizer, ramp, self._strength, steps
+    )
     state.set(
       ramp_begin=optimizer.iterations,
       ramp_steps=ramp.ramp_steps(steps),
       ramp_limit=limit,
     )
     if number == 1 or self.verbose > 1:
-      exponent = limit * float(np.mean(sizes * shape)) * steps
       self._say(
         f'round {number}: {steps} steps, lambda to {limit:.3g} '
         f'(A = {exponent:.3g})'
@@ -310,31 +308,13 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   # Time.
 
-  @property
-  def _epochs(self) -> int:
-    return self._state.get('epochs') - self._state.get('first_epoch')
-
-  def _total_steps(self) -> int:
-    return self._epochs * self._state.get('steps_per_epoch')
-
-  def _pruning_steps(self, steps: int, rounds: int) -> int:
-    """Returns how many of `steps` the rounds get, without the finetuning."""
-    share = self._finetune_share(rounds)
-    return budget.round_end(0, steps, share, rounds, rounds)
-
-  def _round_end(self, number: int) -> int:
-    begin, rounds = self._state.get('rounds_begin'), self._state.get('rounds')
-    steps = self._total_steps() - begin
-    share = self._finetune_share(rounds)
-    return budget.round_end(begin, steps, share, number, rounds)
-
   def _schedule_due(self) -> None:
     """Sets the next training step at which there is something to do."""
     self._due = _NEVER
     if not self._inert and not self._holding:
       self._due = self._next_event()
       if self._state.get('stage') == PRUNING and self._state.get('rounds'):
-        end = self._round_end(self._state.get('round') + 1)
+        end = self._timeline.round_end(self._state.get('round') + 1)
         self._due = min(self._due, end)
 
   def _do_due(self, step: int) -> None:
@@ -349,7 +329,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     """Learns from the first epoch how long an epoch is."""
     self._state.set(steps_per_epoch=self._batches)
     self._epoch_begin = 0
-    self._state.set(decay_steps=self._total_steps())
+    self._state.set(decay_steps=self._timeline.steps)
     self._push_decay()
     if not self._inert and not self._holding:
       self._check_rounds()
@@ -359,23 +339,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     return any(schedule.rounds for schedule in self._pruner.schedules)
 
   def _check_rounds(self) -> None:
-    """Raises if explicit rounds do not fit, naming the epochs that would do."""
-    per_epoch = self._state.get('steps_per_epoch')
-    if not (per_epoch and self._explicit_rounds):
-      return
-    rounds = self._rounds_wanted()
-    # Keras lets a callback act, and a round end, once per execution.
-    needed = rounds * compat.steps_per_execution(self.model)
-
-    def fits(epochs: int) -> bool:
-      steps = (epochs - self._dense_epochs(epochs)) * per_epoch
-      return self._pruning_steps(steps, rounds) >= needed
-
-    if not fits(self._epochs):
-      smallest = next(e for e in range(self._epochs, sys.maxsize) if fits(e))
-      raise ValueError(
-        f'rounds={rounds} do not fit into {self._epochs} epochs of '
-        f'{per_epoch} steps: epochs must be at least {smallest}.'
+    if self._explicit_rounds:
+      self._timeline.check_rounds(
+        self._rounds_wanted(),
+        compat.steps_per_execution(self.model),
+        self._dense_epochs,
       )
 
   # The learning rate.

@@ -24,6 +24,10 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
 
   waits_for_target = True
 
+  def on_train_begin(self, logs: Any = None) -> None:
+    PrunedLayers(self.model).check()
+    super().on_train_begin(logs)
+
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     if self._is_at_target():
       super().on_train_batch_end(batch, logs)
@@ -33,7 +37,5 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
       super().on_epoch_end(epoch, logs)
 
   def _is_at_target(self) -> bool:
-    kernels = PrunedLayers(self.model).kernels
-    return bool(kernels) and (
-      kernels[0].schedule.state.get('stage') == FINETUNING
-    )
+    schedule = PrunedLayers(self.model).kernels[0].schedule
+    return schedule.state.get('stage') == FINETUNING

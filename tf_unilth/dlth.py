@@ -56,7 +56,7 @@ class DLTH(TicketCallback):
     return max(schedule.rounds or 1 for schedule in self._pruner.schedules)
 
   def _on_run_begin(self) -> None:
-    if not self._total_steps():
+    if not self._timeline.steps:
       raise ValueError(
         'steps_per_epoch must be given to fit, but the data do not tell how '
         'many steps an epoch has, and DLTH begins its ramp at the first one.'
@@ -64,4 +64,6 @@ class DLTH(TicketCallback):
     self._begin_rounds(0, 'a ticket is drawn')
 
   def _on_finetuning(self) -> None:
-    self._restart_decay(self._total_steps() - self._round_end(self.rounds))
+    self._restart_decay(
+      self._timeline.steps - self._timeline.round_end(self.rounds)
+    )

@@ -74,9 +74,11 @@ class LTH(TicketCallback):
   def _on_run_begin(self) -> None:
     self._check_learning_rate()
     self._state.set(stage=PRUNING)
-    if self._total_steps():
+    if self._timeline.steps:
       self._begin_trainings()
-    elif self._explicit_rounds and self._rounds_wanted() >= self._epochs:
+    elif (
+      self._explicit_rounds and self._rounds_wanted() >= self._timeline.epochs
+    ):
       raise ValueError(
         'steps_per_epoch must be given to fit, but the data do not tell how '
         'many steps an epoch has, and the first round ends within one.'
@@ -88,7 +90,7 @@ class LTH(TicketCallback):
 
   def _begin_trainings(self) -> None:
     self._begin_rounds(0, 'every round is a training')
-    first = self._round_end(1)
+    first = self._timeline.round_end(1)
     if self._rewind_step >= first:
       raise ValueError(
         'rewind_step must be before the end of the first round, step '
@@ -108,13 +110,14 @@ class LTH(TicketCallback):
     self._state.snapshots[0].take(self._rewindable(), epoch)
 
   def _on_round_end(self) -> None:
-    number, rounds = self.rounds, self._state.get('rounds')
     if self._rewinds_weights:
       self._rewind(self._state.snapshots[0].restore)
-    end = self._total_steps()
-    if number < rounds:
-      end = self._round_end(number + 1)
-    self._restart_decay(end - self._round_end(number), done=self._rewind_step)
+    timeline, number = self._timeline, self.rounds
+    end = timeline.steps
+    if number < self._state.get('rounds'):
+      end = timeline.round_end(number + 1)
+    steps = end - timeline.round_end(number)
+    self._restart_decay(steps, done=self._rewind_step)
 
   def _check_learning_rate(self) -> None:
     schedule = optimizers.learning_rate_schedule(self.model.optimizer)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_unilth.compat import keras
 from tf_unilth.learning_rate import StagedLearningRate
+from tf_unilth.regularization import L2Ramp, limit_for
 
 _LegacyOptimizer = keras.optimizers.legacy.Optimizer
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -88,10 +89,30 @@ def step_sizes(optimizer: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
   begin = int(optimizer.iterations.numpy())
   iterations = begin + (positions * steps).astype(int)
   rates = [
-    float(learning_rate(optimizer, tf.constant(i, tf.int64)))
-    for i in iterations
+    float(tf.convert_to_tensor(learning_rate(optimizer, iteration)))
+    for iteration in tf.constant(iterations, tf.int64)
   ]
   return positions, np.array(rates) / (1 - momentum(optimizer))
+
+
+def ramp_limit(
+  optimizer: Any, ramp: L2Ramp, strength: float, steps: int
+) -> tuple[float, float]:
+  """Returns the limit of a ramp over the next `steps` steps, and its A.
+
+  Args:
+    optimizer: whose learning rate and momentum say how far a penalty shrinks.
+    ramp: whose own limit counts, if it has one.
+    strength: the shrink exponent A that a ramp without a limit gets.
+    steps: the length of the round.
+  """
+  positions, sizes = step_sizes(optimizer, steps)
+  shape = ramp.shape(positions, steps)
+  limit = ramp.limit
+  if limit is None:
+    limit = limit_for(strength, sizes, shape, steps)
+  limit = min(limit, largest_coefficient(optimizer, sizes))
+  return limit, limit * float(np.mean(sizes * shape)) * steps
 
 
 def largest_coefficient(optimizer: Any, sizes: np.ndarray) -> float:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tf_unilth import masks
+from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.run_state import RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
 
 
@@ -67,9 +69,18 @@ class Pruner:
       for schedule in self._groups
     )
 
+  def drive(self, model: keras.Model) -> RunState:
+    """Takes the schedules over for a model; returns their one state."""
+    first, *others = self._groups
+    state = first.drive(model)
+    for schedule in others:
+      schedule.drive(model, state)
+    return state
+
   def read(self) -> None:
     """Takes the masks that the model holds now."""
     self.masks = self._layers.read_masks()
+    self._tell_sparsity()
 
   def masks_at(
     self, number: int, rounds: int, scores: Sequence[np.ndarray]
@@ -101,9 +112,7 @@ class Pruner:
         )
     self._layers.assign_masks(new)
     self.masks = new
-    for schedule, members in self._groups.items():
-      zeros = sum(_zeros(new[i]) for i in members)
-      schedule.sparsity.assign(zeros / self._size(schedule))
+    self._tell_sparsity()
 
   def hold(self) -> bool:
     """Puts the masks back if something overwrote them; returns whether."""
@@ -116,6 +125,11 @@ class Pruner:
     # Written in any case: products with a mask leave negative zeros behind.
     self._layers.assign_masks(self.masks)
     return not intact
+
+  def _tell_sparsity(self) -> None:
+    for schedule, members in self._groups.items():
+      zeros = sum(_zeros(self.masks[i]) for i in members)
+      schedule.sparsity.assign(zeros / self._size(schedule))
 
   def _size(self, schedule: IterativeSparsity) -> int:
     return sum(self._sizes[i] for i in self._groups[schedule])

@@ -1,5 +1,6 @@
 """IterativeSparsity: the tfmot pruning schedule of all ticket algorithms."""
 
+import weakref
 from typing import Any
 
 import tensorflow as tf
@@ -87,11 +88,24 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     self.state = RunState()
     self.sparsity = tf.Variable(0.0, trainable=False)
     self._is_driven = False
+    self._driven_model: Any = None
 
-  def drive(self, state: RunState) -> None:
-    """Hands the schedule to a ticket callback, which shares one state."""
-    self.state = state
+  def drive(self, model: Any, state: RunState | None = None) -> RunState:
+    """Hands the schedule to a ticket callback; returns the run's state.
+
+    Args:
+      model: the model that is trained. A schedule that was used for another
+        one starts afresh: that one's round and snapshots are not this one's.
+      state: the state to share with other schedules of the model.
+    """
+    known = self._driven_model() if self._driven_model is not None else model
+    if state is not None:
+      self.state = state
+    elif known is not model:
+      self.state = RunState()
+    self._driven_model = weakref.ref(model)
     self._is_driven = True
+    return self.state
 
   def sparsity_at(self, completed: int, rounds: int, pace: str) -> float:
     """Returns s_r after `completed` of `rounds` rounds, in [0, 1)."""

@@ -66,7 +66,7 @@ class _UnifiedTicket(TicketCallback):
       state, epoch, float(value), self._rewindable()
     ):
       self._end_dense_stage(epoch)
-    elif since >= self._dense_epochs(self._epochs):
+    elif since >= self._dense_epochs(self._timeline.epochs):
       self._begin_stage_2(epoch, 'the dense stage has had its share; no rewind')
     else:
       self._plateau.keep(state, epoch, self._rewindable())
@@ -95,10 +95,9 @@ class _UnifiedTicket(TicketCallback):
     self._begin_stage_2(epoch, f'{self._plateau.words}; {what}')
 
   def _begin_stage_2(self, epoch: int, why: str) -> None:
-    state = self._state
-    step = (epoch - state.get('first_epoch')) * state.get('steps_per_epoch')
-    state.clear_snapshots()
-    self._restart_decay(self._total_steps() - step)
+    step = self._timeline.step_at(epoch)
+    self._state.clear_snapshots()
+    self._restart_decay(self._timeline.steps - step)
     self._begin_rounds(step, f'epoch {epoch}: {why}')
 
 
