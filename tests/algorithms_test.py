@@ -51,7 +51,7 @@ ALGORITHMS = {
   ),
   'unilth': Algorithm(tf_unilth.UniLTH, ramped=True),
   'unidlth': Algorithm(
-    functools.partial(tf_unilth.UniDLTH, seed=SEED),
+    functools.partial(tf_unilth.UniDLTH, seed=SEED, finetune_fraction=0.4),
     random=True,
     ramped=True,
   ),
