@@ -22,7 +22,8 @@ def _integer(value: int = 0) -> tf.Variable:
 
 
 def _real(value: float = 0.0) -> tf.Variable:
-  return tf.Variable(value, trainable=False, dtype=tf.float32)
+  # As precise as what is compared with it, or an equal loss looks lower.
+  return tf.Variable(value, trainable=False, dtype=tf.float64)
 
 
 class RunState(tf.Module):
@@ -52,7 +53,7 @@ class RunState(tf.Module):
     # The ramp: read in the graph at every step.
     self.ramp_begin = _integer()  # Iterations.
     self.ramp_steps = _integer(1)
-    self.ramp_limit = _real()  # 0: no penalty.
+    self.ramp_limit = tf.Variable(0.0, trainable=False)  # 0: no penalty.
     self.candidates: list[tf.Variable] = []
     # The learning rate's decay.
     self.decay_begin = _integer()  # Iterations.
