@@ -36,7 +36,7 @@ flags.DEFINE_string(
 flags.DEFINE_bool('jit_compile', False, 'Compile the train step with XLA.')
 flags.DEFINE_bool(
   'lr_restart',
-  False,
+  None,
   'For gmp and oneshot: restart the learning rate when pruning begins, as '
   'unilth does, so that a comparison compares pruning.',
 )
@@ -55,6 +55,7 @@ flags.DEFINE_float('power', None, 'L2Ramp.')
 flags.DEFINE_float('increment', None, 'L2Ramp.')
 flags.DEFINE_integer('interval', None, 'L2Ramp.')
 flags.DEFINE_string('monitor', None, 'UniLTH, UniDLTH.')
+flags.DEFINE_enum('mode', None, ['auto', 'min', 'max'], 'UniLTH, UniDLTH.')
 flags.DEFINE_integer('patience', None, 'UniLTH, UniDLTH; 0 for no plateau.')
 flags.DEFINE_float('min_delta', None, 'UniLTH, UniDLTH.')
 flags.DEFINE_integer('rewind_epochs', None, 'UniLTH, UniDLTH; 0 for no rewind.')
@@ -66,20 +67,29 @@ _SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
 _RAMP = ('limit', 'power', 'increment', 'interval')
 _UNIFIED = (
   'monitor',
+  'mode',
   'patience',
   'min_delta',
   'rewind_epochs',
   'max_dense_fraction',
   'finetune_fraction',
 )
-_CALLBACK = {
-  'unilth': _UNIFIED,
-  'unidlth': _UNIFIED,
-  'dlth': ('finetune_fraction',),
-  'lth': ('rewind_step',),
+# Which of them a method reads.
+_READ = {
+  'dense': (),
+  'gmp': ('lr_restart',),
+  'oneshot': ('lr_restart',),
+  'random': _SCHEDULE,
+  'lr_rewind': _SCHEDULE,
+  'lth': (*_SCHEDULE, 'rewind_step'),
+  'dlth': (*_SCHEDULE, *_RAMP, 'finetune_fraction'),
+  'unilth': (*_SCHEDULE, *_RAMP, *_UNIFIED),
+  'unidlth': (*_SCHEDULE, *_RAMP, *_UNIFIED),
 }
-_RAMPED = ('unilth', 'unidlth', 'dlth')
-_TICKETS = (*_CALLBACK, 'random', 'lr_rewind')
+_METHOD_FLAGS = tuple(
+  dict.fromkeys(n for names in _READ.values() for n in names)
+)
+_TICKETS = ('unilth', 'unidlth', 'lth', 'dlth', 'random', 'lr_rewind')
 _CONFIG = (
   'method',
   'target_sparsity',
@@ -89,7 +99,6 @@ _CONFIG = (
   'seed',
   'validation_fraction',
   'jit_compile',
-  'lr_restart',
 )
 
 
@@ -128,6 +137,7 @@ def _main(recipe: Recipe) -> str | None:
   logging.set_verbosity(logging.WARNING)
   try:
     # Before anything is written, so that a bad flag leaves nothing behind.
+    _check_flags()
     _plan(1000, tf_unilth.StagedLearningRate(FLAGS.learning_rate))
     directory = _output_dir(recipe)
     results = report.open_run(directory, _config(recipe))
@@ -153,19 +163,31 @@ def _given(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:
-  chosen = _given((*_CONFIG, *_SCHEDULE, *_RAMP, *_UNIFIED, 'rewind_step'))
+  chosen = _given((*_CONFIG, *_METHOD_FLAGS))
   return {'recipe': recipe.name, **chosen}
+
+
+def _check_flags() -> None:
+  """Raises for a flag that the method would silently ignore."""
+  for name in _given(_METHOD_FLAGS):
+    if name not in _READ[FLAGS.method]:
+      readers = ', '.join(m for m, names in _READ.items() if name in names)
+      raise ValueError(
+        f'--{name} is not read by --method={FLAGS.method}, only by {readers}.'
+      )
 
 
 def _plan(steps: int, rate: tf_unilth.StagedLearningRate) -> methods.Plan:
   """Returns the method's plan from the flags."""
   method = FLAGS.method
-  callback = _given(_CALLBACK.get(method, ()))
-  if callback.get('patience') == 0:
-    callback['patience'] = None
-  ramp = _given(_RAMP)
-  if ramp and method in _RAMPED:
-    callback['ramp'] = tf_unilth.L2Ramp(**ramp)
+  given = _given(_READ[method])
+  ramp = {name: given.pop(name) for name in _RAMP if name in given}
+  schedule = {name: given.pop(name) for name in _SCHEDULE if name in given}
+  lr_restart = given.pop('lr_restart', False)
+  if given.get('patience') == 0:
+    given['patience'] = None
+  if ramp:
+    given['ramp'] = tf_unilth.L2Ramp(**ramp)
   return methods.plan(
     method,
     methods.Settings(
@@ -173,9 +195,9 @@ def _plan(steps: int, rate: tf_unilth.StagedLearningRate) -> methods.Plan:
       steps=steps,
       seed=FLAGS.seed,
       rate=rate,
-      lr_restart=FLAGS.lr_restart,
-      schedule=_given(_SCHEDULE),
-      callback=callback,
+      lr_restart=lr_restart,
+      schedule=schedule,
+      callback=given,
     ),
   )
 

@@ -1,9 +1,9 @@
 """Every algorithm x every invariant of the design, in one table.
 
 To add an algorithm, add a row to `ALGORITHMS`. Each row is trained once per
-combination of `CASES`, which cover pairwise: optimizer, how the step runs,
-steps per execution, model, and whether layers share a schedule. What a spy saw
-of these runs is then held against each invariant.
+combination of `CASES`, which cover optimizer, how the step runs and steps per
+execution pairwise, and each model and target at least once. What a spy saw of
+these runs is then held against each invariant.
 """
 
 import dataclasses

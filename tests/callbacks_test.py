@@ -13,6 +13,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
+from tf_unilth.run_state import RunState
 
 SGD = keras.optimizers.SGD
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -174,7 +175,7 @@ def test_rounds_that_cannot_fit_name_the_smallest_budget():
 
 
 def test_fewer_than_three_epochs_are_an_error():
-  with pytest.raises(ValueError, match=r'epochs must be at least 3.*given 2'):
+  with pytest.raises(ValueError, match=r'epochs must be at least 3 .* is 2'):
     toys.fit(_model(), tf_unilth.UniLTH(verbose=0), epochs=2)
 
 
@@ -250,6 +251,7 @@ def test_a_plain_rate_works_with_reduce_lr_on_plateau():
   callback = tf_unilth.UniLTH(verbose=0)
   toys.fit(model, toys.SetValLoss(1.0), callback, reduce, epochs=10)
   assert callback.reached_target
+  assert float(model.optimizer.learning_rate.numpy()) < 0.05
 
 
 def test_learning_rate_rewinding_needs_a_schedule():
@@ -266,10 +268,19 @@ def test_lth_warns_of_a_schedule_over_the_whole_run():
 
 
 def test_validation_freq_delays_the_plateau_only():
+  class EveryOther(toys.SetValLoss):
+    def on_epoch_end(self, epoch, logs=None):
+      if 'val_loss' in logs:
+        super().on_epoch_end(epoch, logs)
+
   callback = tf_unilth.UniLTH(verbose=0, max_dense_fraction=0.6)
+  val_loss = EveryOther(0, 3, 0, 2, 0, 2.5)  # Of epochs 2, 4 and 6.
   model = _model(0.9)
-  toys.fit(model, callback, epochs=20, validation_freq=2)
+  toys.fit(
+    model, val_loss, callback, epochs=20, validation_freq=2, initial_epoch=1
+  )
   assert callback.reached_target
+  assert (callback.plateau_epoch, callback.rewound_to_epoch) == (6, 4)
 
 
 # A second fit, and pretrained weights.
@@ -739,3 +750,254 @@ for optimizer in (keras.optimizers.SGD(0.05, 0.9), keras.optimizers.Adam(0.01)):
       assert not weight[~mask].any()
 """
   subprocess.run([sys.executable, '-c', code], check=True, cwd=_ROOT)
+
+
+# What died without a word, and what others do.
+
+
+class _Die(keras.callbacks.Callback):
+  def __init__(self, epoch):
+    super().__init__()
+    self._epoch = epoch
+
+  def on_epoch_end(self, epoch, logs=None):
+    if epoch == self._epoch:
+      raise KeyboardInterrupt
+
+
+def test_a_fit_that_died_in_another_callback_leaves_nothing_behind(capsys):
+  model = _model(0.9, rounds=3)
+  with pytest.raises(KeyboardInterrupt):
+    toys.fit(model, tf_unilth.UniLTH(), _Die(4))
+  masks = toys.masks(model)
+  # A fit without us: no penalty, and the mask is held by tfmot.
+  update = tfmot.sparsity.keras.UpdatePruningStep()
+  toys.fit(model, update, epochs=2)
+  assert 'target was NOT met' in capsys.readouterr().out
+  assert 'train_step' not in vars(model)
+  assert not model._callable_losses
+  for before, after in zip(masks, toys.masks(model)):
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_fit_after_one_that_died_is_hooked_once():
+  model = _model(0.9, rounds=3)
+  with pytest.raises(KeyboardInterrupt):
+    toys.fit(model, tf_unilth.UniLTH(verbose=0), _Die(0))
+  losses = []
+
+  class Count(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+      losses.append(len(self.model._callable_losses))
+
+  callback = tf_unilth.UniLTH(verbose=0)
+  toys.fit(model, callback, Count())
+  assert set(losses) == {1} and callback.reached_target
+  assert 'train_step' not in vars(model) and not model._callable_losses
+
+
+def test_another_algorithm_does_not_go_on_with_a_dead_run():
+  model = _model(0.9)
+  with pytest.raises(KeyboardInterrupt):
+    toys.fit(model, tf_unilth.LTH(verbose=0), _Die(2), epochs=10)
+  history = toys.fit(
+    model, tf_unilth.UniLTH(verbose=0), epochs=10, initial_epoch=2
+  )
+  assert history.history['stage'][0] == 1
+
+
+def test_a_model_that_was_fitted_before_is_hooked_too():
+  # Keras keeps the train function of an earlier fit.
+  model = _model(0.9, begin_step=10**6, rounds=3)
+  toys.fit(model, tfmot.sparsity.keras.UpdatePruningStep(), epochs=1)
+  spy = toys.Spy()
+  toys.fit(model, tf_unilth.LTH(verbose=0), spy)
+  for masks, weights in spy.batches:
+    for mask, weight in zip(masks, weights):
+      assert not weight[~mask].any()
+  assert toys.zeros(spy.batches[-1][0]) == 547
+
+
+def test_weights_that_become_nan_in_mid_epoch_never_become_a_mask():
+  model = _model(0.9)
+  spoil = keras.callbacks.LambdaCallback(
+    on_train_batch_begin=lambda batch, logs: (
+      model.layers[1].layer.kernel[0, 0].assign(np.nan)
+    )
+  )
+  callback = tf_unilth.DLTH(verbose=0, finetune_fraction=0.95)
+  spy = toys.Spy()
+  with pytest.raises(FloatingPointError, match='NaN or infinite weights'):
+    toys.fit(model, spoil, callback, spy)
+  assert not spy.epochs and len(spy.batches) < toys.STEPS  # In epoch 1.
+  assert not toys.zeros(toys.masks(model))
+
+
+def test_others_that_write_weights_when_training_ends_are_undone(capsys):
+  class Average(keras.callbacks.Callback):
+    def on_train_end(self, logs=None):
+      self.model.set_weights(
+        [weight + 1 for weight in self.model.get_weights()]
+      )
+
+  model = _model(0.9)
+  toys.fit(model, tf_unilth.UniLTH(), Average())
+  assert toys.zeros(toys.kernels(model)) == toys.zeros(toys.masks(model)) == 547
+  assert 'the masks are back' in capsys.readouterr().out
+
+
+def test_wrapped_layers_without_kernels_may_have_schedules_of_their_own():
+  wrap = tfmot.sparsity.keras.prune_low_magnitude
+  model = keras.Sequential(
+    [
+      wrap(keras.layers.Flatten(input_shape=(6, 6, 1)), _schedule(0.3)),
+      wrap(keras.layers.Dense(16), _schedule(0.9)),
+    ]
+  )
+  toys.compiled_for_labels(model)
+  toys.fit(model, tf_unilth.LTH(verbose=0))
+  assert toys.zeros(toys.masks(model)) == round(0.9 * 36 * 16)
+
+
+@pytest.mark.parametrize('scope', ['layer', 'erk'])
+def test_scopes_share_the_zeros_out_as_they_say(scope):
+  model = _model(0.9, scope=scope)
+  toys.fit(model, tf_unilth.UniLTH(verbose=0))
+  found = toys.masks(model)
+  shares = {
+    'layer': [0.9, 0.9],
+    'erk': tf_unilth.masks.erk_sparsities([(36, 16), (16, 2)], 0.9),
+  }[scope]
+  for mask, share in zip(found, shares):
+    assert abs(toys.zeros([mask]) - share * mask.size) <= 1
+  assert toys.zeros(found) == 547
+
+
+def test_explicit_rounds_of_one_schedule_count_for_all():
+  wrap = tfmot.sparsity.keras.prune_low_magnitude
+  model = keras.Sequential(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      wrap(keras.layers.Dense(8), _schedule(0.5, rounds=2)),
+      wrap(keras.layers.Dense(8), _schedule(0.9)),
+    ]
+  )
+  toys.compiled_for_labels(model)
+  callback = tf_unilth.UniLTH(verbose=0)
+  toys.fit(model, callback, epochs=30)
+  assert callback.rounds == 2 and callback.reached_target
+
+
+def test_rounds_are_not_shorter_than_an_execution():
+  model = toys.wrapped(toys.dense(), _schedule(0.9), steps_per_execution=64)
+  callback = tf_unilth.LTH(verbose=0)
+  toys.fit(model, callback, epochs=40)
+  unilth = toys.wrapped(toys.dense(), _schedule(0.9), steps_per_execution=8)
+  callback = tf_unilth.UniLTH(verbose=0, finetune_fraction=0.0)
+  history = toys.fit(unilth, callback, epochs=30)
+  # One round at a time: the ramp of each is felt.
+  assert np.max(np.diff(history.history['round'])) <= 1
+
+
+def test_a_train_step_that_ignores_losses_is_refused():
+  class Own(keras.Sequential):
+    def train_step(self, data):
+      x, y = data
+      with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(
+          keras.losses.sparse_categorical_crossentropy(
+            y, self(x, training=True), from_logits=True
+          )
+        )
+      variables = self.trainable_variables
+      gradients = tape.gradient(loss, variables)
+      self.optimizer.apply_gradients(zip(gradients, variables))
+      return {'loss': loss}
+
+  wrap = tfmot.sparsity.keras.prune_low_magnitude
+  model = Own(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      wrap(keras.layers.Dense(2), _schedule(0.9)),
+    ]
+  )
+  toys.compiled_for_labels(model)
+  _error(r'must add sum\(self.losses\)', model, tf_unilth.UniLTH())
+  model.compile(keras.optimizers.Adam(0.01), 'mse')
+  callback = tf_unilth.DLTH(verbose=0)
+  toys.fit(model, callback)  # Decoupled: the loss does not matter.
+  assert callback.reached_target
+
+
+def test_a_nan_monitor_is_named():
+  class Score(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+      logs['f1'] = np.nan
+
+  callback = tf_unilth.UniLTH(monitor='f1', mode='max', verbose=0)
+  _error(
+    "monitor='f1' is nan", _model(), Score(), callback, error=FloatingPointError
+  )
+
+
+def test_the_same_callback_twice_is_refused():
+  callback = tf_unilth.UniLTH()
+  _error('one ticket callback', _model(), callback, callback)
+
+
+def test_the_logs_reach_tensorboard(tmp_path):
+  board = keras.callbacks.TensorBoard(str(tmp_path))
+  toys.fit(_model(0.9), tf_unilth.UniLTH(verbose=0), board)
+  tags = set()
+  for file in tmp_path.rglob('events*'):
+    for event in tf.compat.v1.train.summary_iterator(str(file)):
+      tags |= {value.tag for value in event.summary.value}
+  assert tags >= {
+    'epoch_sparsity',
+    'epoch_stage',
+    'epoch_round',
+    'epoch_l2_lambda',
+  }
+
+
+def test_the_batch_hook_reads_nothing_while_nothing_is_due(monkeypatch):
+  reads = []
+  get = RunState.get
+  monkeypatch.setattr(
+    RunState, 'get', lambda state, name: reads.append(name) or get(state, name)
+  )
+  per_batch = []
+  watch = keras.callbacks.LambdaCallback(
+    on_train_batch_begin=lambda batch, logs: reads.clear(),
+    on_train_batch_end=lambda batch, logs: per_batch.append(len(reads)),
+  )
+  callback = tf_unilth.UniLTH(verbose=0, max_dense_fraction=0.5)
+  val_loss = toys.SetValLoss(*range(20, 0, -1))
+  toys.fit(_model(0.9, rounds=2), val_loss, callback, watch, epochs=10)
+  assert not any(per_batch[:40])  # Stage 1.
+  assert sum(count > 0 for count in per_batch) == 2  # The rounds' ends.
+
+
+@pytest.mark.parametrize('optimizer', ['sgd', 'clipped', 'adam'])
+def test_clipping_does_not_weaken_the_ramp(optimizer):
+  made = {
+    'sgd': SGD(0.02),
+    'clipped': SGD(0.02, momentum=0.9, clipnorm=1e-6),
+    'adam': keras.optimizers.Adam(0.02),
+  }[optimizer]
+  keras.utils.set_random_seed(1)
+  model = tfmot.sparsity.keras.prune_low_magnitude(toys.dense(), _schedule(0.5))
+  model.compile(made, lambda _, outputs: 0.0 * outputs)
+  before = toys.kernels(model)
+
+  class Last(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+      if not toys.zeros(toys.masks(self.model)):
+        self.kept = toys.kernels(self.model)
+
+  last = Last()
+  toys.fit(model, tf_unilth.DLTH(verbose=0), last, epochs=10)
+  drawn = toys.masks(model)
+  for mask, old, new in zip(drawn, before, last.kept):
+    assert np.max(np.abs(new[~mask])) < 1e-3 * np.max(np.abs(old[~mask]))
+    np.testing.assert_array_equal(old[mask], new[mask])

@@ -44,7 +44,6 @@ def test_an_optimizer_with_it_can_be_copied():
   copy = keras.optimizers.SGD.from_config(
     keras.optimizers.SGD(rate).get_config()
   )
-  # pylint: disable-next=protected-access
   assert copy._learning_rate.get_config() == rate.get_config()
 
 

@@ -150,7 +150,7 @@ class Spy(keras.callbacks.Callback):
   def _round(self) -> int:
     schedules = [
       layer.pruning_schedule
-      for layer in self.model._flatten_layers()  # pylint: disable=protected-access
+      for layer in self.model._flatten_layers()
       if isinstance(layer, tf_unilth.compat.PruneLowMagnitude)
     ]
     return schedules[0].state.get('round')

@@ -8,12 +8,12 @@ MIN_ROUND_STEPS = 20
 DENSE_FRACTION = 0.2
 
 
-def check_epochs(epochs: int) -> None:
-  """Raises if there are too few epochs for any of the algorithms."""
+def check_epochs(epochs: int, first: int) -> None:
+  """Raises if too few epochs are left, after the `first`, for any algorithm."""
   if epochs < MIN_EPOCHS:
     raise ValueError(
-      f'epochs must be at least {MIN_EPOCHS} to train, prune and finetune, '
-      f'but fit was given {epochs}.'
+      f'epochs must be at least {first + MIN_EPOCHS} to train, prune and '
+      f'finetune from epoch {first} on, but is {first + epochs}.'
     )
 
 

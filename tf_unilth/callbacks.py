@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import sys
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,10 +69,14 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   # What a final class decides.
 
   def _rounds_wanted(self) -> int:
-    return max(s.rounds_needed(self._pace) for s in self._pruner.schedules)
+    schedules = self._pruner.schedules
+    needed = max(schedule.rounds_needed(self._pace) for schedule in schedules)
+    return self._pruner.explicit_rounds or needed
 
   def _shortest_round(self) -> int:
-    return budget.MIN_ROUND_STEPS
+    # Keras lets a callback act once per execution.
+    per_execution = compat.steps_per_execution(self.model)
+    return max(budget.MIN_ROUND_STEPS, per_execution)
 
   def _finetune_share(self, rounds: int) -> float:
     del rounds
@@ -106,7 +111,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     """Returns the training step of the next event besides the rounds' ends."""
     return _NEVER
 
-  def _on_event(self) -> None:
+  def _on_event(self, step: int) -> None:
     """Called at the step that `_next_event` named."""
 
   # What a user can ask.
@@ -148,13 +153,19 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def on_train_begin(self, logs: Any = None) -> None:
     fit = compat.fit_arguments()
+    self._ends_last = False
     if fit:
       fit_checks.check_callbacks(self, fit['callbacks'], TicketCallback)
+      # Others may write weights when training ends: ours is the last word.
+      last = keras.callbacks.LambdaCallback(on_train_end=lambda _: self._end())
+      fit['callbacks'].append(last)
+      self._ends_last = True
     fit_checks.check_optimizer(self.model.optimizer)
     self._layers = PrunedLayers(self.model)
     self._layers.check()
     self._pruner = Pruner(self._layers, self._pace, self._scores.scope)
     self._inert = self._pruner.target_zeros == 0
+    self._restored = not self._pruner.schedules[0].was_driven
     self._state = self._pruner.drive(self.model)
     self._timeline = Timeline(self._state, self._finetune_share)
     self._layers.begin_steps()
@@ -195,10 +206,18 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     logs['l2_lambda'] = self._l2_lambda()
 
   def on_train_end(self, logs: Any = None) -> None:
+    if not self._ends_last:
+      self._end()
+
+  def _end(self) -> None:
     if not self._inert and self._pruner.hold():
       self._say(
         'other weights or masks were put into the model after the last '
         'epoch; the masks are back, the weights may be of another epoch'
+      )
+    if self._hook is not None and self.reached_target:
+      self._say(
+        f'done: {self._pruner.zeros} of {self._pruner.total} weights are zero'
       )
     self._leave()
 
@@ -220,33 +239,47 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     """Begins a run, goes on with one, or merely holds a finished ticket."""
     state, epochs = self._state, self.params['epochs']
     self._pruner.read()
-    begun = state.get('stage') != NOT_BEGUN
-    if begun and (state.get('next_epoch'), state.get('epochs')) == (
-      epoch,
-      epochs,
-    ):
+    if self._goes_on(epoch):
       self._push_decay()
       self._say(f'going on in stage {state.get("stage")}')
     else:
-      finished = state.get('stage') == FINETUNING
-      self._holding = finished and self.reached_target
+      self._holding = self.reached_target and not self._inert
       steps = self.params['steps'] or 0
       state.set(first_epoch=epoch, epochs=epochs, steps_per_epoch=steps)
       self._restart_decay(self._timeline.steps)
       if self._holding:
+        state.set(stage=FINETUNING)
         self._say(f'{_percent(self.sparsity)} was reached before: mask held')
       elif not self._inert:
-        budget.check_epochs(self._timeline.epochs)
+        budget.check_epochs(self._timeline.epochs, first=epoch)
         self._check_rounds()
+        state.set(algorithm=self._fingerprint)
         state.reset()
         self._on_run_begin()
     self._schedule_due()
     self._do_due(0)
 
+  def _goes_on(self, epoch: int) -> bool:
+    """Returns whether this `fit` continues the run that the state tells of."""
+    state = self._state
+    same = (
+      state.get('stage') != NOT_BEGUN
+      and state.get('algorithm') == self._fingerprint
+      and state.get('next_epoch') == epoch
+      and state.get('epochs') == self.params['epochs']
+    )
+    # A run that died in its first epoch begins anew, unless what it did is in
+    # a checkpoint that this process has restored.
+    return same and (epoch > state.get('first_epoch') or self._restored)
+
+  @property
+  def _fingerprint(self) -> int:
+    return zlib.crc32(type(self).__name__.encode())
+
   def _begin_rounds(self, step: int, why: str) -> None:
     """Begins stage 2 at a training step, and says why."""
     wanted = rounds = self._rounds_wanted()
-    if not self._explicit_rounds:
+    if not self._pruner.explicit_rounds:
       left = self._timeline.steps - step
       steps = self._timeline.pruning_steps(left, wanted)
       rounds = budget.rounds_that_fit(steps, wanted, self._shortest_round())
@@ -320,7 +353,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def _do_due(self, step: int) -> None:
     while step >= self._due:
       if self._next_event() <= self._due:
-        self._on_event()
+        self._on_event(step)
       else:
         self._end_round()
       self._schedule_due()
@@ -334,12 +367,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     if not self._inert and not self._holding:
       self._check_rounds()
 
-  @property
-  def _explicit_rounds(self) -> bool:
-    return any(schedule.rounds for schedule in self._pruner.schedules)
-
   def _check_rounds(self) -> None:
-    if self._explicit_rounds:
+    if self._pruner.explicit_rounds:
       self._timeline.check_rounds(
         self._rounds_wanted(),
         compat.steps_per_execution(self.model),
@@ -399,18 +428,16 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       raise
 
   def _leave(self) -> None:
-    """Takes the hook out of the model and says how the run ended."""
+    """Takes the hook out of the model, and says if the target was missed."""
     if self._hook is None:
       return
     self._hook.detach()
     self._hook = None
-    zeros, total = self._pruner.zeros, self._pruner.total
-    if self.reached_target:
-      self._say(f'done: {zeros} of {total} weights are zero')
-    else:
+    if not self.reached_target:
       self._say(
-        f'fit ended early and the target was NOT met: {zeros} of {total} '
-        f'weights are zero instead of {self._pruner.target_zeros}'
+        f'fit ended early and the target was NOT met: {self._pruner.zeros} of '
+        f'{self._pruner.total} weights are zero instead of '
+        f'{self._pruner.target_zeros}'
       )
     self._flush()
 

@@ -25,11 +25,13 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
   waits_for_target = True
 
   def on_train_begin(self, logs: Any = None) -> None:
-    PrunedLayers(self.model).check()
+    layers = PrunedLayers(self.model)
+    layers.check()
+    self._schedules = layers.schedules
     super().on_train_begin(logs)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-    if self._is_at_target():
+    if self.save_freq != 'epoch' and self._is_at_target():
       super().on_train_batch_end(batch, logs)
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -37,5 +39,6 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
       super().on_epoch_end(epoch, logs)
 
   def _is_at_target(self) -> bool:
-    schedule = PrunedLayers(self.model).kernels[0].schedule
-    return schedule.state.get('stage') == FINETUNING
+    if not any(schedule.target_sparsity for schedule in self._schedules):
+      return True
+    return self._schedules[0].state.get('stage') == FINETUNING

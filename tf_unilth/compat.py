@@ -1,8 +1,8 @@
 """The one Keras that the library uses, and what it must borrow from its hosts.
 
 tfmot builds on `tf_keras` (Keras 2) whatever is imported first, so everything
-here does too. Reaches into TensorFlow, Keras and tfmot that are not public are
-gathered in this file and in `pruned_layers.py`, and nowhere else.
+here does too. What else is not public is touched in `pruned_layers.py`
+(tfmot), `optimizers.py` and `train_step.py` (one attribute each of Keras's).
 """
 
 import inspect
@@ -100,5 +100,4 @@ def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
   tfmot's own collector looks inside of models only and misses a wrapper that
   is an attribute of a custom layer.
   """
-  # pylint: disable-next=protected-access
   return list(model._flatten_layers(include_self=False))

@@ -19,8 +19,8 @@ class DLTH(TicketCallback):
   stays cut.) Needs to know the steps of an epoch before the first one.
 
   Args:
-    ramp: the penalty. `None`: as strong as the authors' settings (A = 650) at
-      any learning rate and budget, rising over half of the round. The authors'
+    ramp: the penalty. `None`: as strong as the authors' settings (A = 650), or
+      as is stable in a short round, rising over half of it. The authors'
       own: `L2Ramp(limit=1.0, increment=1e-4, interval=5)`.
     finetune_fraction: the share of the steps after the last round, in [0, 1].
       1 cuts before the first step: with `L2Ramp(limit=0)`, a random ticket
@@ -53,7 +53,7 @@ class DLTH(TicketCallback):
     super().__init__(Random(seed), ramp, finetune_fraction, verbose)
 
   def _rounds_wanted(self) -> int:
-    return max(schedule.rounds or 1 for schedule in self._pruner.schedules)
+    return self._pruner.explicit_rounds or 1
 
   def _on_run_begin(self) -> None:
     if not self._timeline.steps:

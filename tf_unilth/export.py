@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import pathlib
-import shutil
 import tempfile
 
 import numpy as np
@@ -13,8 +12,6 @@ import tensorflow as tf
 from tf_unilth import compat
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
-
-_SIGNATURE = 'serving_default'
 
 
 def export_saved_model(
@@ -25,9 +22,8 @@ def export_saved_model(
 ) -> float | None:
   """Writes a stripped model as a SavedModel that plain TensorFlow loads.
 
-  It is written beside `path` and renamed, so that no half file is left, and
-  loaded again by plain TensorFlow. With `inputs` the outputs of the two are
-  compared.
+  It is written beside `path` and renamed, so that no half file is left. With
+  `inputs` it is loaded again by plain TensorFlow, and the outputs compared.
 
   Args:
     model: a built tf_keras model, after tfmot's `strip_pruning`.
@@ -69,7 +65,7 @@ def export_saved_model(
       model.export(written)
     difference = None if inputs is None else _difference(model, written, inputs)
     if target.exists():
-      shutil.rmtree(target)
+      os.rename(target, os.path.join(folder, 'replaced'))
     os.rename(written, target)
   return difference
 
@@ -77,6 +73,10 @@ def export_saved_model(
 def _difference(model: keras.Model, path: str, inputs: np.ndarray) -> float:
   """Returns how far the SavedModel's outputs are from the model's."""
   loaded = tf.saved_model.load(path)
-  expected = model.predict_on_batch(inputs)
-  outputs = loaded.serve(tf.constant(inputs))
-  return float(np.max(np.abs(outputs.numpy() - expected)))
+  batch = tf.cast(inputs, model.inputs[0].dtype)
+  pairs = zip(
+    tf.nest.flatten(model.predict_on_batch(batch)),
+    tf.nest.flatten(loaded.serve(batch)),
+    strict=True,
+  )
+  return max(float(np.max(np.abs(a - b.numpy()))) for a, b in pairs)

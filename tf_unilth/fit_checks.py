@@ -27,7 +27,7 @@ def check_callbacks(
   position = callbacks.index(ticket_callback)
   for index, other in enumerate(callbacks):
     other_name = type(other).__name__
-    if isinstance(other, base) and other is not ticket_callback:
+    if isinstance(other, base) and index != position:
       raise ValueError(
         'callbacks must hold one ticket callback, but hold '
         f'{name} and {other_name}.'

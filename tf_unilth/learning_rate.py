@@ -28,8 +28,8 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     initial_learning_rate: the rate at the beginning of each stage, above 0.
     decay: `'cosine'`, `'linear'` or `'constant'`.
     decay_steps: steps over which to decay where no ticket callback says so (a
-      dense baseline, say), at least 1. `None`: the callback sets it; without a
-      callback the rate is constant.
+      dense baseline, say), at least 1. `None`: the callback sets it; before
+      one has, the rate is constant. After the last stage it stays at its end.
 
   Raises:
     ValueError: an argument is out of its range.

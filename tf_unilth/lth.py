@@ -3,6 +3,8 @@
 import sys
 import warnings
 
+import numpy as np
+
 from tf_unilth import optimizers
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.run_state import PRUNING
@@ -27,8 +29,9 @@ class LTH(TicketCallback):
   Args:
     rewind: `'weights'`, or `'learning_rate'` to keep the weights and rewind
       the learning-rate schedule alone, which needs a `StagedLearningRate`.
-    rewind_step: the optimizer step to which the weights are rewound; 0 is the
-      initial weights, more is late rewinding. Less than the first training.
+    rewind_step: the training step of this `fit` to which the weights are
+      rewound; 0 is its start, more is late rewinding. Before the first round's
+      end.
     verbose: 0 is silent, 1 a line per event, 2 a line per round too.
 
   Raises:
@@ -50,7 +53,7 @@ class LTH(TicketCallback):
     super().__init__(Magnitude(), None, 0.0, verbose)
     if rewind not in REWINDS:
       raise ValueError(f'rewind must be one of {REWINDS}, but is {rewind!r}.')
-    if rewind_step != int(rewind_step) or rewind_step < 0:
+    if not isinstance(rewind_step, int | np.integer) or rewind_step < 0:
       raise ValueError(
         f'rewind_step must be a whole number >= 0, but is {rewind_step}.'
       )
@@ -74,11 +77,10 @@ class LTH(TicketCallback):
   def _on_run_begin(self) -> None:
     self._check_learning_rate()
     self._state.set(stage=PRUNING)
+    explicit = self._pruner.explicit_rounds
     if self._timeline.steps:
       self._begin_trainings()
-    elif (
-      self._explicit_rounds and self._rounds_wanted() >= self._timeline.epochs
-    ):
+    elif explicit and explicit >= self._timeline.epochs:
       raise ValueError(
         'steps_per_epoch must be given to fit, but the data do not tell how '
         'many steps an epoch has, and the first round ends within one.'
@@ -105,9 +107,12 @@ class LTH(TicketCallback):
     taken = self._state.snapshots[0].taken
     return sys.maxsize if taken else self._rewind_step
 
-  def _on_event(self) -> None:
-    epoch = self._state.get('next_epoch')
-    self._state.snapshots[0].take(self._rewindable(), epoch)
+  def _on_event(self, step: int) -> None:
+    # Later than asked for, where Keras runs several steps per execution.
+    self._state.set(rewind_step=step)
+    self._state.snapshots[0].take(
+      self._rewindable(), self._state.get('next_epoch')
+    )
 
   def _on_round_end(self) -> None:
     if self._rewinds_weights:
@@ -117,7 +122,8 @@ class LTH(TicketCallback):
     if number < self._state.get('rounds'):
       end = timeline.round_end(number + 1)
     steps = end - timeline.round_end(number)
-    self._restart_decay(steps, done=self._rewind_step)
+    done = self._state.get('rewind_step') if self._rewinds_weights else 0
+    self._restart_decay(steps, done)
 
   def _check_learning_rate(self) -> None:
     schedule = optimizers.learning_rate_schedule(self.model.optimizer)

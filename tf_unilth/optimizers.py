@@ -29,29 +29,29 @@ def build(optimizer: Any, model: keras.Model) -> None:
   optimizer = inner(optimizer)
   with model.distribute_strategy.scope():
     if isinstance(optimizer, _LegacyOptimizer):
-      # pylint: disable-next=protected-access
       optimizer._create_all_weights(model.trainable_variables)
     else:
       optimizer.build(model.trainable_variables)
 
 
-def is_sgd(optimizer: Any) -> bool:
+def follows_loss(optimizer: Any) -> bool:
   """Returns whether a penalty in the loss shrinks weights as it says.
 
-  An adaptive optimizer divides it by its own running size.
+  It does under SGD. An adaptive optimizer divides the penalty's gradient by its
+  own running size, and clipping cuts it.
   """
   optimizer = inner(optimizer)
+  clips = ('clipnorm', 'global_clipnorm', 'clipvalue')
   return isinstance(
     optimizer, (keras.optimizers.SGD, keras.optimizers.legacy.SGD)
-  )
+  ) and all(getattr(optimizer, name, None) is None for name in clips)
 
 
 def momentum(optimizer: Any) -> float:
-  """Returns SGD's momentum, 0 for the others."""
-  optimizer = inner(optimizer)
-  if not is_sgd(optimizer):
+  """Returns the momentum that a penalty goes through, 0 where it does not."""
+  if not follows_loss(optimizer):
     return 0.0
-  return float(optimizer.get_config()['momentum'])
+  return float(inner(optimizer).get_config()['momentum'])
 
 
 def learning_rate_schedule(optimizer: Any) -> Any | None:
@@ -61,7 +61,7 @@ def learning_rate_schedule(optimizer: Any) -> Any | None:
     rate = optimizer.learning_rate
   else:
     # The public property holds the schedule's last value, not the schedule.
-    rate = optimizer._learning_rate  # pylint: disable=protected-access
+    rate = optimizer._learning_rate
   return rate if isinstance(rate, _Schedule) else None
 
 
@@ -122,5 +122,5 @@ def largest_coefficient(optimizer: Any, sizes: np.ndarray) -> float:
   take half; a decoupled shrink w (1 - learning rate * lambda) is done at 1.
   """
   rate = float(sizes.max()) * (1 - momentum(optimizer))
-  bound = 1 + momentum(optimizer) if is_sgd(optimizer) else 1.0
+  bound = 1 + momentum(optimizer) if follows_loss(optimizer) else 1.0
   return bound / rate if rate > 0 else 0.0

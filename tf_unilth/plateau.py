@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+
 from tf_unilth import budget
 from tf_unilth.run_state import RunState
 
@@ -42,7 +44,8 @@ class Plateau:
       )
     for name, least in (('patience', 1), ('rewind_epochs', 0)):
       value = getattr(self, name)
-      if value is not None and (not value >= least or value != int(value)):
+      whole = isinstance(value, int | np.integer) and value >= least
+      if value is not None and not whole:
         raise ValueError(
           f'{name} must be None or a whole number >= {least}, but is {value}.'
         )

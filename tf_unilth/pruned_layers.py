@@ -51,6 +51,16 @@ class PrunedLayers:
           name += '/' + weight.name.split(':')[0].split('/')[-1]
         yield Kernel(name, weight, mask, wrapper.pruning_schedule)
 
+  @property
+  def schedules(self) -> list[Any]:
+    """The schedules of all wrappers, each once, also of those without kernels.
+
+    Those with kernels come first.
+    """
+    schedules = [kernel.schedule for kernel in self.kernels]
+    schedules += [wrapper.pruning_schedule for wrapper in self._wrappers]
+    return list(dict.fromkeys(schedules))
+
   def check(self) -> None:
     """Raises a `ValueError` if ticket callbacks cannot prune these layers."""
     if not self._wrappers:

@@ -52,6 +52,11 @@ class Pruner:
     return list(self._groups)
 
   @property
+  def explicit_rounds(self) -> int | None:
+    """The number of rounds that a schedule asks for, if one does."""
+    return next((s.rounds for s in self._groups if s.rounds), None)
+
+  @property
   def total(self) -> int:
     """How many weights are wrapped."""
     return sum(self._sizes)
@@ -71,7 +76,7 @@ class Pruner:
 
   def drive(self, model: keras.Model) -> RunState:
     """Takes the schedules over for a model; returns their one state."""
-    first, *others = self._groups
+    first, *others = self._layers.schedules
     state = first.drive(model)
     for schedule in others:
       schedule.drive(model, state)

@@ -26,9 +26,9 @@ class L2Ramp:
   learning rate * lambda / (1 - momentum).
 
   Args:
-    limit: the largest lambda, at least 0. `None` chooses it such that A is
-      what the algorithm asks for, at any learning rate and length of a round;
-      0 is no ramp.
+    limit: the largest lambda, at least 0, capped where training would become
+      unstable. `None` chooses it such that A is what the algorithm asks for, at
+      any learning rate and length of a round that the cap allows; 0 is no ramp.
     power: the exponent of the ramp, at least 0. 0 is a constant penalty.
     increment: lambda's rise per stair, above 0; `None` fits the ramp to the
       round. Needs a `limit`.
@@ -69,7 +69,7 @@ class L2Ramp:
         f'increment={self.increment} needs a limit > 0, but limit is '
         f'{self.limit}.'
       )
-    if self.interval != int(self.interval) or self.interval < 1:
+    if not isinstance(self.interval, int | np.integer) or self.interval < 1:
       raise ValueError(
         f'interval must be a whole number >= 1, but is {self.interval}.'
       )

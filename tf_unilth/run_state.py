@@ -36,6 +36,7 @@ class RunState(tf.Module):
   def __init__(self):
     super().__init__(name='run_state')
     self.stage = _integer(NOT_BEGUN)
+    self.algorithm = _integer()  # Which one the state is of.
     self.round = _integer()  # Completed rounds.
     self.rounds = _integer()  # All that are planned.
     # The budget.
@@ -43,6 +44,7 @@ class RunState(tf.Module):
     self.next_epoch = _integer()
     self.epochs = _integer()
     self.steps_per_epoch = _integer()  # 0: not known yet.
+    self.rewind_step = _integer()  # Training step of LTH's snapshot.
     self.rounds_begin = _integer()  # Training step at which round 1 began.
     # The plateau.
     self.best = _real(math.inf)  # Up to min_delta; patience looks at it.

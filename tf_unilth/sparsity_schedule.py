@@ -3,6 +3,7 @@
 import weakref
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_unilth import masks
@@ -17,7 +18,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   Round r = 1 ... R leads to s_r = 1 - (1 - s)^(r / R) (geometric) or
   s_r = s (1 - (1 - r / R)^3) (cubic), to exactly round(s_r * n) zeros over the
   n wrapped weights that share this object. Wrap layers with an object of their
-  own to rank them apart, each to its own target.
+  own to rank them apart, each to its own target. One object serves one model.
 
   Under a ticket callback (`UniLTH`, `UniDLTH`, `LTH`, `DLTH`) the callback
   says when a round ends and writes the masks. Without one, and with a
@@ -107,6 +108,11 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     self._is_driven = True
     return self.state
 
+  @property
+  def was_driven(self) -> bool:
+    """Whether a ticket callback has driven it in this process."""
+    return self._is_driven
+
   def sparsity_at(self, completed: int, rounds: int, pace: str) -> float:
     """Returns s_r after `completed` of `rounds` rounds, in [0, 1)."""
     return masks.sparsity_at_round(
@@ -187,5 +193,7 @@ def _check_fraction(name: str, value: Any, allowed: str) -> None:
 
 
 def _check_whole(name: str, value: Any) -> None:
-  if value is not None and (value != int(value) or value < 1):
+  if value is not None and not (
+    isinstance(value, int | np.integer) and value >= 1
+  ):
     raise ValueError(f'{name} must be a whole number >= 1, but is {value}.')

@@ -111,7 +111,6 @@ def _kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
   for layer in dict.fromkeys(compat.flatten_layers(model)):
     weights = compat.prunable_weights(layer)
     for weight in weights:
-      # pylint: disable-next=consider-using-f-string
       suffix = '/' + weight.name.split(':')[0].split('/')[-1]
       yield layer.name + suffix * (len(weights) > 1), weight
 

@@ -73,10 +73,11 @@ class Timeline:
       return self.pruning_steps(steps, rounds) >= needed
 
     if not fits(self.epochs):
+      first = self._state.get('first_epoch')
       smallest = bisect.bisect_left(
         range(_MANY_EPOCHS), True, lo=self.epochs, key=fits
       )
       raise ValueError(
         f'rounds={rounds} do not fit into {self.epochs} epochs of '
-        f'{per_epoch} steps: epochs must be at least {smallest}.'
+        f'{per_epoch} steps: epochs must be at least {first + smallest}.'
       )

@@ -17,8 +17,9 @@ class TrainStepHook:
   """Penalises candidates and holds masks in every train step of a model.
 
   The penalty joins the loss of SGD. Adaptive optimizers would normalise it
-  away, so there the candidates shrink by themselves after the step,
-  w <- w (1 - learning rate * lambda), as in AdamW (Loshchilov & Hutter 2019).
+  away, and gradient clipping cut it, so there the candidates shrink by
+  themselves after the step, w <- w (1 - learning rate * lambda), as in AdamW
+  (Loshchilov & Hutter 2019).
   After the step the masks are applied: tfmot's wrapper applies them in the
   next forward pass only, so that a checkpoint in between would hold weights
   that are pruned but not zero.
@@ -41,27 +42,37 @@ class TrainStepHook:
     self._layers = layers
     self._state = state
     self._ramp = ramp
-    self._in_loss = ramp is not None and optimizers.is_sgd(model.optimizer)
-    self._decoupled = ramp is not None and not self._in_loss
+    in_loss = ramp is not None and optimizers.follows_loss(model.optimizer)
+    self._in_loss = in_loss
+    self._decoupled = ramp is not None and not in_loss
     # Replicas are traced in threads of their own.
     self._training = threading.local()
     self._train_step: Callable[..., Any]
+    self._own_train_step: Any = None
     self._loss: Any = None
-    # A user may have put a step of their own on the instance.
-    self._own_train_step = vars(model).get('train_step')
 
   def attach(self, on_interrupt: Callable[[], None]) -> None:
     """Puts the hook into the model, and `on_interrupt` around its training."""
+    stale = getattr(self._model.train_step, '__self__', None)
+    if isinstance(stale, TrainStepHook):
+      stale.detach()  # Of a fit that died where no callback is told.
+    # A user may have put a step of their own on the instance.
+    self._own_train_step = vars(self._model).get('train_step')
     self._train_step = self._model.train_step
     self._model.train_step = self._hooked_train_step
     if self._in_loss:
       self._model.add_loss(self._penalty)
-      self._loss = self._model._callable_losses[-1]  # pylint: disable=protected-access
+      self._loss = self._model._callable_losses[-1]
     # Keras made the train function before it told any callback of the run;
     # what is added later is silently ignored unless it is made again.
     train_function = self._model.make_train_function(force=True)
+    history = getattr(self._model, 'history', None)
 
     def train_or_tell(iterator: Any) -> Any:
+      if getattr(self._model, 'history', None) is not history:
+        # Another fit, without us; ours died where no callback is told.
+        on_interrupt()
+        return self._model.make_train_function()(iterator)
       try:
         return train_function(iterator)
       except (StopIteration, tf.errors.OutOfRangeError):
@@ -79,16 +90,22 @@ class TrainStepHook:
     else:
       self._model.train_step = self._own_train_step
     if self._loss is not None:
-      self._model._callable_losses.remove(self._loss)  # pylint: disable=protected-access
+      self._model._callable_losses.remove(self._loss)
     self._model.train_function = None
 
   def _hooked_train_step(self, data: Any) -> Any:
     factors = self._shrink_factors() if self._decoupled else None
-    self._training.active = True
+    self._training.active, self._training.penalised = True, False
     try:
       logs = self._train_step(data)
     finally:
       self._training.active = False
+    if self._in_loss and not self._training.penalised:
+      raise ValueError(
+        "the model's train_step must add sum(self.losses) to its loss, but it "
+        'does not: the ramp would do nothing. Use compute_loss, or '
+        'ramp=L2Ramp(limit=0).'
+      )
     self._layers.hold_masks(factors)
     return logs
 
@@ -100,6 +117,7 @@ class TrainStepHook:
     """Returns 1/2 lambda sum w^2 over the candidates; nothing in evaluation."""
     if not getattr(self._training, 'active', False):
       return None
+    self._training.penalised = True
     coefficient = self._lambda()
 
     def ramped() -> tf.Tensor:

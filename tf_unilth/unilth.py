@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.plateau import Plateau
 from tf_unilth.regularization import L2Ramp
@@ -26,7 +28,7 @@ class _UnifiedTicket(TicketCallback):
     ramp = L2Ramp() if ramp is None else ramp
     super().__init__(scores, ramp, finetune_fraction, verbose)
     self._plateau = plateau
-    self._first_validated = 1
+    self._validation_freq: Any = 1
 
   def _dense_epochs(self, epochs: int) -> int:
     return self._plateau.dense_epochs(epochs)
@@ -35,10 +37,7 @@ class _UnifiedTicket(TicketCallback):
     return self._plateau.snapshots
 
   def _check_fit(self, fit: dict[str, Any]) -> None:
-    frequency = fit.get('validation_freq', 1)
-    self._first_validated = (
-      frequency if isinstance(frequency, int) else min(frequency)
-    )
+    self._validation_freq = fit.get('validation_freq', 1)
     if (
       self._plateau.patience is not None
       and self._plateau.monitor.startswith('val_')
@@ -58,28 +57,41 @@ class _UnifiedTicket(TicketCallback):
     state = self._state
     if state.get('stage') != DENSE:
       return
-    since = epoch - state.get('first_epoch')
     if self._plateau.patience is not None:
-      self._check_monitor(epoch, since, logs)
+      self._check_monitor(epoch, logs)
     value = logs.get(self._plateau.monitor)
     if value is not None and self._plateau.watch(
       state, epoch, float(value), self._rewindable()
     ):
       self._end_dense_stage(epoch)
-    elif since >= self._dense_epochs(self._timeline.epochs):
+    elif self._dense_stage_is_over(epoch):
       self._begin_stage_2(epoch, 'the dense stage has had its share; no rewind')
     else:
       self._plateau.keep(state, epoch, self._rewindable())
 
-  def _check_monitor(
-    self, epoch: int, since: int, logs: dict[str, Any]
-  ) -> None:
+  def _dense_stage_is_over(self, epoch: int) -> bool:
+    since = epoch - self._state.get('first_epoch')
+    return since >= self._dense_epochs(self._timeline.epochs)
+
+  def _check_monitor(self, epoch: int, logs: dict[str, Any]) -> None:
     monitor = self._plateau.monitor
-    if monitor not in logs and since == self._first_validated:
+    if monitor in logs:
+      if not np.isfinite(logs[monitor]):
+        raise FloatingPointError(
+          f'monitor={monitor!r} is {logs[monitor]} in epoch {epoch}.'
+        )
+    elif not monitor.startswith('val_') or self._validates(epoch):
       raise ValueError(
-        f'monitor={monitor!r} is not in the logs of epoch {epoch}, which '
-        f'hold {sorted(logs)}.'
+        f'monitor={monitor!r} is not in the logs of epoch {epoch}, which hold '
+        f'{sorted(logs)}.'
       )
+
+  def _validates(self, epoch: int) -> bool:
+    """Returns whether Keras validates in an epoch, counted from 1."""
+    frequency = self._validation_freq
+    if isinstance(frequency, int):
+      return epoch % frequency == 0
+    return epoch in frequency
 
   def _end_dense_stage(self, epoch: int) -> None:
     """Rewinds from the plateau, and begins stage 2."""
@@ -114,7 +126,7 @@ class UniLTH(_UnifiedTicket):
   `IterativeSparsity`; no `UpdatePruningStep` is needed. Rounds, ramp and
   finetuning share the steps that are left when stage 2 begins, so that `fit`
   ends at the target. It adds `sparsity`, `stage` (1 dense, 2 rounds, 3
-  finetuning), `round` and `l2_lambda` to the epoch logs.
+  finetuning; 0 with a target of 0), `round` and `l2_lambda` to the epoch logs.
 
   Args:
     monitor: what stage 1 watches, a name in the epoch logs.
