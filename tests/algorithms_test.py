@@ -9,8 +9,10 @@ these runs is then held against each invariant.
 import dataclasses
 import functools
 import itertools
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -140,12 +142,34 @@ def run(algorithm_name: str, case_name: str) -> Run:
   return Run(algorithm, case, model, schedules, spy, history.history, callback)
 
 
-every_run = pytest.mark.parametrize('case', CASES)
+def _cells(names: Any) -> Any:
+  """Returns the table's cells; those of one run go to one worker."""
+  return pytest.mark.parametrize(
+    'name, case',
+    [
+      pytest.param(name, case, marks=pytest.mark.xdist_group(f'{name}-{case}'))
+      for name in names
+      for case in CASES
+    ],
+  )
+
+
+every_cell = _cells(ALGORITHMS)
 every_algorithm = pytest.mark.parametrize('name', ALGORITHMS)
 
 
-@every_algorithm
-@every_run
+@functools.cache
+def exported(algorithm_name: str, case_name: str) -> tuple[str, float]:
+  """Strips and exports a finished run, once; returns where and how exact."""
+  ticket = tfmot.sparsity.keras.strip_pruning(
+    run(algorithm_name, case_name).model
+  )
+  path = os.path.join(tempfile.mkdtemp(), 'export')
+  x, _ = toys.data()
+  return path, tf_unilth.export_saved_model(ticket, path, inputs=x)
+
+
+@every_cell
 def test_masks_of_successive_steps_are_nested(name, case):
   seen = [found for found, _ in run(name, case).spy.batches]
   for before, after in itertools.pairwise(seen):
@@ -153,8 +177,7 @@ def test_masks_of_successive_steps_are_nested(name, case):
       assert not np.any(new & ~old)
 
 
-@every_algorithm
-@every_run
+@every_cell
 def test_each_round_ends_at_its_sparsity_to_the_weight(name, case):
   finished = run(name, case)
   rounds = finished.spy.rounds
@@ -170,11 +193,8 @@ def test_each_round_ends_at_its_sparsity_to_the_weight(name, case):
     assert toys.zeros(found[first]) == expected
 
 
-@every_algorithm
-@every_run
-def test_the_target_is_met_by_masks_by_zeros_and_in_the_export(
-  name, case, tmp_path
-):
+@every_cell
+def test_the_target_is_met_by_masks_by_zeros_and_in_the_export(name, case):
   finished = run(name, case)
   found = toys.masks(finished.model)
   groups = [[mask] for mask in found] if finished.case.per_layer else [found]
@@ -185,14 +205,13 @@ def test_the_target_is_met_by_masks_by_zeros_and_in_the_export(
   assert toys.zeros(toys.kernels(finished.model)) == target
   ticket = tfmot.sparsity.keras.strip_pruning(finished.model)
   assert tf_unilth.sparsity_summary(ticket).zeros == target
-  tf_unilth.export_saved_model(ticket, tmp_path / 'export')
-  loaded = tf.saved_model.load(str(tmp_path / 'export'))
-  exported = [v.numpy() for v in loaded.variables if v.shape.rank > 1]
-  assert toys.zeros(exported) == target
+  path, _ = exported(name, case)
+  loaded = tf.saved_model.load(path)
+  kernels = [v.numpy() for v in loaded.variables if v.shape.rank > 1]
+  assert toys.zeros(kernels) == target
 
 
-@every_algorithm
-@every_run
+@every_cell
 def test_a_pruned_weight_is_zero_after_every_step_and_epoch(name, case):
   spy = run(name, case).spy
   for found, weights in [*spy.batches, *spy.epochs]:
@@ -200,13 +219,12 @@ def test_a_pruned_weight_is_zero_after_every_step_and_epoch(name, case):
       assert not weight[~mask].any()
 
 
-@every_algorithm
-@every_run
-def test_the_export_computes_what_the_model_computes(name, case, tmp_path):
+@every_cell
+def test_the_export_computes_what_the_model_computes(name, case):
   finished = run(name, case)
   ticket = tfmot.sparsity.keras.strip_pruning(finished.model)
   x, _ = toys.data()
-  difference = tf_unilth.export_saved_model(ticket, tmp_path / 'e', inputs=x)
+  _, difference = exported(name, case)
   assert difference == 0
   # XLA, which the wrapped model ran under, may round the last bit otherwise.
   tolerance = 1e-5 if finished.case.mode == 'jit' else 0
@@ -218,8 +236,7 @@ def test_the_export_computes_what_the_model_computes(name, case, tmp_path):
   )
 
 
-@every_algorithm
-@every_run
+@every_cell
 def test_the_epoch_logs_tell_sparsity_stage_round_and_lambda(name, case):
   finished = run(name, case)
   history = finished.history
@@ -232,10 +249,7 @@ def test_the_epoch_logs_tell_sparsity_stage_round_and_lambda(name, case):
   assert history['stage'] == sorted(history['stage'])
 
 
-@pytest.mark.parametrize(
-  'name', [name for name, row in ALGORITHMS.items() if row.random]
-)
-@every_run
+@_cells(name for name, row in ALGORITHMS.items() if row.random)
 def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
   finished = run(name, case)
   found = toys.masks(finished.model)
