@@ -1001,3 +1001,20 @@ def test_clipping_does_not_weaken_the_ramp(optimizer):
   for mask, old, new in zip(drawn, before, last.kept):
     assert np.max(np.abs(new[~mask])) < 1e-3 * np.max(np.abs(old[~mask]))
     np.testing.assert_array_equal(old[mask], new[mask])
+
+
+def test_evaluating_and_predicting_in_mid_run_changes_nothing():
+  def train(*more):
+    model = _model(0.9)
+    toys.fit(model, tf_unilth.UniLTH(verbose=0), *more, shuffle=False)
+    return model
+
+  class Evaluate(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+      self.model.evaluate(*toys.data(), verbose=0)
+      self.model.predict(toys.data()[0], verbose=0)
+
+  alone, watched = train(), train(Evaluate())
+  assert toys.zeros(toys.masks(watched)) == 547
+  for before, after in zip(toys.kernels(alone), toys.kernels(watched)):
+    np.testing.assert_array_equal(before, after)

@@ -49,13 +49,11 @@ class TrainStepHook:
     self._training = threading.local()
     self._train_step: Callable[..., Any]
     self._own_train_step: Any = None
+    self._attached = False
     self._loss: Any = None
 
   def attach(self, on_interrupt: Callable[[], None]) -> None:
     """Puts the hook into the model, and `on_interrupt` around its training."""
-    stale = getattr(self._model.train_step, '__self__', None)
-    if isinstance(stale, TrainStepHook):
-      stale.detach()  # Of a fit that died where no callback is told.
     # A user may have put a step of their own on the instance.
     self._own_train_step = vars(self._model).get('train_step')
     self._train_step = self._model.train_step
@@ -66,13 +64,8 @@ class TrainStepHook:
     # Keras made the train function before it told any callback of the run;
     # what is added later is silently ignored unless it is made again.
     train_function = self._model.make_train_function(force=True)
-    history = getattr(self._model, 'history', None)
 
     def train_or_tell(iterator: Any) -> Any:
-      if getattr(self._model, 'history', None) is not history:
-        # Another fit, without us; ours died where no callback is told.
-        on_interrupt()
-        return self._model.make_train_function()(iterator)
       try:
         return train_function(iterator)
       except (StopIteration, tf.errors.OutOfRangeError):
@@ -81,12 +74,24 @@ class TrainStepHook:
         on_interrupt()
         raise
 
+    def make_for_another_fit(force: bool = False) -> Any:
+      # Every fit begins with it. Ours died where no callback is told.
+      self.detach()
+      on_interrupt()
+      return self._model.make_train_function(force=force)
+
     self._model.train_function = train_or_tell
+    self._model.make_train_function = make_for_another_fit
+    self._attached = True
 
   def detach(self) -> None:
     """Leaves the model as it was found."""
+    if not self._attached:
+      return
+    self._attached = False
+    del self._model.make_train_function  # The class's comes back to light.
     if self._own_train_step is None:
-      del self._model.train_step  # The class's comes back to light.
+      del self._model.train_step
     else:
       self._model.train_step = self._own_train_step
     if self._loss is not None:
