@@ -148,6 +148,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   # Keras's hooks.
 
   def set_model(self, model: Any) -> None:
+    """Takes the model; Keras 3 hands its own to callbacks of tf_keras too."""
     compat.check_keras(model, 'model', keras.Model)
     super().set_model(model)
 
@@ -281,7 +282,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     wanted = rounds = self._rounds_wanted()
     if not self._pruner.explicit_rounds:
       left = self._timeline.steps - step
-      steps = self._timeline.pruning_steps(left, wanted)
+      steps = self._timeline.steps_for_rounds(left, wanted)
       rounds = budget.rounds_that_fit(steps, wanted, self._shortest_round())
     self._state.set(stage=PRUNING, rounds=rounds, rounds_begin=step)
     target = _percent(self._pruner.target_zeros / self._pruner.total)

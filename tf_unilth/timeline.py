@@ -44,7 +44,7 @@ class Timeline:
     share = self._finetune_share(rounds)
     return budget.round_end(begin, self.steps - begin, share, number, rounds)
 
-  def pruning_steps(self, steps: int, rounds: int) -> int:
+  def steps_for_rounds(self, steps: int, rounds: int) -> int:
     """Returns how many of `steps` the rounds get, without the finetuning."""
     share = self._finetune_share(rounds)
     return budget.round_end(0, steps, share, rounds, rounds)
@@ -70,7 +70,7 @@ class Timeline:
     def fits(epochs: int) -> bool:
       steps = (epochs - dense_epochs(epochs)) * per_epoch
       needed = rounds * steps_per_execution
-      return self.pruning_steps(steps, rounds) >= needed
+      return self.steps_for_rounds(steps, rounds) >= needed
 
     if not fits(self.epochs):
       first = self._state.get('first_epoch')
