@@ -11,12 +11,15 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
+from tensorflow_model_optimization.python.core.keras import utils
 from tensorflow_model_optimization.python.core.sparsity.keras import (
-  prune_registry,
+  pruning_impl,
   pruning_wrapper,
 )
 
 PruneLowMagnitude = pruning_wrapper.PruneLowMagnitude
+Pruning = pruning_impl.Pruning
+smart_cond = utils.smart_cond
 PruningSchedule = tfmot.sparsity.keras.PruningSchedule
 PythonState = tf.train.experimental.PythonState
 
@@ -80,18 +83,6 @@ def steps_per_execution(model: keras.Model) -> int:
   """Returns how many steps the model runs between two batch hooks."""
   steps = getattr(model, '_steps_per_execution', None)
   return 1 if steps is None else int(steps.numpy())
-
-
-def prunable_weights(layer: keras.layers.Layer) -> list[tf.Variable]:
-  """Returns the weights of an unwrapped layer that tfmot would prune."""
-  if isinstance(layer, keras.Model) or not layer.weights:
-    return []
-  if hasattr(layer, 'get_prunable_weights'):
-    return list(layer.get_prunable_weights())
-  if prune_registry.PruneRegistry.supports(layer):
-    prunable = prune_registry.PruneRegistry.make_prunable(layer)
-    return list(prunable.get_prunable_weights())
-  return []
 
 
 def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:

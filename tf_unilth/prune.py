@@ -1,34 +1,293 @@
-"""prune_low_magnitude: tfmot's, with an error that helps for Keras 3."""
+"""prune_low_magnitude and strip_pruning: tfmot's, for more models."""
 
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tf_unilth import compat
+from tf_unilth import compat, prunable
 from tf_unilth.compat import PruningSchedule, keras, tfmot
+from tf_unilth.sparsity_schedule import IterativeSparsity
+from tf_unilth.wrapper import PruneLowMagnitude
+
+Layer = keras.layers.Layer
 
 
 def prune_low_magnitude(
-  to_prune: Any, pruning_schedule: PruningSchedule, **kwargs: Any
+  to_prune: Any,
+  pruning_schedule: PruningSchedule = tfmot.sparsity.keras.ConstantSparsity(
+    0.5, 0
+  ),
+  block_size: tuple[int, int] = (1, 1),
+  block_pooling_type: str = 'AVG',
+  pruning_policy: Any = None,
+  sparsity_m_by_n: tuple[int, int] | None = None,
+  *,
+  skip: Sequence[str | Layer] = (),
+  targets: Mapping[str | Layer, float | PruningSchedule] | None = None,
+  **kwargs: Any,
 ) -> Any:
-  """Wraps a model, a layer or a list of layers with tfmot for pruning.
+  """Wraps a model, a layer or a list of layers for pruning.
+
+  As tfmot's function of the same name, with a wrapper that repairs tfmot's
+  (`tf_unilth.PruneLowMagnitude`). Of a model it wraps the layers that have
+  kernels, and leaves the others as they are, where tfmot fails on the first
+  one that it does not know. What is left dense, `sparsity_summary` lists.
 
   Args:
-    to_prune: a tf_keras model, layer, or list of layers.
-    pruning_schedule: an `IterativeSparsity`, or any tfmot schedule.
-    **kwargs: as of `tfmot.sparsity.keras.prune_low_magnitude`.
+    to_prune: a Sequential or functional tf_keras model, a layer, or a list of
+      layers. The layers of a subclassed model are wrapped one by one, where it
+      makes them.
+    pruning_schedule: an `IterativeSparsity`, a `FixedMask`, or any of tfmot's.
+    block_size: (height, width) of the blocks of a matrix that go together.
+    block_pooling_type: `'AVG'` or `'MAX'`: what of |w| ranks a block.
+    pruning_policy: one of tfmot's; it decides among the layers with kernels.
+    sparsity_m_by_n: (m, n) for m zeros in each n consecutive weights.
+    skip: layers, or names of layers, of a model that stay dense; the name of a
+      model inside means all of its layers.
+    targets: what single layers of a model are pruned to, apart from the
+      others: by name or layer, a target sparsity in [0, 1), for which
+      `pruning_schedule` must be an `IterativeSparsity`, or a schedule.
+    **kwargs: as of a Keras layer, where `to_prune` is one.
 
   Returns:
-    What tfmot's `prune_low_magnitude` returns.
+    A model with wrapped layers, to be compiled again, that shares weights with
+    the one given; a wrapped layer; or a list of layers.
 
   Raises:
     TypeError: something that is not tf_keras's; for an object of Keras 3 it
       says how to build it with tf_keras.
+    ValueError: nothing to prune; `skip` or `targets` name what the model does
+      not have.
 
-  >>> layer = prune_low_magnitude(keras.layers.Dense(4), IterativeSparsity(0.5))
-  >>> layer.name.startswith('prune_low_magnitude_dense')
-  True
+  >>> model = keras.Sequential([keras.layers.Rescaling(1 / 255),
+  ...                           keras.layers.Dense(8, name='hidden'),
+  ...                           keras.layers.Dense(2, name='head')])
+  >>> model = prune_low_magnitude(model, IterativeSparsity(0.9), skip=['head'])
+  >>> [layer.name for layer in model.layers]
+  ['rescaling', 'prune_low_magnitude_hidden', 'head']
   """
   for thing in to_prune if isinstance(to_prune, list) else [to_prune]:
-    compat.check_keras(thing, 'to_prune', keras.layers.Layer)
-  return tfmot.sparsity.keras.prune_low_magnitude(
-    to_prune, pruning_schedule=pruning_schedule, **kwargs
+    compat.check_keras(thing, 'to_prune', Layer)
+  arguments = {
+    'block_size': block_size,
+    'block_pooling_type': block_pooling_type,
+    'sparsity_m_by_n': sparsity_m_by_n,
+  }
+  if isinstance(to_prune, keras.Model):
+    own = _own_schedules(to_prune, pruning_schedule, targets or {})
+    left = set(_find(to_prune, skip, 'skip'))
+    return _wrap_model(
+      to_prune,
+      pruning_policy,
+      left,
+      lambda layer: PruneLowMagnitude(
+        layer, own.get(layer, pruning_schedule), **arguments
+      ),
+    )
+  if skip or targets:
+    raise ValueError(
+      'skip and targets are for models, but to_prune is a '
+      f'{type(to_prune).__name__}.'
+    )
+  if isinstance(to_prune, list):
+    return [
+      PruneLowMagnitude(layer, pruning_schedule, **arguments)
+      if _is_to_wrap(layer)
+      else layer
+      for layer in to_prune
+    ]
+  if not prunable.is_prunable(to_prune):
+    raise ValueError(
+      f'to_prune is a {type(to_prune).__name__}, which has no kernel to prune: '
+      'leave it unwrapped, or give its class a get_prunable_weights method.'
+    )
+  return PruneLowMagnitude(to_prune, pruning_schedule, **arguments, **kwargs)
+
+
+def _wrap_model(
+  model: keras.Model,
+  policy: Any,
+  left: set[Layer],
+  wrap: Callable[[Layer], Layer],
+) -> keras.Model:
+  """Returns a model whose layers with kernels are wrapped, but for `left`."""
+  if not _is_network(model):
+    raise ValueError(
+      f'to_prune is a {type(model).__name__}, a subclassed model, which cannot '
+      'be copied with other layers: wrap its layers where it makes them, '
+      'self.dense = prune_low_magnitude(Dense(8), schedule).'
+    )
+  if policy is not None:
+    policy.ensure_model_supports_pruning(model)
+
+  def wrap_or_leave(layer: Layer) -> Layer:
+    if layer in left:
+      return layer
+    if _is_network(layer):
+      return keras.models.clone_model(layer, clone_function=wrap_or_leave)
+    if not _is_to_wrap(layer) or not (
+      policy is None or policy.allow_pruning(layer)
+    ):
+      return layer
+    return wrap(layer)
+
+  wrapped = wrap_or_leave(model)
+  if not any(
+    isinstance(layer, compat.PruneLowMagnitude)
+    for layer in compat.flatten_layers(wrapped)
+  ):
+    raise ValueError(
+      f'to_prune has nothing to prune: no layer of {model.name!r} has a kernel '
+      'that skip and pruning_policy leave.'
+    )
+  return wrapped
+
+
+def _is_network(layer: Layer) -> bool:
+  """Returns whether it is a Sequential or functional model."""
+  return isinstance(layer, keras.Sequential) or getattr(
+    layer, '_is_graph_network', False
   )
+
+
+def _is_to_wrap(layer: Layer) -> bool:
+  """Returns whether to wrap it; warns of kernels that it cannot prune."""
+  if isinstance(layer, compat.PruneLowMagnitude):
+    return False
+  if prunable.is_prunable(layer):
+    return True
+  # Keras's own layers without kernels are no news, those of a user may be.
+  if not type(layer).__module__.startswith('tf_keras.') and any(
+    len(weight.shape) > 1 for weight in layer.trainable_weights
+  ):
+    wrapped = any(
+      isinstance(inner, compat.PruneLowMagnitude)
+      for inner in compat.flatten_layers(layer)
+    )
+    if not wrapped:
+      warnings.warn(
+        f'layer {layer.name!r} stays dense: a {type(layer).__name__} does not '
+        'tell its kernels. Give it a get_prunable_weights method, or wrap the '
+        'layers inside of it where it makes them.',
+        stacklevel=2,
+      )
+  return False
+
+
+def _named_layers(model: keras.Model) -> Iterator[Layer]:
+  """Returns the layers of a model and of the models inside."""
+  for layer in model.layers:
+    yield layer
+    if isinstance(layer, keras.Model):
+      yield from _named_layers(layer)
+
+
+def _find(
+  model: keras.Model, wanted: Iterable[str | Layer], argument: str
+) -> list[Layer]:
+  """Returns the layer that each name, or layer, means."""
+  if isinstance(wanted, str):
+    wanted = [wanted]
+  found = []
+  layers = list(_named_layers(model))
+  for one in wanted:
+    matches = [layer for layer in layers if one in (layer, layer.name)]
+    if not matches:
+      name = one if isinstance(one, str) else getattr(one, 'name', repr(one))
+      near = difflib.get_close_matches(name, [la.name for la in layers])
+      raise ValueError(
+        f'{argument} names {name!r}, which is no layer of {model.name!r}'
+        + (f': do you mean one of {near}?' if near else '.')
+      )
+    found.append(matches[0])
+  return found
+
+
+def _own_schedules(
+  model: keras.Model,
+  schedule: PruningSchedule,
+  targets: Mapping[str | Layer, float | PruningSchedule],
+) -> dict[Layer, PruningSchedule]:
+  """Returns the schedules of the layers that `targets` names."""
+  own = {}
+  for layer, target in zip(
+    _find(model, targets, 'targets'), targets.values(), strict=True
+  ):
+    if not prunable.is_prunable(layer):
+      raise ValueError(
+        f'targets names {layer.name!r}, a {type(layer).__name__}, which has no '
+        'kernel to prune.'
+      )
+    if isinstance(target, PruningSchedule):
+      own[layer] = target
+    elif isinstance(schedule, IterativeSparsity):
+      own[layer] = schedule.with_target(target)
+    else:
+      raise ValueError(
+        f'targets of {layer.name!r} must be a schedule, but is {target}: a '
+        'number needs an IterativeSparsity as pruning_schedule, which is a '
+        f'{type(schedule).__name__}.'
+      )
+  return own
+
+
+def strip_pruning(model: keras.Model) -> keras.Model:
+  """Takes the wrappers away; what stays is a plain sparse model.
+
+  As tfmot's function of the same name, and for subclassed models and custom
+  layers with wrapped layers inside too: there tfmot's does not look. Those are
+  changed in place, since Keras cannot copy them.
+
+  Args:
+    model: a tf_keras model with wrapped layers, from tfmot's or our function.
+
+  Returns:
+    A model that shares its layers with the one given; the same one if it is
+    subclassed.
+
+  Raises:
+    TypeError: not a tf_keras model.
+
+  >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
+  >>> model = prune_low_magnitude(keras.Sequential(layers), FixedMask())
+  >>> [layer.name for layer in strip_pruning(model).layers]
+  ['small']
+  """
+  compat.check_keras(model, 'model', keras.Model)
+  if _is_network(model):
+    model = tfmot.sparsity.keras.strip_pruning(model)
+  for layer in [model, *compat.flatten_layers(model)]:
+    if not _is_network(layer):
+      _unwrap_attributes(layer)
+  return model
+
+
+def _unwrap_attributes(layer: Layer) -> None:
+  """Puts layers in the place of wrappers in the attributes of a layer."""
+  for name, value in list(vars(layer).items()):
+    if name.startswith(('_self_', '_obj_')):
+      continue  # Keras's own books, which follow by themselves.
+    stripped = _stripped(value)
+    if stripped is not value:
+      setattr(layer, name, stripped)
+
+
+def _stripped(value: Any) -> Any:
+  """Returns the layer of a wrapper, also in lists, dicts and models."""
+  if isinstance(value, compat.PruneLowMagnitude):
+    return value.layer
+  if isinstance(value, list | tuple):
+    items = [_stripped(item) for item in value]
+    same = all(a is b for a, b in zip(items, value, strict=True))
+    return value if same else items
+  if isinstance(value, dict):
+    items = {key: _stripped(item) for key, item in value.items()}
+    return value if all(items[k] is value[k] for k in value) else items
+  if isinstance(value, keras.Model) and _is_network(value):
+    wrapped = any(
+      isinstance(inner, compat.PruneLowMagnitude)
+      for inner in compat.flatten_layers(value)
+    )
+    return tfmot.sparsity.keras.strip_pruning(value) if wrapped else value
+  return value

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat
+from tf_unilth import compat, prunable
 from tf_unilth.compat import keras
+from tf_unilth.run_state import RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
 
 
@@ -41,15 +42,44 @@ class PrunedLayers:
       for layer in compat.flatten_layers(model)
       if isinstance(layer, compat.PruneLowMagnitude)
     ]
+    self._share_schedules()
     self.kernels = list(_unique(self._all_kernels()))
+
+  def _share_schedules(self) -> None:
+    """Gives wrappers of one group one schedule; each was loaded with a copy."""
+    first: dict[str, IterativeSparsity] = {}
+    for wrapper in self._wrappers:
+      schedule = wrapper.pruning_schedule
+      if isinstance(schedule, IterativeSparsity):
+        shared = first.setdefault(schedule.group, schedule)
+        if shared is not schedule:
+          wrapper.pruning_schedule = shared
+          if wrapper.pruning_obj is not None:
+            wrapper.pruning_obj._pruning_schedule = shared
 
   def _all_kernels(self) -> Iterator[Kernel]:
     for wrapper in self._wrappers:
-      for weight, mask, _ in wrapper.pruning_vars:
-        name = wrapper.layer.name
-        if len(wrapper.pruning_vars) > 1:
-          name += '/' + weight.name.split(':')[0].split('/')[-1]
+      weights = [prunable.uncast(weight) for weight, *_ in wrapper.pruning_vars]
+      masks = [mask for _, mask, _ in wrapper.pruning_vars]
+      names = prunable.kernel_names(wrapper.layer.name, weights)
+      for name, weight, mask in zip(names, weights, masks, strict=True):
         yield Kernel(name, weight, mask, wrapper.pruning_schedule)
+
+  def carry(self, state: RunState) -> None:
+    """Lets files of the whole model hold the state of its run.
+
+    `.keras`, `.h5` and SavedModel know of a model's configuration and of its
+    weights, and snapshots are neither in number nor shape like weights. So the
+    configuration of the first wrapper carries them.
+    """
+    wrapper = next(w for w in self._wrappers if w.pruning_vars)
+
+    def get_config() -> dict[str, Any]:
+      config = type(wrapper).get_config(wrapper)
+      config['pruning_schedule']['config']['run_state'] = state.get_config()
+      return config
+
+    wrapper.get_config = get_config
 
   @property
   def schedules(self) -> list[Any]:

@@ -5,9 +5,12 @@ Steps are of three kinds. Training steps count the batches of this `fit` from
 Epochs count completed epochs: 0 is the start, 9 the end of the ninth.
 """
 
+import base64
 import math
+import zlib
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_unilth.regularization import L2Ramp
@@ -60,6 +63,7 @@ class RunState(tf.Module):
     # The learning rate's decay.
     self.decay_begin = _integer()  # Iterations.
     self.decay_steps = _integer()
+    self.iterations = _integer()  # The optimizer's, at the last epoch's end.
     self.snapshots: list[Snapshot] = []
 
   def get(self, name: str) -> Any:
@@ -86,6 +90,35 @@ class RunState(tf.Module):
     )
     self.clear_snapshots()
 
+  @property
+  def begun(self) -> bool:
+    """Whether there is a run to go on with."""
+    return self.get('stage') != NOT_BEGUN
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns all of it, bit for bit, as what JSON can hold."""
+    numbers = {
+      name: variable.numpy().item()
+      for name, variable in vars(self).items()
+      if isinstance(variable, tf.Variable)
+    }
+    return {
+      'numbers': numbers,
+      'candidates': [_packed(chosen) for chosen in self.candidates],
+      'snapshots': [
+        base64.b64encode(snapshot.serialize()).decode()
+        for snapshot in self.snapshots
+      ],
+    }
+
+  def load(self, config: dict[str, Any]) -> None:
+    """Takes over what `get_config` returned."""
+    self.set(**config['numbers'])
+    self.candidates = [_unpacked(chosen) for chosen in config['candidates']]
+    for serialized in config['snapshots']:
+      self.add_snapshot()
+      self.snapshots[-1].deserialize(base64.b64decode(serialized))
+
   def add_snapshot(self) -> None:
     """Makes room for one; a checkpoint that is being restored fills it."""
     self.snapshots.append(Snapshot())
@@ -99,3 +132,18 @@ class RunState(tf.Module):
     """Returns the penalty's coefficient now; exactly 0 off the ramp."""
     step = tf.maximum(tf.cast(iterations, tf.int64) - self.ramp_begin, 0)
     return ramp.coefficient(step, self.ramp_limit, self.ramp_steps)
+
+
+def _packed(chosen: tf.Variable) -> dict[str, Any]:
+  bits = zlib.compress(np.packbits(chosen.numpy()).tobytes())
+  return {
+    'shape': chosen.shape.as_list(),
+    'bits': base64.b64encode(bits).decode(),
+  }
+
+
+def _unpacked(packed: dict[str, Any]) -> tf.Variable:
+  shape = packed['shape']
+  bits = zlib.decompress(base64.b64decode(packed['bits']))
+  values = np.unpackbits(np.frombuffer(bits, np.uint8), count=math.prod(shape))
+  return tf.Variable(values.astype(bool).reshape(shape), trainable=False)

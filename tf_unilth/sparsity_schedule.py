@@ -1,5 +1,6 @@
 """IterativeSparsity: the tfmot pruning schedule of all ticket algorithms."""
 
+import uuid
 import weakref
 from typing import Any
 
@@ -55,6 +56,9 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   pruning" and no more; pace, rounds and scope there are our choice.
   """
 
+  _state: RunState | None = None
+  _sparsity: tf.Variable | None = None
+
   def __init__(
     self,
     target_sparsity: float,
@@ -86,8 +90,10 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     self.scope = scope
     self.begin_step = begin_step
     self.frequency = frequency
-    self.state = RunState()
-    self.sparsity = tf.Variable(0.0, trainable=False)
+    # Layers of one model that were saved and loaded know each other by it.
+    self.group = uuid.uuid4().hex
+    self._loaded: dict[str, Any] | None = None
+    self._make_variables()
     self._is_driven = False
     self._driven_model: Any = None
 
@@ -101,12 +107,33 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     """
     known = self._driven_model() if self._driven_model is not None else model
     if state is not None:
-      self.state = state
+      self._state = state
     elif known is not model:
-      self.state = RunState()
+      self._state = RunState()
     self._driven_model = weakref.ref(model)
     self._is_driven = True
     return self.state
+
+  @property
+  def state(self) -> RunState:
+    """The state of the run that it is part of."""
+    if self._state is None:
+      self._make_variables()
+    return self._state
+
+  @property
+  def sparsity(self) -> tf.Variable:
+    """The fraction of its weights that is pruned, in [0, 1)."""
+    if self._sparsity is None:
+      self._make_variables()
+    return self._sparsity
+
+  def _make_variables(self) -> None:
+    with tf.init_scope():
+      self._state = RunState()
+      self._sparsity = tf.Variable(0.0, trainable=False)
+      if self._loaded is not None:
+        self._state.load(self._loaded)
 
   @property
   def was_driven(self) -> bool:
@@ -165,25 +192,44 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     fires = in_range & (since % self.frequency == 0)
     return fires, tf.gather(sparsities, completed)
 
+  def with_target(self, target_sparsity: float) -> 'IterativeSparsity':
+    """Returns another schedule like this one, for layers ranked apart."""
+    arguments = self._arguments() | {'target_sparsity': target_sparsity}
+    return IterativeSparsity(**arguments)
+
+  def _arguments(self) -> dict[str, Any]:
+    return {
+      'target_sparsity': self.target_sparsity,
+      'prune_fraction': self.prune_fraction,
+      'rounds': self.rounds,
+      'pace': self.pace,
+      'scope': self.scope,
+      'begin_step': self.begin_step,
+      'frequency': self.frequency,
+    }
+
   def get_config(self) -> dict[str, Any]:
-    """Returns tfmot's form: the registered class name and the arguments."""
-    return registered_config(
-      self,
-      {
-        'target_sparsity': self.target_sparsity,
-        'prune_fraction': self.prune_fraction,
-        'rounds': self.rounds,
-        'pace': self.pace,
-        'scope': self.scope,
-        'begin_step': self.begin_step,
-        'frequency': self.frequency,
-      },
-    )
+    """Returns tfmot's form: the registered class name and the arguments.
+
+    With them stands the group, so that layers that share a schedule do so
+    again when they are loaded, each with a copy of it.
+    """
+    return registered_config(self, {**self._arguments(), 'group': self.group})
 
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> 'IterativeSparsity':
     """Returns a schedule from `get_config`'s dict, or its inner one."""
-    return cls(**config.get('config', config))
+    arguments = dict(config.get('config', config))
+    group = arguments.pop('group', None)
+    state = arguments.pop('run_state', None)
+    schedule = cls(**arguments)
+    if group is not None:
+      schedule.group = group
+    schedule._loaded = state
+    # Layers that share a schedule load a copy each, of which one will be
+    # used. A SavedModel could not bind the others' variables to anything.
+    del schedule._state, schedule._sparsity
+    return schedule
 
 
 def _check_fraction(name: str, value: Any, allowed: str) -> None:

@@ -1,5 +1,6 @@
 """sparsity_summary: how many zeros each layer of a model has."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth import compat
+from tf_unilth import compat, prunable
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 
@@ -37,9 +38,12 @@ class SparsitySummary:
 
   Args:
     rows: one per kernel.
+    left: of a wrapped model the layers that are not, by class and, where they
+      have kernels, by name.
   """
 
   rows: tuple[Row, ...]
+  left: tuple[str, ...] = ()
 
   @property
   def total_weights(self) -> int:
@@ -57,23 +61,26 @@ class SparsitySummary:
     return self.zeros / self.total_weights if self.rows else 0.0
 
   def __str__(self) -> str:
-    lines = [('layer', 'shape', 'weights', 'zeros', 'sparsity')]
+    cells = [('layer', 'shape', 'weights', 'zeros', 'sparsity')]
     for row in self.rows:
       shape = ' x '.join(str(size) for size in row.shape)
-      lines.append((row.name, shape, *_numbers(row.weights, row.zeros)))
-    lines.append(('total', '', *_numbers(self.total_weights, self.zeros)))
-    widths = [max(len(cell) for cell in column) for column in zip(*lines)]
-    table = [_format(line, widths) for line in lines]
+      cells.append((row.name, shape, *_numbers(row.weights, row.zeros)))
+    cells.append(('total', '', *_numbers(self.total_weights, self.zeros)))
+    widths = [max(len(cell) for cell in column) for column in zip(*cells)]
+    table = [_format(line, widths) for line in cells]
     rule = '-' * len(table[0])
-    return '\n'.join([table[0], rule, *table[1:-1], rule, table[-1]])
+    lines = [table[0], rule, *table[1:-1], rule, table[-1]]
+    if self.left:
+      lines.append('not wrapped: ' + ', '.join(self.left))
+    return '\n'.join(lines)
 
 
 def sparsity_summary(model: keras.Model) -> SparsitySummary:
   """Returns the zeros of each prunable kernel of a model; print it.
 
-  Of a wrapped model it shows the wrapped kernels; of a model that was never
-  wrapped, or was stripped, all kernels that tfmot would prune. Biases are
-  never pruned and never counted.
+  Of a wrapped model it shows the wrapped kernels, and names the layers that
+  are not wrapped; of a model that was never wrapped, or was stripped, all
+  kernels that could be. Biases are never pruned and never counted.
 
   Args:
     model: a tf_keras model, built.
@@ -90,29 +97,47 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   total               6      0    0.000%
   """
   compat.check_keras(model, 'model', keras.Model)
-  return SparsitySummary(
-    tuple(
-      Row(
-        name,
-        tuple(weight.shape),
-        int(np.count_nonzero(weight.numpy() == 0)),
-      )
-      for name, weight in _kernels(model)
-    )
-  )
-
-
-def _kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
   wrapped = PrunedLayers(model).kernels
-  if wrapped:
-    for kernel in wrapped:
-      yield kernel.name, kernel.weight
-    return
-  for layer in dict.fromkeys(compat.flatten_layers(model)):
-    weights = compat.prunable_weights(layer)
-    for weight in weights:
-      suffix = '/' + weight.name.split(':')[0].split('/')[-1]
-      yield layer.name + suffix * (len(weights) > 1), weight
+  pairs = [(kernel.name, kernel.weight) for kernel in wrapped]
+  rows = [
+    Row(name, tuple(weight.shape), int(np.sum(weight.numpy() == 0)))
+    for name, weight in pairs or _all_kernels(model)
+  ]
+  return SparsitySummary(tuple(rows), _left(model) if wrapped else ())
+
+
+def _all_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
+  seen = set()  # Of a Bidirectional layer there are those inside as well.
+  for layer in compat.flatten_layers(model):
+    weights = prunable.prunable_weights(layer) if layer.built else []
+    names = prunable.kernel_names(layer.name, weights)
+    for name, weight in zip(names, weights, strict=True):
+      if weight.ref() not in seen:
+        seen.add(weight.ref())
+        yield name, weight
+
+
+def _left(model: keras.Model) -> tuple[str, ...]:
+  """Returns the layers outside of wrappers, those of one class together."""
+  kinds = collections.Counter()
+  named = []
+  for layer in dict.fromkeys(_outside_of_wrappers(model)):
+    if prunable.is_prunable(layer):
+      named.append(f'{layer.name} ({type(layer).__name__})')
+    else:
+      kinds[type(layer).__name__] += 1
+  counted = [f'{kind} x {n}' if n > 1 else kind for kind, n in kinds.items()]
+  return tuple(named + counted)
+
+
+def _outside_of_wrappers(layer: Any) -> Iterator[keras.layers.Layer]:
+  for inner in layer._flatten_layers(recursive=False, include_self=False):
+    if isinstance(inner, keras.layers.InputLayer | compat.PruneLowMagnitude):
+      continue
+    if not isinstance(inner, keras.Model):
+      yield inner
+    if not prunable.is_prunable(inner):
+      yield from _outside_of_wrappers(inner)
 
 
 def _numbers(weights: int, zeros: int) -> tuple[str, str, str]:

@@ -1,0 +1,147 @@
+"""PruneLowMagnitude: tfmot's wrapper, repaired."""
+
+import inspect
+from typing import Any
+
+import tensorflow as tf
+
+from tf_unilth import compat, prunable
+from tf_unilth.compat import keras, register
+from tf_unilth.fixed_mask import FixedMask
+
+
+@register
+class PruneLowMagnitude(compat.PruneLowMagnitude):
+  """tfmot's pruning wrapper around one layer, without what it breaks.
+
+  It is one of tfmot's: `strip_pruning`, `UpdatePruningStep`,
+  `PruningSummaries` and policies take it as such. What differs:
+
+  - Kernels of layers that tfmot does not know: see `prunable.py`.
+  - Mixed precision: the mask multiplies the float32 weights themselves. tfmot
+    multiplies what Keras has cast and writes it back, which rounds them to
+    half precision in every forward pass.
+  - The layer inside is called as a layer: masks of sequences, activity
+    regularizers, several inputs and its own dtype policy are as without it.
+  - `get_config` keeps `sparsity_m_by_n`; reloading needs no `prune_scope`.
+  - Layers whose kernels are made by their first call can be wrapped unbuilt.
+
+  Args:
+    layer: the layer to prune, with at least one kernel.
+    *args: as of tfmot's wrapper.
+    **kwargs: as of tfmot's wrapper.
+  """
+
+  def __init__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any):
+    if not hasattr(layer, 'get_prunable_weights') and prunable.is_prunable(
+      layer
+    ):
+      layer.get_prunable_weights = lambda: prunable.prunable_weights(layer)
+    kwargs.setdefault('dtype', layer.dtype_policy)
+    super().__init__(layer, *args, **kwargs)
+    self.supports_masking = layer.supports_masking
+    # The layer inside casts its inputs itself, by its own policy.
+    self._autocast = False
+
+  def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    if not self.layer.built and not prunable.builds_alone(self.layer):
+      self._build_layer(inputs, args, kwargs)
+    return super().__call__(inputs, *args, **kwargs)
+
+  def build_from_config(self, config: dict[str, Any]) -> None:
+    # Loading builds a layer before it is called.
+    if prunable.builds_alone(self.layer):
+      super().build_from_config(config)
+
+  def _build_layer(self, *call_arguments: Any) -> None:
+    """Makes the layer's weights by tracing a call of it."""
+
+    def spec(value: Any) -> Any:
+      if keras.backend.is_keras_tensor(value):
+        return value.type_spec
+      return tf.type_spec_from_value(value) if tf.is_tensor(value) else value
+
+    @tf.function(autograph=False)
+    def call(inputs: Any, args: Any, kwargs: Any) -> Any:
+      return self.layer(inputs, *args, **kwargs)
+
+    call.get_concrete_function(*tf.nest.map_structure(spec, call_arguments))
+
+  def build(self, input_shape: Any) -> None:
+    # Wrapper's own build, not tfmot's: of two kernels in one layer tfmot
+    # gives the masks one name, which HDF5 refuses, and it tracks the kernels
+    # once more, which doubles them in a file.
+    super(compat.PruneLowMagnitude, self).build(input_shape)
+    weights = prunable.prunable_weights(self.layer)
+    self._keep(
+      pruning_vars=[self._pruning_variables(i, w) for i, w in enumerate(weights)],
+      prunable_weights=weights,
+    )
+    self.pruning_step = self.add_weight(
+      'pruning_step',
+      shape=[],
+      initializer=keras.initializers.Constant(-1),
+      dtype=tf.int64,
+      trainable=False,
+    )
+    self.pruning_obj = compat.Pruning(
+      training_step_fn=lambda: self.pruning_step,
+      pruning_vars=self.pruning_vars,
+      pruning_schedule=self.pruning_schedule,
+      block_size=self.block_size,
+      block_pooling_type=self.block_pooling_type,
+      sparsity_m_by_n=self.sparsity_m_by_n,
+    )
+
+  @tf.__internal__.tracking.no_automatic_dependency_tracking
+  def _keep(self, **attributes: Any) -> None:
+    """Sets attributes whose variables are tracked elsewhere already."""
+    for name, value in attributes.items():
+      setattr(self, name, value)
+
+  def _pruning_variables(self, index: int, weight: Any) -> tuple[Any, Any, Any]:
+    """Returns a kernel with a mask and a threshold, as tfmot has them."""
+    suffix = f'_{index}' if index else ''
+    options = {
+      'dtype': weight.dtype,
+      'trainable': False,
+      'aggregation': tf.VariableAggregation.MEAN,
+    }
+    mask = self.add_weight(
+      f'mask{suffix}', shape=weight.shape, initializer='ones', **options
+    )
+    threshold = self.add_weight(
+      f'threshold{suffix}', shape=[], initializer='zeros', **options
+    )
+    if isinstance(self.pruning_schedule, FixedMask):
+      mask.assign(tf.cast(weight != 0, mask.dtype))
+    return weight, mask, threshold
+
+  def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    """Masks the kernels, as tfmot does, and calls the layer."""
+    training = kwargs.pop('training', None) or False
+    compat.smart_cond(training, self._update, lambda: tf.no_op('no_update'))
+    self.pruning_obj.weight_mask_op()
+    if not self._layer_takes_mask:
+      kwargs.pop('mask', None)
+    # The layer finds `training` in Keras's context of this call.
+    return self.layer(inputs, *args, **kwargs)
+
+  def _update(self) -> tf.Operation:
+    """Counts the step, and makes a new mask where the schedule says so."""
+    step = self.pruning_step.assign_add(1, read_value=True)
+    tf.debugging.assert_greater_equal(
+      step, tf.constant(1, tf.int64), self._PRUNE_CALLBACK_ERROR_MSG
+    )
+    return self.pruning_obj.conditional_mask_update()
+
+  @property
+  def _layer_takes_mask(self) -> bool:
+    names = inspect.signature(self.layer.call).parameters.values()
+    return any(n.name == 'mask' or n.kind == n.VAR_KEYWORD for n in names)
+
+  def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    return self.layer.compute_mask(inputs, mask)
+
+  def get_config(self) -> dict[str, Any]:
+    return {**super().get_config(), 'sparsity_m_by_n': self.sparsity_m_by_n}
