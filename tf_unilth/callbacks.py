@@ -168,6 +168,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._inert = self._pruner.target_zeros == 0
     self._restored = not self._pruner.schedules[0].was_driven
     self._state = self._pruner.drive(self.model)
+    self._layers.carry(self._state)
     self._timeline = Timeline(self._state, self._finetune_share)
     self._layers.begin_steps()
     self._begun = self._holding = False
@@ -200,7 +201,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         fit_checks.check_finite(self._layers, logs)
       if not self._inert and not self._holding:
         self._on_epoch(epoch + 1, logs)
-    self._state.set(next_epoch=epoch + 1)
+    self._state.set(
+      next_epoch=epoch + 1, iterations=self.model.optimizer.iterations
+    )
     logs['sparsity'] = self.sparsity
     logs['stage'] = self._state.get('stage')
     logs['round'] = self._state.get('round')
@@ -241,9 +244,16 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     state, epochs = self._state, self.params['epochs']
     self._pruner.read()
     if self._goes_on(epoch):
+      self._match_iterations()
       self._push_decay()
       self._say(f'going on in stage {state.get("stage")}')
     else:
+      if self._pruner.zeros and not state.begun:
+        self._say(
+          f'the masks are at {_percent(self.sparsity)}, but what was loaded '
+          'tells nothing of their run, as a weights file does not: a new one '
+          'begins from there'
+        )
       self._holding = self.reached_target and not self._inert
       steps = self.params['steps'] or 0
       state.set(first_epoch=epoch, epochs=epochs, steps_per_epoch=steps)
@@ -272,6 +282,21 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     # A run that died in its first epoch begins anew, unless what it did is in
     # a checkpoint that this process has restored.
     return same and (epoch > state.get('first_epoch') or self._restored)
+
+  def _match_iterations(self) -> None:
+    """Moves what counts iterations if the optimizer's state was not loaded."""
+    state, iterations = self._state, self.model.optimizer.iterations.numpy()
+    missing = iterations - state.get('iterations')
+    if missing < 0:
+      state.set(
+        ramp_begin=state.get('ramp_begin') + missing,
+        decay_begin=state.get('decay_begin') + missing,
+      )
+      self._say(
+        "the optimizer's state was not in what was loaded, as it is not in a "
+        "SavedModel of Keras's: it begins anew, so the run goes on, but not "
+        'as if it had never stopped'
+      )
 
   @property
   def _fingerprint(self) -> int:

@@ -101,3 +101,7 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
       'decay': self.decay,
       'decay_steps': self.decay_steps,
     }
+
+
+# HDF5 files and SavedModels name the schedule of an optimizer by its bare name.
+keras.utils.get_custom_objects()['StagedLearningRate'] = StagedLearningRate

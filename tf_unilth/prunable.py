@@ -135,4 +135,3 @@ def _parts(layer: keras.layers.Layer) -> list[Any]:
   if isinstance(layer, layers.RNN):
     return list(getattr(layer.cell, 'cells', [layer.cell]))
   return []
-

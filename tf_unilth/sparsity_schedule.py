@@ -208,6 +208,16 @@ class IterativeSparsity(tf.Module, PruningSchedule):
       'frequency': self.frequency,
     }
 
+  def _trackable_children(
+    self, save_type: str = 'checkpoint', **kwargs: Any
+  ) -> dict[str, Any]:
+    children = super()._trackable_children(save_type, **kwargs)
+    if save_type != 'savedmodel':
+      return children
+    # Loading puts plain objects in the place of what it finds under its name.
+    # The graph needs the variables, a schedule gets its own from its config.
+    return {f'of_graph{name}': child for name, child in children.items()}
+
   def get_config(self) -> dict[str, Any]:
     """Returns tfmot's form: the registered class name and the arguments.
 

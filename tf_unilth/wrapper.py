@@ -74,7 +74,9 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     super(compat.PruneLowMagnitude, self).build(input_shape)
     weights = prunable.prunable_weights(self.layer)
     self._keep(
-      pruning_vars=[self._pruning_variables(i, w) for i, w in enumerate(weights)],
+      pruning_vars=[
+        self._pruning_variables(i, w) for i, w in enumerate(weights)
+      ],
       prunable_weights=weights,
     )
     self.pruning_step = self.add_weight(

@@ -1,0 +1,207 @@
+"""Files of wrapped models in mid-run: loaded, they go on bit for bit."""
+
+import contextlib
+import functools
+
+import numpy as np
+import pytest
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+
+import tf_unilth
+from tests import toys
+from tf_unilth.pruned_layers import PrunedLayers
+
+ours = tf_unilth.prune_low_magnitude
+tfmots = tfmot.sparsity.keras.prune_low_magnitude
+prune_scope = tfmot.sparsity.keras.prune_scope
+EPOCHS = 12
+ALGORITHMS = {
+  'unilth': tf_unilth.UniLTH,
+  'unidlth': functools.partial(tf_unilth.UniDLTH, seed=3),
+  'dlth': functools.partial(tf_unilth.DLTH, seed=3),
+  'lth': tf_unilth.LTH,
+}
+# The plateau is seen at epoch 4 and rewound to the end of epoch 2.
+VAL_LOSS = toys.SetValLoss, (3, 2, 2.5, 2.2)
+
+
+def _wrapped(wrap):
+  keras.utils.set_random_seed(1)
+  model = wrap(toys.conv(), tf_unilth.IterativeSparsity(0.9, rounds=5))
+  rate = tf_unilth.StagedLearningRate(0.05)
+  return toys.compiled_for_labels(model, keras.optimizers.Adam(rate))
+
+
+def _train(model, make, *more, **arguments):
+  kind, values = VAL_LOSS
+  return toys.fit(
+    model,
+    kind(*values),
+    make(**{'verbose': 0, **arguments.pop('ticket', {})}),
+    *more,
+    epochs=EPOCHS,
+    shuffle=False,
+    **arguments,
+  )
+
+
+class _SaveAt(keras.callbacks.Callback):
+  """Saves when some epochs are completed, by a function of the model."""
+
+  def __init__(self, epochs, save):
+    super().__init__()
+    self._epochs, self._save = epochs, save
+
+  def on_epoch_end(self, epoch, logs=None):
+    if epoch + 1 == self._epochs:
+      self._save(self.model)
+
+
+def _run_and_save(wrap, algorithm, epochs, save):
+  """Trains to the end; returns what it ended as."""
+  model = _wrapped(wrap)
+  _train(model, ALGORITHMS[algorithm], _SaveAt(epochs, save))
+  return model
+
+
+def _assert_equal(whole, resumed):
+  for before, after in zip(
+    toys.training_state(whole), toys.training_state(resumed), strict=True
+  ):
+    np.testing.assert_array_equal(before, after)
+  for before, after in zip(toys.masks(whole), toys.masks(resumed), strict=True):
+    np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+  ('algorithm', 'epochs', 'suffix'),
+  [
+    ('unilth', 3, '.keras'),  # Stage 1, before its rewind.
+    ('unilth', 6, '.h5'),
+    ('unidlth', 3, '.h5'),
+    ('unidlth', 6, '.keras'),
+    ('dlth', 3, '.keras'),
+    ('dlth', 9, '.h5'),
+    ('lth', 3, '.h5'),
+    ('lth', 6, '.keras'),
+  ],
+)
+def test_a_model_file_goes_on_as_if_never_stopped(
+  algorithm, epochs, suffix, tmp_path
+):
+  path = str(tmp_path / f'model{suffix}')
+  whole = _run_and_save(
+    ours,
+    algorithm,
+    epochs,
+    lambda model: model.save(path),
+  )
+  resumed = keras.models.load_model(path)  # In no scope.
+  _train(resumed, ALGORITHMS[algorithm], initial_epoch=epochs)
+  _assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize('suffix', ['.keras', '.h5'])
+def test_so_does_one_of_tfmots_wrapper_in_its_scope(suffix, tmp_path):
+  path = str(tmp_path / f'model{suffix}')
+  whole = _run_and_save(tfmots, 'unilth', 6, lambda model: model.save(path))
+  with prune_scope():
+    resumed = keras.models.load_model(path)
+  _train(resumed, ALGORITHMS['unilth'], initial_epoch=6)
+  _assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize('algorithm', ['unilth', 'lth'])
+def test_a_checkpoint_of_tensorflow_goes_on(algorithm, tmp_path):
+  path = str(tmp_path / 'checkpoint')
+  whole = _run_and_save(
+    ours,
+    algorithm,
+    3,
+    lambda model: model.save_weights(path),
+  )
+  resumed = _wrapped(ours)
+  resumed.load_weights(path)
+  _train(resumed, ALGORITHMS[algorithm], initial_epoch=3)
+  _assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize('wrap', [ours, tfmots])
+def test_a_saved_model_goes_on_and_says_what_it_lacks(wrap, tmp_path, capsys):
+  path = str(tmp_path / 'model')
+  _run_and_save(wrap, 'unilth', 6, lambda model: model.save(path))
+  with prune_scope() if wrap is tfmots else contextlib.nullcontext():
+    resumed = keras.models.load_model(path)
+  history = _train(
+    resumed,
+    ALGORITHMS['unilth'],
+    initial_epoch=6,
+    ticket={'verbose': 1},
+  )
+  printed = capsys.readouterr().out
+  assert 'going on in stage 2' in printed
+  assert "the optimizer's state was not in what was loaded" in printed
+  assert history.history['round'][-1] == 5
+  kernels = toys.kernels(resumed)
+  assert toys.zeros(kernels) == round(0.9 * toys.size(kernels))
+
+
+@pytest.mark.parametrize('suffix', ['.weights.h5', '.h5'])
+def test_a_weights_file_says_that_it_holds_no_run(suffix, tmp_path, capsys):
+  path = str(tmp_path / f'model{suffix}')
+  _run_and_save(
+    ours,
+    'unilth',
+    6,
+    lambda model: model.save_weights(path),
+  )
+  loaded = _wrapped(ours)
+  loaded.load_weights(path)
+  masks = toys.masks(loaded)
+  assert 0 < toys.zeros(masks) < 0.9 * toys.size(masks)
+  _train(loaded, ALGORITHMS['unilth'], ticket={'verbose': 1})
+  assert 'tells nothing of their run' in capsys.readouterr().out
+  assert toys.zeros(toys.kernels(loaded)) == round(0.9 * toys.size(masks))
+  for before, after in zip(masks, toys.masks(loaded), strict=True):
+    assert not (after & ~before).any()
+
+
+@pytest.mark.parametrize('suffix', ['.keras', '.h5', ''])
+def test_layers_that_share_a_schedule_share_it_again(suffix, tmp_path):
+  first, second = (tf_unilth.IterativeSparsity(s) for s in (0.5, 0.8))
+  layers = [
+    keras.layers.Input((4,)),
+    ours(keras.layers.Dense(3), first),
+    ours(keras.layers.Dense(3), first),
+    ours(keras.layers.Dense(3), second),
+  ]
+  path = str(tmp_path / f'model{suffix}')
+  keras.Sequential(layers).save(path)
+  one, two = PrunedLayers(keras.models.load_model(path)).schedules
+  assert (one.target_sparsity, two.target_sparsity) == (0.5, 0.8)
+
+
+def test_two_models_from_one_file_do_not_share_their_run(tmp_path):
+  path = str(tmp_path / 'model.keras')
+  _wrapped(ours).save(path)
+  models = [keras.models.load_model(path) for _ in range(2)]
+  _train(models[0], ALGORITHMS['unilth'])
+  one, two = (PrunedLayers(model).schedules[0].state for model in models)
+  assert one.begun and not two.begun
+
+
+def test_structure_survives_a_reload(tmp_path):
+  layer = ours(
+    keras.layers.Dense(8, input_shape=(8,)),
+    tf_unilth.IterativeSparsity(0.5),
+    sparsity_m_by_n=(2, 4),
+  )
+  blocks = ours(
+    keras.layers.Dense(8), tf_unilth.IterativeSparsity(0.5), block_size=(4, 1)
+  )
+  path = str(tmp_path / 'model.keras')
+  keras.Sequential([layer, blocks]).save(path)
+  layer, blocks = keras.models.load_model(path).layers
+  assert tuple(layer.sparsity_m_by_n) == (2, 4)
+  assert tuple(blocks.block_size) == (4, 1)
