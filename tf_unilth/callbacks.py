@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_unilth import budget, compat, fit_checks, optimizers
 from tf_unilth.compat import keras
@@ -145,6 +146,24 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     epoch = self._state.get(name)
     return None if epoch < 0 else epoch
 
+  # What a training loop of the user's own calls in each step.
+
+  def penalty(self) -> tf.Tensor:
+    """Returns the ramped penalty, a scalar to add to the loss of a step.
+
+    Only for a loop of your own; `fit` adds it by itself. Call it in the graph,
+    inside of the gradient tape.
+    """
+    return self._hook.penalty() if self._hook else tf.constant(0.0)
+
+  def after_step(self) -> None:
+    """Holds the masks, after the optimizer of a step.
+
+    Only for a loop of your own; `fit` does it by itself.
+    """
+    if self._hook:
+      self._hook.after_step()
+
   # Keras's hooks.
 
   def set_model(self, model: Any) -> None:
@@ -161,7 +180,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       last = keras.callbacks.LambdaCallback(on_train_end=lambda _: self._end())
       fit['callbacks'].append(last)
       self._ends_last = True
-    fit_checks.check_optimizer(self.model.optimizer)
+    fit_checks.check_loop(getattr(self, 'params', None))
+    fit_checks.check_compiled(self.model)
     self._layers = PrunedLayers(self.model)
     self._layers.check()
     self._pruner = Pruner(self._layers, self._pace, self._scores.scope)

@@ -73,7 +73,9 @@ def export_saved_model(
 def _difference(model: keras.Model, path: str, inputs: np.ndarray) -> float:
   """Returns how far the SavedModel's outputs are from the model's."""
   loaded = tf.saved_model.load(path)
-  batch = tf.cast(inputs, model.inputs[0].dtype)
+  batch = tf.convert_to_tensor(inputs)
+  if model.inputs:  # A subclassed model does not know.
+    batch = tf.cast(batch, model.inputs[0].dtype)
   pairs = zip(
     tf.nest.flatten(model.predict_on_batch(batch)),
     tf.nest.flatten(loaded.serve(batch)),

@@ -69,12 +69,35 @@ def _check_order(name: str, earlier: Any) -> None:
     )
 
 
-def check_optimizer(optimizer: Any) -> None:
-  """Raises if the optimizer replaces the weights at the end of `fit`."""
+def check_loop(params: Mapping[str, Any] | None) -> None:
+  """Raises if a training loop does not tell its length, as `fit` does."""
+  if not params or 'epochs' not in params:
+    raise ValueError(
+      'epochs of the training loop must be told before on_train_begin: put the '
+      'callback into a keras.callbacks.CallbackList([...], model=model, '
+      'epochs=..., steps=...), or call set_params.'
+    )
+  params.setdefault('steps', None)
+
+
+def check_compiled(model: keras.Model) -> None:
+  """Raises if what the model was compiled with cannot train a ticket."""
+  optimizer = getattr(model, 'optimizer', None)
+  if optimizer is None:
+    raise ValueError(
+      'optimizer of the model must be set, but is None: compile the model, '
+      'also where a training loop of your own applies it.'
+    )
   if getattr(optimizers.inner(optimizer), 'use_ema', False):
     raise ValueError(
       'use_ema of the optimizer must be False, but is True: at the end of '
       'fit it would overwrite sparse weights with dense averages.'
+    )
+  replicas = model.distribute_strategy.num_replicas_in_sync
+  if replicas > 1 and model.jit_compile:
+    raise ValueError(
+      f'jit_compile must be False under {replicas} replicas, but is True: '
+      'TensorFlow cannot compile a step over several devices.'
     )
 
 

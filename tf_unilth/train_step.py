@@ -98,8 +98,22 @@ class TrainStepHook:
       self._model._callable_losses.remove(self._loss)
     self._model.train_function = None
 
+  def penalty(self) -> tf.Tensor:
+    """Returns what a loop of the user's own must add to its loss."""
+    return self._ramped() if self._in_loss else tf.constant(0.0)
+
+  def after_step(self) -> None:
+    """Does what a loop of the user's own must do after the optimizer."""
+    factors = None
+    if self._decoupled:
+      # Those of the step that is done.
+      factors = self._shrink_factors(self._model.optimizer.iterations - 1)
+    self._layers.hold_masks(factors)
+
   def _hooked_train_step(self, data: Any) -> Any:
-    factors = self._shrink_factors() if self._decoupled else None
+    factors = None
+    if self._decoupled:
+      factors = self._shrink_factors(self._model.optimizer.iterations)
     self._training.active, self._training.penalised = True, False
     try:
       logs = self._train_step(data)
@@ -114,16 +128,19 @@ class TrainStepHook:
     self._layers.hold_masks(factors)
     return logs
 
-  def _lambda(self) -> tf.Tensor:
+  def _lambda(self, iterations: Any) -> tf.Tensor:
     assert self._ramp is not None
-    return self._state.l2_lambda(self._ramp, self._model.optimizer.iterations)
+    return self._state.l2_lambda(self._ramp, iterations)
 
   def _penalty(self) -> tf.Tensor | None:
     """Returns 1/2 lambda sum w^2 over the candidates; nothing in evaluation."""
     if not getattr(self._training, 'active', False):
       return None
     self._training.penalised = True
-    coefficient = self._lambda()
+    return self._ramped()
+
+  def _ramped(self) -> tf.Tensor:
+    coefficient = self._lambda(self._model.optimizer.iterations)
 
     def ramped() -> tf.Tensor:
       sums = [
@@ -141,11 +158,11 @@ class TrainStepHook:
       for kernel, chosen in zip(kernels, candidates, strict=True)
     ]
 
-  def _shrink_factors(self) -> list[tf.Tensor]:
+  def _shrink_factors(self, iterations: Any) -> list[tf.Tensor]:
     """Returns 1 - learning rate * lambda for candidates, 1 for the others."""
     optimizer = self._model.optimizer
-    rate = optimizers.learning_rate(optimizer, optimizer.iterations)
-    shrunk = 1.0 - tf.cast(rate, tf.float32) * self._lambda()
+    rate = optimizers.learning_rate(optimizer, iterations)
+    shrunk = 1.0 - tf.cast(rate, tf.float32) * self._lambda(iterations)
     return [
       tf.where(candidates, shrunk, 1.0) for candidates in self._state.candidates
     ]

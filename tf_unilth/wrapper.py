@@ -106,6 +106,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     suffix = f'_{index}' if index else ''
     options = {
       'dtype': weight.dtype,
+      'experimental_autocast': False,
       'trainable': False,
       'aggregation': tf.VariableAggregation.MEAN,
     }

@@ -1,0 +1,99 @@
+"""A training loop of the user's own: what the README shows, held to `fit`."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+import tf_unilth
+from tests import toys
+
+EPOCHS = 8
+
+
+def _wrapped(optimizer):
+  keras.utils.set_random_seed(1)
+  model = tf_unilth.prune_low_magnitude(
+    toys.conv(), tf_unilth.IterativeSparsity(0.9, rounds=3)
+  )
+  return toys.compiled_for_labels(model, optimizer())
+
+
+def _loop(model, ticket):
+  """Trains as `fit` does, with a gradient tape."""
+  loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+  x, y = toys.data()
+  batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+  callbacks = keras.callbacks.CallbackList(
+    [ticket], model=model, epochs=EPOCHS, steps=len(batches)
+  )
+
+  @tf.function
+  def step(images, labels):
+    with tf.GradientTape() as tape:
+      loss = loss_of(labels, model(images, training=True)) + ticket.penalty()
+    gradients = tape.gradient(loss, model.trainable_variables)
+    model.optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+    ticket.after_step()
+
+  callbacks.on_train_begin()
+  for epoch in range(EPOCHS):
+    callbacks.on_epoch_begin(epoch)
+    for number, (images, labels) in enumerate(batches):
+      callbacks.on_train_batch_begin(number)
+      step(images, labels)
+      assert _pruned_are_zero(model)
+      callbacks.on_train_batch_end(number)
+    loss = loss_of(y, model(x, training=False))
+    callbacks.on_epoch_end(epoch, {'val_loss': float(loss)})
+  callbacks.on_train_end()
+
+
+def _pruned_are_zero(model):
+  pairs = zip(toys.kernels(model), toys.masks(model), strict=True)
+  return not any(kernel[~mask].any() for kernel, mask in pairs)
+
+
+@pytest.mark.parametrize(
+  'optimizer',
+  [
+    lambda: keras.optimizers.SGD(0.05, momentum=0.9),
+    lambda: keras.optimizers.Adam(0.01),
+  ],
+  ids=['sgd', 'adam'],
+)
+@pytest.mark.parametrize(
+  'make',
+  [
+    tf_unilth.UniLTH,
+    tf_unilth.DLTH,
+    tf_unilth.LTH,
+  ],
+  ids=['unilth', 'dlth', 'lth'],
+)
+def test_a_loop_ends_as_fit_does(make, optimizer):
+  looped, fitted = _wrapped(optimizer), _wrapped(optimizer)
+  _loop(looped, make(verbose=0))
+  toys.fit(fitted, make(verbose=0), epochs=EPOCHS, shuffle=False)
+  kernels = toys.kernels(looped)
+  assert toys.zeros(kernels) == round(0.9 * toys.size(kernels))
+  for one, other in zip(kernels, toys.kernels(fitted), strict=True):
+    np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+def test_a_loop_that_does_not_tell_its_epochs_is_refused():
+  model, ticket = _wrapped(keras.optimizers.SGD), tf_unilth.UniLTH()
+  ticket.set_model(model)
+  with pytest.raises(ValueError, match='epochs of the training loop'):
+    ticket.on_train_begin()
+
+
+def test_a_loop_without_an_optimizer_on_the_model_is_refused():
+  model = tf_unilth.prune_low_magnitude(
+    toys.dense(), tf_unilth.IterativeSparsity(0.5)
+  )
+  ticket = tf_unilth.UniLTH()
+  ticket.set_model(model)
+  ticket.set_params({'epochs': 4})
+  with pytest.raises(ValueError, match='optimizer of the model'):
+    ticket.on_train_begin()
