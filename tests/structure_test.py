@@ -117,6 +117,18 @@ def test_groups_go_by_the_mean_of_what_they_would_lose():
   ]
 
 
+def test_a_shorter_group_is_judged_by_what_it_would_lose():
+  weights = np.array([[4, 5, 9, 9, 5, 8, 8]])  # 4 and 5; then only 5.
+  scores, ones = weights.astype(float), np.ones((1, 7), bool)
+  assert MByN(2, 4, axis=-1).pool_scores(scores, ones).tolist() == [[4.5, 5]]
+
+
+def test_the_last_round_cuts_all_groups_of_a_rounded_target():
+  assert MByN(1, 3).unit_sparsity(0.333333, 0.333333) == 1
+  assert MByN(1, 3).unit_sparsity(0.1, 0.4) == 0.25
+  assert MByN(1, 3).unit_sparsity(0.0, 0.0) == 0
+
+
 def test_ties_in_a_group_go_by_index():
   (found,) = _cut(MByN(1, 3, axis=-1), [np.ones((1, 6))], 1.0)
   assert found.astype(int).tolist() == [[0, 1, 1, 0, 1, 1]]
@@ -362,8 +374,9 @@ def test_the_mask_that_tfmot_makes_at_step_1_is_not_made(where, eager):
   assert cut == [0] * 7 + [first] * 8 + [304] * 9
 
 
-def test_nor_is_it_where_the_graph_was_made_before():
-  model = _model(_schedule(), sparsity_m_by_n=(2, 4))
+@pytest.mark.parametrize('target', [0.0, 0.5])
+def test_nor_is_it_where_the_graph_was_made_before(target):
+  model = _model(_schedule(target), sparsity_m_by_n=(2, 4))
   with pytest.raises(tf.errors.InvalidArgumentError):
     toys.fit(model)  # No callback.
   watch = _Watch()
@@ -475,6 +488,14 @@ def test_a_layer_down_to_its_last_block_is_warned_of():
   model = _model(_schedule(0.9), block_size=(4, 1))
   with pytest.warns(UserWarning, match='its last block of 8: a lower'):
     toys.fit(model, tf_unilth.DLTH(verbose=0))
+
+
+def test_a_layer_down_to_its_last_group_keeps_enough(recwarn):
+  model = _model(_schedule(rounds=10), layers.Dense(1), sparsity_m_by_n=(2, 4))
+  watch = _Watch()
+  toys.fit(model, tf_unilth.DLTH(verbose=0), watch)
+  assert {16, 18} < {toys.zeros(found) for found in watch.masks}
+  assert not [w for w in recwarn if 'is down to' in str(w.message)]
 
 
 def test_a_target_of_zero_leaves_groups_dense():
