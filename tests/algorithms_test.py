@@ -70,6 +70,40 @@ class Case:
   model: Callable[[], keras.Model]
   target: float
   per_layer: bool  # A schedule for each layer, or one for all.
+  block: tuple[int, int] = (1, 1)
+  m_by_n: tuple[int, int] | None = None
+
+  @property
+  def structure(self) -> dict[str, Any]:
+    """How the weights go together, as arguments of tfmot's wrapper."""
+    return {'block_size': self.block, 'sparsity_m_by_n': self.m_by_n}
+
+  def units(self, mask: np.ndarray) -> list[np.ndarray]:
+    """Returns a mask in the parts that are cut as a whole."""
+    if self.m_by_n:
+      rows = np.moveaxis(mask, -2, -1).reshape(-1, mask.shape[-2])
+      return list(rows.reshape(-1, self.m_by_n[1]))
+    if self.block == (1, 1):
+      return list(mask.ravel())
+    height, width = self.block
+    return [
+      mask[top : top + height, left : left + width]
+      for top in range(0, mask.shape[0], height)
+      for left in range(0, mask.shape[1], width)
+    ]
+
+  def cut(self, found: list[np.ndarray]) -> int:
+    """Returns how many units are cut, and checks that none is cut in part."""
+    units = [unit for mask in found for unit in self.units(mask)]
+    left = {int(np.sum(unit)) for unit in units if not np.all(unit)}
+    assert left <= {self.m_by_n[1] - self.m_by_n[0] if self.m_by_n else 0}
+    return sum(not np.all(unit) for unit in units)
+
+  def expected(self, found: list[np.ndarray], sparsity: float) -> int:
+    """Returns how many units shall be cut at a sparsity of the weights."""
+    total = sum(len(self.units(mask)) for mask in found)
+    share = sparsity / self.target if self.m_by_n else sparsity
+    return round(share * total)
 
 
 CASES = {
@@ -79,6 +113,9 @@ CASES = {
   'd': Case('adam', 'graph', 4, toys.dense, 0.9, False),
   'e': Case('sgd', 'jit', 1, toys.nested, 0.995, False),
   'f': Case('adam', 'eager', 1, toys.dense, 0.5, True),
+  # 36 x 16 and 16 x 2: smaller blocks at the bottom and at the right.
+  'g': Case('sgd', 'graph', 1, toys.dense, 0.8, False, block=(5, 3)),
+  'h': Case('adam', 'graph', 4, toys.conv, 0.5, True, m_by_n=(2, 4)),
 }
 ROUNDS = 3
 
@@ -115,12 +152,18 @@ def _wrap(case: Case) -> tuple[keras.Model, list[Any]]:
   def wrap_layer(layer: Any) -> Any:
     if not isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)):
       return layer
-    return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule())
+    if case.m_by_n and layer.kernel.shape[-2] % case.m_by_n[1]:
+      return layer  # The first convolution sees one channel.
+    return tfmot.sparsity.keras.prune_low_magnitude(
+      layer, schedule(), **case.structure
+    )
 
   if case.per_layer:
     model = keras.models.clone_model(case.model(), clone_function=wrap_layer)
   else:
-    model = tfmot.sparsity.keras.prune_low_magnitude(case.model(), schedule())
+    model = tfmot.sparsity.keras.prune_low_magnitude(
+      case.model(), schedule(), **case.structure
+    )
   return model, schedules
 
 
@@ -178,7 +221,7 @@ def test_masks_of_successive_steps_are_nested(name, case):
 
 
 @every_cell
-def test_each_round_ends_at_its_sparsity_to_the_weight(name, case):
+def test_each_round_ends_at_its_sparsity_to_the_unit(name, case):
   finished = run(name, case)
   rounds = finished.spy.rounds
   assert max(rounds) == ROUNDS
@@ -189,8 +232,8 @@ def test_each_round_ends_at_its_sparsity_to_the_weight(name, case):
     sparsity = masks.sparsity_at_round(
       finished.case.target, number, ROUNDS, pace
     )
-    expected = round(sparsity * toys.size(found[first]))
-    assert toys.zeros(found[first]) == expected
+    expected = finished.case.expected(found[first], sparsity)
+    assert finished.case.cut(found[first]) == expected
 
 
 @every_cell
@@ -198,10 +241,11 @@ def test_the_target_is_met_by_masks_by_zeros_and_in_the_export(name, case):
   finished = run(name, case)
   found = toys.masks(finished.model)
   groups = [[mask] for mask in found] if finished.case.per_layer else [found]
-  target = sum(
-    round(finished.case.target * toys.size(group)) for group in groups
-  )
-  assert toys.zeros(found) == target
+  for group in groups:
+    expected = finished.case.expected(group, finished.case.target)
+    assert finished.case.cut(group) == expected
+  assert finished.callback.reached_target
+  target = toys.zeros(found)
   assert toys.zeros(toys.kernels(finished.model)) == target
   ticket = tfmot.sparsity.keras.strip_pruning(finished.model)
   assert tf_unilth.sparsity_summary(ticket).zeros == target
@@ -252,11 +296,26 @@ def test_the_epoch_logs_tell_sparsity_stage_round_and_lambda(name, case):
 @_cells(name for name, row in ALGORITHMS.items() if row.random)
 def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
   finished = run(name, case)
-  found = toys.masks(finished.model)
-  scores = masks.random_scores([mask.shape for mask in found], SEED)
-  ones = [np.ones(mask.shape, bool) for mask in found]
-  drawn = masks.select(scores, ones, finished.case.target, 'layer')
-  for mask, expected in zip(found, drawn):
+  found, case = toys.masks(finished.model), finished.case
+  # One number per weight, or per block, which then stands for the block.
+  height, width = case.block
+  shapes = [mask.shape for mask in found]
+  if case.block != (1, 1):
+    shapes = [(-(-h // height), -(-w // width)) for h, w in shapes]
+  scores = masks.random_scores(shapes, SEED)
+  if case.m_by_n:
+    m, _ = case.m_by_n
+    for mask, score in zip(found, scores):
+      ranks = [np.argsort(np.argsort(unit)) for unit in case.units(score)]
+      np.testing.assert_array_equal(case.units(mask), np.array(ranks) >= m)
+    return
+  ones = [np.ones(shape, bool) for shape in shapes]
+  drawn = masks.select(scores, ones, case.target, 'layer')
+  for mask, units in zip(found, drawn):
+    expected = np.kron(units, np.ones(case.block, bool))
+    if case.block == (1, 1):
+      expected = units  # Of any rank.
+    expected = expected[tuple(slice(size) for size in mask.shape)]
     np.testing.assert_array_equal(mask, expected)
 
 

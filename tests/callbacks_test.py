@@ -615,14 +615,6 @@ def test_schedules_that_disagree_on_rounds_are_refused():
   _error('must agree, but are \\[2, 3\\]', model, tf_unilth.UniLTH())
 
 
-def test_block_sparsity_is_refused():
-  model = tfmot.sparsity.keras.prune_low_magnitude(
-    toys.dense(), _schedule(), block_size=(1, 2)
-  )
-  toys.compiled_for_labels(model)
-  _error('block_size and sparsity_m_by_n of layer', model, tf_unilth.UniLTH())
-
-
 def test_a_keras_3_model_is_refused_with_the_way_out():
   model = keras3.Sequential([keras3.layers.Input((3,)), keras3.layers.Dense(2)])
   model.compile('sgd', 'mse')

@@ -140,7 +140,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   @property
   def reached_target(self) -> bool:
     """Whether the sparsity that was asked for is met."""
-    return self._pruner.zeros >= self._pruner.target_zeros
+    return self._pruner.reached_target
 
   def _epoch(self, name: str) -> int | None:
     epoch = self._state.get(name)

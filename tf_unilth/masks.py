@@ -2,7 +2,8 @@
 
 A mask is a boolean array, True where the weight is kept. A sparsity is a
 fraction of zeros in [0, 1). Counts are exact: a selection removes precisely
-as many weights as it was asked to, ties broken by index.
+as many weights as it was asked to, ties broken by index. Where weights go
+together, what is said of weights here holds of their units (`structure.py`).
 """
 
 import math
@@ -153,6 +154,7 @@ def layer_zeros(
   total: int,
   scope: str,
   pruned: Sequence[int],
+  kept: int = 1,
 ) -> list[int]:
   """Returns how many zeros each weight gets where layers are ranked apart.
 
@@ -162,6 +164,7 @@ def layer_zeros(
     total: the exact number of zeros over all of them.
     scope: `'layer'`, the same sparsity for each, or `'erk'`.
     pruned: how many zeros each has already.
+    kept: how many of each are left at least.
   """
   sizes = [math.prod(shape) for shape in shapes]
   if scope == 'erk':
@@ -169,7 +172,7 @@ def layer_zeros(
   else:
     shares = [sparsity] * len(shapes)
   quotas = [share * size for share, size in zip(shares, sizes, strict=True)]
-  return apportion(total, quotas, pruned, [size - 1 for size in sizes])
+  return apportion(total, quotas, pruned, [size - kept for size in sizes])
 
 
 def random_scores(shapes: Sequence[tuple[int, ...]], seed: int) -> list:
@@ -231,18 +234,21 @@ def select(
   masks: Sequence[np.ndarray],
   sparsity: float,
   scope: str,
+  kept: int = 1,
 ) -> list[np.ndarray]:
   """Returns the masks at `sparsity`: the smallest scores go, pruned stays so.
 
   Exactly round(sparsity * n) weights are zero afterwards (more only where
-  there were more before), and every layer keeps at least one.
+  there were more before), and every layer keeps at least `kept`.
 
   Args:
     scores: finite and not negative, one array per weight; |w| for magnitude.
     masks: the present masks, True where kept.
-    sparsity: fraction of zeros over all the arrays together, in [0, 1).
+    sparsity: fraction of zeros over all the arrays together, in [0, 1); in
+      [0, 1] if nothing has to be kept.
     scope: `'global'` ranks all arrays together, `'layer'` and `'erk'` each
       apart.
+    kept: how much of each array is left at least, 0 or 1.
 
   >>> scores = [np.array([3., 1., 2.]), np.array([.1, .2, .3])]
   >>> ones = [np.ones(3, bool), np.ones(3, bool)]
@@ -259,13 +265,13 @@ def select(
     for score, mask in zip(scores, masks, strict=True)
   ]
   if scope == 'global':
-    for rank in ranks:
+    for rank in ranks if kept else []:
       # Every layer keeps its best weight; of equal ones the last, because
       # ties go by index.
       rank[rank.size - 1 - np.argmax(rank[::-1])] = np.inf
     chosen = _smallest(ranks, total)
   else:
-    counts = layer_zeros(shapes, sparsity, total, scope, pruned)
+    counts = layer_zeros(shapes, sparsity, total, scope, pruned, kept)
     chosen = [
       _smallest([rank], count)[0]
       for rank, count in zip(ranks, counts, strict=True)

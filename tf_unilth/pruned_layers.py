@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, prunable
+from tf_unilth import compat, kernel_axes, prunable, structure
 from tf_unilth.compat import keras
 from tf_unilth.run_state import RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
+from tf_unilth.structure import Structure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class Kernel:
   weight: Any
   mask: Any
   schedule: Any
+  structure: Structure
 
 
 class PrunedLayers:
@@ -60,10 +62,22 @@ class PrunedLayers:
   def _all_kernels(self) -> Iterator[Kernel]:
     for wrapper in self._wrappers:
       weights = [prunable.uncast(weight) for weight, *_ in wrapper.pruning_vars]
-      masks = [mask for _, mask, _ in wrapper.pruning_vars]
       names = prunable.kernel_names(wrapper.layer.name, weights)
-      for name, weight, mask in zip(names, weights, masks, strict=True):
-        yield Kernel(name, weight, mask, wrapper.pruning_schedule)
+      for (_, mask, _), weight, name in zip(
+        wrapper.pruning_vars, weights, names, strict=True
+      ):
+        yield Kernel(
+          name,
+          weight,
+          prunable.uncast(mask),
+          wrapper.pruning_schedule,
+          structure.from_arguments(
+            wrapper.block_size,
+            wrapper.block_pooling_type,
+            wrapper.sparsity_m_by_n,
+            kernel_axes.input_axis(wrapper.layer, weight),
+          ),
+        )
 
   def carry(self, state: RunState) -> None:
     """Lets files of the whole model hold the state of its run.
@@ -111,23 +125,38 @@ class PrunedLayers:
           f'layer {name!r} has no weights yet: give the model an input '
           'shape, or call model.build(input_shape) before fit.'
         )
-      if tuple(wrapper.block_size) != (1, 1) or wrapper.sparsity_m_by_n:
+      if tuple(wrapper.block_size) != (1, 1) and wrapper.sparsity_m_by_n:
         raise ValueError(
-          f'block_size and sparsity_m_by_n of layer {name!r} must be '
-          f'(1, 1) and None, but are {tuple(wrapper.block_size)} and '
-          f'{wrapper.sparsity_m_by_n}: ticket callbacks prune single weights.'
+          f'block_size and sparsity_m_by_n of layer {name!r} exclude each '
+          f'other, but are {tuple(wrapper.block_size)} and '
+          f'{wrapper.sparsity_m_by_n}: give one of them.'
         )
     if not self.kernels:
       raise ValueError(
         'model has wrapped layers but none of them has a prunable weight: '
         + ', '.join(repr(w.layer.name) for w in self._wrappers)
       )
+    for kernel in self.kernels:
+      shape = tuple(kernel.weight.shape)
+      if not kernel.structure.fits(shape):
+        raise ValueError(
+          f'{kernel.structure.needs}, but the kernel of layer '
+          f'{kernel.name!r} has shape {shape}: leave that layer unwrapped.'
+        )
 
   def begin_steps(self) -> None:
     """Lets wrappers train, as tfmot's `UpdatePruningStep` does."""
     for wrapper in self._wrappers:
-      if wrapper.pruning_obj is not None and wrapper.pruning_step.numpy() < 0:
-        wrapper.pruning_step.assign(0)
+      if wrapper.pruning_obj is None:
+        continue
+      # With sparsity_m_by_n tfmot makes masks of its own at step 1, whatever
+      # the schedule says: the first training step is made the second.
+      begin = 1 if wrapper.sparsity_m_by_n else 0
+      if wrapper.pruning_step.numpy() < begin:
+        wrapper.pruning_step.assign(begin)
+      # Nor are they put into the graph, which tfmot cannot do for kernels of
+      # rank 3, or where a matrix is one block wide or high.
+      wrapper.pruning_obj.conditional_mask_update = tf.no_op
 
   def own_variables(self) -> set[Any]:
     """Returns references to tfmot's own variables, which no rewind moves."""

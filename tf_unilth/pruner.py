@@ -11,12 +11,17 @@ from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.run_state import RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
+from tf_unilth.structure import Structure
+
+# Targets that a user may write for m / n: 0.333333 for 1 / 3.
+_SAME_TARGET = 1e-6
 
 
 class Pruner:
   """Moves the masks of a model's wrapped layers to the sparsity of a round.
 
-  Layers that share a schedule are one group, ranked and counted together.
+  Layers that share a schedule are one group, ranked and counted together, in
+  units of the structure that they share.
 
   Args:
     layers: the wrapped layers.
@@ -24,7 +29,8 @@ class Pruner:
     scope: gives the scope in which a schedule's layers are ranked.
 
   Raises:
-    ValueError: a target that leaves less than one weight per layer, or
+    ValueError: a target that the structure cannot have or that leaves less
+      than one unit per layer, a schedule whose layers differ in structure, or
       schedules that disagree on their rounds.
   """
 
@@ -42,8 +48,14 @@ class Pruner:
     for index, kernel in enumerate(layers.kernels):
       self._groups.setdefault(kernel.schedule, []).append(index)
     self._sizes = [math.prod(k.weight.shape) for k in layers.kernels]
+    self._structures = [k.structure for k in layers.kernels]
+    self._unit_counts = [
+      k.structure.pool_mask(np.ones(k.weight.shape, bool)).size
+      for k in layers.kernels
+    ]
     self._check_rounds()
     for schedule in self._groups:
+      self._check_structure(schedule)
       self._check_target(schedule)
 
   @property
@@ -68,10 +80,23 @@ class Pruner:
 
   @property
   def target_zeros(self) -> int:
-    """How many weights shall be zero in the end."""
+    """How many weights shall be zero in the end.
+
+    Blocks at the edges of a matrix may be smaller, and which of them go is
+    not known before: with them it is what as many average blocks would be.
+    """
     return sum(
-      masks.zeros_at(schedule.target_sparsity, self._size(schedule))
+      round(self._target_units(schedule) * self._unit_size(schedule))
       for schedule in self._groups
+    )
+
+  @property
+  def reached_target(self) -> bool:
+    """Whether the units that were asked for are cut, in every group."""
+    return all(
+      sum(_zeros(self._units(i, self.masks[i])) for i in members)
+      >= self._target_units(schedule)
+      for schedule, members in self._groups.items()
     )
 
   def drive(self, model: keras.Model) -> RunState:
@@ -93,24 +118,34 @@ class Pruner:
     """Returns the masks that the end of round `number` would make now."""
     result = list(self.masks)
     for schedule, members in self._groups.items():
+      sparsity = schedule.sparsity_at(number, rounds, self._pace)
+      structure = self._structure(schedule)
       chosen = masks.select(
-        [scores[i] for i in members],
-        [self.masks[i] for i in members],
-        schedule.sparsity_at(number, rounds, self._pace),
+        [
+          self._structures[i].pool_scores(scores[i], self.masks[i])
+          for i in members
+        ],
+        [self._units(i, self.masks[i]) for i in members],
+        structure.unit_sparsity(sparsity, schedule.target_sparsity),
         self._scope(schedule),
+        structure.kept,
       )
-      for index, mask in zip(members, chosen, strict=True):
-        result[index] = mask
+      for index, units in zip(members, chosen, strict=True):
+        result[index] = self._structures[index].expand(
+          units, scores[index], self.masks[index]
+        )
     return result
 
   def write(self, new: list[np.ndarray]) -> None:
     """Writes masks into the model, and warns of layers that they empty."""
-    for kernel, old, mask in zip(
-      self._layers.kernels, self.masks, new, strict=True
-    ):
-      if mask.size - _zeros(mask) == 1 < mask.size - _zeros(old):
+    for index, kernel in enumerate(self._layers.kernels):
+      before = self._units(index, self.masks[index])
+      units = self._units(index, new[index])
+      left, noun = np.count_nonzero(units), kernel.structure.noun
+      # Where a layer may lose all its units, that leaves it weights.
+      if kernel.structure.kept and left == 1 < np.count_nonzero(before):
         warnings.warn(
-          f'layer {kernel.name!r} is down to its last weight of {mask.size}: '
+          f'layer {kernel.name!r} is down to its last {noun} of {units.size}: '
           "a lower target_sparsity, scope='erk' or leaving it unwrapped "
           'would keep more of it.',
           stacklevel=2,
@@ -139,6 +174,43 @@ class Pruner:
   def _size(self, schedule: IterativeSparsity) -> int:
     return sum(self._sizes[i] for i in self._groups[schedule])
 
+  def _units(self, index: int, mask: np.ndarray) -> np.ndarray:
+    """Returns which units of a kernel a mask of its weights keeps."""
+    return self._structures[index].pool_mask(mask)
+
+  def _structure(self, schedule: IterativeSparsity) -> Structure:
+    return self._structures[self._groups[schedule][0]]
+
+  def _target_units(self, schedule: IterativeSparsity) -> int:
+    structure, target = self._structure(schedule), schedule.target_sparsity
+    share = structure.unit_sparsity(target, target)
+    return masks.zeros_at(share, self._unit_count(schedule))
+
+  def _unit_count(self, schedule: IterativeSparsity) -> int:
+    return sum(self._unit_counts[i] for i in self._groups[schedule])
+
+  def _unit_size(self, schedule: IterativeSparsity) -> float:
+    """Returns how many zeros a unit makes, on average."""
+    zeros = sum(
+      self._structures[i].most_zeros(self._layers.kernels[i].weight.shape)
+      for i in self._groups[schedule]
+    )
+    return zeros / self._unit_count(schedule)
+
+  def _check_structure(self, schedule: IterativeSparsity) -> None:
+    first, *others = self._groups[schedule]
+    structure = self._structures[first]
+    for other in others:
+      if self._structures[other] != structure:
+        kernels = self._layers.kernels
+        raise ValueError(
+          'layers that share a schedule must share block_size, '
+          'block_pooling_type and sparsity_m_by_n, but layer '
+          f'{kernels[first].name!r} has {structure} and layer '
+          f'{kernels[other].name!r} has {self._structures[other]}: give them '
+          'schedules of their own.'
+        )
+
   def _check_rounds(self) -> None:
     rounds = {schedule.rounds for schedule in self._groups if schedule.rounds}
     if len(rounds) > 1:
@@ -148,14 +220,21 @@ class Pruner:
       )
 
   def _check_target(self, schedule: IterativeSparsity) -> None:
-    size, layers = self._size(schedule), len(self._groups[schedule])
-    zeros = masks.zeros_at(schedule.target_sparsity, size)
-    if zeros > size - layers:
+    structure, target = self._structure(schedule), schedule.target_sparsity
+    only = structure.only_target
+    if target and only and abs(target - only) > _SAME_TARGET:
+      raise ValueError(
+        f'target_sparsity of layers with {structure} must be {only:.7g} or 0, '
+        f'but is {target}.'
+      )
+    size, layers = self._unit_count(schedule), len(self._groups[schedule])
+    zeros = self._target_units(schedule)
+    if zeros > size - layers * structure.kept:
       highest = math.floor((size - layers) / size * 1e6) / 1e6
       raise ValueError(
-        f'target_sparsity={schedule.target_sparsity} asks for {zeros} zeros '
-        f'among {size} weights, but each of {layers} layers keeps at least '
-        f'one: it must be at most {highest}.'
+        f'target_sparsity={target} asks for {zeros} zeros '
+        f'among {size} {structure.noun}s, but each of {layers} layers keeps '
+        f'at least one: it must be at most {highest}.'
       )
 
 

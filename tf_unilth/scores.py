@@ -27,7 +27,7 @@ class Random:
   """One order drawn from `seed`: the ticket is made.
 
   The order is drawn per layer, from the seed and the layer's place in the
-  model, so that names and processes do not matter.
+  model, so that names and processes do not matter. Blocks get one number each.
   """
 
   seed: int
@@ -38,8 +38,13 @@ class Random:
 
   def of(self, layers: PrunedLayers) -> list[np.ndarray]:
     """Returns a score per weight, the same at each call."""
-    shapes = [tuple(kernel.weight.shape) for kernel in layers.kernels]
-    return masks.random_scores(shapes, self.seed)
+    kernels = layers.kernels
+    shapes = [k.structure.draw_shape(k.weight.shape) for k in kernels]
+    drawn = masks.random_scores(shapes, self.seed)
+    return [
+      kernel.structure.spread(numbers, kernel.weight.shape)
+      for kernel, numbers in zip(kernels, drawn, strict=True)
+    ]
 
   def scope(self, schedule: IterativeSparsity) -> str:
     """Returns the scope; a global random draw is one per layer."""

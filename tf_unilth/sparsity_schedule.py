@@ -21,6 +21,11 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   n wrapped weights that share this object. Wrap layers with an object of their
   own to rank them apart, each to its own target. One object serves one model.
 
+  Layers wrapped with tfmot's `block_size` or `sparsity_m_by_n` go by blocks or
+  groups, and all that share this object must have the same. Then exactly
+  round(s_r * n) of n blocks are cut, or round(s_r / s * n) of n groups: in the
+  end all groups, so that their target is the m / n of `sparsity_m_by_n`.
+
   Under a ticket callback (`UniLTH`, `UniDLTH`, `LTH`, `DLTH`) the callback
   says when a round ends and writes the masks. Without one, and with a
   `begin_step`, it is an ordinary tfmot schedule for `UpdatePruningStep`: round
@@ -28,7 +33,8 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   each layer apart.
 
   Args:
-    target_sparsity: s, fraction of zeros in [0, 1). 0 makes everything inert.
+    target_sparsity: s, fraction of zeros in [0, 1). 0 makes everything inert;
+      under `sparsity_m_by_n=(m, n)` it is m / n, to six digits, or 0.
     prune_fraction: p, the largest share of the survivors that a round removes,
       in (0, 1); gives the number of rounds.
     rounds: R, at least 1. `None`: as `prune_fraction` says, or fewer where the
