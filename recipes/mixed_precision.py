@@ -53,7 +53,7 @@ def train(wrap: Callable | None, head: str | None) -> list[np.ndarray]:
   model.fit(x, y, 16, epochs=4, shuffle=False, verbose=0, callbacks=callbacks)
   if wrap is not None:
     model = tf_unilth.strip_pruning(model)
-  return [np.float32(weight) for weight in model.get_weights()]
+  return [weight.astype(np.float32) for weight in model.get_weights()]
 
 
 def difference(wrap: Callable, head: str | None) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import tf_keras as keras
-from absl import app, flags
+from absl import app, flags, logging
 
 import tf_unilth
 from recipes import zoo_models
@@ -106,10 +106,11 @@ def _difference(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _print(row: dict[str, Any]) -> None:
+  exact = 'yes' if str(row['exact']) == 'True' else 'NO'
   print(
     f'{row["model"]:18}{int(row["kernels"]):5}{int(row["weights"]):12,}'
     f'{int(row["weights"]) / int(row["parameters"]):7.1%}'
-    f'{int(row["zeros"]):12,}{"yes" if str(row["exact"]) == "True" else "NO":>6}'
+    f'{int(row["zeros"]):12,}{exact:>6}'
     f'{float(row["stripped_difference"]):9.1g}'
     f'{float(row["reloaded_difference"]):9.1g}'
     f'{float(row["exported_difference"]):9.1g}{row["seconds"]:>6} s'
@@ -137,6 +138,7 @@ def _add(path: pathlib.Path, row: dict[str, Any]) -> None:
 def main(argv: list[str]) -> None:
   """Prints the table, a row as it comes."""
   del argv
+  logging.set_verbosity(logging.WARNING)
   output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
   known = _known(output) if output else {}
   print(

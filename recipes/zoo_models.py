@@ -1,5 +1,6 @@
 """Models of every kind that Keras users prune, small enough to try all."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,6 @@ import tf_keras as keras
 import tf_unilth
 
 layers = keras.layers
-applications = keras.applications
 
 CLASSES = 4
 IMAGE = (64, 64, 3)
@@ -18,7 +18,8 @@ TOKENS = 12
 WORDS = 200
 
 
-def _application(build: Callable[..., keras.Model]) -> keras.Model:
+def _application(name: str) -> keras.Model:
+  build = getattr(keras.applications, name)
   return build(weights=None, input_shape=IMAGE, classes=CLASSES)
 
 
@@ -99,7 +100,8 @@ class Subclassed(keras.Model):
     wrap = tf_unilth.prune_low_magnitude
     self.flatten = layers.Flatten()
     self.hidden = [
-      wrap(layers.Dense(units, activation='relu'), schedule) for units in (16, 8)
+      wrap(layers.Dense(units, activation='relu'), schedule)
+      for units in (16, 8)
     ]
     self.head = wrap(layers.Dense(CLASSES), schedule)
 
@@ -111,7 +113,7 @@ class Subclassed(keras.Model):
 
 
 @keras.saving.register_keras_serializable('recipes')
-class LowRank(layers.Layer):
+class LowRank(keras.layers.Layer):
   """A custom layer that tells which of its weights are kernels."""
 
   def __init__(self, units: int, rank: int, **kwargs: Any):
@@ -160,7 +162,7 @@ def _subclassed(schedule: tf_unilth.IterativeSparsity) -> keras.Model:
 # By name: what returns the model, wrapped with a schedule.
 MODELS: dict[str, Callable[[tf_unilth.IterativeSparsity], keras.Model]] = {
   **{
-    name: _wrapped(lambda name=name: _application(getattr(applications, name)))
+    name: _wrapped(functools.partial(_application, name))
     for name in (
       'ResNet50',
       'MobileNetV2',

@@ -50,13 +50,35 @@ def test_an_existing_path_is_kept_unless_told(tmp_path):
   assert (path / 'saved_model.pb').exists()
 
 
-def test_an_export_that_fails_leaves_nothing(tmp_path):
-  class FullDisk(keras.Sequential):
-    def export(self, filepath):
-      os.mkdir(filepath)
-      raise OSError('no space left on device')
+def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
+  def full_disk(archive, filepath):
+    os.mkdir(filepath)
+    raise OSError('no space left on device')
 
-  model = FullDisk([keras.layers.Dense(2, input_shape=(3,))])
+  monkeypatch.setattr(keras.export.ExportArchive, 'write_out', full_disk)
+  model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   with pytest.raises(OSError, match='no space left'):
     tf_unilth.export_saved_model(model, tmp_path / 'export')
   assert not os.listdir(tmp_path)
+
+
+def test_layers_of_augmentation_do_not_augment_what_is_served(tmp_path):
+  model = keras.Sequential(
+    [keras.layers.Input((8, 8, 1)), keras.layers.RandomRotation(0.3)]
+  )
+  x = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+  assert tf_unilth.export_saved_model(model, tmp_path / 'export', x) == 0
+
+
+def test_a_subclassed_model_is_exported(tmp_path):
+  class Subclassed(keras.Model):
+    def __init__(self):
+      super().__init__()
+      self.dense = keras.layers.Dense(2)
+
+    def call(self, inputs):
+      return self.dense(inputs)
+
+  model, x = Subclassed(), np.ones((4, 3), np.float32)
+  model(x)
+  assert tf_unilth.export_saved_model(model, tmp_path / 'export', x) == 0

@@ -185,7 +185,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._layers = PrunedLayers(self.model)
     self._layers.check()
     self._pruner = Pruner(self._layers, self._pace, self._scores.scope)
-    self._inert = self._pruner.target_zeros == 0
+    self._inert = self._pruner.is_inert
     self._restored = not self._pruner.schedules[0].was_driven
     self._state = self._pruner.drive(self.model)
     self._layers.carry(self._state)
@@ -193,8 +193,10 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._layers.begin_steps()
     self._begun = self._holding = False
     self._due, self._batches = _NEVER, 0
+    self._pruner.read()
     if not self._inert:
-      self._check_fit(fit)
+      if not self.reached_target:  # Else the masks are held, no more.
+        self._check_fit(fit)
       self._prepare()
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -268,7 +270,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._push_decay()
       self._say(f'going on in stage {state.get("stage")}')
     else:
-      if self._pruner.zeros and not state.begun:
+      if self._pruner.has_begun and not state.begun:
         self._say(
           f'the masks are at {_percent(self.sparsity)}, but what was loaded '
           'tells nothing of their run, as a weights file does not: a new one '

@@ -61,13 +61,25 @@ def export_saved_model(
     prefix=f'.{target.name}-', dir=target.parent
   ) as folder:
     written = os.path.join(folder, 'saved_model')
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras lists it all.
-      model.export(written)
+    _write(model, written)
     difference = None if inputs is None else _difference(model, written, inputs)
     if target.exists():
       os.rename(target, os.path.join(folder, 'replaced'))
     os.rename(written, target)
   return difference
+
+
+def _write(model: keras.Model, path: str) -> None:
+  # Keras's own export leaves `training` open, and layers of augmentation then
+  # augment what is served.
+  (signature,), _ = model.save_spec()
+  archive = keras.export.ExportArchive()
+  archive.track(model)
+  archive.add_endpoint(
+    'serve', lambda inputs: model(inputs, training=False), [signature]
+  )
+  with contextlib.redirect_stdout(io.StringIO()):  # Keras lists it all.
+    archive.write_out(path)
 
 
 def _difference(model: keras.Model, path: str, inputs: np.ndarray) -> float:

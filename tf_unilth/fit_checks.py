@@ -69,7 +69,7 @@ def _check_order(name: str, earlier: Any) -> None:
     )
 
 
-def check_loop(params: Mapping[str, Any] | None) -> None:
+def check_loop(params: dict[str, Any] | None) -> None:
   """Raises if a training loop does not tell its length, as `fit` does."""
   if not params or 'epochs' not in params:
     raise ValueError(

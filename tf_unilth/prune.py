@@ -3,21 +3,21 @@
 import difflib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from tf_unilth import compat, prunable
+from tf_unilth import compat, kernel_axes, prunable, structure
 from tf_unilth.compat import PruningSchedule, keras, tfmot
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.wrapper import PruneLowMagnitude
 
-Layer = keras.layers.Layer
+Layer: TypeAlias = keras.layers.Layer
+# tfmot's own default.
+_HALF = tfmot.sparsity.keras.ConstantSparsity(0.5, 0)
 
 
 def prune_low_magnitude(
   to_prune: Any,
-  pruning_schedule: PruningSchedule = tfmot.sparsity.keras.ConstantSparsity(
-    0.5, 0
-  ),
+  pruning_schedule: PruningSchedule = _HALF,
   block_size: tuple[int, int] = (1, 1),
   block_pooling_type: str = 'AVG',
   pruning_policy: Any = None,
@@ -60,10 +60,11 @@ def prune_low_magnitude(
     ValueError: nothing to prune; `skip` or `targets` name what the model does
       not have.
 
-  >>> model = keras.Sequential([keras.layers.Rescaling(1 / 255),
-  ...                           keras.layers.Dense(8, name='hidden'),
-  ...                           keras.layers.Dense(2, name='head')])
-  >>> model = prune_low_magnitude(model, IterativeSparsity(0.9), skip=['head'])
+  >>> layers = [keras.layers.Rescaling(1 / 255, name='rescaling'),
+  ...           keras.layers.Dense(8, name='hidden'),
+  ...           keras.layers.Dense(2, name='head')]
+  >>> model = prune_low_magnitude(keras.Sequential(layers),
+  ...                             IterativeSparsity(0.9), skip=['head'])
   >>> [layer.name for layer in model.layers]
   ['rescaling', 'prune_low_magnitude_hidden', 'head']
   """
@@ -76,7 +77,7 @@ def prune_low_magnitude(
   }
   if isinstance(to_prune, keras.Model):
     own = _own_schedules(to_prune, pruning_schedule, targets or {})
-    left = set(_find(to_prune, skip, 'skip'))
+    left = set(_find(to_prune, skip, 'skip')) | _unfit(to_prune, arguments)
     return _wrap_model(
       to_prune,
       pruning_policy,
@@ -173,6 +174,26 @@ def _is_to_wrap(layer: Layer) -> bool:
         stacklevel=2,
       )
   return False
+
+
+def _unfit(model: keras.Model, arguments: Mapping[str, Any]) -> set[Layer]:
+  """Returns the layers whose kernels do not have such units; warns of them."""
+  units = structure.from_arguments(**arguments)
+  found = [
+    layer
+    for layer in _named_layers(model)
+    if layer.built and not isinstance(layer, compat.PruneLowMagnitude)
+    for weight in prunable.prunable_weights(layer)
+    if not structure.from_arguments(
+      **arguments, axis=kernel_axes.input_axis(layer, weight)
+    ).fits(tuple(weight.shape))
+  ]
+  if found:
+    names = ', '.join(repr(layer.name) for layer in dict.fromkeys(found))
+    warnings.warn(
+      f'{units.needs}; these layers stay dense: {names}.', stacklevel=3
+    )
+  return set(found)
 
 
 def _named_layers(model: keras.Model) -> Iterator[Layer]:
@@ -282,8 +303,8 @@ def _stripped(value: Any) -> Any:
     same = all(a is b for a, b in zip(items, value, strict=True))
     return value if same else items
   if isinstance(value, dict):
-    items = {key: _stripped(item) for key, item in value.items()}
-    return value if all(items[k] is value[k] for k in value) else items
+    entries = {key: _stripped(item) for key, item in value.items()}
+    return value if all(entries[k] is value[k] for k in value) else entries
   if isinstance(value, keras.Model) and _is_network(value):
     wrapped = any(
       isinstance(inner, compat.PruneLowMagnitude)

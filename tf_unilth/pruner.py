@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_unilth import masks
 from tf_unilth.compat import keras
+from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.run_state import RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
@@ -54,7 +55,7 @@ class Pruner:
       for k in layers.kernels
     ]
     self._check_rounds()
-    for schedule in self._groups:
+    for schedule in self._pruning:
       self._check_structure(schedule)
       self._check_target(schedule)
 
@@ -62,6 +63,26 @@ class Pruner:
   def schedules(self) -> list[IterativeSparsity]:
     """The schedules of the wrapped layers, each once, in order."""
     return list(self._groups)
+
+  @property
+  def _pruning(self) -> dict[IterativeSparsity, list[int]]:
+    """The groups but for those that merely hold what is zero."""
+    return {
+      schedule: members
+      for schedule, members in self._groups.items()
+      if not isinstance(schedule, FixedMask)
+    }
+
+  @property
+  def is_inert(self) -> bool:
+    """Whether there is nothing to prune and nothing to hold."""
+    return self.target_zeros == 0 and len(self._pruning) == len(self._groups)
+
+  @property
+  def has_begun(self) -> bool:
+    """Whether layers that are to be pruned have been, in part."""
+    groups = self._pruning.values()
+    return any(_zeros(self.masks[i]) for members in groups for i in members)
 
   @property
   def explicit_rounds(self) -> int | None:
@@ -85,9 +106,10 @@ class Pruner:
     Blocks at the edges of a matrix may be smaller, and which of them go is
     not known before: with them it is what as many average blocks would be.
     """
-    return sum(
+    held = set(range(len(self.masks))).difference(*self._pruning.values())
+    return sum(_zeros(self.masks[i]) for i in held) + sum(
       round(self._target_units(schedule) * self._unit_size(schedule))
-      for schedule in self._groups
+      for schedule in self._pruning
     )
 
   @property
@@ -96,7 +118,7 @@ class Pruner:
     return all(
       sum(_zeros(self._units(i, self.masks[i])) for i in members)
       >= self._target_units(schedule)
-      for schedule, members in self._groups.items()
+      for schedule, members in self._pruning.items()
     )
 
   def drive(self, model: keras.Model) -> RunState:
@@ -117,7 +139,7 @@ class Pruner:
   ) -> list[np.ndarray]:
     """Returns the masks that the end of round `number` would make now."""
     result = list(self.masks)
-    for schedule, members in self._groups.items():
+    for schedule, members in self._pruning.items():
       sparsity = schedule.sparsity_at(number, rounds, self._pace)
       structure = self._structure(schedule)
       chosen = masks.select(

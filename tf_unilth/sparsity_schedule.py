@@ -125,6 +125,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     """The state of the run that it is part of."""
     if self._state is None:
       self._make_variables()
+    assert self._state is not None
     return self._state
 
   @property

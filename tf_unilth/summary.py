@@ -119,7 +119,7 @@ def _all_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
 def _left(model: keras.Model) -> tuple[str, ...]:
   """Returns the layers outside of wrappers, those of one class together."""
-  kinds = collections.Counter()
+  kinds: collections.Counter[str] = collections.Counter()
   named = []
   for layer in dict.fromkeys(_outside_of_wrappers(model)):
     if prunable.is_prunable(layer):

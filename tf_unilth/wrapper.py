@@ -30,6 +30,10 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     layer: the layer to prune, with at least one kernel.
     *args: as of tfmot's wrapper.
     **kwargs: as of tfmot's wrapper.
+
+  >>> wrapper = PruneLowMagnitude(keras.layers.Dense(2), IterativeSparsity(0.5))
+  >>> wrapper(np.ones((1, 3), 'float32')).shape.as_list()
+  [1, 2]
   """
 
   def __init__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any):
