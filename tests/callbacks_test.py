@@ -712,38 +712,6 @@ def test_a_wrapped_model_is_saved_in_every_epoch(name, tmp_path):
     np.testing.assert_array_equal(before, after)
 
 
-def test_mirrored_replicas_end_equal_and_at_the_target():
-  code = """
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-  tf.config.list_physical_devices('CPU')[0],
-  [tf.config.LogicalDeviceConfiguration()] * 2)
-import numpy as np, tf_unilth
-from tests import toys
-from tf_unilth.compat import keras
-for optimizer in (keras.optimizers.SGD(0.05, 0.9), keras.optimizers.Adam(0.01)):
-  strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
-  with strategy.scope():
-    copy = type(optimizer).from_config(optimizer.get_config())
-    model = toys.wrapped(toys.conv(), tf_unilth.IterativeSparsity(0.9), copy)
-  callback, spy = tf_unilth.UniLTH(verbose=0), toys.Spy()
-  val_loss = toys.SetValLoss(3, 2, 2.5, 2.2)
-  history = toys.fit(model, val_loss, callback, spy, epochs=10)
-  assert callback.rewound_to_epoch == 2 and any(history.history['l2_lambda'])
-  masks = toys.masks(model)
-  assert toys.zeros(masks) == round(0.9 * toys.size(masks))
-  for layer in model.layers:
-    for weight, mask, _ in getattr(layer, 'pruning_vars', []):
-      for variable in (weight, mask):
-        one, two = (v.numpy() for v in variable.values)
-        np.testing.assert_array_equal(one, two)
-  for masks, weights in spy.batches:
-    for mask, weight in zip(masks, weights):
-      assert not weight[~mask].any()
-"""
-  subprocess.run([sys.executable, '-c', code], check=True, cwd=_ROOT)
-
-
 # What died without a word, and what others do.
 
 
