@@ -1,0 +1,102 @@
+"""FixedMask: a ticket that is trained further stays the ticket."""
+
+import numpy as np
+import pytest
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+
+import tf_unilth
+from tests import toys
+
+
+def _ticket(target=0.8):
+  model = tf_unilth.prune_low_magnitude(
+    toys.conv(), tf_unilth.IterativeSparsity(target)
+  )
+  toys.compiled_for_labels(model)
+  toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=5)
+  return tf_unilth.strip_pruning(model)
+
+
+def _zeros(model):
+  return [
+    kernel.weight.numpy() == 0
+    for kernel in tf_unilth.pruned_layers.PrunedLayers(model).kernels
+  ]
+
+
+@pytest.mark.parametrize(
+  'make',
+  [tf_unilth.UniLTH, tf_unilth.LTH, tfmot.sparsity.keras.UpdatePruningStep],
+)
+def test_a_ticket_wrapped_again_keeps_its_zeros(make, tmp_path):
+  path = str(tmp_path / 'ticket.keras')
+  _ticket().save(path)
+  model = tf_unilth.prune_low_magnitude(
+    keras.models.load_model(path), tf_unilth.FixedMask()
+  )
+  toys.compiled_for_labels(model)
+  before, weights = _zeros(model), toys.kernels(model)
+  silent = (
+    {} if make is tfmot.sparsity.keras.UpdatePruningStep else {'verbose': 0}
+  )
+  callback, spy = make(**silent), toys.Spy()
+  # No validation: there is no plateau to look for.
+  history = toys.fit(model, callback, spy, epochs=2, validation_data=None)
+  for zeros, after, kernel, old in zip(
+    before, _zeros(model), toys.kernels(model), weights, strict=True
+  ):
+    np.testing.assert_array_equal(zeros, after)
+    assert (kernel != old).any()
+  if silent:
+    assert history.history['sparsity'] == [355 / 444] * 2
+    for masks, kernels in spy.batches:
+      for mask, kernel in zip(masks, kernels, strict=True):
+        assert not kernel[~mask].any()
+
+
+def test_layers_beside_it_are_pruned(capsys):
+  ticket = _ticket(0.5)
+  fixed = tf_unilth.FixedMask()
+  head = ticket.layers[-1].name
+  model = tf_unilth.prune_low_magnitude(
+    ticket, tf_unilth.IterativeSparsity(0.9), skip=[]
+  )
+  model = tf_unilth.prune_low_magnitude(
+    tf_unilth.strip_pruning(model),
+    tf_unilth.IterativeSparsity(0.9),
+    targets={
+      layer.name: fixed
+      for layer in ticket.layers
+      if layer.name != head and isinstance(layer, keras.layers.Conv2D)
+    },
+  )
+  toys.compiled_for_labels(model)
+  *convolutions, _ = _zeros(model)
+  ticket_callback = tf_unilth.UniLTH()
+  toys.fit(model, ticket_callback, epochs=5)
+  *after, last = _zeros(model)
+  for zeros, held in zip(convolutions, after, strict=True):
+    np.testing.assert_array_equal(zeros, held)
+  assert last.sum() == round(0.9 * last.size)
+  assert ticket_callback.reached_target
+  assert 'tells nothing of their run' not in capsys.readouterr().out
+
+
+def test_a_saved_model_with_it_goes_on(tmp_path):
+  model = tf_unilth.prune_low_magnitude(_ticket(), tf_unilth.FixedMask())
+  toys.compiled_for_labels(model)
+  before = _zeros(model)
+  path = str(tmp_path / 'model.keras')
+  model.save(path)
+  loaded = keras.models.load_model(path)
+  toys.fit(loaded, tf_unilth.UniLTH(verbose=0), epochs=1)
+  for zeros, after in zip(before, _zeros(loaded), strict=True):
+    np.testing.assert_array_equal(zeros, after)
+
+
+def test_a_model_without_zeros_stays_dense():
+  model = tf_unilth.prune_low_magnitude(toys.dense(), tf_unilth.FixedMask())
+  toys.compiled_for_labels(model)
+  toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
+  assert toys.zeros(toys.kernels(model)) == 0
