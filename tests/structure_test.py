@@ -13,7 +13,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras import (
 
 import tf_unilth
 from tests import toys
-from tf_unilth import kernel_axes, masks, structure
+from tf_unilth import kernel_axes, masks, prunable, structure
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.structure import Block, MByN, Single
 
@@ -290,7 +290,7 @@ def _axes(layer, *shapes):
   layer(*tensors)
   return [
     (tuple(weight.shape), kernel_axes.input_axis(layer, weight))
-    for weight in tf_unilth.compat.prunable_weights(layer) or [layer.kernel]
+    for weight in prunable.prunable_weights(layer)
   ]
 
 
