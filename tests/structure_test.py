@@ -13,7 +13,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras import (
 
 import tf_unilth
 from tests import toys
-from tf_unilth import kernel_axes, masks, structure
+from tf_unilth import kernel_axes, masks, prunable, structure
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.structure import Block, MByN, Single
 
@@ -245,6 +245,11 @@ def test_a_random_number_per_block_comes_back_from_pooling(pooling):
   np.testing.assert_array_equal(block.pool_scores(scores, ones), drawn)
 
 
+def test_there_are_as_many_random_numbers_as_blocks():
+  assert Block(2, 3).draw_shape((4, 6)) == (2, 2)
+  assert Block(2, 3).draw_shape((5, 7)) == (3, 3)
+
+
 def test_single_weights_pass_unchanged():
   scores, mask = np.random.rand(3, 4), np.random.rand(3, 4) > 0.5
   assert Single().pool_scores(scores, mask) is scores
@@ -285,7 +290,7 @@ def _axes(layer, *shapes):
   layer(*tensors)
   return [
     (tuple(weight.shape), kernel_axes.input_axis(layer, weight))
-    for weight in tf_unilth.compat.prunable_weights(layer) or [layer.kernel]
+    for weight in prunable.prunable_weights(layer)
   ]
 
 
@@ -460,27 +465,27 @@ def test_layers_with_schedules_of_their_own_may_differ(capsys):
   assert toys.zeros([np.array(w) for w in ticket.get_weights()]) >= zeros
 
 
-def test_whether_the_target_is_reached_is_a_matter_of_blocks():
-  # Tiles of 4, 4 and 1 rows: what is zero depends on which of them went.
+def test_whether_the_target_is_reached_is_a_matter_of_blocks(capsys):
+  # Two tiles of 32 rows and two of 4: 1 of 4 tiles may be 4 zeros or 32.
   model = _model(_schedule(1 / 3), layers.Dense(2), block_size=(32, 1))
+  kernel = model.layers[1].layer.kernel
+  kernel[32:, 0].assign(np.full(4, 1e-6))
+  model.optimizer.learning_rate.assign(0.0)
   callback = tf_unilth.LTH(verbose=0)
   toys.fit(model, callback)
   (found,) = toys.masks(model)
+  assert np.sum(~found) == 4 == np.sum(~found[32:, 0])
   assert callback.reached_target
-  again = tf_unilth.LTH(verbose=0)
-  toys.fit(model, again, epochs=1)
+  toys.fit(model, tf_unilth.LTH(), epochs=1)
+  assert '5.556% was reached before: mask held' in capsys.readouterr().out
   np.testing.assert_array_equal(toys.masks(model)[0], found)
-  assert again.rounds == callback.rounds  # The mask is held.
-  # As many zeros in no whole block are not the target.
-  scattered = np.ones(found.shape, bool)
-  scattered.ravel()[: np.sum(~found)] = False
-  scattered = np.roll(scattered.reshape(-1, 2), 3, axis=0)
-  scattered[5] = True
-  scattered[-1] = False
+  # More zeros, but of no whole tile.
+  scattered = np.ones((36, 2), bool)
+  scattered[:31] = False
   PrunedLayers(model).assign_masks([scattered])
-  once_more = tf_unilth.LTH(verbose=0)
-  toys.fit(model, once_more, epochs=4)
-  assert once_more.reached_target
+  again = tf_unilth.LTH(verbose=0)
+  toys.fit(model, again, epochs=4)
+  assert again.reached_target and again.rounds == 1
   assert np.sum(~toys.masks(model)[0]) > np.sum(~scattered)
 
 
