@@ -1,8 +1,6 @@
 """Ticket callbacks in `fit`: budget, messages, resuming, what is refused."""
 
 import pathlib
-import subprocess
-import sys
 
 import keras as keras3
 import numpy as np
