@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from absl import app, flags, logging
 
@@ -42,8 +41,11 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_integer('verbose', 2, 'Keras progress: 0, 1 or 2.', 0, 2)
 
-# Arguments of IterativeSparsity, L2Ramp and the callbacks, under their names;
+# Arguments of prune_low_magnitude, IterativeSparsity, L2Ramp and the callbacks, under their names;
 # where a flag is not given, the library's own default stands.
+flags.DEFINE_list('skip', None, 'prune_low_magnitude: layers left dense.')
+flags.DEFINE_list('block_size', None, 'prune_low_magnitude: height,width.')
+flags.DEFINE_list('sparsity_m_by_n', None, 'prune_low_magnitude: m,n.')
 flags.DEFINE_float('prune_fraction', None, 'IterativeSparsity.')
 flags.DEFINE_integer('rounds', None, 'IterativeSparsity.')
 flags.DEFINE_enum('pace', None, ['geometric', 'cubic'], 'IterativeSparsity.')
@@ -63,6 +65,7 @@ flags.DEFINE_float('max_dense_fraction', None, 'UniLTH, UniDLTH.')
 flags.DEFINE_float('finetune_fraction', None, 'UniLTH, UniDLTH, DLTH.')
 flags.DEFINE_integer('rewind_step', None, 'LTH.')
 
+_STRUCTURE = ('block_size', 'sparsity_m_by_n')
 _SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
 _RAMP = ('limit', 'power', 'increment', 'interval')
 _UNIFIED = (
@@ -74,17 +77,18 @@ _UNIFIED = (
   'max_dense_fraction',
   'finetune_fraction',
 )
+_TICKET = ('skip', *_STRUCTURE, *_SCHEDULE)
 # Which of them a method reads.
 _READ = {
   'dense': (),
-  'gmp': ('lr_restart',),
-  'oneshot': ('lr_restart',),
-  'random': _SCHEDULE,
-  'lr_rewind': _SCHEDULE,
-  'lth': (*_SCHEDULE, 'rewind_step'),
-  'dlth': (*_SCHEDULE, *_RAMP, 'finetune_fraction'),
-  'unilth': (*_SCHEDULE, *_RAMP, *_UNIFIED),
-  'unidlth': (*_SCHEDULE, *_RAMP, *_UNIFIED),
+  'gmp': ('lr_restart', 'skip'),
+  'oneshot': ('lr_restart', 'skip'),
+  'random': _TICKET,
+  'lr_rewind': _TICKET,
+  'lth': (*_TICKET, 'rewind_step'),
+  'dlth': (*_TICKET, *_RAMP, 'finetune_fraction'),
+  'unilth': (*_TICKET, *_RAMP, *_UNIFIED),
+  'unidlth': (*_TICKET, *_RAMP, *_UNIFIED),
 }
 _METHOD_FLAGS = tuple(
   dict.fromkeys(n for names in _READ.values() for n in names)
@@ -138,6 +142,7 @@ def _main(recipe: Recipe) -> str | None:
   try:
     # Before anything is written, so that a bad flag leaves nothing behind.
     _check_flags()
+    _wrapping()
     _plan(1000, tf_unilth.StagedLearningRate(FLAGS.learning_rate))
     directory = _output_dir(recipe)
     results = report.open_run(directory, _config(recipe))
@@ -177,6 +182,19 @@ def _check_flags() -> None:
       )
 
 
+def _wrapping() -> dict[str, Any]:
+  """Returns what the flags say of the layers to wrap."""
+  wrapping = _given(('skip',))
+  for name, numbers in _given(_STRUCTURE).items():
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+      raise ValueError(
+        f'--{name} must be two whole numbers, as in 2,4, but is '
+        f'{",".join(numbers)}.'
+      )
+    wrapping[name] = tuple(map(int, numbers))
+  return wrapping
+
+
 def _plan(steps: int, rate: tf_unilth.StagedLearningRate) -> methods.Plan:
   """Returns the method's plan from the flags."""
   method = FLAGS.method
@@ -184,6 +202,8 @@ def _plan(steps: int, rate: tf_unilth.StagedLearningRate) -> methods.Plan:
   ramp = {name: given.pop(name) for name in _RAMP if name in given}
   schedule = {name: given.pop(name) for name in _SCHEDULE if name in given}
   lr_restart = given.pop('lr_restart', False)
+  for name in ('skip', *_STRUCTURE):
+    given.pop(name, None)
   if given.get('patience') == 0:
     given['patience'] = None
   if ramp:
@@ -221,7 +241,7 @@ def run(recipe: Recipe, directory: pathlib.Path) -> dict[str, Any]:
   plan = _plan(steps, rate)
   model = recipe.build(data.train[0].shape[1:], data.classes)
   if plan.schedule is not None:
-    model = tf_unilth.prune_low_magnitude(model, plan.schedule)
+    model = tf_unilth.prune_low_magnitude(model, plan.schedule, **_wrapping())
   model.compile(
     keras.optimizers.SGD(rate, momentum=recipe.momentum),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -254,7 +274,7 @@ def _results(
   summary = tf_unilth.sparsity_summary(model)
   if FLAGS.verbose:
     print(f'\n{summary}')
-  ticket = tfmot.sparsity.keras.strip_pruning(model)
+  ticket = tf_unilth.strip_pruning(model)
   ticket.compile(loss=model.loss, metrics=['accuracy'])
   saved = directory / 'saved_model'
   difference = tf_unilth.export_saved_model(

@@ -5,7 +5,7 @@
 Each model of `zoo_models.py` is wrapped, trained for a few steps on noise with
 UniLTH, stripped, exported and reloaded: what is pruned and what is left, that
 the sparsity is met to the weight, and that file and model compute the same, is
-what the table shows. Accuracy is not. Models that are in --output already are
+what the table shows. Accuracy is not. Models that are in --csv already are
 not run again. Takes about a quarter of an hour on two cores.
 """
 
@@ -23,7 +23,7 @@ import tf_unilth
 from recipes import zoo_models
 
 _MODELS = flags.DEFINE_list('models', list(zoo_models.MODELS), 'Which to try.')
-_OUTPUT = flags.DEFINE_string('output', None, 'A CSV file, added to.')
+_CSV = flags.DEFINE_string('csv', None, 'A file for the table, added to.')
 
 _SPARSITY = 0.8
 _COUNT, _BATCH, _EPOCHS = 16, 2, 5
@@ -98,7 +98,13 @@ def _reload(model: keras.Model) -> keras.Model:
       return fresh
     path = f'{folder}/model.keras'
     model.save(path)
-    return keras.models.load_model(path)
+    # Keras does not register ConvNeXt's own layer, wrapped or not.
+    own = {
+      'LayerScale': type(layer)
+      for layer in model.layers
+      if type(layer).__name__ == 'LayerScale'
+    }
+    return keras.models.load_model(path, custom_objects=own)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -139,7 +145,7 @@ def main(argv: list[str]) -> None:
   """Prints the table, a row as it comes."""
   del argv
   logging.set_verbosity(logging.WARNING)
-  output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
+  output = pathlib.Path(_CSV.value) if _CSV.value else None
   known = _known(output) if output else {}
   print(
     'model            kernels     weights  share       zeros exact '

@@ -11,7 +11,14 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import digits_cnn, experiment, methods, overhead, report
+from recipes import (
+  digits_cnn,
+  experiment,
+  methods,
+  model_zoo,
+  overhead,
+  report,
+)
 
 _RESULTS = {
   'method',
@@ -88,6 +95,20 @@ def test_flags_reach_the_library(tmp_path):
   assert results['rounds'] == 7
 
 
+def test_layers_and_structure_are_chosen_by_flags(tmp_path):
+  results = _run(
+    tmp_path,
+    method='dlth',
+    target_sparsity=0.5,
+    sparsity_m_by_n=['2', '4'],
+    skip=['conv2d', 'dense_1'],
+  )
+  # Without the first convolution, which has one channel, and the head.
+  weights = 3 * 3 * 16 * 32 + 512 * 64
+  assert results['total_weights'] == weights
+  assert results['nonzero_weights'] == weights // 2
+
+
 def _binary(*arguments):
   return subprocess.run(
     [sys.executable, '-m', 'recipes.digits_cnn', *arguments],
@@ -147,7 +168,35 @@ def test_a_bad_flag_is_one_line(tmp_path):
   failed = _binary('--prune_fraction=2', f'--output_dir={tmp_path}/run')
   assert failed.returncode == 1
   assert 'error: prune_fraction must be in (0, 1), but is 2.0' in failed.stderr
+  failed = _binary('--block_size=4', f'--output_dir={tmp_path}/run')
+  assert 'error: --block_size must be two whole numbers' in failed.stderr
   assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+  'name', ['preprocessing', 'BidirectionalLSTM', 'Transformer', 'subclassed']
+)
+def test_models_of_every_kind_are_pruned_exactly(name):
+  row = model_zoo.try_model(name)
+  assert row['exact']
+  assert row['stripped_difference'] == row['reloaded_difference'] == 0
+  assert row['exported_difference'] < 1e-5
+
+
+def test_the_table_of_models_goes_on_where_it_stopped(tmp_path, capsys):
+  output = tmp_path / 'models.csv'
+  arguments = {'models': ['custom_layer'], 'csv': str(output)}
+  with flagsaver.flagsaver(**arguments):
+    model_zoo.main([])
+    first, time = output.read_text(), output.stat().st_mtime_ns
+    model_zoo.main([])
+  assert output.read_text() == first and output.stat().st_mtime_ns == time
+  one, other = [
+    line
+    for line in capsys.readouterr().out.splitlines()
+    if line.startswith('custom_layer')
+  ]
+  assert one == other and ' yes ' in one
 
 
 def test_overhead_times_ours_and_tfmot():
