@@ -41,8 +41,8 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_integer('verbose', 2, 'Keras progress: 0, 1 or 2.', 0, 2)
 
-# Arguments of prune_low_magnitude, IterativeSparsity, L2Ramp and the callbacks, under their names;
-# where a flag is not given, the library's own default stands.
+# Arguments of prune_low_magnitude, IterativeSparsity, L2Ramp and the callbacks
+# under their names; where a flag is not given, the library's default stands.
 flags.DEFINE_list('skip', None, 'prune_low_magnitude: layers left dense.')
 flags.DEFINE_list('block_size', None, 'prune_low_magnitude: height,width.')
 flags.DEFINE_list('sparsity_m_by_n', None, 'prune_low_magnitude: m,n.')

@@ -99,11 +99,8 @@ def _reload(model: keras.Model) -> keras.Model:
     path = f'{folder}/model.keras'
     model.save(path)
     # Keras does not register ConvNeXt's own layer, wrapped or not.
-    own = {
-      'LayerScale': type(layer)
-      for layer in model.layers
-      if type(layer).__name__ == 'LayerScale'
-    }
+    kinds = {type(layer).__name__: type(layer) for layer in model.layers}
+    own = {name: kinds[name] for name in {'LayerScale'} & kinds.keys()}
     return keras.models.load_model(path, custom_objects=own)
 
 

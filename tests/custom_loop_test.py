@@ -1,5 +1,9 @@
 """A training loop of the user's own: what the README shows, held to `fit`."""
 
+import pathlib
+import re
+import tempfile
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +13,7 @@ import tf_unilth
 from tests import toys
 
 EPOCHS = 8
+_README = (pathlib.Path(__file__).parent.parent / 'README.md').read_text()
 
 
 def _wrapped(optimizer):
@@ -20,33 +25,34 @@ def _wrapped(optimizer):
 
 
 def _loop(model, ticket):
-  """Trains as `fit` does, with a gradient tape."""
+  """Runs the README's loop, and looks at the masks between its steps."""
   loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
   x, y = toys.data()
   batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
-  callbacks = keras.callbacks.CallbackList(
-    [ticket], model=model, epochs=EPOCHS, steps=len(batches)
-  )
 
-  @tf.function
-  def step(images, labels):
-    with tf.GradientTape() as tape:
-      loss = loss_of(labels, model(images, training=True)) + ticket.penalty()
-    gradients = tape.gradient(loss, model.trainable_variables)
-    model.optimizer.apply_gradients(zip(gradients, model.trainable_variables))
-    ticket.after_step()
+  class Watched:
+    def __iter__(self):
+      for batch in batches:
+        yield batch
+        assert _pruned_are_zero(model)
 
-  callbacks.on_train_begin()
-  for epoch in range(EPOCHS):
-    callbacks.on_epoch_begin(epoch)
-    for number, (images, labels) in enumerate(batches):
-      callbacks.on_train_batch_begin(number)
-      step(images, labels)
-      assert _pruned_are_zero(model)
-      callbacks.on_train_batch_end(number)
-    loss = loss_of(y, model(x, training=False))
-    callbacks.on_epoch_end(epoch, {'val_loss': float(loss)})
-  callbacks.on_train_end()
+  (program,) = re.findall(r'```python\n(callbacks = .*?)```', _README, re.S)
+  names = {
+    'data': Watched(),
+    'epochs': EPOCHS,
+    'keras': keras,
+    'loss_of': loss_of,
+    'model': model,
+    'steps': len(batches),
+    'tf': tf,
+    'ticket': ticket,
+    'validate': lambda model: float(loss_of(y, model(x, training=False))),
+  }
+  # A file of its own, since TensorFlow reads the source of what it compiles.
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder, 'loop.py')
+    path.write_text(program)
+    exec(compile(program, str(path), 'exec'), names)
 
 
 def _pruned_are_zero(model):
