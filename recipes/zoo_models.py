@@ -20,7 +20,12 @@ WORDS = 200
 
 def _application(name: str) -> keras.Model:
   build = getattr(keras.applications, name)
-  return build(weights=None, input_shape=IMAGE, classes=CLASSES)
+  return build(
+    weights=None,
+    input_shape=IMAGE,
+    classes=CLASSES,
+    classifier_activation=None,
+  )
 
 
 def _text(encode: Callable[[Any], Any]) -> keras.Model:

@@ -1,9 +1,9 @@
 """Every algorithm x every invariant of the design, in one table.
 
 To add an algorithm, add a row to `ALGORITHMS`. Each row is trained once per
-combination of `CASES`, which cover optimizer, how the step runs and steps per
-execution pairwise, and each model and target at least once. What a spy saw of
-these runs is then held against each invariant.
+combination of `CASES`, which cover optimizer, how the step runs, whose wrapper
+it is and steps per execution pairwise, and each model and target at least once.
+What a spy saw of these runs is then held against each invariant.
 """
 
 import dataclasses
@@ -27,6 +27,8 @@ from tests import toys
 from tf_unilth import masks
 
 SEED = 5
+ours = tf_unilth.prune_low_magnitude
+tfmots = tfmot.sparsity.keras.prune_low_magnitude
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Case:
   per_layer: bool  # A schedule for each layer, or one for all.
   block: tuple[int, int] = (1, 1)
   m_by_n: tuple[int, int] | None = None
+  wrap: Callable[..., Any] = tfmots
 
   @property
   def structure(self) -> dict[str, Any]:
@@ -108,13 +111,13 @@ class Case:
 
 CASES = {
   'a': Case('sgd', 'graph', 1, toys.conv, 0.9, False),
-  'b': Case('adam', 'jit', 4, toys.conv, 0.5, True),
-  'c': Case('sgd', 'eager', 4, toys.nested, 0.98, False),
-  'd': Case('adam', 'graph', 4, toys.dense, 0.9, False),
+  'b': Case('adam', 'jit', 4, toys.conv, 0.5, True, wrap=ours),
+  'c': Case('sgd', 'eager', 4, toys.nested, 0.98, False, wrap=ours),
+  'd': Case('adam', 'graph', 4, toys.dense, 0.9, False, wrap=ours),
   'e': Case('sgd', 'jit', 1, toys.nested, 0.995, False),
   'f': Case('adam', 'eager', 1, toys.dense, 0.5, True),
   # 36 x 16 and 16 x 2: smaller blocks at the bottom and at the right.
-  'g': Case('sgd', 'graph', 1, toys.dense, 0.8, False, block=(5, 3)),
+  'g': Case('sgd', 'graph', 1, toys.dense, 0.8, False, block=(5, 3), wrap=ours),
   'h': Case('adam', 'graph', 4, toys.conv, 0.5, True, m_by_n=(2, 4)),
 }
 ROUNDS = 3
@@ -154,16 +157,12 @@ def _wrap(case: Case) -> tuple[keras.Model, list[Any]]:
       return layer
     if case.m_by_n and layer.kernel.shape[-2] % case.m_by_n[1]:
       return layer  # The first convolution sees one channel.
-    return tfmot.sparsity.keras.prune_low_magnitude(
-      layer, schedule(), **case.structure
-    )
+    return case.wrap(layer, schedule(), **case.structure)
 
   if case.per_layer:
     model = keras.models.clone_model(case.model(), clone_function=wrap_layer)
   else:
-    model = tfmot.sparsity.keras.prune_low_magnitude(
-      case.model(), schedule(), **case.structure
-    )
+    model = case.wrap(case.model(), schedule(), **case.structure)
   return model, schedules
 
 
