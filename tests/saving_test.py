@@ -205,3 +205,16 @@ def test_structure_survives_a_reload(tmp_path):
   layer, blocks = keras.models.load_model(path).layers
   assert tuple(layer.sparsity_m_by_n) == (2, 4)
   assert tuple(blocks.block_size) == (4, 1)
+
+
+def test_a_copy_with_open_masks_begins_a_run_of_its_own(tmp_path):
+  path = str(tmp_path / 'model.keras')
+  _run_and_save(ours, 'lth', 6, lambda model: model.save(path))
+  copy = keras.models.clone_model(keras.models.load_model(path))
+  assert not toys.zeros(toys.masks(copy))
+  toys.compiled_for_labels(copy)
+  history = _train(copy, ALGORITHMS['lth'], initial_epoch=6)
+  # The first of its own rounds, not the third of the one it was copied from.
+  assert history.history['round'][0] < 2
+  kernels = toys.kernels(copy)
+  assert toys.zeros(kernels) == round(0.9 * toys.size(kernels))

@@ -3,19 +3,19 @@
 import abc
 import contextlib
 import sys
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import budget, compat, fit_checks, optimizers
+from tf_unilth import budget, compat, fit_checks, optimizers, resumption
 from tf_unilth.compat import keras
+from tf_unilth.messages import Messages
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.pruner import Pruner
 from tf_unilth.regularization import L2Ramp
-from tf_unilth.run_state import FINETUNING, NOT_BEGUN, PRUNING
+from tf_unilth.run_state import FINETUNING, PRUNING
 from tf_unilth.scores import Scores
 from tf_unilth.timeline import Timeline
 from tf_unilth.train_step import TrainStepHook
@@ -64,7 +64,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._scores = scores
     self._ramp = ramp if ramp is not None and ramp.limit != 0 else None
     self._finetune_fraction = finetune_fraction
-    self._messages: list[str] = []
+    self._messages = Messages(type(self).__name__, verbose)
     self._hook: TrainStepHook | None = None
 
   # What a final class decides.
@@ -200,7 +200,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._prepare()
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-    self._flush()
+    self._messages.flush()
     if not self._begun:
       # BackupAndRestore, if there is one, has put the state back by now.
       self._begun = True
@@ -263,66 +263,57 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _begin(self, epoch: int) -> None:
     """Begins a run, goes on with one, or merely holds a finished ticket."""
-    state, epochs = self._state, self.params['epochs']
     self._pruner.read()
-    if self._goes_on(epoch):
-      self._match_iterations()
-      self._push_decay()
-      self._say(f'going on in stage {state.get("stage")}')
+    if resumption.goes_on(
+      self._state,
+      type(self).__name__,
+      epoch,
+      self.params['epochs'],
+      self._pruner.zeros,
+      self._restored,
+    ):
+      self._go_on()
     else:
-      if self._pruner.has_begun and not state.begun:
-        self._say(
-          f'the masks are at {_percent(self.sparsity)}, but what was loaded '
-          'tells nothing of their run, as a weights file does not: a new one '
-          'begins from there'
-        )
-      self._holding = self.reached_target and not self._inert
-      steps = self.params['steps'] or 0
-      state.set(first_epoch=epoch, epochs=epochs, steps_per_epoch=steps)
-      self._restart_decay(self._timeline.steps)
-      if self._holding:
-        state.set(stage=FINETUNING)
-        self._say(f'{_percent(self.sparsity)} was reached before: mask held')
-      elif not self._inert:
-        budget.check_epochs(self._timeline.epochs, first=epoch)
-        self._check_rounds()
-        state.set(algorithm=self._fingerprint)
-        state.reset()
-        self._on_run_begin()
+      self._begin_anew(epoch)
     self._schedule_due()
     self._do_due(0)
 
-  def _goes_on(self, epoch: int) -> bool:
-    """Returns whether this `fit` continues the run that the state tells of."""
-    state = self._state
-    same = (
-      state.get('stage') != NOT_BEGUN
-      and state.get('algorithm') == self._fingerprint
-      and state.get('next_epoch') == epoch
-      and state.get('epochs') == self.params['epochs']
-    )
-    # A run that died in its first epoch begins anew, unless what it did is in
-    # a checkpoint that this process has restored.
-    return same and (epoch > state.get('first_epoch') or self._restored)
-
-  def _match_iterations(self) -> None:
-    """Moves what counts iterations if the optimizer's state was not loaded."""
-    state, iterations = self._state, self.model.optimizer.iterations.numpy()
-    missing = iterations - state.get('iterations')
-    if missing < 0:
-      state.set(
-        ramp_begin=state.get('ramp_begin') + missing,
-        decay_begin=state.get('decay_begin') + missing,
-      )
+  def _go_on(self) -> None:
+    iterations = self.model.optimizer.iterations.numpy()
+    if not resumption.match_iterations(self._state, iterations):
       self._say(
         "the optimizer's state was not in what was loaded, as it is not in a "
         "SavedModel of Keras's: it begins anew, so the run goes on, but not "
         'as if it had never stopped'
       )
+    self._push_decay()
+    self._say(f'going on in stage {self._state.get("stage")}')
 
-  @property
-  def _fingerprint(self) -> int:
-    return zlib.crc32(type(self).__name__.encode())
+  def _begin_anew(self, epoch: int) -> None:
+    state, zeros = self._state, self._pruner.zeros
+    if self._pruner.has_begun and not state.begun:
+      self._say(
+        f'the masks are at {_percent(self.sparsity)}, but what was loaded '
+        'tells nothing of their run, as a weights file does not: a new one '
+        'begins from there'
+      )
+    self._holding = self.reached_target and not self._inert
+    state.set(
+      first_epoch=epoch,
+      epochs=self.params['epochs'],
+      steps_per_epoch=self.params['steps'] or 0,
+    )
+    self._restart_decay(self._timeline.steps)
+    if self._holding:
+      state.set(stage=FINETUNING)
+      self._say(f'{_percent(self.sparsity)} was reached before: mask held')
+    elif not self._inert:
+      budget.check_epochs(self._timeline.epochs, first=epoch)
+      self._check_rounds()
+      name = type(self).__name__
+      state.set(algorithm=resumption.fingerprint(name), zeros=zeros)
+      state.reset()
+      self._on_run_begin()
 
   def _begin_rounds(self, step: int, why: str) -> None:
     """Begins stage 2 at a training step, and says why."""
@@ -371,7 +362,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     number, rounds = state.get('round') + 1, state.get('rounds')
     fit_checks.check_finite(self._layers, {})
     self._pruner.write(self._masks_at(number))
-    state.set(round=number, ramp_limit=0.0)
+    state.set(round=number, ramp_limit=0.0, zeros=self._pruner.zeros)
     if self.verbose > 1:
       self._say(f'round {number} of {rounds}: {_percent(self.sparsity)}')
     self._on_round_end()
@@ -458,14 +449,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     return float(self._state.l2_lambda(self._ramp, iterations))
 
   def _say(self, message: str) -> None:
-    if self.verbose:
-      self._messages.append(message)
-
-  def _flush(self) -> None:
-    """Prints what was said, between two progress bars."""
-    for message in self._messages:
-      print(f'{type(self).__name__}: {message}', flush=True)
-    self._messages = []
+    self._messages.say(message)
 
   @contextlib.contextmanager
   def _leaving_on_error(self) -> Iterator[None]:
@@ -487,7 +471,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         f'{self._pruner.total} weights are zero instead of '
         f'{self._pruner.target_zeros}'
       )
-    self._flush()
+    self._messages.flush()
 
 
 def _percent(sparsity: float) -> str:

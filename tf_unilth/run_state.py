@@ -42,6 +42,7 @@ class RunState(tf.Module):
     self.algorithm = _integer()  # Which one the state is of.
     self.round = _integer()  # Completed rounds.
     self.rounds = _integer()  # All that are planned.
+    self.zeros = _integer()  # Of the masks, as the last round left them.
     # The budget.
     self.first_epoch = _integer()
     self.next_epoch = _integer()
