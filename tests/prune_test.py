@@ -187,8 +187,11 @@ def test_a_policy_of_tfmot_decides_among_the_layers_with_kernels():
 
 def test_a_list_is_wrapped_but_for_layers_without_kernels():
   dense, flatten = layers.Dense(3), layers.Flatten()
-  first, second = prune_low_magnitude([dense, flatten], _schedule())
+  first, second, model = prune_low_magnitude(
+    [dense, flatten, _three()], _schedule()
+  )
   assert first.layer is dense and second is flatten
+  assert _wrapped_names(model) == ['first', 'inner', 'last']
 
 
 # skip and targets.

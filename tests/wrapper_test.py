@@ -1,5 +1,8 @@
 """PruneLowMagnitude: the layer inside computes what it does without it."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -113,6 +116,64 @@ def test_training_reaches_a_layer_that_takes_it_by_keyword():
   assert np.all(model(x, training=True) == model(x) + 1.0)
 
 
+class _Sublayer(layers.Layer):
+  """Its kernel is made by its first call."""
+
+  def __init__(self):
+    super().__init__()
+    self.inside = layers.Dense(3)
+
+  def call(self, x, training=None):
+    return self.inside(x) + (1.0 if training else 0.0)
+
+  def get_prunable_weights(self):
+    return [self.inside.kernel]
+
+
+@pytest.mark.parametrize('training', [None, False])
+def test_a_first_call_may_have_arguments_that_are_no_tensors(training):
+  x = np.ones((2, 4, 3), np.float32)
+  attention = ours(layers.MultiHeadAttention(2, 4), _schedule())
+  outputs, scores = attention(
+    query=x, value=x, return_attention_scores=True, training=training
+  )
+  assert outputs.shape == (2, 4, 3) and scores.shape == (2, 2, 4, 4)
+  assert ours(_Sublayer(), _schedule())(x, training=training).shape[-1] == 3
+  assert ours(_Sublayer(), _schedule())(x=x).shape[-1] == 3
+
+
+def test_training_is_seen_where_it_is_positional():
+  wrapper = ours(_Sublayer(), tfmot.sparsity.keras.ConstantSparsity(0.5, 9))
+  x = np.ones((2, 3), np.float32)
+  plain = wrapper(x, False)
+  wrapper.pruning_step.assign(0)
+  np.testing.assert_array_equal(wrapper(x, True), plain + 1.0)
+  assert wrapper.pruning_step.numpy() == 1
+
+
+def test_states_are_reset_through_the_wrapper():
+  lstm = layers.LSTM(3, stateful=True, batch_input_shape=(2, 4, 1))
+  model = ours(keras.Sequential([lstm]), _schedule())
+  x = np.ones((2, 4, 1), np.float32)
+  first, second = model(x), model(x)
+  assert np.abs(first - second).max() > 1e-3
+  model.reset_states()
+  np.testing.assert_array_equal(model(x), first)
+
+
+def test_copies_of_a_wrapper_are_their_own():
+  wrapper = ours(layers.Dense(2), tfmot.sparsity.keras.ConstantSparsity(0.5, 1))
+  x = np.ones((1, 4), np.float32)
+  wrapper(x)
+  twin = copy.deepcopy(wrapper)
+  twin.pruning_step.assign(0)
+  twin(x, training=True)
+  assert wrapper.pruning_step.numpy() == -1
+  assert np.mean(twin.pruning_vars[0][1].numpy()) == 0.5
+  assert twin.layer.get_prunable_weights()[0] is twin.layer.kernel
+  pickle.dumps(wrapper.layer)
+
+
 @pytest.mark.parametrize('built', [True, False])
 def test_activity_regularizers_count_once(built):
   def build():
@@ -216,8 +277,9 @@ def test_a_file_holds_each_kernel_once(tmp_path):
 
 def test_a_copy_of_a_model_is_pruned_like_the_model():
   model = ours(toys.conv(), _schedule())
-  copy = keras.models.clone_model(model)
-  assert len(PrunedLayers(copy).schedules) == 1
-  toys.compiled_for_labels(copy)
-  toys.fit(copy, tf_unilth.UniLTH(verbose=0), epochs=4)
-  assert toys.zeros(toys.kernels(copy)) == toys.size(toys.kernels(copy)) // 2
+  twin = keras.models.clone_model(model)
+  assert len(PrunedLayers(twin).schedules) == 1
+  toys.compiled_for_labels(twin)
+  toys.fit(twin, tf_unilth.UniLTH(verbose=0), epochs=4)
+  kernels = toys.kernels(twin)
+  assert toys.zeros(kernels) == toys.size(kernels) // 2

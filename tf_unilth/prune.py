@@ -70,7 +70,7 @@ def prune_low_magnitude(
   """
   for thing in to_prune if isinstance(to_prune, list) else [to_prune]:
     compat.check_keras(thing, 'to_prune', Layer)
-  arguments = {
+  arguments: dict[str, Any] = {
     'block_size': block_size,
     'block_pooling_type': block_pooling_type,
     'sparsity_m_by_n': sparsity_m_by_n,
@@ -93,8 +93,8 @@ def prune_low_magnitude(
     )
   if isinstance(to_prune, list):
     return [
-      PruneLowMagnitude(layer, pruning_schedule, **arguments)
-      if _is_to_wrap(layer)
+      prune_low_magnitude(layer, pruning_schedule, **arguments)
+      if isinstance(layer, keras.Model) or _is_to_wrap(layer)
       else layer
       for layer in to_prune
     ]

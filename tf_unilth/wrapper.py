@@ -1,8 +1,11 @@
 """PruneLowMagnitude: tfmot's wrapper, repaired."""
 
+import functools
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_unilth import compat, prunable
@@ -40,36 +43,46 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     if not hasattr(layer, 'get_prunable_weights') and prunable.is_prunable(
       layer
     ):
-      layer.get_prunable_weights = lambda: prunable.prunable_weights(layer)
+      # No lambda, so that the layer can still be copied and pickled.
+      layer.get_prunable_weights = functools.partial(
+        prunable.prunable_weights, layer
+      )
     kwargs.setdefault('dtype', layer.dtype_policy)
     super().__init__(layer, *args, **kwargs)
     self.supports_masking = layer.supports_masking
     # The layer inside casts its inputs itself, by its own policy.
     self._autocast = False
 
-  def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+  def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    # The layer may have a name of its own for what is `inputs` here.
+    first = next(iter(self._layer_parameters))
+    for name in (first, 'inputs'):
+      if not args and name in kwargs:
+        args = (kwargs.pop(name),)
     if not self.layer.built and not prunable.builds_alone(self.layer):
-      self._build_layer(inputs, args, kwargs)
-    return super().__call__(inputs, *args, **kwargs)
+      self._build_layer(args, kwargs)
+    return super().__call__(*args, **kwargs)
 
   def build_from_config(self, config: dict[str, Any]) -> None:
     # Loading builds a layer before it is called.
     if prunable.builds_alone(self.layer):
       super().build_from_config(config)
 
-  def _build_layer(self, *call_arguments: Any) -> None:
+  def _build_layer(self, args: Any, kwargs: Any) -> None:
     """Makes the layer's weights by tracing a call of it."""
 
     def spec(value: Any) -> Any:
-      if keras.backend.is_keras_tensor(value):
+      if isinstance(value, keras.__internal__.KerasTensor):
         return value.type_spec
+      if isinstance(value, np.ndarray):
+        value = tf.convert_to_tensor(value)
       return tf.type_spec_from_value(value) if tf.is_tensor(value) else value
 
     @tf.function(autograph=False)
-    def call(inputs: Any, args: Any, kwargs: Any) -> Any:
-      return self.layer(inputs, *args, **kwargs)
+    def call(args: Any, kwargs: Any) -> Any:
+      return self.layer(*args, **kwargs)
 
-    call.get_concrete_function(*tf.nest.map_structure(spec, call_arguments))
+    call.get_concrete_function(*tf.nest.map_structure(spec, (args, kwargs)))
 
   def build(self, input_shape: Any) -> None:
     # Wrapper's own build, not tfmot's: of two kernels in one layer tfmot
@@ -91,7 +104,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
       trainable=False,
     )
     self.pruning_obj = compat.Pruning(
-      training_step_fn=lambda: self.pruning_step,
+      training_step_fn=functools.partial(getattr, self, 'pruning_step'),
       pruning_vars=self.pruning_vars,
       pruning_schedule=self.pruning_schedule,
       block_size=self.block_size,
@@ -126,7 +139,9 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
 
   def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
     """Masks the kernels, as tfmot does, and calls the layer."""
-    training = kwargs.pop('training', None) or False
+    given = kwargs.pop('training', None)  # Keras's own, if none was given.
+    training = self._positional_training(args)
+    training = (given if training is None else training) or False
     compat.smart_cond(training, self._update, lambda: tf.no_op('no_update'))
     self.pruning_obj.weight_mask_op()
     if not self._layer_takes_mask:
@@ -143,9 +158,26 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     return self.pruning_obj.conditional_mask_update()
 
   @property
+  def _layer_parameters(self) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(self.layer.call).parameters
+
+  @property
   def _layer_takes_mask(self) -> bool:
-    names = inspect.signature(self.layer.call).parameters.values()
-    return any(n.name == 'mask' or n.kind == n.VAR_KEYWORD for n in names)
+    parameters = self._layer_parameters.values()
+    return any(p.name == 'mask' or p.kind == p.VAR_KEYWORD for p in parameters)
+
+  def _positional_training(self, args: Sequence[Any]) -> Any:
+    """Returns `training` where it stands among what comes after `inputs`."""
+    _, *names = self._layer_parameters
+    # A recurrent layer's __call__ has another order, without `training`.
+    if isinstance(self.layer, keras.layers.RNN) or 'training' not in names:
+      return None
+    position = names.index('training')
+    return args[position] if position < len(args) else None
+
+  def reset_states(self, *args: Any, **kwargs: Any) -> None:
+    """Resets a stateful layer, as its model asks for."""
+    self.layer.reset_states(*args, **kwargs)
 
   def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
     return self.layer.compute_mask(inputs, mask)
