@@ -96,6 +96,18 @@ def test_operations_of_tensorflow_are_left():
       [(2, 3), (3, 4)],
     ),
     (
+      layers.TimeDistributed(
+        keras.Sequential(
+          [
+            layers.Dense(3, input_shape=(2,)),
+            keras.Sequential([layers.Dense(4, input_shape=(3,))]),
+          ]
+        )
+      ),
+      (6, 2),
+      [(2, 3), (3, 4)],
+    ),
+    (
       layers.ConvLSTM1D(2, 2),
       (4, 6, 1),
       [(2, 1, 8), (2, 2, 8)],
