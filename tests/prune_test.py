@@ -257,6 +257,15 @@ def test_layers_without_such_units_stay_dense_with_a_warning():
   assert len(PrunedLayers(wrapped).kernels) == 2
 
 
+def test_a_layer_wrapped_alone_that_has_no_blocks_is_named():
+  layer = layers.Conv2D(2, 3, name='edges')
+  wrapped = prune_low_magnitude(layer, _schedule(), block_size=(2, 2))
+  with pytest.raises(
+    ValueError, match=r"needs a matrix, but a kernel of layer 'edges' has shape"
+  ):
+    wrapped.build((None, 6, 6, 1))
+
+
 @pytest.mark.parametrize('structure', [{'block_size': (4, 1)}, {}])
 @pytest.mark.parametrize('make', [tf_unilth.UniLTH, tf_unilth.DLTH])
 def test_a_model_of_ours_is_pruned_in_units(make, structure):

@@ -243,7 +243,7 @@ def _operation(d: Draw, x: Any) -> Any:
     lambda x: x * x,
     tf.nn.relu,
     lambda x: tf.concat([x, -x], -1),
-    lambda x: x[..., 1:] if x.shape[-1] > 1 else x,
+    lambda x: tf.roll(x, 1, -1),
     lambda x: x[:, 1:] if x.shape[1] > 2 else x,
     lambda x: tf.stack([x, x], 1) if len(x.shape) == 2 else x,
     lambda x: tf.reduce_mean(x, 1) if len(x.shape) > 2 else x,
