@@ -172,6 +172,7 @@ class _Case:
       self.drawn = self._make(lambda layer: layer)
       model = self.drawn.model
       self._fit(model, [], epochs=1)
+      self._trained = _shapes(model.trainable_weights)
       x, _ = self._data()
       outputs = _predict(model, x)
       if not all(np.isfinite(output).all() for output in outputs):
@@ -214,6 +215,7 @@ class _Case:
       if alarm in said.getvalue():
         raise Wrong(f'the callback said: {said.getvalue()}')
     check_sparsity(model, self.pruning.schedule['target_sparsity'])
+    self._check_trained(model, 'wrapped')
     self._check_kernels(model, expected())
     _check_logs(model, history)
     x, _ = self._data()
@@ -222,10 +224,12 @@ class _Case:
     if saves and not self.pruning.by_tfmot:
       reloaded = _reload(model)
       _check_close(outputs, _predict(reloaded, x), 'reloaded', tolerance)
+      self._check_trained(reloaded, 'reloaded')
       check_sparsity(reloaded, self.pruning.schedule['target_sparsity'])
     ticket = tf_unilth.strip_pruning(model)
     if _wrappers(ticket):
       raise Wrong(f'strip_pruning left {_wrappers(ticket)}.')
+    self._check_trained(ticket, 'stripped')
     _check_close(outputs, _predict(ticket, x), 'stripped', tolerance)
     if self.pruning.holds and self.drawn.kind != 'subclassed':
       self._check_hold(ticket)
@@ -306,6 +310,12 @@ class _Case:
         f'kernels: {_names(more)}'
       )
 
+  def _check_trained(self, model: keras.Model, what: str) -> None:
+    """Raises if other weights are trained than without pruning."""
+    found = _shapes(model.trainable_weights)
+    if found != self._trained:
+      raise Wrong(f'{what}: {found} are trained instead of {self._trained}.')
+
   def _check_hold(self, ticket: keras.Model) -> None:
     """Raises if training a ticket gives weights back."""
     before = {ref: ref.deref().numpy() == 0 for ref in _kernels(ticket)}
@@ -368,6 +378,10 @@ def _base_name(weight: Any) -> str:
 
 def _names(references: Any) -> list[str]:
   return sorted(ref.deref().name for ref in references)
+
+
+def _shapes(weights: list[Any]) -> list[tuple[int, ...]]:
+  return sorted(tuple(weight.shape) for weight in weights)
 
 
 def _pruned(model: keras.Model) -> list[tuple[Any, Any, Any]]:

@@ -262,7 +262,9 @@ def _model(d: Draw, x: Any) -> keras.Model:
 
 
 def _nested(d: Draw, x: Any) -> Any:
-  return _model(d, x)(x)
+  model = _model(d, x)
+  model.trainable = not d.chance(0.15)
+  return model(x)
 
 
 def _shared_model(d: Draw, x: Any) -> Any:
