@@ -96,6 +96,18 @@ def test_operations_of_tensorflow_are_left():
       [(2, 3), (3, 4)],
     ),
     (
+      layers.TimeDistributed(
+        keras.Sequential(
+          [
+            layers.Dense(3, input_shape=(2,)),
+            keras.Sequential([layers.Dense(4, input_shape=(3,))]),
+          ]
+        )
+      ),
+      (6, 2),
+      [(2, 3), (3, 4)],
+    ),
+    (
       layers.ConvLSTM1D(2, 2),
       (4, 6, 1),
       [(2, 1, 8), (2, 2, 8)],
@@ -246,6 +258,15 @@ def test_layers_without_such_units_stay_dense_with_a_warning():
     )
   # The first convolution has but one channel to take two of four of.
   assert len(PrunedLayers(wrapped).kernels) == 2
+
+
+def test_a_layer_wrapped_alone_that_has_no_blocks_is_named():
+  layer = layers.Conv2D(2, 3, name='edges')
+  wrapped = prune_low_magnitude(layer, _schedule(), block_size=(2, 2))
+  with pytest.raises(
+    ValueError, match=r"needs a matrix, but a kernel of layer 'edges' has shape"
+  ):
+    wrapped.build((None, 6, 6, 1))
 
 
 @pytest.mark.parametrize('structure', [{'block_size': (4, 1)}, {}])

@@ -90,6 +90,18 @@ def test_an_initial_state_goes_in_and_states_come_out():
   _assert_same_function(model, x)
 
 
+@pytest.mark.parametrize('wrap', [lambda x: x, layers.Bidirectional])
+def test_states_are_reset_by_the_model(wrap):
+  inputs = layers.Input(batch_shape=(2, 3, 4))
+  outputs = wrap(layers.LSTM(3, stateful=True))(inputs)
+  model = ours(keras.Model(inputs, outputs), _schedule())
+  x = np.ones((2, 3, 4), np.float32)
+  first, second = model(x), model(x)
+  model.reset_states()
+  assert np.abs(first - second).max() > 0
+  np.testing.assert_array_equal(model(x), first)
+
+
 def test_attention_takes_its_other_inputs():
   query, value = layers.Input((4, 6)), layers.Input((5, 6))
   mask = layers.Input((4, 5), dtype='bool')

@@ -130,8 +130,14 @@ def _parts(layer: keras.layers.Layer) -> list[Any]:
   if isinstance(layer, layers.Bidirectional):
     return [layer.forward_layer, layer.backward_layer]
   if isinstance(layer, layers.TimeDistributed):
-    inner = layer.layer
-    return inner.layers if isinstance(inner, keras.Model) else [inner]
+    return _leaves(layer.layer)
   if isinstance(layer, layers.RNN):
     return list(getattr(layer.cell, 'cells', [layer.cell]))
   return []
+
+
+def _leaves(layer: keras.layers.Layer) -> list[Any]:
+  """Returns a layer itself, or the layers of a model and of models inside."""
+  if not isinstance(layer, keras.Model):
+    return [layer]
+  return [leaf for inner in layer.layers for leaf in _leaves(inner)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, prunable
+from tf_unilth import compat, prunable, structure
 from tf_unilth.compat import keras, register
 from tf_unilth.fixed_mask import FixedMask
 
@@ -90,6 +90,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     # once more, which doubles them in a file.
     super(compat.PruneLowMagnitude, self).build(input_shape)
     weights = prunable.prunable_weights(self.layer)
+    self._check_blocks(weights)
     self._keep(
       pruning_vars=[
         self._pruning_variables(i, w) for i, w in enumerate(weights)
@@ -111,6 +112,18 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
       block_pooling_type=self.block_pooling_type,
       sparsity_m_by_n=self.sparsity_m_by_n,
     )
+
+  def _check_blocks(self, weights: list[Any]) -> None:
+    """Raises if tfmot would, but says which layer and what to do."""
+    blocks = structure.from_arguments(
+      self.block_size, self.block_pooling_type, None
+    )
+    for shape in [tuple(weight.shape) for weight in weights]:
+      if not blocks.fits(shape):
+        raise ValueError(
+          f'{blocks.needs}, but a kernel of layer {self.layer.name!r} has '
+          f'shape {shape}: leave that layer unwrapped.'
+        )
 
   @tf.__internal__.tracking.no_automatic_dependency_tracking
   def _keep(self, **attributes: Any) -> None:
@@ -181,6 +194,10 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
 
   def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
     return self.layer.compute_mask(inputs, mask)
+
+  def reset_states(self, *args: Any) -> None:
+    """Resets a stateful layer: a model asks each of its own layers to."""
+    self.layer.reset_states(*args)
 
   def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), 'sparsity_m_by_n': self.sparsity_m_by_n}

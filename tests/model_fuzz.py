@@ -1,0 +1,176 @@
+"""Prunes random models in random ways, and checks each from end to end.
+
+  python -m tests.model_fuzz --count=300 --seed=0 --output=fuzz.csv
+
+Each case trains to exactly the sparsity that was asked for, is stripped and
+reloaded without a change of its outputs, or is refused by an error of ours
+that names what is wrong; all else is a failure. A case is a pure function of
+(seed, index). What is in --output already is not run again.
+"""
+
+import collections
+import csv
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import re
+import sys
+from typing import Any
+
+import tensorflow as tf
+from absl import app, flags
+
+from tests import fuzz_case
+from tests.fuzz_case import FAILED, REFUSED, TRAINED, Row
+
+_COUNT = flags.DEFINE_integer('count', 300, 'How many cases.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'What all is drawn from.')
+_START = flags.DEFINE_integer('start', 0, 'The index of the first case.')
+_OUTPUT = flags.DEFINE_string('output', None, 'A CSV file, added to.')
+_LIMIT = flags.DEFINE_integer('limit', 600, 'Seconds that a case may take.')
+
+# Cases after which a process is replaced: TensorFlow keeps its graphs.
+_PER_PROCESS = 25
+
+
+class Worker:
+  """A process that runs cases, and is replaced if it hangs or dies."""
+
+  def __init__(self, seed: int, limit: float):
+    self._seed, self._limit = seed, limit
+    self._process: Any = None
+    self._done = 0
+
+  def run(self, index: int) -> Row:
+    """Returns the row of a case, whatever it does to its process."""
+    if self._process is None or self._done >= _PER_PROCESS:
+      self.stop()
+      self._start()
+    self._done += 1
+    self._pipe.send(index)
+    try:
+      if self._pipe.poll(self._limit):
+        return self._pipe.recv()
+      text = f'took more than {self._limit} s'
+    except EOFError:
+      text = 'its process died'
+    self.stop()
+    return Row(self._seed, index, outcome=FAILED, text=text)
+
+  def _start(self) -> None:
+    context = multiprocessing.get_context('spawn')
+    self._pipe, theirs = context.Pipe()
+    self._process = context.Process(
+      target=_run_cases, args=(theirs, self._seed), daemon=True
+    )
+    self._process.start()
+    theirs.close()  # Or the end of the process would not end the pipe.
+    self._done = 0
+
+  def stop(self) -> None:
+    """Ends the process, if there is one."""
+    if self._process is not None:
+      self._process.kill()
+      self._process.join()
+      self._process = None
+
+
+def _run_cases(pipe: Any, seed: int) -> None:
+  """Runs the cases whose indices come through a pipe."""
+  tf.get_logger().setLevel('ERROR')
+  while True:
+    pipe.send(fuzz_case.run(seed, pipe.recv()))
+
+
+def known(path: pathlib.Path, seed: int) -> list[Row]:
+  """Returns the rows of a seed that a file holds."""
+  if not path.exists():
+    return []
+  with path.open(newline='') as file:
+    rows = [
+      Row(
+        **{
+          **row,
+          'seed': int(row['seed']),
+          'index': int(row['index']),
+          'discarded': int(row['discarded']),
+          'seconds': float(row['seconds']),
+        }
+      )
+      for row in csv.DictReader(file)
+    ]
+  return [row for row in rows if row.seed == seed]
+
+
+def add(path: pathlib.Path, row: Row) -> None:
+  is_new = not path.exists()
+  with path.open('a', newline='') as file:
+    writer = csv.DictWriter(file, list(dataclasses.asdict(row)))
+    if is_new:
+      writer.writeheader()
+    writer.writerow(dataclasses.asdict(row))
+
+
+def _print(row: Row) -> None:
+  print(
+    f'{row.index:5} {row.outcome:8}{row.seconds:6.1f} s  {row.kind}: '
+    f'{row.layers}\n      {row.pruning}'
+    + f'\n      {row.text}'
+    * bool(row.text),
+    flush=True,
+  )
+
+
+def summary(rows: list[Row]) -> str:
+  """Returns the table at the end: outcomes, refusals by kind, failures."""
+  counts = collections.Counter(row.outcome for row in rows)
+  lines = ['', f'{len(rows)} cases, {sum(r.seconds for r in rows):.0f} s']
+  lines += [f'{counts[o]:6} {o}' for o in (TRAINED, REFUSED, FAILED)]
+  discarded = sum(row.discarded for row in rows)
+  lines.append(f'{discarded:6} models that Keras cannot train, drawn anew')
+  refused = [_template(row.text) for row in rows if row.outcome == REFUSED]
+  if refused:
+    lines += ['', 'Refused:']
+  for text, count in collections.Counter(refused).most_common():
+    lines.append(f'{count:6} {text}')
+  failures = [row for row in rows if row.outcome == FAILED]
+  if failures:
+    lines += ['', 'Failures:']
+  for row in failures:
+    lines.append(f'  {row.text}')
+    lines.append(
+      f'    python -m tests.model_fuzz --seed={row.seed} --start={row.index} '
+      '--count=1'
+    )
+  return '\n'.join(lines)
+
+
+def _template(text: str) -> str:
+  """Returns an error without what differs from case to case."""
+  text = re.sub(r"'[^']*'", '...', text)
+  return re.sub(r'\d[\d.e-]*', '#', text)[:150]
+
+
+def main(argv: list[str]) -> None:
+  """Runs the cases, prints them as they come, and sums up."""
+  del argv
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  path = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
+  wanted = range(_START.value, _START.value + _COUNT.value)
+  rows = known(path, _SEED.value) if path else []
+  rows = [row for row in rows if row.index in wanted]
+  worker = Worker(_SEED.value, _LIMIT.value)
+  for index in wanted[len(rows) :]:
+    row = worker.run(index)
+    if path:
+      add(path, row)
+    _print(row)
+    rows.append(row)
+  worker.stop()
+  print(summary(rows))
+  sys.exit(any(row.outcome == FAILED for row in rows))
+
+
+if __name__ == '__main__':
+  app.run(main)
