@@ -163,16 +163,6 @@ def test_training_is_seen_where_it_is_positional():
   assert wrapper.pruning_step.numpy() == 1
 
 
-def test_states_are_reset_through_the_wrapper():
-  lstm = layers.LSTM(3, stateful=True, batch_input_shape=(2, 4, 1))
-  model = ours(keras.Sequential([lstm]), _schedule())
-  x = np.ones((2, 4, 1), np.float32)
-  first, second = model(x), model(x)
-  assert np.abs(first - second).max() > 1e-3
-  model.reset_states()
-  np.testing.assert_array_equal(model(x), first)
-
-
 def test_copies_of_a_wrapper_are_their_own():
   wrapper = ours(layers.Dense(2), tfmot.sparsity.keras.ConstantSparsity(0.5, 1))
   x = np.ones((1, 4), np.float32)

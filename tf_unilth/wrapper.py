@@ -195,9 +195,5 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
   def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
     return self.layer.compute_mask(inputs, mask)
 
-  def reset_states(self, *args: Any) -> None:
-    """Resets a stateful layer: a model asks each of its own layers to."""
-    self.layer.reset_states(*args)
-
   def get_config(self) -> dict[str, Any]:
     return {**super().get_config(), 'sparsity_m_by_n': self.sparsity_m_by_n}
