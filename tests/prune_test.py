@@ -8,10 +8,11 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth.prune import prune_low_magnitude, strip_pruning
 from tf_unilth.pruned_layers import PrunedLayers
 
 layers = keras.layers
+prune_low_magnitude = tf_unilth.prune_low_magnitude
+strip_pruning = tf_unilth.strip_pruning
 
 
 def _schedule(target=0.8, **arguments):

@@ -6,9 +6,10 @@ from tf_unilth.export import export_saved_model
 from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.learning_rate import StagedLearningRate
 from tf_unilth.lth import LTH
-from tf_unilth.prune import prune_low_magnitude, strip_pruning
+from tf_unilth.prune import prune_low_magnitude
 from tf_unilth.regularization import L2Ramp
 from tf_unilth.sparsity_schedule import IterativeSparsity
+from tf_unilth.strip import strip_pruning
 from tf_unilth.summary import SparsitySummary, sparsity_summary
 from tf_unilth.unilth import UniDLTH, UniLTH
 from tf_unilth.wrapper import PruneLowMagnitude

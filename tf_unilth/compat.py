@@ -92,3 +92,15 @@ def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
   is an attribute of a custom layer.
   """
   return list(model._flatten_layers(include_self=False))
+
+
+def is_network(layer: keras.layers.Layer) -> bool:
+  """Returns whether it is a Sequential or functional model, not subclassed."""
+  return isinstance(layer, keras.Sequential) or getattr(
+    layer, '_is_graph_network', False
+  )
+
+
+def has_wrappers(layer: keras.layers.Layer) -> bool:
+  """Returns whether there is a wrapped layer inside."""
+  return any(isinstance(i, PruneLowMagnitude) for i in flatten_layers(layer))

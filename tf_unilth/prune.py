@@ -1,4 +1,4 @@
-"""prune_low_magnitude and strip_pruning: tfmot's, for more models."""
+"""prune_low_magnitude: tfmot's, for more models."""
 
 import difflib
 import warnings
@@ -113,7 +113,7 @@ def _wrap_model(
   wrap: Callable[[Layer], Layer],
 ) -> keras.Model:
   """Returns a model whose layers with kernels are wrapped, but for `left`."""
-  if not _is_network(model):
+  if not compat.is_network(model):
     raise ValueError(
       f'to_prune is a {type(model).__name__}, a subclassed model, which cannot '
       'be copied with other layers: wrap its layers where it makes them, '
@@ -125,7 +125,7 @@ def _wrap_model(
   def wrap_or_leave(layer: Layer) -> Layer:
     if layer in left:
       return layer
-    if _is_network(layer):
+    if compat.is_network(layer):
       return keras.models.clone_model(layer, clone_function=wrap_or_leave)
     if not _is_to_wrap(layer) or not (
       policy is None or policy.allow_pruning(layer)
@@ -134,22 +134,12 @@ def _wrap_model(
     return wrap(layer)
 
   wrapped = wrap_or_leave(model)
-  if not any(
-    isinstance(layer, compat.PruneLowMagnitude)
-    for layer in compat.flatten_layers(wrapped)
-  ):
+  if not compat.has_wrappers(wrapped):
     raise ValueError(
       f'to_prune has nothing to prune: no layer of {model.name!r} has a kernel '
       'that skip and pruning_policy leave.'
     )
   return wrapped
-
-
-def _is_network(layer: Layer) -> bool:
-  """Returns whether it is a Sequential or functional model."""
-  return isinstance(layer, keras.Sequential) or getattr(
-    layer, '_is_graph_network', False
-  )
 
 
 def _is_to_wrap(layer: Layer) -> bool:
@@ -159,20 +149,15 @@ def _is_to_wrap(layer: Layer) -> bool:
   if prunable.is_prunable(layer):
     return True
   # Keras's own layers without kernels are no news, those of a user may be.
-  if not type(layer).__module__.startswith('tf_keras.') and any(
-    len(weight.shape) > 1 for weight in layer.trainable_weights
-  ):
-    wrapped = any(
-      isinstance(inner, compat.PruneLowMagnitude)
-      for inner in compat.flatten_layers(layer)
+  of_keras = type(layer).__module__.startswith('tf_keras.')
+  has_matrix = any(len(weight.shape) > 1 for weight in layer.trainable_weights)
+  if has_matrix and not of_keras and not compat.has_wrappers(layer):
+    warnings.warn(
+      f'layer {layer.name!r} stays dense: a {type(layer).__name__} does not '
+      'tell its kernels. Give it a get_prunable_weights method, or wrap the '
+      'layers inside of it where it makes them.',
+      stacklevel=2,
     )
-    if not wrapped:
-      warnings.warn(
-        f'layer {layer.name!r} stays dense: a {type(layer).__name__} does not '
-        'tell its kernels. Give it a get_prunable_weights method, or wrap the '
-        'layers inside of it where it makes them.',
-        stacklevel=2,
-      )
   return False
 
 
@@ -251,64 +236,3 @@ def _own_schedules(
         f'{type(schedule).__name__}.'
       )
   return own
-
-
-def strip_pruning(model: keras.Model) -> keras.Model:
-  """Takes the wrappers away; what stays is a plain sparse model.
-
-  As tfmot's function of the same name, and for subclassed models and custom
-  layers with wrapped layers inside too: there tfmot's does not look. Those are
-  changed in place, since Keras cannot copy them.
-
-  Args:
-    model: a tf_keras model with wrapped layers, from tfmot's or our function.
-
-  Returns:
-    A model that shares its layers with the one given; the same one if it is
-    subclassed.
-
-  Raises:
-    TypeError: not a tf_keras model.
-
-  >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
-  >>> model = prune_low_magnitude(keras.Sequential(layers), FixedMask())
-  >>> [layer.name for layer in strip_pruning(model).layers]
-  ['small']
-  """
-  compat.check_keras(model, 'model', keras.Model)
-  if _is_network(model):
-    model = tfmot.sparsity.keras.strip_pruning(model)
-  for layer in [model, *compat.flatten_layers(model)]:
-    if not _is_network(layer):
-      _unwrap_attributes(layer)
-  return model
-
-
-def _unwrap_attributes(layer: Layer) -> None:
-  """Puts layers in the place of wrappers in the attributes of a layer."""
-  for name, value in list(vars(layer).items()):
-    if name.startswith(('_self_', '_obj_')):
-      continue  # Keras's own books, which follow by themselves.
-    stripped = _stripped(value)
-    if stripped is not value:
-      setattr(layer, name, stripped)
-
-
-def _stripped(value: Any) -> Any:
-  """Returns the layer of a wrapper, also in lists, dicts and models."""
-  if isinstance(value, compat.PruneLowMagnitude):
-    return value.layer
-  if isinstance(value, list | tuple):
-    items = [_stripped(item) for item in value]
-    same = all(a is b for a, b in zip(items, value, strict=True))
-    return value if same else items
-  if isinstance(value, dict):
-    entries = {key: _stripped(item) for key, item in value.items()}
-    return value if all(entries[k] is value[k] for k in value) else entries
-  if isinstance(value, keras.Model) and _is_network(value):
-    wrapped = any(
-      isinstance(inner, compat.PruneLowMagnitude)
-      for inner in compat.flatten_layers(value)
-    )
-    return tfmot.sparsity.keras.strip_pruning(value) if wrapped else value
-  return value
