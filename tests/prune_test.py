@@ -396,6 +396,12 @@ def test_tfmots_own_strip_takes_networks():
       'has nothing to prune',
     ),
     (
+      lambda: prune_low_magnitude(
+        _three(), _schedule(), skip=['last'], targets={'last': 0.5}
+      ),
+      r"skip and targets must differ, but both name \['last'\]",
+    ),
+    (
       lambda: prune_low_magnitude(layers.Dense(2), _schedule(), skip=['x']),
       'skip and targets are for models',
     ),
@@ -428,3 +434,8 @@ def test_what_is_no_model_is_refused():
   ):
     with pytest.raises(TypeError, match='must be a tf_keras'):
       function()
+
+
+def test_what_is_no_schedule_is_refused():
+  with pytest.raises(TypeError, match='pruning_schedule must be .* is 0.9'):
+    prune_low_magnitude(_three(), 0.9)

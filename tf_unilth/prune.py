@@ -56,7 +56,7 @@ def prune_low_magnitude(
 
   Raises:
     TypeError: something that is not tf_keras's; for an object of Keras 3 it
-      says how to build it with tf_keras.
+      says how to build it with tf_keras. A schedule that is none.
     ValueError: nothing to prune; `skip` or `targets` name what the model does
       not have.
 
@@ -70,6 +70,11 @@ def prune_low_magnitude(
   """
   for thing in to_prune if isinstance(to_prune, list) else [to_prune]:
     compat.check_keras(thing, 'to_prune', Layer)
+  if not isinstance(pruning_schedule, PruningSchedule):
+    raise TypeError(
+      'pruning_schedule must be an IterativeSparsity or another PruningSchedule '
+      f'of tfmot, but is {pruning_schedule!r}.'
+    )
   arguments: dict[str, Any] = {
     'block_size': block_size,
     'block_pooling_type': block_pooling_type,
@@ -77,7 +82,10 @@ def prune_low_magnitude(
   }
   if isinstance(to_prune, keras.Model):
     own = _own_schedules(to_prune, pruning_schedule, targets or {})
-    left = set(_find(to_prune, skip, 'skip')) | _unfit(to_prune, arguments)
+    left = set(_find(to_prune, skip, 'skip'))
+    if both := [layer.name for layer in own if layer in left]:
+      raise ValueError(f'skip and targets must differ, but both name {both}.')
+    left |= _unfit(to_prune, arguments)
     return _wrap_model(
       to_prune,
       pruning_policy,
