@@ -437,5 +437,5 @@ def test_what_is_no_model_is_refused():
 
 
 def test_what_is_no_schedule_is_refused():
-  with pytest.raises(TypeError, match='pruning_schedule must be .* is 0.9'):
+  with pytest.raises(TypeError, match=r'pruning_schedule must be .* is 0.9'):
     prune_low_magnitude(_three(), 0.9)

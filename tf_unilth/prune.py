@@ -72,8 +72,8 @@ def prune_low_magnitude(
     compat.check_keras(thing, 'to_prune', Layer)
   if not isinstance(pruning_schedule, PruningSchedule):
     raise TypeError(
-      'pruning_schedule must be an IterativeSparsity or another PruningSchedule '
-      f'of tfmot, but is {pruning_schedule!r}.'
+      'pruning_schedule must be an IterativeSparsity or another '
+      f'PruningSchedule of tfmot, but is {pruning_schedule!r}.'
     )
   arguments: dict[str, Any] = {
     'block_size': block_size,
