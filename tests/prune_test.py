@@ -349,6 +349,24 @@ def test_a_wrapper_in_a_custom_layer_of_a_network_is_stripped():
   assert not PrunedLayers(strip_pruning(model)).kernels
 
 
+def test_a_subclassed_model_inside_of_a_functional_one_is_stripped():
+  class Inside(keras.Model):
+    def __init__(self):
+      super().__init__()
+      self.dense = prune_low_magnitude(layers.Dense(3), _schedule())
+
+    def call(self, inputs):
+      return self.dense(inputs)
+
+  inputs = layers.Input((4,))
+  model = keras.Model(inputs, layers.Dense(2)(Inside()(inputs)))
+  x = np.ones((2, 4), np.float32)
+  outputs = model(x)
+  stripped = strip_pruning(model)
+  assert not PrunedLayers(stripped).kernels
+  np.testing.assert_array_equal(stripped(x), outputs)
+
+
 def test_tfmots_own_strip_takes_networks():
   model = prune_low_magnitude(toys.nested(), _schedule())
   stripped = tfmot.sparsity.keras.strip_pruning(model)
@@ -390,6 +408,12 @@ def test_tfmots_own_strip_takes_networks():
         _three(), _schedule(), skip=['first', 'block', 'last']
       ),
       'has nothing to prune',
+    ),
+    (
+      lambda: prune_low_magnitude(
+        keras.Sequential([layers.Input((4,)), *[layers.Dense(4, name='r')] * 2])
+      ),
+      r"applies more than once, \['r'\]",
     ),
     (
       lambda: prune_low_magnitude(layers.Dense(2), _schedule(), skip=['x']),

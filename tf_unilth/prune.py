@@ -126,6 +126,7 @@ def _wrap_model(
     if layer in left:
       return layer
     if _is_network(layer):
+      _check_repeats(layer)
       return keras.models.clone_model(layer, clone_function=wrap_or_leave)
     if not _is_to_wrap(layer) or not (
       policy is None or policy.allow_pruning(layer)
@@ -150,6 +151,20 @@ def _is_network(layer: Layer) -> bool:
   return isinstance(layer, keras.Sequential) or getattr(
     layer, '_is_graph_network', False
   )
+
+
+def _check_repeats(model: keras.Model) -> None:
+  """Raises for what Keras drops when it copies or loads a model."""
+  if isinstance(model, keras.Sequential):
+    nodes = getattr(model, '_network_nodes', ())  # Such as 'dense_ib-0'.
+    names = [node.rpartition('_ib-')[0] for node in nodes]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+      raise ValueError(
+        f'to_prune has layers that a Sequential model, {model.name!r}, applies '
+        f'more than once, {repeated}: Keras would copy them once. Build it as '
+        'a functional model.'
+      )
 
 
 def _is_to_wrap(layer: Layer) -> bool:
@@ -277,11 +292,23 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   """
   compat.check_keras(model, 'model', keras.Model)
   if _is_network(model):
-    model = tfmot.sparsity.keras.strip_pruning(model)
+    model = _strip_network(model)
   for layer in [model, *compat.flatten_layers(model)]:
     if not _is_network(layer):
       _unwrap_attributes(layer)
   return model
+
+
+def _strip_network(layer: Layer) -> Layer:
+  """Copies a network without wrappers; tfmot's fails on subclassed models."""
+  if _is_network(layer):
+    return keras.models.clone_model(layer, clone_function=_strip_network)
+  if not isinstance(layer, compat.PruneLowMagnitude):
+    return layer
+  inner, shape = layer.layer, '_batch_input_shape'
+  if hasattr(layer, shape) and not hasattr(inner, shape):
+    setattr(inner, shape, getattr(layer, shape))
+  return inner
 
 
 def _unwrap_attributes(layer: Layer) -> None:
@@ -310,5 +337,5 @@ def _stripped(value: Any) -> Any:
       isinstance(inner, compat.PruneLowMagnitude)
       for inner in compat.flatten_layers(value)
     )
-    return tfmot.sparsity.keras.strip_pruning(value) if wrapped else value
+    return _strip_network(value) if wrapped else value
   return value

@@ -48,7 +48,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     self._autocast = False
 
   def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-    if not self.layer.built and not prunable.builds_alone(self.layer):
+    if not self.built and not prunable.are_made(self.layer):
       self._build_layer(inputs, args, kwargs)
     return super().__call__(inputs, *args, **kwargs)
 
@@ -61,9 +61,11 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     """Makes the layer's weights by tracing a call of it."""
 
     def spec(value: Any) -> Any:
+      if not tf.is_tensor(value):
+        return value
       if keras.backend.is_keras_tensor(value):
         return value.type_spec
-      return tf.type_spec_from_value(value) if tf.is_tensor(value) else value
+      return tf.type_spec_from_value(value)
 
     @tf.function(autograph=False)
     def call(inputs: Any, args: Any, kwargs: Any) -> Any:
