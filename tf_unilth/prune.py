@@ -141,7 +141,7 @@ def _wrap_model(
   ):
     raise ValueError(
       f'to_prune has nothing to prune: no layer of {model.name!r} has a kernel '
-      'that skip and pruning_policy leave.'
+      'that skip, pruning_policy, block_size and sparsity_m_by_n leave.'
     )
   return wrapped
 
