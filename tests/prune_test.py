@@ -167,9 +167,17 @@ def test_a_custom_layer_tells_its_kernels():
   assert keras.Sequential([layers.Input((2,)), unbuilt]).count_params()
 
 
-def test_one_that_does_not_is_left_with_a_warning():
+@pytest.mark.parametrize(
+  ('layer', 'shape'),
+  [
+    (_Custom(name='custom'), (2,)),
+    (layers.TimeDistributed(_Custom(), name='custom'), (3, 2)),
+  ],
+  ids=['itself', 'inside'],
+)
+def test_one_that_does_not_is_left_with_a_warning(layer, shape):
   model = keras.Sequential(
-    [layers.Input((2,)), _Custom(name='custom'), layers.Dense(2, name='head')]
+    [layers.Input(shape), layer, layers.Dense(2, name='head')]
   )
   with pytest.warns(UserWarning, match="layer 'custom' stays dense: a _Custom"):
     wrapped = prune_low_magnitude(model, _schedule())

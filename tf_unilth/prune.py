@@ -173,8 +173,14 @@ def _is_to_wrap(layer: Layer) -> bool:
     return False
   if prunable.is_prunable(layer):
     return True
-  # Keras's own layers without kernels are no news, those of a user may be.
-  if not type(layer).__module__.startswith('tf_keras.') and any(
+  # Keras's own layers without kernels are no news, those of a user may be,
+  # also inside of one of Keras's, such as the cell of an RNN.
+  theirs = [
+    type(inner).__name__
+    for inner in [layer, *compat.flatten_layers(layer)]
+    if not type(inner).__module__.startswith('tf_keras.')
+  ]
+  if theirs and any(
     len(weight.shape) > 1 for weight in layer.trainable_weights
   ):
     wrapped = any(
@@ -183,7 +189,7 @@ def _is_to_wrap(layer: Layer) -> bool:
     )
     if not wrapped:
       warnings.warn(
-        f'layer {layer.name!r} stays dense: a {type(layer).__name__} does not '
+        f'layer {layer.name!r} stays dense: a {theirs[0]} does not '
         'tell its kernels. Give it a get_prunable_weights method, or wrap the '
         'layers inside of it where it makes them.',
         stacklevel=2,
