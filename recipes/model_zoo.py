@@ -7,7 +7,7 @@ UniLTH, stripped, exported and reloaded. The table shows what is pruned and what
 is left, that the sparsity is met to the weight, and by how much the outputs of
 the stripped, the reloaded and the exported model differ at most from those of
 the trained one; accuracy it does not. Models that are in --csv already are not
-run again. Takes about a quarter of an hour on two cores.
+run again. Takes about ten minutes on two cores.
 """
 
 import csv

@@ -151,6 +151,12 @@ class _Case:
     self.pruning: RandomPruning = random_pruning.make(Draw(*seed, 0))
     self.drawn: RandomModel
 
+  @property
+  def _targets(self) -> set[float]:
+    """What the layers may be pruned to."""
+    own = self.pruning.targets.values()
+    return {self.pruning.schedule['target_sparsity'], *own}
+
   def _make(self, wrap: random_models.Wrap) -> RandomModel:
     _clear()
     keras.mixed_precision.set_global_policy(self.pruning.policy)
@@ -214,7 +220,7 @@ class _Case:
     for alarm in _ALARMS:
       if alarm in said.getvalue():
         raise Wrong(f'the callback said: {said.getvalue()}')
-    check_sparsity(model, self.pruning.schedule['target_sparsity'])
+    check_sparsity(model, self._targets)
     self._check_trained(model, 'wrapped')
     self._check_kernels(model, expected())
     _check_logs(model, history)
@@ -225,7 +231,7 @@ class _Case:
       reloaded = _reload(model)
       _check_close(outputs, _predict(reloaded, x), 'reloaded', tolerance)
       self._check_trained(reloaded, 'reloaded')
-      check_sparsity(reloaded, self.pruning.schedule['target_sparsity'])
+      check_sparsity(reloaded, self._targets)
     ticket = tf_unilth.strip_pruning(model)
     if _wrappers(ticket):
       raise Wrong(f'strip_pruning left {_wrappers(ticket)}.')
@@ -396,24 +402,21 @@ def _pruned(model: keras.Model) -> list[tuple[Any, Any, Any]]:
 # Checks.
 
 
-def check_sparsity(model: keras.Model, target: float) -> None:
+def check_sparsity(model: keras.Model, targets: set[float]) -> None:
   """Raises unless each group of layers is at its target, to the weight.
 
   Args:
     model: a wrapped model that was trained.
-    target: what layers without a target of their own are pruned to.
+    targets: what groups may be pruned to.
   """
   groups: dict[str, list[tuple[Any, Any, Any]]] = {}
   for weight, mask, wrapper in _pruned(model):
     group = wrapper.pruning_schedule.group
     groups.setdefault(group, []).append((weight, mask, wrapper))
-  targets = [m[0][2].pruning_schedule.target_sparsity for m in groups.values()]
-  if len(groups) == 1 and targets != [target] and target not in targets:
-    # All of its layers have targets of their own.
-    target = targets[0]
-  if groups and target not in targets:
-    raise Wrong(f'target_sparsity became {targets} instead of {target}.')
   for members in groups.values():
+    target = members[0][2].pruning_schedule.target_sparsity
+    if target not in targets:
+      raise Wrong(f'target_sparsity became {target}, none of {targets}.')
     _check_group(members)
 
 

@@ -161,7 +161,8 @@ def main(argv: list[str]) -> None:
   rows = known(path, _SEED.value) if path else []
   rows = [row for row in rows if row.index in wanted]
   worker = Worker(_SEED.value, _LIMIT.value)
-  for index in wanted[len(rows) :]:
+  done = {row.index for row in rows}
+  for index in [index for index in wanted if index not in done]:
     row = worker.run(index)
     if path:
       add(path, row)

@@ -168,9 +168,17 @@ def test_a_custom_layer_tells_its_kernels():
   assert keras.Sequential([layers.Input((2,)), unbuilt]).count_params()
 
 
-def test_one_that_does_not_is_left_with_a_warning():
+@pytest.mark.parametrize(
+  ('layer', 'shape'),
+  [
+    (_Custom(name='custom'), (2,)),
+    (layers.TimeDistributed(_Custom(), name='custom'), (3, 2)),
+  ],
+  ids=['itself', 'inside'],
+)
+def test_one_that_does_not_is_left_with_a_warning(layer, shape):
   model = keras.Sequential(
-    [layers.Input((2,)), _Custom(name='custom'), layers.Dense(2, name='head')]
+    [layers.Input(shape), layer, layers.Dense(2, name='head')]
   )
   with pytest.warns(UserWarning, match="layer 'custom' stays dense: a _Custom"):
     wrapped = prune_low_magnitude(model, _schedule())
@@ -353,6 +361,24 @@ def test_a_wrapper_in_a_custom_layer_of_a_network_is_stripped():
   assert not PrunedLayers(strip_pruning(model)).kernels
 
 
+def test_a_subclassed_model_inside_of_a_functional_one_is_stripped():
+  class Inside(keras.Model):
+    def __init__(self):
+      super().__init__()
+      self.dense = prune_low_magnitude(layers.Dense(3), _schedule())
+
+    def call(self, inputs):
+      return self.dense(inputs)
+
+  inputs = layers.Input((4,))
+  model = keras.Model(inputs, layers.Dense(2)(Inside()(inputs)))
+  x = np.ones((2, 4), np.float32)
+  outputs = model(x)
+  stripped = strip_pruning(model)
+  assert not PrunedLayers(stripped).kernels
+  np.testing.assert_array_equal(stripped(x), outputs)
+
+
 def test_tfmots_own_strip_takes_networks():
   model = prune_low_magnitude(toys.nested(), _schedule())
   stripped = tfmot.sparsity.keras.strip_pruning(model)
@@ -400,6 +426,12 @@ def test_tfmots_own_strip_takes_networks():
         _three(), _schedule(), skip=['last'], targets={'last': 0.5}
       ),
       r"skip and targets must differ, but both name \['last'\]",
+    ),
+    (
+      lambda: prune_low_magnitude(
+        keras.Sequential([layers.Input((4,)), *[layers.Dense(4, name='r')] * 2])
+      ),
+      r"applies more than once, \['r'\]",
     ),
     (
       lambda: prune_low_magnitude(layers.Dense(2), _schedule(), skip=['x']),

@@ -117,6 +117,32 @@ def test_attention_takes_its_other_inputs():
   assert len(PrunedLayers(wrapped).kernels) == 4
 
 
+@keras.saving.register_keras_serializable('wrapper_test')
+class _Late(layers.Layer):
+  """Its kernel comes with its first call, which takes a plain number."""
+
+  def __init__(self, **kwargs):
+    super().__init__(**kwargs)
+    self.inner = layers.Dense(3)
+
+  def call(self, inputs, scale=1.0):
+    return scale * self.inner(inputs)
+
+  def get_prunable_weights(self):
+    return [self.inner.kernel]
+
+
+def test_kernels_may_come_with_a_call_with_plain_numbers(tmp_path):
+  inputs = layers.Input((4,))
+  wrapper = ours(_Late(), _schedule())
+  model = keras.Model(inputs, wrapper(inputs, scale=2.0))
+  x = np.ones((2, 4), np.float32)
+  np.testing.assert_allclose(model(x), 2 * wrapper.layer.inner(x))
+  model.save(tmp_path / 'model.keras')
+  loaded = keras.models.load_model(tmp_path / 'model.keras')
+  np.testing.assert_array_equal(loaded(x), model(x))
+
+
 def test_training_reaches_a_layer_that_takes_it_by_keyword():
   class Noisy(layers.Dense):
     def call(self, inputs, *, training=False):

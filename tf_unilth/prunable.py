@@ -85,6 +85,19 @@ def builds_alone(layer: keras.layers.Layer) -> bool:
   return not hasattr(type(layer), 'get_prunable_weights')
 
 
+def are_made(layer: keras.layers.Layer) -> bool:
+  """Returns whether there are kernels by the time that `build` is over.
+
+  A layer counts as built after loading, even where layers inside are not.
+  """
+  if builds_alone(layer):
+    return True
+  try:
+    return all(weight is not None for weight in prunable_weights(layer))
+  except AttributeError:
+    return False
+
+
 def _getters(layer: keras.layers.Layer) -> Iterator[Getter]:
   if hasattr(type(layer), 'get_prunable_weights'):
     yield layer.get_prunable_weights

@@ -134,6 +134,7 @@ def _wrap_model(
     if layer in left:
       return layer
     if compat.is_network(layer):
+      _check_repeats(layer)
       return keras.models.clone_model(layer, clone_function=wrap_or_leave)
     if not _is_to_wrap(layer) or not (
       policy is None or policy.allow_pruning(layer)
@@ -145,9 +146,23 @@ def _wrap_model(
   if not compat.has_wrappers(wrapped):
     raise ValueError(
       f'to_prune has nothing to prune: no layer of {model.name!r} has a kernel '
-      'that skip and pruning_policy leave.'
+      'that skip, pruning_policy, block_size and sparsity_m_by_n leave.'
     )
   return wrapped
+
+
+def _check_repeats(model: keras.Model) -> None:
+  """Raises for what Keras drops when it copies or loads a model."""
+  if isinstance(model, keras.Sequential):
+    nodes = getattr(model, '_network_nodes', ())  # Such as 'dense_ib-0'.
+    names = [node.rpartition('_ib-')[0] for node in nodes]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+      raise ValueError(
+        f'to_prune has layers that a Sequential model, {model.name!r}, applies '
+        f'more than once, {repeated}: Keras would copy them once. Build it as '
+        'a functional model.'
+      )
 
 
 def _is_to_wrap(layer: Layer) -> bool:
@@ -156,14 +171,19 @@ def _is_to_wrap(layer: Layer) -> bool:
     return False
   if prunable.is_prunable(layer):
     return True
-  # Keras's own layers without kernels are no news, those of a user may be.
-  of_keras = type(layer).__module__.startswith('tf_keras.')
+  # Keras's own layers without kernels are no news, those of a user may be,
+  # also inside of one of Keras's, such as the cell of an RNN.
+  theirs = [
+    type(inner).__name__
+    for inner in [layer, *compat.flatten_layers(layer)]
+    if not type(inner).__module__.startswith('tf_keras.')
+  ]
   has_matrix = any(len(weight.shape) > 1 for weight in layer.trainable_weights)
-  if has_matrix and not of_keras and not compat.has_wrappers(layer):
+  if theirs and has_matrix and not compat.has_wrappers(layer):
     warnings.warn(
-      f'layer {layer.name!r} stays dense: a {type(layer).__name__} does not '
-      'tell its kernels. Give it a get_prunable_weights method, or wrap the '
-      'layers inside of it where it makes them.',
+      f'layer {layer.name!r} stays dense: a {theirs[0]} does not tell its '
+      'kernels. Give it a get_prunable_weights method, or wrap the layers '
+      'inside of it where it makes them.',
       stacklevel=2,
     )
   return False

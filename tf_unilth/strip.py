@@ -3,7 +3,7 @@
 from typing import Any
 
 from tf_unilth import compat
-from tf_unilth.compat import keras, tfmot
+from tf_unilth.compat import keras
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
@@ -30,11 +30,23 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   """
   compat.check_keras(model, 'model', keras.Model)
   if compat.is_network(model):
-    model = tfmot.sparsity.keras.strip_pruning(model)
+    model = _strip_network(model)
   for layer in [model, *compat.flatten_layers(model)]:
     if not compat.is_network(layer):
       _unwrap_attributes(layer)
   return model
+
+
+def _strip_network(layer: keras.layers.Layer) -> keras.layers.Layer:
+  """Copies a network without wrappers; tfmot's fails on subclassed models."""
+  if compat.is_network(layer):
+    return keras.models.clone_model(layer, clone_function=_strip_network)
+  if not isinstance(layer, compat.PruneLowMagnitude):
+    return layer
+  inner, shape = layer.layer, '_batch_input_shape'
+  if hasattr(layer, shape) and not hasattr(inner, shape):
+    setattr(inner, shape, getattr(layer, shape))
+  return inner
 
 
 def _unwrap_attributes(layer: keras.layers.Layer) -> None:
@@ -59,6 +71,5 @@ def _stripped(value: Any) -> Any:
     entries = {key: _stripped(item) for key, item in value.items()}
     return value if all(entries[k] is value[k] for k in value) else entries
   if isinstance(value, keras.Model) and compat.is_network(value):
-    wrapped = compat.has_wrappers(value)
-    return tfmot.sparsity.keras.strip_pruning(value) if wrapped else value
+    return _strip_network(value) if compat.has_wrappers(value) else value
   return value

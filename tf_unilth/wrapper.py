@@ -59,7 +59,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     for name in (first, 'inputs'):
       if not args and name in kwargs:
         args = (kwargs.pop(name),)
-    if not self.layer.built and not prunable.builds_alone(self.layer):
+    if not self.built and not prunable.are_made(self.layer):
       self._build_layer(args, kwargs)
     return super().__call__(*args, **kwargs)
 
