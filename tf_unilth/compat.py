@@ -1,8 +1,9 @@
 """The one Keras that the library uses, and what it must borrow from its hosts.
 
 tfmot builds on `tf_keras` (Keras 2) whatever is imported first, so everything
-here does too. What else is not public is touched in `pruned_layers.py`
-(tfmot), `optimizers.py` and `train_step.py` (one attribute each of Keras's).
+here does too. What else is not public is touched in `pruned_layers.py` and
+`wrapper.py` (tfmot), `prunable.py` (the kernels of attention), `optimizers.py`
+and `train_step.py` (one attribute each of Keras's).
 """
 
 import inspect

@@ -1,8 +1,9 @@
-"""The wrapped layers of a model: the only file that touches tfmot's insides.
+"""The wrapped layers of a model: what a run knows of tfmot's insides.
 
 What the rest of the library sees of a wrapped model is a list of kernels, each
-a weight with a mask and the schedule of its layer. A second file like this one
-could one day serve Keras 3.
+a weight with a mask, a structure and the schedule of its layer. Beside
+`wrapper.py`, which makes such layers, no other file touches tfmot's insides; a
+second file like this one could one day serve Keras 3.
 """
 
 import dataclasses
