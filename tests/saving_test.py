@@ -112,18 +112,21 @@ def test_so_does_one_of_tfmots_wrapper_in_its_scope(suffix, tmp_path):
   _assert_equal(whole, resumed)
 
 
-@pytest.mark.parametrize('algorithm', ['unilth', 'lth'])
-def test_a_checkpoint_of_tensorflow_goes_on(algorithm, tmp_path):
+@pytest.mark.parametrize(
+  ('algorithm', 'epochs'),
+  [('unilth', 3), ('unilth', 6), ('dlth', 3), ('lth', 3)],
+)
+def test_a_checkpoint_of_tensorflow_goes_on(algorithm, epochs, tmp_path):
   path = str(tmp_path / 'checkpoint')
   whole = _run_and_save(
     ours,
     algorithm,
-    3,
+    epochs,
     lambda model: model.save_weights(path),
   )
   resumed = _wrapped(ours)
   resumed.load_weights(path)
-  _train(resumed, ALGORITHMS[algorithm], initial_epoch=3)
+  _train(resumed, ALGORITHMS[algorithm], initial_epoch=epochs)
   _assert_equal(whole, resumed)
 
 

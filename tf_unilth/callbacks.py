@@ -255,7 +255,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     while len(self._state.snapshots) < self._snapshots():
       self._state.add_snapshot()
     if self._ramp is not None and not self._state.candidates:
-      self._state.candidates = self._layers.new_candidates()
+      self._state.candidates.extend(self._layers.new_candidates())
     self._hook = TrainStepHook(
       self.model, self._layers, self._state, self._ramp
     )
@@ -287,6 +287,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         'as if it had never stopped'
       )
     self._push_decay()
+    self._holding = not self._inert and self.reached_target
     self._say(f'going on in stage {self._state.get("stage")}')
 
   def _begin_anew(self, epoch: int) -> None:
@@ -302,6 +303,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       first_epoch=epoch,
       epochs=self.params['epochs'],
       steps_per_epoch=self.params['steps'] or 0,
+      algorithm=resumption.fingerprint(type(self).__name__),
+      zeros=zeros,
     )
     self._restart_decay(self._timeline.steps)
     if self._holding:
@@ -310,8 +313,6 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     elif not self._inert:
       budget.check_epochs(self._timeline.epochs, first=epoch)
       self._check_rounds()
-      name = type(self).__name__
-      state.set(algorithm=resumption.fingerprint(name), zeros=zeros)
       state.reset()
       self._on_run_begin()
 

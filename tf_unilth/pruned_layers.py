@@ -87,7 +87,9 @@ class PrunedLayers:
     weights, and snapshots are neither in number nor shape like weights. So the
     configuration of the first wrapper carries them.
     """
-    wrapper = next(w for w in self._wrappers if w.pruning_vars)
+    wrapper = next(
+      w for w in self._wrappers if w.pruning_schedule is self.schedules[0]
+    )
 
     def get_config() -> dict[str, Any]:
       config = type(wrapper).get_config(wrapper)

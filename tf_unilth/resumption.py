@@ -30,8 +30,7 @@ def goes_on(
     restored: whether this process loaded the state, rather than made it.
   """
   same = (
-    state.begun
-    and state.get('algorithm') == fingerprint(algorithm)
+    state.get('algorithm') == fingerprint(algorithm)
     and state.get('next_epoch') == epoch
     and state.get('epochs') == epochs
     and state.get('zeros') == zeros

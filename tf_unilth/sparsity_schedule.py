@@ -99,7 +99,6 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     # Layers of one model that were saved and loaded know each other by it.
     self.group = uuid.uuid4().hex
     self._loaded: dict[str, Any] | None = None
-    self._make_variables()
     self._is_driven = False
     self._driven_model: Any = None
 
@@ -124,23 +123,19 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   def state(self) -> RunState:
     """The state of the run that it is part of."""
     if self._state is None:
-      self._make_variables()
-    assert self._state is not None
+      with tf.init_scope():
+        self._state = RunState()
+        if self._loaded is not None:
+          self._state.load(self._loaded)
     return self._state
 
   @property
   def sparsity(self) -> tf.Variable:
     """The fraction of its weights that is pruned, in [0, 1)."""
     if self._sparsity is None:
-      self._make_variables()
+      with tf.init_scope():
+        self._sparsity = tf.Variable(0.0, trainable=False)
     return self._sparsity
-
-  def _make_variables(self) -> None:
-    with tf.init_scope():
-      self._state = RunState()
-      self._sparsity = tf.Variable(0.0, trainable=False)
-      if self._loaded is not None:
-        self._state.load(self._loaded)
 
   @property
   def was_driven(self) -> bool:
@@ -245,7 +240,6 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     schedule._loaded = state
     # Layers that share a schedule load a copy each, of which one will be
     # used. A SavedModel could not bind the others' variables to anything.
-    del schedule._state, schedule._sparsity
     return schedule
 
 
