@@ -1,7 +1,8 @@
 """Ticket: taken from a run, put onto another model, trained there."""
 
 import functools
-import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from tests import toys
 from tf_unilth.pruned_layers import PrunedLayers
 
 layers = keras.layers
+_ROOT = pathlib.Path(__file__).parent.parent
 EPOCHS = 6
 # The plateau is seen at epoch 4 and rewound to the end of epoch 2.
 VAL_LOSS = (3, 2, 2.5, 2.2)
@@ -49,9 +51,15 @@ def _run(callback, make=toys.conv, wrap=tf_unilth.prune_low_magnitude, **skip):
 
 
 @functools.cache
+def _found_by():
+  """Returns a UniLTH, to run once."""
+  return tf_unilth.UniLTH(verbose=0)
+
+
+@functools.cache
 def _found():
-  """Returns a ticket that UniLTH has found, and its run."""
-  callback = tf_unilth.UniLTH(verbose=0)
+  """Returns a ticket that it has found, and its run."""
+  callback = _found_by()
   model, after = _run(callback)
   return tf_unilth.Ticket.from_model(model, callback), model, after
 
@@ -278,10 +286,8 @@ def test_tfmots_wrapper_takes_it_too():
   )
   toys.compiled_for_labels(ticket.apply(model))
   toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
-  assert [
-    not k[~m].any() for k, m in zip(toys.kernels(model), toys.masks(model))
-  ]
   _assert_equal(toys.masks(model), ticket.masks.values())
+  assert toys.zeros(toys.kernels(model)) == ticket.zeros
 
 
 @pytest.mark.parametrize(
@@ -408,13 +414,33 @@ def test_another_process_has_other_numbers(tmp_path):
     capture_output=True,
     text=True,
     check=True,
-    cwd=os.path.dirname(os.path.dirname(__file__)),
+    cwd=_ROOT,
   )
   names, found = finished.stdout.splitlines()
   assert names == (
     "['prune_low_magnitude_conv2d', 'prune_low_magnitude_conv2d_1']"
   )
   assert found == f'{ticket.zeros} {ticket!r}'
+
+
+def test_the_readmes_program_runs(tmp_path, monkeypatch):
+  readme = (_ROOT / 'README.md').read_text()
+  (program,) = re.findall(r'```python\n(ticket = .*?)```', readme, re.S)
+  _, model, after = _found()
+  names = {
+    'tf_unilth': tf_unilth,
+    'build': toys.conv,
+    'model': model,
+    'callback': _found_by(),
+  }
+  monkeypatch.chdir(tmp_path)
+  exec(program, names)
+  _assert_begins_from(names['ticket'], names['sparse'], after[2])
+  for sparse, control in zip(
+    toys.kernels(names['sparse']), toys.kernels(names['control']), strict=True
+  ):
+    np.testing.assert_array_equal(sparse == 0, control == 0)
+    assert (sparse != control).any()
 
 
 # Another architecture.
