@@ -191,6 +191,23 @@ def _weight(**fields):
   return [{'name': 'w', 'shape': [1], 'dtype': 'bool', **fields}]
 
 
+def test_what_is_signed_but_altered_raises_nothing_else(whole, path):
+  rng = np.random.default_rng(0)
+  outcomes = set()
+  for _ in range(600):
+    data = bytearray(whole[:-32])
+    for place in rng.integers(8, len(data), rng.integers(1, 4)):
+      data[place] = rng.choice(list(b'0129"[]{},:-.e\\\x00\xff'))
+    path.write_bytes(bytes(data) + hashlib.sha256(data).digest())
+    try:
+      ticket = tf_unilth.Ticket.load(path)
+      assert repr(ticket).isprintable()
+      outcomes.add('read')
+    except Error:
+      outcomes.add('refused')
+  assert outcomes == {'read', 'refused'}
+
+
 def test_a_forged_one_is_read_where_nothing_is_wrong(path):
   path.write_bytes(_forged(_header()))
   assert tf_unilth.Ticket.load(path).masks['a'].tolist() == [True, False]
@@ -278,7 +295,7 @@ def test_a_header_has_a_longest_length(path):
 def test_names_are_not_paths_and_nothing_is_written(path):
   names = ['/etc/passwd', '../../x', 'a\0b', '\x1b[2J', '\ud800', 'C:\\x']
   for name in names:
-    path.write_bytes(_forged(_header(mask={'name': name}, provenance={})))
+    path.write_bytes(_forged(_header(mask={'name': name}, method=name)))
     ticket = tf_unilth.Ticket.load(path)
     assert list(ticket.masks) == [name]
     assert repr(ticket).isprintable()

@@ -211,7 +211,8 @@ class Ticket(ticket_file.Contents):
 
     A model that is not wrapped is wrapped with a `FixedMask`; one that is
     keeps its schedules, which prune further if they ask for more. Compile the
-    result: any ticket callback holds the mask in `fit`.
+    result: any ticket callback holds the mask in `fit`. Call it in the scope
+    of the model's distribution strategy, where there is one.
 
     Kernels, and weights where they are put back, are compared in the model's
     order: shapes exactly, kernels by the names of their layers too, weights by
@@ -279,7 +280,8 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
 
   def __repr__(self) -> str:
     count = len(self.masks)
-    made = self.method or 'of unknown method'
+    # Escaped: what a file calls it may move a terminal's cursor.
+    made = repr(self.method or 'of unknown method')[1:-1]
     seed = '' if self.seed is None else f' with seed {self.seed}'
     beside = ' rewind weights;' if self.rewind_weights is not None else ''
     return (
