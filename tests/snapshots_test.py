@@ -31,7 +31,7 @@ def test_restore_puts_every_bit_back():
   snapshot.take(variables, epoch=4)
   _spoil(variables)
   assert _bits(variables) != before
-  snapshot.restore(variables)
+  assert snapshot.restore(variables) == 4
   assert _bits(variables) == before
   assert snapshot.epoch == 4 and snapshot.taken
 

@@ -11,6 +11,8 @@ from tf_unilth.regularization import L2Ramp
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.strip import strip_pruning
 from tf_unilth.summary import SparsitySummary, sparsity_summary
+from tf_unilth.ticket import Ticket
+from tf_unilth.ticket_file import TicketFileError
 from tf_unilth.unilth import UniDLTH, UniLTH
 from tf_unilth.wrapper import PruneLowMagnitude
 
@@ -23,7 +25,9 @@ __all__ = [
   'PruneLowMagnitude',
   'SparsitySummary',
   'StagedLearningRate',
+  'Ticket',
   'TicketCheckpoint',
+  'TicketFileError',
   'UniDLTH',
   'UniLTH',
   'export_saved_model',

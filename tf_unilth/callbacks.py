@@ -66,6 +66,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._finetune_fraction = finetune_fraction
     self._messages = Messages(type(self).__name__, verbose)
     self._hook: TrainStepHook | None = None
+    self._rewind_weights: list[np.ndarray] | None = None
 
   # What a final class decides.
 
@@ -141,6 +142,21 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def reached_target(self) -> bool:
     """Whether the sparsity that was asked for is met."""
     return self._pruner.reached_target
+
+  @property
+  def seed(self) -> int | None:
+    """What the ticket is drawn from, `None` if it is found."""
+    return getattr(self._scores, 'seed', None)
+
+  @property
+  def rewind_weights(self) -> list[np.ndarray] | None:
+    """The weights that `fit` has rewound to, before any of them was pruned.
+
+    In the order of the model's weights before it was wrapped. `None` if it
+    has not rewound weights in this process. One copy on the host is kept for
+    them, until another run begins or the callback goes.
+    """
+    return self._rewind_weights
 
   def _epoch(self, name: str) -> int | None:
     epoch = self._state.get(name)
@@ -292,6 +308,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _begin_anew(self, epoch: int) -> None:
     state, zeros = self._state, self._pruner.zeros
+    self._rewind_weights = None
     if self._pruner.has_begun and not state.begun:
       self._say(
         f'the masks are at {_percent(self.sparsity)}, but what was loaded '
@@ -433,15 +450,19 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _rewindable(self) -> list[Any]:
     """Returns what a snapshot holds: weights, statistics, optimizer state."""
-    own = self._layers.own_variables()
-    weights = [w for w in self.model.weights if w.ref() not in own]
-    return [*weights, *self.model.optimizer.variables()]
+    return [*self._layers.model_weights, *self.model.optimizer.variables()]
 
   def _rewind(self, restore: Any) -> Any:
-    """Rewinds by `restore(variables)`; what is pruned stays zero."""
-    result = restore(self._rewindable())
+    """Rewinds by `restore(variables)`; what is pruned stays zero.
+
+    Args:
+      restore: returns to the end of which epoch, `None` if it does nothing.
+    """
+    epoch = restore(self._rewindable())
+    if epoch is not None:
+      self._rewind_weights = [w.numpy() for w in self._layers.model_weights]
     self._layers.assign_masks(self._pruner.masks)
-    return result
+    return epoch
 
   def _l2_lambda(self) -> float:
     if self._hook is None or self._ramp is None:

@@ -108,8 +108,7 @@ class Plateau:
       # Never before the start.
       target = max(epoch - self.rewind_epochs, state.get('first_epoch'))
       snapshot = state.snapshots[target % self.rewind_epochs]
-    snapshot.restore(variables)
-    return snapshot.epoch
+    return snapshot.restore(variables)
 
   def _is_max(self) -> bool:
     if self.mode == 'auto':

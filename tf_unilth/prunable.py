@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from tf_unilth import compat
 from tf_unilth.compat import keras
 
 layers = keras.layers
@@ -57,6 +58,23 @@ def prunable_weights(layer: keras.layers.Layer) -> list[Any]:
 def uncast(weight: Any) -> Any:
   """Returns the variable behind a view of it in a lower precision."""
   return getattr(weight, '_variable', weight)
+
+
+def model_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
+  """Yields the kernels of a model, wrapped or not, each with its name.
+
+  The order is that of the layers. Layers without weights yet have none.
+  """
+  seen = set()  # Of a Bidirectional layer there are those inside as well.
+  for layer in compat.flatten_layers(model):
+    if isinstance(layer, compat.PruneLowMagnitude):
+      continue  # What it wraps comes next.
+    weights = prunable_weights(layer) if layer.built else []
+    names = kernel_names(layer.name, weights)
+    for name, weight in zip(names, weights, strict=True):
+      if weight.ref() not in seen:
+        seen.add(weight.ref())
+        yield name, weight
 
 
 def kernel_names(layer_name: str, weights: Sequence[Any]) -> list[str]:

@@ -40,6 +40,7 @@ class PrunedLayers:
 
   def __init__(self, model: keras.Model):
     compat.check_keras(model, 'model', keras.Model)
+    self._model = model
     self._wrappers = [
       layer
       for layer in compat.flatten_layers(model)
@@ -161,10 +162,20 @@ class PrunedLayers:
       # rank 3, or where a matrix is one block wide or high.
       wrapper.pruning_obj.conditional_mask_update = tf.no_op
 
-  def own_variables(self) -> set[Any]:
-    """Returns references to tfmot's own variables, which no rewind moves."""
+  @property
+  def model_weights(self) -> list[Any]:
+    """The model's weights and statistics without tfmot's own variables.
+
+    They are those of the model before it was wrapped, in the same order.
+    """
+    own = self._own_variables()
+    return [w for w in self._model.weights if w.ref() not in own]
+
+  def _own_variables(self) -> set[Any]:
     own = set()
     for wrapper in self._wrappers:
+      if wrapper.pruning_obj is None:
+        continue  # Not built yet.
       own.add(wrapper.pruning_step.ref())
       for _, mask, threshold in wrapper.pruning_vars:
         own |= {mask.ref(), threshold.ref()}

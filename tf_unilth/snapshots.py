@@ -37,11 +37,16 @@ class Snapshot(PythonState):
     self._values = [variable.numpy().tobytes() for variable in variables]
     self.epoch = epoch
 
-  def restore(self, variables: Sequence[Any]) -> None:
-    """Puts the values back into the variables that they were taken from."""
+  def restore(self, variables: Sequence[Any]) -> int:
+    """Puts the values back into the variables that they were taken from.
+
+    Returns:
+      How many epochs were completed when they were taken.
+    """
     for variable, value in zip(variables, self._values, strict=True):
       dtype = variable.dtype.as_numpy_dtype
       variable.assign(np.frombuffer(value, dtype).reshape(variable.shape))
+    return self.epoch
 
   def clear(self) -> None:
     """Lets the memory go."""

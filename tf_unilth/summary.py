@@ -101,20 +101,9 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   pairs = [(kernel.name, kernel.weight) for kernel in wrapped]
   rows = [
     Row(name, tuple(weight.shape), int(np.sum(weight.numpy() == 0)))
-    for name, weight in pairs or _all_kernels(model)
+    for name, weight in pairs or prunable.model_kernels(model)
   ]
   return SparsitySummary(tuple(rows), _left(model) if wrapped else ())
-
-
-def _all_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
-  seen = set()  # Of a Bidirectional layer there are those inside as well.
-  for layer in compat.flatten_layers(model):
-    weights = prunable.prunable_weights(layer) if layer.built else []
-    names = prunable.kernel_names(layer.name, weights)
-    for name, weight in zip(names, weights, strict=True):
-      if weight.ref() not in seen:
-        seen.add(weight.ref())
-        yield name, weight
 
 
 def _left(model: keras.Model) -> tuple[str, ...]:

@@ -1,0 +1,346 @@
+"""A ticket's file: bit for bit, whole or not at all, and trusted in nothing."""
+
+import hashlib
+import json
+import os
+import struct
+import tracemalloc
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import tf_unilth
+from tf_unilth import ticket_file
+
+Error = tf_unilth.TicketFileError
+_MAGIC = b'\x89TKT\r\n\x1a\n'
+
+
+def _ticket(**fields):
+  rng = np.random.default_rng(0)
+  masks = {
+    'conv': rng.random((3, 3, 1, 4)) < 0.3,
+    'head': rng.random((5, 3)) < 0.3,
+  }
+  weights = {
+    'conv/kernel': rng.normal(size=(3, 3, 1, 4)).astype(np.float32),
+    'odd': np.float32([-0.0, np.inf, np.nan, 1e-45]),
+    'count': np.array(7, np.int64),
+    'low': np.array([1.1, -2.2], ml_dtypes.bfloat16),
+    'half': np.float16([0.1]),
+    'flags': np.array([True, False]),
+  }
+  fields = {
+    'rewind_weights': weights,
+    'method': 'UniDLTH',
+    'seed': 3,
+    'provenance': {'data': 'digits', 'where': ['é', 1.5, None]},
+    **fields,
+  }
+  return tf_unilth.Ticket(masks, **fields)
+
+
+@pytest.fixture
+def path(tmp_path):
+  return tmp_path / 'a.ticket'
+
+
+@pytest.fixture
+def whole(path):
+  _ticket().save(path)
+  return path.read_bytes()
+
+
+def _assert_same(one, other):
+  for mine, theirs in (
+    (one.masks, other.masks),
+    (one.rewind_weights or {}, other.rewind_weights or {}),
+  ):
+    assert list(mine) == list(theirs)
+    for name, array in mine.items():
+      assert array.dtype == theirs[name].dtype
+      assert array.shape == theirs[name].shape
+      assert array.tobytes() == theirs[name].tobytes()
+  for name in ('method', 'seed', 'provenance'):
+    assert getattr(one, name) == getattr(other, name)
+
+
+@pytest.mark.parametrize(
+  'fields', [{}, {'rewind_weights': None}, {'seed': None, 'method': None}]
+)
+def test_every_bit_comes_back(path, fields):
+  ticket = _ticket(**fields)
+  ticket.save(path)
+  _assert_same(tf_unilth.Ticket.load(path), ticket)
+  assert f'{path.stat().st_size:,} bytes' in repr(ticket)
+
+
+def test_the_format_is_what_its_text_says(whole):
+  magic, version, header, length = struct.unpack_from('<8sIIQ', whole)
+  assert (magic, version, length) == (_MAGIC, 1, len(whole))
+  body = whole[24 + header : -32]
+  ticket = _ticket()
+  mask = np.packbits(ticket.masks['conv']).tobytes()
+  assert body.startswith(mask) and len(mask) == 5
+  assert ticket.rewind_weights['odd'].astype('<f4').tobytes() in body
+  assert len(body) == 5 + 2 + 36 * 4 + 16 + 8 + 4 + 2 + 2
+  assert hashlib.sha256(whole[:-32]).digest() == whole[-32:]
+
+
+def test_the_same_ticket_is_the_same_bytes(whole, path):
+  _ticket().save(path, overwrite=True)
+  assert path.read_bytes() == whole
+
+
+def test_an_existing_path_is_kept_unless_told(whole, path):
+  with pytest.raises(FileExistsError, match='overwrite=True'):
+    _ticket(seed=4).save(path)
+  assert path.read_bytes() == whole
+  _ticket(seed=4).save(path, overwrite=True)
+  assert tf_unilth.Ticket.load(path).seed == 4
+
+
+@pytest.mark.parametrize('exists', [False, True])
+def test_a_save_that_fails_leaves_nothing(path, monkeypatch, exists):
+  if exists:
+    path.write_bytes(b'precious')
+
+  def full_disk(descriptor):
+    raise OSError('no space left on device')
+
+  monkeypatch.setattr(os, 'fsync', full_disk)
+  with pytest.raises(OSError, match='no space left'):
+    _ticket().save(path, overwrite=True)
+  assert os.listdir(path.parent) == (['a.ticket'] if exists else [])
+  assert not exists or path.read_bytes() == b'precious'
+
+
+def test_what_json_cannot_hold_is_refused_before_the_file_is_there(path):
+  with pytest.raises(TypeError):
+    _ticket(provenance={'model': object()}).save(path)
+  weights = {'words': np.array(['a'], object)}
+  with pytest.raises(ValueError, match="'words' is of dtype object"):
+    _ticket(rewind_weights=weights).save(path)
+  assert not os.listdir(path.parent)
+
+
+# Hostile files.
+
+
+def _refused(path, data, words=None):
+  path.write_bytes(data)
+  with pytest.raises(Error, match=words) as raised:
+    tf_unilth.Ticket.load(path)
+  assert repr(str(path)) in str(raised.value)
+
+
+def test_every_truncation_is_refused(whole, path):
+  for length in range(len(whole)):
+    _refused(path, whole[:length], r'too short|truncated')
+
+
+def test_what_was_added_is_refused(whole, path):
+  _refused(path, whole + b'\0', 'something was added')
+  _refused(path, whole * 2, 'something was added')
+
+
+def test_every_flipped_bit_is_refused(whole, path):
+  rng = np.random.default_rng(0)
+  places = [*range(24), *rng.integers(24, len(whole), 300)]
+  for place in places:
+    data = bytearray(whole)
+    data[place] ^= 1 << rng.integers(8)
+    _refused(path, bytes(data))
+
+
+def test_noise_is_refused(path):
+  rng = np.random.default_rng(0)
+  for length in range(0, 200, 7):
+    _refused(path, rng.bytes(length))
+    _refused(path, _MAGIC + rng.bytes(length))
+
+
+def _forged(header, payload=b'\x80', **prefix):
+  """Returns a file whose lengths and digest are right, whatever it says."""
+  if not isinstance(header, bytes):
+    header = json.dumps(header).encode()
+  fields = {
+    'magic': _MAGIC,
+    'version': 1,
+    'claimed': len(header),
+    'length': 24 + len(header) + len(payload) + 32,
+    **prefix,
+  }
+  body = struct.pack('<8sIIQ', *fields.values()) + header + payload
+  return body + hashlib.sha256(body).digest()
+
+
+def _header(*, mask=(), **fields):
+  return {
+    'masks': [{'name': 'a', 'shape': [2], **dict(mask)}],
+    'weights': None,
+    'method': None,
+    'seed': None,
+    'provenance': {},
+    **fields,
+  }
+
+
+def _weight(**fields):
+  return [{'name': 'w', 'shape': [1], 'dtype': 'bool', **fields}]
+
+
+def test_what_is_signed_but_altered_raises_nothing_else(whole, path):
+  rng = np.random.default_rng(0)
+  outcomes = set()
+  for _ in range(600):
+    data = bytearray(whole[:-32])
+    for place in rng.integers(8, len(data), rng.integers(1, 4)):
+      data[place] = rng.choice(list(b'0129"[]{},:-.e\\\x00\xff'))
+    path.write_bytes(bytes(data) + hashlib.sha256(data).digest())
+    try:
+      ticket = tf_unilth.Ticket.load(path)
+      assert repr(ticket).isprintable()
+      outcomes.add('read')
+    except Error:
+      outcomes.add('refused')
+  assert outcomes == {'read', 'refused'}
+
+
+def test_a_forged_one_is_read_where_nothing_is_wrong(path):
+  path.write_bytes(_forged(_header()))
+  assert tf_unilth.Ticket.load(path).masks['a'].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+  ('header', 'words'),
+  [
+    (_header(mask={'shape': [10**12]}), 'claim 125000000000 bytes'),
+    (_header(mask={'shape': [2**40] * 32}), r'claim \d+ bytes'),
+    (_header(mask={'shape': [10**30]}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': [0]}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': [-8, -1]}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': [2.0]}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': [True]}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': ['2']}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': 2}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': [1] * 33}), "the shape of mask 'a' is none"),
+    (_header(mask={'name': ''}), 'a mask has no name'),
+    (_header(mask={'name': ['a']}), 'a mask has no name'),
+    (_header(mask={'path': '/etc/passwd'}), 'a mask must have the keys'),
+    (_header(masks=[]), 'list of masks is empty'),
+    (_header(masks=None), 'masks must be a list'),
+    (_header(masks=[5]), 'a mask must have the keys'),
+    (_header(masks=_header()['masks'] * 2), 'claim 2 bytes'),
+    (_header(weights=[]), 'list of weights is empty'),
+    (_header(weights={}), 'weights must be a list or null'),
+    (_header(weights=_weight(dtype='object')), "dtype of weight 'w' is none"),
+    (_header(weights=_weight(dtype='O')), "dtype of weight 'w' is none"),
+    (_header(weights=_weight(dtype='V1')), "dtype of weight 'w' is none"),
+    (_header(weights=_weight(dtype=['bool'])), "dtype of weight 'w' is none"),
+    (_header(weights=_weight(shape=[2**62])), r'claim \d+ bytes'),
+    (_header(seed=True), 'seed must be a whole number'),
+    (_header(seed=1.5), 'seed must be a whole number'),
+    (_header(seed=-1), 'seed must be at least 0'),
+    (_header(method=5), 'method must be a string'),
+    (_header(provenance=[]), 'provenance must be an object'),
+    (_header(code='import os'), 'its header must have the keys'),
+    ([], 'its header must have the keys'),
+    (5, 'its header must have the keys'),
+    (b'', 'its header is no JSON'),
+    (b'{', 'its header is no JSON'),
+    (b'\xff\xfe', 'its header is no JSON'),
+    (b'[' * 100_000, 'its header is no JSON'),
+    (b'{"a":' * 100_000, 'its header is no JSON'),
+    (b'{"seed": 1, "seed": 2}', 'repeats a key'),
+    (b'{"seed": NaN}', 'holds NaN'),
+    (b'9' * 10_000, 'its header'),
+  ],
+)
+def test_a_malicious_header_is_refused(path, header, words):
+  _refused(path, _forged(header), words)
+
+
+@pytest.mark.parametrize(
+  ('data', 'words'),
+  [
+    (_forged(_header(), b''), 'claim 1 bytes, but it holds 0'),
+    (_forged(_header(), b'\x80\0'), 'claim 1 bytes, but it holds 2'),
+    (_forged(_header(), b'\x81'), "mask 'a' does not end in zeros"),
+    (_forged(_header(), b'\xc0'), 'no zero'),
+    (_forged(_header(weights=_weight()), b'\x80\x02'), 'is not of booleans'),
+    (
+      _forged(_header(masks=_header()['masks'] * 2), b'\x80\x80'),
+      "two of its arrays are 'a'",
+    ),
+    (_forged(_header(), version=2), 'of version 2, and this'),
+    (_forged(_header(), claimed=2**32 - 1), 'header claims 4294967295 bytes'),
+    (_forged(_header(), claimed=200), 'header claims 200 bytes'),
+    (_forged(_header(), claimed=5), 'its header is no JSON'),
+    (_forged(_header(), length=2**63), 'were written'),
+    (b'PK\x03\x04' + bytes(100), 'does not begin as a ticket does'),
+    (b'\x80\x04\x95' + bytes(100), 'does not begin as a ticket does'),
+  ],
+)
+def test_a_malicious_file_is_refused(path, data, words):
+  _refused(path, data, words)
+
+
+def test_a_header_has_a_longest_length(path):
+  length = (1 << 24) + 1
+  _refused(path, _forged(b' ' * length), 'header claims 16777217 bytes')
+
+
+def test_names_are_not_paths_and_nothing_is_written(path):
+  names = ['/etc/passwd', '../../x', 'a\0b', '\x1b[2J', '\ud800', 'C:\\x']
+  for name in names:
+    path.write_bytes(_forged(_header(mask={'name': name}, method=name)))
+    ticket = tf_unilth.Ticket.load(path)
+    assert list(ticket.masks) == [name]
+    assert repr(ticket).isprintable()
+    assert os.listdir(path.parent) == ['a.ticket']
+
+
+def test_a_claim_takes_no_memory(path):
+  huge = [10**12]
+  for header in (
+    _header(mask={'shape': huge}),
+    _header(weights=_weight(shape=huge)),
+    _header(weights=_weight(shape=[2**20] * 32)),
+  ):
+    path.write_bytes(_forged(header))
+    tracemalloc.start()
+    with pytest.raises(Error):
+      tf_unilth.Ticket.load(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+
+
+def test_memory_is_bounded_by_the_files_size(path):
+  size = 8_000_000
+  mask = np.arange(size) % 10 == 0
+  tf_unilth.Ticket({'a': mask}).save(path)
+  tracemalloc.start()
+  tf_unilth.Ticket.load(path)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < 12 * path.stat().st_size
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+  with pytest.raises(FileNotFoundError):
+    tf_unilth.Ticket.load(tmp_path / 'none.ticket')
+  pipe = tmp_path / 'pipe'
+  os.mkfifo(pipe)
+  for place in (tmp_path, pipe, '/dev/zero'):
+    with pytest.raises(Error, match='not a regular file'):
+      tf_unilth.Ticket.load(place)
+
+
+def test_a_file_that_does_not_begin_as_one_is_not_read(path):
+  with open(path, 'wb') as file:
+    file.truncate(1 << 40)
+  with pytest.raises(Error, match='does not begin'):
+    ticket_file.read(path)

@@ -1,0 +1,523 @@
+"""Ticket: taken from a run, put onto another model, trained there."""
+
+import functools
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+
+import tf_unilth
+from tests import toys
+from tf_unilth.pruned_layers import PrunedLayers
+
+layers = keras.layers
+_ROOT = pathlib.Path(__file__).parent.parent
+EPOCHS = 6
+# The plateau is seen at epoch 4 and rewound to the end of epoch 2.
+VAL_LOSS = (3, 2, 2.5, 2.2)
+
+
+class _Weights(keras.callbacks.Callback):
+  """Keeps the weights that the model has at the start and after epochs."""
+
+  def __init__(self):
+    super().__init__()
+    self.after = []
+
+  def _keep(self):
+    weights = PrunedLayers(self.model).model_weights
+    self.after.append([weight.numpy() for weight in weights])
+
+  def on_train_begin(self, logs=None):
+    self._keep()
+
+  def on_epoch_end(self, epoch, logs=None):
+    self._keep()
+
+
+def _run(callback, make=toys.conv, wrap=tf_unilth.prune_low_magnitude, **skip):
+  """Returns a trained wrapped model, and its weights epoch by epoch."""
+  keras.utils.set_random_seed(1)
+  model = wrap(make(), tf_unilth.IterativeSparsity(0.8, rounds=2), **skip)
+  toys.compiled_for_labels(model)
+  kept = _Weights()
+  toys.fit(model, toys.SetValLoss(*VAL_LOSS), kept, callback, epochs=EPOCHS)
+  return model, kept.after
+
+
+@functools.cache
+def _found_by():
+  """Returns a UniLTH, to run once."""
+  return tf_unilth.UniLTH(verbose=0)
+
+
+@functools.cache
+def _found():
+  """Returns a ticket that it has found, and its run."""
+  callback = _found_by()
+  model, after = _run(callback)
+  return tf_unilth.Ticket.from_model(model, callback), model, after
+
+
+def _assert_equal(some, others):
+  for one, other in zip(some, others, strict=True):
+    assert one.dtype == other.dtype
+    np.testing.assert_array_equal(one, other)
+
+
+def _other_data(count=64):
+  rng = np.random.default_rng(7)
+  x = rng.normal(size=(count, 6, 6, 1)).astype(np.float32)
+  return x, (x[:, :, :3].sum((1, 2, 3)) > 0).astype(np.int64)
+
+
+# Taking it.
+
+
+@pytest.mark.parametrize(
+  ('make', 'method', 'seed', 'rewound_to'),
+  [
+    (tf_unilth.UniLTH, 'UniLTH', None, 2),
+    (functools.partial(tf_unilth.UniDLTH, seed=3), 'UniDLTH', 3, 2),
+    (functools.partial(tf_unilth.LTH, rewind_step=8), 'LTH', None, 1),
+    (functools.partial(tf_unilth.DLTH, seed=3), 'DLTH', 3, None),
+    (
+      functools.partial(tf_unilth.UniLTH, rewind_epochs=0),
+      'UniLTH',
+      None,
+      None,
+    ),
+  ],
+)
+def test_one_line_takes_masks_and_what_was_rewound_to(
+  make, method, seed, rewound_to
+):
+  callback = make(verbose=0)
+  model, after = _run(callback)
+  ticket = tf_unilth.Ticket.from_model(model, callback)
+  _assert_equal(ticket.masks.values(), toys.masks(model))
+  assert (ticket.method, ticket.seed) == (method, seed)
+  assert ticket.sparsity == callback.sparsity == round(0.8 * 444) / 444
+  assert ticket.provenance['target_sparsities'] == [0.8]
+  assert ticket.provenance['epochs'] == EPOCHS
+  if rewound_to is None:
+    assert ticket.rewind_weights is None
+  else:
+    _assert_equal(ticket.rewind_weights.values(), after[rewound_to])
+    assert toys.zeros([ticket.rewind_weights[k] for k in _kernels(ticket)]) == 0
+
+
+def _kernels(ticket):
+  return [n for n in ticket.rewind_weights if n.endswith('kernel')]
+
+
+def test_a_model_tells_its_method_without_the_callback():
+  ticket, model, _ = _found()
+  alone = tf_unilth.Ticket.from_model(model)
+  assert alone.method == 'UniLTH' and alone.seed is None
+  assert alone.rewind_weights is None
+  _assert_equal(alone.masks.values(), ticket.masks.values())
+
+
+def test_a_second_run_forgets_what_the_first_was_rewound_to():
+  callback = tf_unilth.UniLTH(verbose=0)
+  _run(callback)
+  assert callback.rewind_weights is not None
+  model = tf_unilth.prune_low_magnitude(
+    toys.conv(), tf_unilth.IterativeSparsity(0.5)
+  )
+  toys.compiled_for_labels(model)
+  toys.fit(model, toys.SetValLoss(*range(9, 0, -1)), callback, epochs=5)
+  assert callback.rewind_weights is None
+
+
+@pytest.mark.parametrize('wrapped_first', [False, True])
+def test_weights_of_before_training_are_taken_wrapped_or_not(wrapped_first):
+  model = toys.conv()
+  plain = initial = model.get_weights()
+  model = tf_unilth.prune_low_magnitude(model, tf_unilth.IterativeSparsity(0.8))
+  if wrapped_first:
+    initial = model.get_weights()
+  toys.compiled_for_labels(model)
+  toys.fit(model, tf_unilth.DLTH(verbose=0), epochs=3)
+  ticket = tf_unilth.Ticket.from_model(model, rewind_weights=initial)
+  _assert_equal(ticket.rewind_weights.values(), plain)
+
+
+def test_a_stripped_model_gives_the_same_ticket():
+  ticket, model, after = _found()
+  stripped = tf_unilth.strip_pruning(
+    keras.models.clone_model(model, clone_function=None)
+  )
+  stripped.set_weights(tf_unilth.strip_pruning(model).get_weights())
+  again = tf_unilth.Ticket.from_model(
+    stripped, rewind_weights=after[2], method='found', seed=5
+  )
+  _assert_equal(again.masks.values(), ticket.masks.values())
+  _assert_equal(again.rewind_weights.values(), ticket.rewind_weights.values())
+  assert (again.method, again.seed) == ('found', 5)
+
+
+def test_layers_left_dense_are_in_it():
+  callback = tf_unilth.UniLTH(verbose=0)
+  make = functools.partial(
+    keras.Sequential,
+    [
+      layers.Input((6, 6, 1)),
+      layers.Flatten(),
+      layers.Dense(16),
+      layers.Dense(2, name='head'),
+    ],
+  )
+  model, _ = _run(callback, make, skip=['head'])
+  ticket = tf_unilth.Ticket.from_model(model, callback)
+  *_, head = ticket.masks.values()
+  assert head.shape == (16, 2) and head.all()
+  assert ticket.zeros == round(0.8 * 36 * 16)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'error', 'words'),
+  [
+    ({}, ValueError, 'has no zeros'),
+    ({'callback': 'UniLTH'}, TypeError, 'ticket callback of a fit'),
+    ({'seed': -1}, ValueError, 'seed must be at least 0'),
+  ],
+)
+def test_what_is_no_ticket_is_refused(arguments, error, words):
+  with pytest.raises(error, match=words):
+    tf_unilth.Ticket.from_model(toys.dense(), **arguments)
+
+
+def test_rewind_weights_of_another_model_are_refused():
+  _, model, after = _found()
+  take = functools.partial(tf_unilth.Ticket.from_model, model)
+  with pytest.raises(ValueError, match=r'must be the 10 of model.*but are 9'):
+    take(rewind_weights=after[0][:-1])
+  wrong = [np.ones((7, *after[0][0].shape)), *after[0][1:]]
+  with pytest.raises(ValueError, match=r"'conv2d.*kernel' of shape \(3, 3, 1"):
+    take(rewind_weights=wrong)
+  with pytest.raises(ValueError, match='no kernels; build it'):
+    tf_unilth.Ticket.from_model(keras.Sequential([layers.Dense(2)]))
+
+
+# Putting it onto a model.
+
+
+@pytest.mark.parametrize(
+  ('make', 'weights'),
+  [
+    (tf_unilth.UniLTH, True),
+    (tf_unilth.UniLTH, False),  # The re-initialised control.
+    (tf_unilth.UniDLTH, False),
+    (tf_unilth.LTH, True),
+    (tf_unilth.DLTH, False),
+  ],
+)
+def test_it_trains_sparse_on_other_data(make, weights, tmp_path):
+  ticket, _, after = _found()
+  ticket.save(tmp_path / 'a.ticket')
+  ticket = tf_unilth.Ticket.load(tmp_path / 'a.ticket')
+  fresh = toys.conv()
+  initial = fresh.get_weights()
+  model = ticket.apply(fresh, weights=weights)
+  _assert_begins_from(ticket, model, after[2] if weights else initial)
+  toys.compiled_for_labels(model)
+  spy, x_y = toys.Spy(), _other_data()
+  before = toys.kernels(model)
+  history = model.fit(
+    *x_y, batch_size=8, epochs=2, verbose=0, callbacks=[make(verbose=0), spy]
+  )
+  assert history.history['sparsity'] == [ticket.sparsity] * 2
+  for masks, kernels in spy.batches:
+    _assert_equal(masks, ticket.masks.values())
+    for mask, kernel in zip(masks, kernels, strict=True):
+      assert not kernel[~mask].any() and kernel[mask].all()
+  trained = tf_unilth.strip_pruning(model)
+  assert tf_unilth.sparsity_summary(trained).zeros == ticket.zeros
+  assert any(
+    (a != b).any() for a, b in zip(before, toys.kernels(model), strict=True)
+  )
+
+
+def _assert_begins_from(ticket, model, expected):
+  """Asserts that a model holds weights, but for the zeros of a ticket."""
+  found = PrunedLayers(model).model_weights
+  masks = iter(ticket.masks.values())
+  for weight, value in zip(found, expected, strict=True):
+    mask = next(masks) if 'kernel' in weight.name else True
+    np.testing.assert_array_equal(weight.numpy(), np.where(mask, value, 0))
+
+
+def test_a_kept_weight_that_is_zero_stays_kept():
+  mask = np.array([[True, False], [True, True]])
+  ticket = tf_unilth.Ticket({'dense': mask})
+  model = keras.Sequential(
+    [layers.Dense(2, input_shape=(2,), kernel_initializer='zeros')]
+  )
+  _assert_equal(toys.masks(ticket.apply(model)), [mask])
+
+
+def test_a_wrapped_model_takes_it_and_goes_on_from_there():
+  ticket, _, _ = _found()
+  model = tf_unilth.prune_low_magnitude(
+    toys.conv(), tf_unilth.IterativeSparsity(0.9, rounds=2)
+  )
+  assert ticket.apply(model) is model
+  _assert_equal(toys.masks(model), ticket.masks.values())
+  toys.compiled_for_labels(model)
+  toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=5)
+  for before, after in zip(
+    ticket.masks.values(), toys.masks(model), strict=True
+  ):
+    assert not (after & ~before).any()
+  assert toys.zeros(toys.kernels(model)) == round(0.9 * 444)
+
+
+def test_tfmots_wrapper_takes_it_too():
+  ticket, _, _ = _found()
+  model = tfmot.sparsity.keras.prune_low_magnitude(
+    toys.conv(), tf_unilth.IterativeSparsity(0.8)
+  )
+  toys.compiled_for_labels(ticket.apply(model))
+  toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
+  _assert_equal(toys.masks(model), ticket.masks.values())
+  assert toys.zeros(toys.kernels(model)) == ticket.zeros
+
+
+@pytest.mark.parametrize(
+  ('schedule', 'skip', 'words'),
+  [
+    (tf_unilth.IterativeSparsity(0.0), (), 'would not hold'),
+    (tfmot.sparsity.keras.ConstantSparsity(0.5, 0), (), 'would not hold'),
+    (tf_unilth.IterativeSparsity(0.8), ['head'], 'does not wrap'),
+  ],
+)
+def test_wrappers_that_would_not_hold_it_are_refused(schedule, skip, words):
+  def make():
+    return keras.Sequential(
+      [layers.Dense(4, input_shape=(3,)), layers.Dense(2, name='head')]
+    )
+
+  ticket = tf_unilth.Ticket.from_model(_with_zeros(make()))
+  model = tf_unilth.prune_low_magnitude(make(), schedule, skip=skip)
+  before = model.get_weights()
+  with pytest.raises(ValueError, match=words):
+    ticket.apply(model)
+  _assert_equal(model.get_weights(), before)
+
+
+def _with_zeros(model):
+  """Cuts the first half of each kernel of a model."""
+  for _, kernel in tf_unilth.prunable.model_kernels(model):
+    value = kernel.numpy()
+    value.reshape(-1)[: value.size // 2] = 0
+    kernel.assign(value)
+  return model
+
+
+def _shared():
+  """A model with many kinds of layers, in a model, shared and nested."""
+  tokens = layers.Input((5,))
+  x = layers.Embedding(9, 4)(tokens)
+  x = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(x)
+  x = layers.RNN([layers.GRUCell(3), layers.GRUCell(3)], return_sequences=True)(
+    x
+  )
+  x = layers.MultiHeadAttention(2, 2)(x, x)
+  x = layers.TimeDistributed(layers.Dense(4))(x)
+  inside = keras.Sequential(
+    [
+      layers.Input((5, 4)),
+      layers.Dense(4, name='hidden'),
+      layers.LayerNormalization(),
+    ]
+  )
+  other = keras.Sequential(
+    [layers.Input((5, 4)), layers.Dense(4, name='hidden')]
+  )
+  x = layers.SeparableConv1D(4, 2)(other(inside(inside(x))))
+  x = layers.BatchNormalization()(x)
+  return keras.Model(tokens, layers.Dense(2)(layers.Flatten()(x)))
+
+
+def test_every_kind_of_layer_goes_there_and_back(tmp_path):
+  source = _with_zeros(_shared())
+  values = source.get_weights()
+  ticket = tf_unilth.Ticket.from_model(source, rewind_weights=values)
+  assert 'hidden' in ticket.masks and 'hidden#2' in ticket.masks
+  ticket.save(tmp_path / 'a.ticket')
+  fresh = _shared()
+  model = tf_unilth.Ticket.load(tmp_path / 'a.ticket').apply(fresh)
+  _assert_equal(tf_unilth.strip_pruning(model).get_weights(), values)
+  again = tf_unilth.Ticket.from_model(model)
+  _assert_equal(again.masks.values(), ticket.masks.values())
+
+
+def test_a_subclassed_model_is_wrapped_by_its_author():
+  class Subclassed(keras.Model):
+    def __init__(self, wrap):
+      super().__init__()
+      self.hidden = wrap(layers.Dense(4))
+      self.head = wrap(layers.Dense(2))
+
+    def call(self, inputs):
+      return self.head(self.hidden(inputs))
+
+  def wrap(layer):
+    return tf_unilth.prune_low_magnitude(layer, tf_unilth.FixedMask())
+
+  x = np.ones((1, 3), np.float32)
+  plain, wrapped = Subclassed(lambda layer: layer), Subclassed(wrap)
+  plain(x)
+  wrapped(x)
+  ticket = tf_unilth.Ticket.from_model(
+    _with_zeros(plain), rewind_weights=plain.get_weights()
+  )
+  _assert_equal(toys.masks(ticket.apply(wrapped)), ticket.masks.values())
+  np.testing.assert_array_equal(wrapped(x), plain(x))
+  with pytest.raises(ValueError, match='a subclassed model'):
+    ticket.apply(plain)
+
+
+def test_mixed_precision_keeps_float32():
+  keras.mixed_precision.set_global_policy('mixed_bfloat16')
+  try:
+    source, fresh = _with_zeros(toys.dense()), toys.dense()
+  finally:
+    keras.mixed_precision.set_global_policy('float32')
+  values = source.get_weights()
+  ticket = tf_unilth.Ticket.from_model(source, rewind_weights=values)
+  model = ticket.apply(fresh)
+  _assert_equal(tf_unilth.strip_pruning(model).get_weights(), values)
+  assert {v.dtype.name for v in ticket.rewind_weights.values()} == {'float32'}
+
+
+def test_another_process_has_other_numbers(tmp_path):
+  ticket, _, _ = _found()
+  ticket.save(tmp_path / 'a.ticket')
+  code = (
+    'import sys; from tests import toys; import tf_unilth;'
+    f'ticket = tf_unilth.Ticket.load({str(tmp_path / "a.ticket")!r});'
+    'model = ticket.apply(toys.conv());'
+    'print([layer.name for layer in model.layers if "conv" in layer.name]);'
+    'print(tf_unilth.sparsity_summary(model).zeros, ticket)'
+  )
+  finished = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    check=True,
+    cwd=_ROOT,
+  )
+  names, found = finished.stdout.splitlines()
+  assert names == (
+    "['prune_low_magnitude_conv2d', 'prune_low_magnitude_conv2d_1']"
+  )
+  assert found == f'{ticket.zeros} {ticket!r}'
+
+
+def test_the_readmes_program_runs(tmp_path, monkeypatch):
+  readme = (_ROOT / 'README.md').read_text()
+  (program,) = re.findall(r'```python\n(ticket = .*?)```', readme, re.S)
+  _, model, after = _found()
+  names = {
+    'tf_unilth': tf_unilth,
+    'build': toys.conv,
+    'model': model,
+    'callback': _found_by(),
+  }
+  monkeypatch.chdir(tmp_path)
+  exec(program, names)
+  _assert_begins_from(names['ticket'], names['sparse'], after[2])
+  for sparse, control in zip(
+    toys.kernels(names['sparse']), toys.kernels(names['control']), strict=True
+  ):
+    np.testing.assert_array_equal(sparse == 0, control == 0)
+    assert (sparse != control).any()
+
+
+# Another architecture.
+
+
+def _three(names=('a', 'b', 'c'), units=(4, 3, 2), **options):
+  stack = [layers.Input((5,))]
+  for name, count in zip(names, units):
+    stack.append(layers.Dense(count, name=name, **options))
+  return keras.Sequential(stack, name='three')
+
+
+@pytest.mark.parametrize(
+  ('make', 'words'),
+  [
+    (
+      functools.partial(_three, units=(4, 6, 2)),
+      r"its kernel 2 is 'b' of shape \(4, 3\), the model's 'b' of shape "
+      r'\(4, 6\)\.',
+    ),
+    (
+      functools.partial(_three, names=('a', 'x', 'c')),
+      r"its kernel 2 is 'b' of shape \(4, 3\), the model's 'x'",
+    ),
+    (
+      functools.partial(_three, names='ab', units=(4, 3)),
+      r"it has 3 kernels, the model 2; only the ticket has 'c' of shape",
+    ),
+    (
+      functools.partial(_three, names='abcd', units=(4, 3, 2, 1)),
+      r"it has 3 kernels, the model 4; only the model has 'd' of shape",
+    ),
+    (
+      functools.partial(_three, use_bias=False),
+      r"its weight 2 is 'a/bias' of shape \(4,\) and dtype float32, the "
+      r"model's 'b/kernel' of shape \(4, 3\) and dtype float32",
+    ),
+    (
+      lambda: keras.Sequential([layers.Flatten()], name='three'),
+      'it has no kernels; build it',
+    ),
+  ],
+)
+def test_another_architecture_is_refused_by_its_first_difference(make, words):
+  source = _with_zeros(_three())
+  ticket = tf_unilth.Ticket.from_model(
+    source, rewind_weights=source.get_weights()
+  )
+  model = make()
+  before = [weight.numpy() for weight in model.weights] if model.built else []
+  with pytest.raises(
+    ValueError, match=f"^ticket does not fit .*three': {words}"
+  ):
+    ticket.apply(model)
+  if before:
+    _assert_equal(model.get_weights(), before)
+
+
+def test_dtypes_are_compared():
+  source = _with_zeros(_three())
+  ticket = tf_unilth.Ticket.from_model(
+    source, rewind_weights=source.get_weights()
+  )
+  model = _three(dtype='float64')
+  with pytest.raises(ValueError, match=r'dtype float32, the model.*float64'):
+    ticket.apply(model)
+  ticket.apply(model, weights=False)
+
+
+def test_numbers_that_keras_counts_do_not_matter():
+  ticket = tf_unilth.Ticket.from_model(_with_zeros(_three('abc')))
+  model = ticket.apply(_three(('a_1', 'b_2', 'c_30')))
+  _assert_equal(toys.masks(model), ticket.masks.values())
+
+
+@pytest.mark.parametrize('thing', [toys.dense, 'model'])
+def test_what_is_no_model_is_refused(thing):
+  ticket, _, _ = _found()
+  for use in (ticket.apply, tf_unilth.Ticket.from_model):
+    with pytest.raises(TypeError, match=r'must be a tf_keras.Model'):
+      use(thing)

@@ -1,0 +1,517 @@
+"""Ticket: which weights a model keeps and what they begin from, as a file."""
+
+import collections
+import contextlib
+import dataclasses
+import importlib.metadata
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_unilth import compat, prunable, resumption, ticket_file
+from tf_unilth.callbacks import TicketCallback
+from tf_unilth.compat import keras, tfmot
+from tf_unilth.fixed_mask import FixedMask
+from tf_unilth.prune import prune_low_magnitude
+from tf_unilth.pruned_layers import Kernel, PrunedLayers
+from tf_unilth.sparsity_schedule import IterativeSparsity
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Ticket(ticket_file.Contents):
+  """A lottery ticket apart from its model: masks, and weights to begin from.
+
+  Take it from a model with `from_model`, keep it with `save` and `load`, and
+  put it onto a model of the same architecture with `apply`, in any process and
+  for other data. With the weights that it was rewound to, it is trained as it
+  was found; on a model that was built anew with `weights=False`, it is the
+  re-initialised control.
+
+  Args:
+    masks: booleans of a kernel's shape by its name, True where a weight is
+      kept, in the model's order; of all prunable kernels, dense ones too.
+    rewind_weights: the values of all weights and statistics by name, in the
+      model's order; `None` if the ticket has none.
+    method: the name of the ticket callback that made it; `None`: not known.
+    seed: what it was drawn from, at least 0; `None`: found, or not known.
+    provenance: what else is known of it, as JSON can hold it.
+
+  Raises:
+    ValueError: no mask has a zero.
+
+  >>> model = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
+  >>> initial = model.get_weights()
+  >>> model = prune_low_magnitude(model, IterativeSparsity(0.5))
+  >>> model.compile('sgd', 'mse')
+  >>> callback = DLTH(seed=3, verbose=0)
+  >>> _ = model.fit(np.ones((8, 4)), np.ones((8, 10)), epochs=3, batch_size=1,
+  ...               verbose=0, callbacks=[callback])
+  >>> ticket = Ticket.from_model(model, callback, rewind_weights=initial)
+  >>> path = tempfile.mkdtemp() + '/dense.ticket'
+  >>> ticket.save(path)
+
+  And in another program:
+
+  >>> fresh = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
+  >>> model = Ticket.load(path).apply(fresh)  # Compile it, fit with UniLTH().
+  >>> sparsity_summary(model).zeros
+  20
+
+  That a ticket is its mask and its early weights, and that a random
+  re-initialisation is the control, is Frankle & Carbin's (2019). Format and
+  checks are ours.
+  """
+
+  def __post_init__(self):
+    if not self.zeros:
+      raise ValueError('masks have no zero: a dense model is no ticket.')
+
+  @classmethod
+  def from_model(
+    cls,
+    model: keras.Model,
+    callback: TicketCallback | None = None,
+    *,
+    rewind_weights: Sequence[np.ndarray] | None = None,
+    method: str | None = None,
+    seed: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+  ) -> 'Ticket':
+    """Takes the ticket out of a model.
+
+    Of a wrapped model the masks are the wrappers'; of one that was stripped,
+    or never wrapped, they are where its kernels are not zero.
+
+    Args:
+      model: a tf_keras model, built.
+      callback: the ticket callback of the `fit` that made it: gives its name,
+        its seed, and, if it has rewound weights (`LTH`, `UniLTH`, `UniDLTH`
+        after a plateau), what they were rewound to.
+      rewind_weights: what `get_weights` of the model returned, wrapped or not
+        yet, at the moment to begin from; goes before the callback's. An
+        algorithm without a rewind keeps none: take them before `fit`.
+      method: a name, in place of what callback or model tell.
+      seed: at least 0, in place of the callback's.
+      provenance: what to note besides versions, targets and epochs, as JSON
+        can hold it, such as `{'data': 'mnist'}`.
+
+    Returns:
+      The ticket, with copies of what it took.
+
+    Raises:
+      TypeError: not a tf_keras model, not a ticket callback.
+      ValueError: a model without weights or without zeros; `rewind_weights`
+        that are not the model's; a negative seed.
+
+    >>> layers = [keras.layers.Dense(2, input_shape=(2,), name='head')]
+    >>> model = keras.Sequential(layers)
+    >>> model.set_weights([np.eye(2), np.zeros(2)])
+    >>> ticket = Ticket.from_model(model, method='by hand')
+    >>> ticket.masks['head'].tolist(), ticket.method, ticket.sparsity
+    ([[True, False], [False, True]], 'by hand', 0.5)
+    """
+    compat.check_keras(model, 'model', keras.Model)
+    if not isinstance(callback, TicketCallback | None):
+      raise TypeError(
+        'callback must be the ticket callback of a fit, such as a UniLTH, but '
+        f'is a {type(callback).__name__}.'
+      )
+    if seed is not None and seed < 0:
+      raise ValueError(f'seed must be at least 0, but is {seed}.')
+    if callback is not None:
+      method = method or type(callback).__name__
+      seed = callback.seed if seed is None else seed
+      if rewind_weights is None:
+        rewind_weights = callback.rewind_weights
+    layers = PrunedLayers(model)
+    return cls(
+      _masks(model, layers.kernels),
+      None
+      if rewind_weights is None
+      else _named_values(model, layers, rewind_weights),
+      method or _method(layers),
+      None if seed is None else int(seed),
+      {**_circumstances(model, layers), **(provenance or {})},
+    )
+
+  @property
+  def zeros(self) -> int:
+    """How many weights the masks remove."""
+    kept = sum(int(np.count_nonzero(mask)) for mask in self.masks.values())
+    return self.total_weights - kept
+
+  @property
+  def total_weights(self) -> int:
+    """How many weights all the kernels have."""
+    return sum(mask.size for mask in self.masks.values())
+
+  @property
+  def sparsity(self) -> float:
+    """The fraction of zeros over all kernels, in (0, 1]."""
+    return self.zeros / self.total_weights
+
+  def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Writes the ticket as one file: whole or not at all.
+
+    Masks take a bit per weight, rewind weights their own bytes; a SHA-256
+    guards it all. The same ticket gives the same bytes.
+
+    Args:
+      path: the file to write; its folder is made.
+      overwrite: whether an existing `path` is replaced.
+
+    Raises:
+      FileExistsError: `path` exists and `overwrite` is not set.
+      OSError: `path` cannot be written.
+      TypeError: `provenance` holds what JSON cannot.
+
+    >>> ticket = Ticket({'dense': np.eye(3, dtype=bool)}, method='by hand')
+    >>> ticket
+    <Ticket by hand: 66.667% of 9 weights in 1 kernel are zero; 162 bytes>
+    >>> path = tempfile.mkdtemp() + '/a.ticket'
+    >>> ticket.save(path)
+    >>> ticket.save(path, overwrite=True)
+    """
+    ticket_file.write(path, self, overwrite)
+
+  @classmethod
+  def load(cls, path: str | os.PathLike[str]) -> 'Ticket':
+    """Reads a ticket; trusts nothing in the file.
+
+    Nothing in it is run, and a file cannot make it take more memory than some
+    times the file's own size.
+
+    Args:
+      path: a file that `save` wrote.
+
+    Raises:
+      TicketFileError: a `ValueError`; it is no ticket, or not all of one, or
+        was altered.
+      OSError: it cannot be read.
+
+    >>> path = tempfile.mkdtemp() + '/a.ticket'
+    >>> Ticket({'dense': np.eye(3, dtype=bool)}).save(path)
+    >>> Ticket.load(path).zeros
+    6
+    """
+    contents = ticket_file.read(path)
+    try:
+      return cls(**vars(contents))
+    except ValueError as error:
+      raise ticket_file.TicketFileError(
+        f'path {os.fspath(path)!r} is no ticket: {error}'
+      ) from None
+
+  def apply(self, model: keras.Model, weights: bool = True) -> keras.Model:
+    """Puts the ticket onto a model, which then trains sparse.
+
+    A model that is not wrapped is wrapped with a `FixedMask`; one that is
+    keeps its schedules, which prune further if they ask for more. Compile the
+    result: any ticket callback holds the mask in `fit`. Call it in the scope
+    of the model's distribution strategy, where there is one.
+
+    Kernels, and weights where they are put back, are compared in the model's
+    order: shapes exactly, kernels by the names of their layers too, weights by
+    their dtypes and own names (`bias`). A number that ends a name (`dense_3`)
+    is left out, since Keras counts all layers that a process makes.
+
+    Args:
+      model: a tf_keras model, built; its own weights are changed, and nothing
+        where the ticket does not fit.
+      weights: whether to put the rewind weights into it, if the ticket has
+        them. `False` keeps the model's: of a model that was built anew, the
+        re-initialised control.
+
+    Returns:
+      A wrapped model that shares the weights of the one given; that one
+      itself, if it was wrapped.
+
+    Raises:
+      TypeError: not a tf_keras model.
+      ValueError: another architecture, with the first difference; a subclassed
+        model that is not wrapped; wrappers that would not hold the mask.
+
+    >>> ticket = Ticket({'dense': np.eye(2, dtype=bool)})
+    >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(2,))])
+    >>> print(sparsity_summary(ticket.apply(model)).zeros)
+    2
+    >>> other = [keras.layers.Dense(3, input_shape=(2,), name='dense_7')]
+    >>> ticket.apply(keras.Sequential(other, name='other'))
+    Traceback (most recent call last):
+    ValueError: ticket does not fit model 'other': its kernel 1 is 'dense' of \
+shape (2, 2), the model's 'dense_7' of shape (2, 3).
+    """
+    compat.check_keras(model, 'model', keras.Model)
+    self._check_kernels(model)
+    values = self.rewind_weights if weights else None
+    if values is not None:
+      _check_same(model, 'weight', _layout(values), _weights_layout(model))
+    if not compat.has_wrappers(model):
+      model = prune_low_magnitude(model, FixedMask())
+    masks = {
+      weight.ref(): mask
+      for (_, weight), mask in zip(
+        prunable.model_kernels(model), self.masks.values(), strict=True
+      )
+    }
+    layers = PrunedLayers(model)
+    _check_holds(layers, masks)
+    if values is not None:
+      for variable, value in zip(
+        layers.model_weights, values.values(), strict=True
+      ):
+        variable.assign(value)
+    layers.assign_masks([masks[k.weight.ref()] for k in layers.kernels])
+    return model
+
+  def _check_kernels(self, model: keras.Model) -> None:
+    mine = [
+      _Line(name, mask.shape, _stem(name)) for name, mask in self.masks.items()
+    ]
+    theirs = [
+      _Line(name, tuple(weight.shape), _stem(name))
+      for name, weight in prunable.model_kernels(model)
+    ]
+    _check_same(model, 'kernel', mine, theirs)
+
+  def __repr__(self) -> str:
+    count = len(self.masks)
+    # Escaped: what a file calls it may move a terminal's cursor.
+    made = repr(self.method or 'of unknown method')[1:-1]
+    seed = '' if self.seed is None else f' with seed {self.seed}'
+    beside = ' rewind weights;' if self.rewind_weights is not None else ''
+    return (
+      f'<Ticket {made}{seed}: {100 * self.sparsity:.3f}% of '
+      f'{self.total_weights:,} weights in {count} kernel{"s"[: count > 1]} '
+      f'are zero;{beside} {ticket_file.size(self):,} bytes>'
+    )
+
+
+# Taking it from a model.
+
+
+def _masks(
+  model: keras.Model, wrapped: Sequence[Kernel]
+) -> dict[str, np.ndarray]:
+  held = {kernel.weight.ref(): kernel.mask for kernel in wrapped}
+  kernels = list(prunable.model_kernels(model))
+  if not kernels:
+    raise ValueError(
+      f'model {model.name!r} has no kernels; build it, if it has no weights '
+      'yet.'
+    )
+  masks = []
+  for _, weight in kernels:
+    if not wrapped:
+      masks.append(weight.numpy() != 0)
+    elif weight.ref() in held:
+      masks.append(held.pop(weight.ref()).numpy().astype(bool))
+    else:
+      masks.append(np.ones(weight.shape, bool))
+  if held:
+    names = [k.name for k in wrapped if k.weight.ref() in held]
+    raise ValueError(
+      f'model {model.name!r} has wrapped weights that are no kernels to '
+      f'tf_unilth: {names}.'
+    )
+  if all(mask.all() for mask in masks):
+    raise ValueError(
+      f'model {model.name!r} has no zeros: prune it first, with fit and a '
+      'ticket callback.'
+    )
+  return dict(zip(_unique(name for name, _ in kernels), masks, strict=True))
+
+
+def _named_values(
+  model: keras.Model, layers: PrunedLayers, values: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns weights by name, of those with or without tfmot's own."""
+  variables = layers.model_weights
+  if len(values) == len(model.weights):
+    own = {variable.ref() for variable in variables}
+    pairs = zip(model.weights, values, strict=True)
+    values = [value for weight, value in pairs if weight.ref() in own]
+  found: dict[str, np.ndarray] = {}
+  names = _unique(_name(variable) for variable in variables)
+  if len(values) != len(variables):
+    raise ValueError(
+      f'rewind_weights must be the {len(variables)} of model {model.name!r}, '
+      f'from its get_weights(), but are {len(values)}.'
+    )
+  for name, variable, value in zip(names, variables, values, strict=True):
+    array = np.array(value, variable.dtype.as_numpy_dtype)
+    ticket_file.check_dtype(name, array)
+    if array.shape != tuple(variable.shape) or not array.size:
+      raise ValueError(
+        f'rewind_weights must be of the shapes of model {model.name!r}, but '
+        f'for {name!r} of shape {tuple(variable.shape)} there is one of '
+        f'{array.shape}.'
+      )
+    found[name] = array
+  return found
+
+
+def _method(layers: PrunedLayers) -> str | None:
+  """Returns which algorithm the model's run was of, if there was one."""
+  for schedule in layers.schedules:
+    if isinstance(schedule, IterativeSparsity):
+      algorithm = schedule.state.get('algorithm')
+      for name in _algorithms(TicketCallback):
+        if resumption.fingerprint(name) == algorithm:
+          return name
+  return None
+
+
+def _algorithms(kind: type[Any]) -> Iterator[str]:
+  for subclass in kind.__subclasses__():
+    yield subclass.__name__
+    yield from _algorithms(subclass)
+
+
+def _circumstances(model: keras.Model, layers: PrunedLayers) -> dict[str, Any]:
+  """Returns what a model tells of how it came about."""
+  told: dict[str, Any] = {'model': model.name, 'versions': _versions()}
+  schedules = [
+    schedule
+    for schedule in layers.schedules
+    if isinstance(schedule, IterativeSparsity)
+    and not isinstance(schedule, FixedMask)
+  ]
+  if schedules:
+    state = schedules[0].state
+    told['target_sparsities'] = [s.target_sparsity for s in schedules]
+    told['rounds'] = state.get('round')
+    told['epochs'] = state.get('next_epoch')
+    if state.get('rewound_to_epoch') >= 0:
+      told['rewound_to_epoch'] = state.get('rewound_to_epoch')
+  return told
+
+
+def _versions() -> dict[str, str]:
+  versions = {
+    'tensorflow': tf.__version__,
+    'tf_keras': keras.__version__,
+    'tensorflow_model_optimization': tfmot.__version__,
+  }
+  # It has none where it is run from a checkout.
+  with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+    versions['tf_unilth'] = importlib.metadata.version('tf_unilth')
+  return versions
+
+
+# Putting it onto one.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+  """A kernel or weight: what is shown of it, and what is compared."""
+
+  name: str
+  shape: tuple[int, ...]
+  stem: str
+  dtype: str = ''
+
+  def __str__(self) -> str:
+    dtype = f' and dtype {self.dtype}' if self.dtype else ''
+    return f'{self.name!r} of shape {self.shape}{dtype}'
+
+  def fits(self, other: '_Line') -> bool:
+    """Returns whether one can stand for the other."""
+    return dataclasses.replace(other, name=self.name) == self
+
+
+def _check_same(
+  model: keras.Model,
+  kind: str,
+  mine: Sequence[_Line],
+  theirs: Sequence[_Line],
+) -> None:
+  """Raises a `ValueError` with the first difference, if there is one."""
+  wrong = f'ticket does not fit model {model.name!r}: '
+  if not theirs:
+    raise ValueError(
+      f'{wrong}it has no {kind}s; build it, if it has no weights yet.'
+    )
+  for number, (one, other) in enumerate(zip(mine, theirs), start=1):
+    if not one.fits(other):
+      raise ValueError(
+        f"{wrong}its {kind} {number} is {one}, the model's {other}."
+      )
+  if len(mine) != len(theirs):
+    longer, whose = (
+      (mine, 'the ticket') if len(mine) > len(theirs) else (theirs, 'the model')
+    )
+    first = longer[min(len(mine), len(theirs))]
+    raise ValueError(
+      f'{wrong}it has {len(mine)} {kind}s, the model {len(theirs)}; only '
+      f'{whose} has {first}.'
+    )
+
+
+def _layout(values: Mapping[str, np.ndarray]) -> list[_Line]:
+  return [
+    _Line(name, value.shape, _stem(name.split('/')[-1]), value.dtype.name)
+    for name, value in values.items()
+  ]
+
+
+def _weights_layout(model: keras.Model) -> list[_Line]:
+  return [
+    _Line(
+      _name(variable),
+      tuple(variable.shape),
+      _stem(_name(variable).split('/')[-1]),
+      variable.dtype.name,
+    )
+    for variable in PrunedLayers(model).model_weights
+  ]
+
+
+def _check_holds(layers: PrunedLayers, masks: Mapping[Any, np.ndarray]) -> None:
+  """Raises a `ValueError` if training would not keep all of the zeros."""
+  held = {kernel.weight.ref() for kernel in layers.kernels}
+  for reference, mask in masks.items():
+    if reference not in held and not mask.all():
+      raise ValueError(
+        f'ticket has zeros in {_name(reference.deref())!r}, which the model '
+        'does not wrap: apply it to the model before it is wrapped.'
+      )
+  for kernel in layers.kernels:
+    schedule = kernel.schedule
+    if isinstance(schedule, FixedMask):
+      continue
+    if not isinstance(schedule, IterativeSparsity) or not (
+      schedule.target_sparsity
+    ):
+      raise ValueError(
+        f'layer {kernel.name!r} is wrapped with a {type(schedule).__name__} '
+        "that would not hold the ticket's mask: apply it to what strip_pruning "
+        'returns, or to the model before it is wrapped.'
+      )
+
+
+# Names.
+
+
+def _name(variable: Any) -> str:
+  return variable.name.split(':')[0]
+
+
+def _stem(name: str) -> str:
+  """Returns a name without what counts: Keras's numbers, and ours."""
+  parts = name.partition('#')[0].split('/')
+  return '/'.join(re.sub(r'_\d+$', '', part) for part in parts)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+  """Tells names apart that models inside of a model share: a, a#2."""
+  seen: collections.Counter[str] = collections.Counter()
+  found = []
+  for name in names:
+    seen[name] += 1
+    found.append(f'{name}#{seen[name]}' if seen[name] > 1 else name)
+  return found
