@@ -104,33 +104,47 @@ class ModelInputs:
     return tf.nest.flatten(inputs)
 
   def made_up(self, seed: int, count: int = 4) -> Arrays:
-    """Returns random inputs: normal, for every other seed in [0, 1).
-
-    Integers are below the smallest `input_dim` of the model's embeddings, or
-    0 and 1; bytes are any.
-    """
-    rng = np.random.default_rng(seed)
+    """Returns random inputs, with ids that the model's embeddings have."""
     sizes = [
       layer.input_dim
       for layer in compat.flatten_layers(self._model)
       if isinstance(layer, keras.layers.Embedding)
     ]
-    count = self.batch or count
-    arrays = {}
-    for name, spec in self.specs.items():
-      shape = (count, *[size or _UNKNOWN for size in spec.shape[1:]])
-      dtype = spec.dtype
-      # Keras's Embedding takes floats too, and says so in its signature.
-      ids = sizes and (dtype.is_integer or len(self.specs) == 1)
-      if ids or dtype.is_integer or dtype.is_bool:
-        high = min(sizes) if ids else 256 if dtype == tf.uint8 else 2
-        drawn: Any = rng.integers(0, high, shape)
-      elif dtype.is_floating:
-        drawn = rng.random(shape) if seed % 2 else rng.normal(size=shape)
-      else:
-        raise ValueError(f'{name} is of {dtype.name}, which TFLite cannot run.')
-      arrays[name] = np.asarray(drawn, dtype.as_numpy_dtype)
-    return arrays
+    ids = min(sizes, default=None)
+    return made_up(self.specs, seed, self.batch or count, ids)
+
+
+def made_up(
+  specs: dict[str, tf.TensorSpec], seed: int, count: int, ids: int | None = None
+) -> Arrays:
+  """Returns random inputs: normal, for every other seed in [0, 1).
+
+  Args:
+    specs: the inputs by name; the first axis is the batch.
+    seed: of the numbers.
+    count: how many samples.
+    ids: integers, and a single input of any type, are below it; without it
+      integers are 0 and 1. Bytes are any.
+
+  Raises:
+    ValueError: an input is neither a number nor a bool.
+  """
+  rng = np.random.default_rng(seed)
+  arrays = {}
+  for name, spec in specs.items():
+    shape = (count, *[size or _UNKNOWN for size in spec.shape[1:]])
+    dtype = spec.dtype
+    # Keras's Embedding takes floats too, and says so in its signature.
+    is_id = ids is not None and (dtype.is_integer or len(specs) == 1)
+    if is_id or dtype.is_integer or dtype.is_bool:
+      high = ids if is_id else 256 if dtype == tf.uint8 else 2
+      drawn: Any = rng.integers(0, high, shape)
+    elif dtype.is_floating:
+      drawn = rng.random(shape) if seed % 2 else rng.normal(size=shape)
+    else:
+      raise ValueError(f'{name} is of {dtype.name}, which is not made up.')
+    arrays[name] = np.asarray(drawn, dtype.as_numpy_dtype)
+  return arrays
 
 
 def _unique(names: list[str]) -> list[str]:
