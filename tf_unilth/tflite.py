@@ -332,7 +332,10 @@ class _Exporter:
       except WrongOutputsError as error:
         if encoding == 'dense':
           raise
-        notes.append(f'dense, since of the sparse encoding, {error}')
+        notes.append(
+          f'dense, since of the sparse encoding, {error}'
+          + ('; quantization=None may be sparse' if self._quantization else '')
+        )
       else:
         return _Written(len(plain), batch, difference, tuple(notes))
     raise AssertionError('unreachable: the dense file returns or raises')
