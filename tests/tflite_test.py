@@ -107,6 +107,8 @@ def test_weights_are_read_from_the_file_as_they_were(exported):
       assert zeros <= weight.zeros <= zeros + (dtype == 'int8') * 20
       assert weight.sparse == (quantization is None)
       assert weight.bytes < weight.weights * (0.8 if weight.sparse else 2)
+      if weight.sparse:  # An index each, of a byte at least.
+        assert weight.bytes >= 5 * (weight.weights - weight.zeros)
 
 
 def test_a_dense_model_or_sparse_false_is_dense(tmp_path):
@@ -118,6 +120,7 @@ def test_a_dense_model_or_sparse_false_is_dense(tmp_path):
   export = tf_unilth.export_tflite(dense, tmp_path / 'b')
   assert (export.encoding, export.zeros) == ('dense', 0)
   assert 'too few weights are zero' in str(export)
+  assert sorted(os.listdir(tmp_path)) == ['a', 'b']
 
 
 def test_a_wrong_sparse_file_is_replaced_by_the_dense_one(
