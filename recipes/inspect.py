@@ -27,7 +27,7 @@ else:
   from recipes import contents, programs
 
   _AGAINST = flags.DEFINE_string('against', None, 'What to compare it with.')
-  _SEED = flags.DEFINE_integer('seed', 0, 'Of the random inputs.', 0)
+  _SEED = flags.DEFINE_integer('input_seed', 0, 'Of the random inputs.', 0)
 
 
 def _main(arguments: list[str]) -> str | None:

@@ -20,7 +20,6 @@ from tf_unilth import export_tflite
 from tf_unilth.tflite import TFLiteExport
 
 _SPARSITIES = flags.DEFINE_list('sparsities', '0.8,0.9,0.95', 'In [0, 1).')
-_SEED = flags.DEFINE_integer('seed', 0, 'Of weights and inputs.', 0)
 
 _QUANTIZATIONS = (None, 'float16', 'dynamic', 'int8')
 
@@ -82,7 +81,7 @@ def _main(_: list[str]) -> None:
   for name in _NETWORKS:
     for sparsity in map(float, _SPARSITIES.value):
       for quantization in _QUANTIZATIONS:
-        found = measure(name, sparsity, quantization, _SEED.value)
+        found = measure(name, sparsity, quantization, seed=0)
         print(
           f'| {name} | {100 * sparsity:g}% '
           f'| {found.encoding} {quantization or "float32"} '
