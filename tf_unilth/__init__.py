@@ -11,6 +11,7 @@ from tf_unilth.regularization import L2Ramp
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.strip import strip_pruning
 from tf_unilth.summary import SparsitySummary, sparsity_summary
+from tf_unilth.tflite import export_tflite
 from tf_unilth.ticket import Ticket
 from tf_unilth.ticket_file import TicketFileError
 from tf_unilth.unilth import UniDLTH, UniLTH
@@ -31,6 +32,7 @@ __all__ = [
   'UniDLTH',
   'UniLTH',
   'export_saved_model',
+  'export_tflite',
   'prune_low_magnitude',
   'sparsity_summary',
   'strip_pruning',

@@ -6,7 +6,9 @@ here does too. What else is not public is touched in `pruned_layers.py` and
 and `train_step.py` (one attribute each of Keras's).
 """
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -105,3 +107,22 @@ def is_network(layer: keras.layers.Layer) -> bool:
 def has_wrappers(layer: keras.layers.Layer) -> bool:
   """Returns whether there is a wrapped layer inside."""
   return any(isinstance(i, PruneLowMagnitude) for i in flatten_layers(layer))
+
+
+@contextlib.contextmanager
+def without_fused_recurrence(model: keras.Model) -> Iterator[None]:
+  """Lets LSTM and GRU layers be traced as loops over their cells for a while.
+
+  TFLite turns what Keras traces otherwise into an operation that goes on from
+  the state in which the last call left it, so that from the second call on the
+  outputs are wrong.
+  """
+  name = '_could_use_gpu_kernel'
+  layers = [i for i in flatten_layers(model) if getattr(i, name, False)]
+  for layer in layers:
+    setattr(layer, name, False)
+  try:
+    yield
+  finally:
+    for layer in layers:
+      setattr(layer, name, True)

@@ -1,0 +1,50 @@
+"""What a model file or a run directory holds, and what it computes.
+
+  python -m recipes.inspect runs/digits_cnn/unilth-0.9-seed0
+  python -m recipes.inspect model.tflite --against=export
+
+Reads SavedModels, TFLite files, .keras and .h5 files and run directories, and
+ends with an error if a check fails. With `--against` both compute the outputs
+of the same random inputs.
+"""
+
+import sys
+
+if __name__ == 'inspect':
+  # A recipe was run by its path, so that its folder comes before the standard
+  # library, which looks for its own module of this name.
+  import importlib.util
+  import pathlib
+
+  _PATH = pathlib.Path(sys.modules['os'].__file__ or '').with_name('inspect.py')
+  _SPEC = importlib.util.spec_from_file_location('inspect', _PATH)
+  assert _SPEC and _SPEC.loader
+  sys.modules['inspect'] = importlib.util.module_from_spec(_SPEC)
+  _SPEC.loader.exec_module(sys.modules['inspect'])
+else:
+  from absl import app, flags
+
+  from recipes import contents, programs
+
+  _AGAINST = flags.DEFINE_string('against', None, 'What to compare it with.')
+  _SEED = flags.DEFINE_integer('input_seed', 0, 'Of the random inputs.', 0)
+
+
+def _main(arguments: list[str]) -> str | None:
+  """Returns an error's one line, `None` if all checks passed."""
+  if len(arguments) != 2:
+    return 'error: give one PATH, as in python -m recipes.inspect PATH.'
+  path = arguments[1]
+  try:
+    found = contents.read(path)
+    print(found)
+    if _AGAINST.value:
+      print(programs.against(path, _AGAINST.value, _SEED.value))
+  except contents.UnreadableError as error:
+    return f'error: {error}'
+  failed = [check.name for check in found.checks if not check.passed]
+  return f'error: checks failed: {", ".join(failed)}' if failed else None
+
+
+if __name__ == '__main__':
+  app.run(lambda arguments: sys.exit(_main(arguments)))

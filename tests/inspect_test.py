@@ -1,0 +1,178 @@
+"""recipes.inspect: what lies where, what differs, one line for the rest."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+import tf_unilth
+from recipes import contents, inspect, programs
+from tests import toys
+
+_ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _run(*arguments, **options):
+  return subprocess.run(
+    [sys.executable, *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+    **options,
+  )
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """One half sparse model in every format, and a run directory."""
+  keras.utils.set_random_seed(0)
+  model, where = toys.dense(), tmp_path_factory.mktemp('models')
+  for layer in model.layers:
+    if layer.get_weights():
+      kernel, bias = layer.get_weights()
+      kernel[::2] = 0
+      layer.set_weights([kernel, bias])
+  run = where / 'run'
+  run.mkdir()
+  tf_unilth.export_saved_model(model, run / 'saved_model')
+  tf_unilth.export_tflite(model, where / 'model.tflite')
+  model.save(where / 'model.keras')
+  model.save(where / 'model.h5')
+  weights = [w.numpy() for w in model.weights]
+  model.set_weights([w + 0.25 * (w.ndim == 1) for w in weights])
+  model.save(where / 'other.keras')
+  zeros = 18 * 16 + 8 * 2
+  results = {
+    'total_weights': 2 * zeros,
+    'nonzero_weights': zeros,
+    'sparsity': 0.5,
+    'test_accuracy': 0.9,
+  }
+  (run / 'config.json').write_text('{"method": "unilth"}')
+  (run / 'results.json').write_text(json.dumps(results))
+  return where
+
+
+@pytest.mark.parametrize(
+  'name', ['run', 'run/saved_model', 'model.tflite', 'model.keras', 'model.h5']
+)
+def test_a_path_is_read(folder, name):
+  found = contents.read(folder / name)
+  sizes = {weight.weights: weight for weight in found.weights}
+  assert set(sizes) == {36 * 16, 16 * 2}
+  for size, weight in sizes.items():
+    assert weight.zeros == size / 2 and weight.dtype == 'float32'
+  assert found.zeros == 304
+  assert all(check.passed for check in found.checks)
+  assert {'loads', 'finite', 'zeros'} <= {c.name for c in found.checks}
+  table = str(found)
+  assert '608, 304 zeros (50.000%)' in table and '50.000%' in table
+  assert 'dense float32 2,432' in table
+  if name == 'model.tflite':
+    assert found.bytes == os.path.getsize(folder / name)
+    assert sum(w.bytes for w in found.weights) < 2432
+  if name == 'run':
+    assert 'method' in table and 'zeros as results.json says' in table
+
+
+@pytest.mark.parametrize('a', ['run', 'model.tflite', 'model.keras'])
+@pytest.mark.parametrize('b', ['run/saved_model', 'model.tflite', 'model.h5'])
+def test_the_same_model_computes_the_same(folder, a, b):
+  line = programs.against(folder / a, folder / b, seed=0)
+  assert float(line.split('differ by ')[1].split()[0]) < 1e-5
+
+
+@pytest.mark.parametrize('name', ['run', 'model.tflite', 'model.keras'])
+def test_another_model_computes_something_else(folder, name):
+  for pair in [(name, 'other.keras'), ('other.keras', name)]:
+    line = programs.against(*(folder / n for n in pair), seed=0)
+    assert float(line.split('differ by ')[1].split()[0]) > 0.2
+
+
+def test_models_of_other_inputs_are_not_compared(folder, tmp_path):
+  model = keras.Sequential([keras.layers.Dense(2, input_shape=(7,))])
+  model.save(tmp_path / 'a.keras')
+  with pytest.raises(contents.UnreadableError, match=r'inputs differ: .*7'):
+    programs.against(tmp_path / 'a.keras', folder / 'model.h5', 0)
+
+
+def test_failed_checks_are_seen(folder, tmp_path):
+  model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
+  model.set_weights([np.full((3, 2), np.nan), np.zeros(2)])
+  model.save(tmp_path / 'a.h5')
+  checks = {c.name: c.passed for c in contents.read(tmp_path / 'a.h5').checks}
+  assert checks == {'loads': True, 'finite': False, 'zeros': True}
+  run = tmp_path / 'run'
+  run.mkdir()
+  (run / 'saved_model').symlink_to(folder / 'run' / 'saved_model')
+  (run / 'config.json').write_text('{}')
+  assert not contents.read(run).checks[0].passed  # Not finished.
+  results = json.loads((folder / 'run' / 'results.json').read_text())
+  results['nonzero_weights'] -= 1
+  (run / 'results.json').write_text(json.dumps(results))
+  checks = {c.name: c.passed for c in contents.read(run).checks}
+  assert checks.pop('zeros as results.json says') is False
+  assert all(checks.values())
+
+
+@pytest.mark.parametrize(
+  ('name', 'keep', 'words'),
+  [
+    ('nothing', None, 'No such file'),
+    ('empty', 0, 'is no file that is known'),
+    ('model.tflite', 600, 'cannot be read'),
+    ('model.keras', 600, 'cannot be read'),
+    ('model.h5', 600, 'cannot be read'),
+    ('folder', None, 'neither a SavedModel nor a run directory'),
+    ('saved', None, 'cannot be read'),
+  ],
+)
+def test_what_cannot_be_read_gets_one_line(folder, tmp_path, name, keep, words):
+  path = tmp_path / name
+  if keep is not None:
+    source = folder / name
+    path.write_bytes(source.read_bytes()[:keep] if source.exists() else b'')
+  if name in ('folder', 'saved'):
+    path.mkdir()
+  if name == 'saved':
+    (path / 'saved_model.pb').write_bytes(b'broken')
+  with pytest.raises(contents.UnreadableError, match=words) as error:
+    contents.read(path)
+  assert '\n' not in str(error.value)
+
+
+def test_the_command_prints_and_compares(folder):
+  finished = _run(
+    '-m',
+    'recipes.inspect',
+    str(folder / 'model.tflite'),
+    f'--against={folder / "run"}',
+    cwd=_ROOT,
+  )
+  assert finished.returncode == 0, finished.stderr
+  assert finished.stdout.startswith('TFLite file')
+  assert 'outputs differ by' in finished.stdout.splitlines()[-1]
+
+
+def test_the_command_says_what_is_wrong_in_one_line(capsys):
+  error = inspect._main(['inspect', 'nowhere'])
+  assert error.startswith("error: 'nowhere': No such file")
+  assert 'give one PATH' in inspect._main(['inspect'])
+  assert not capsys.readouterr().out
+
+
+def test_the_module_does_not_stand_before_the_standard_one():
+  # As a recipe has it that is run by its path.
+  code = (
+    'import sys; sys.modules.pop("inspect", None);'
+    f'sys.path.insert(0, {str(_ROOT / "recipes")!r});'
+    'import inspect; print(inspect.currentframe, inspect.__file__)'
+  )
+  finished = _run('-c', code)
+  assert finished.returncode == 0, finished.stderr
+  assert 'recipes' not in finished.stdout

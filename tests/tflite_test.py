@@ -1,0 +1,343 @@
+"""export_tflite: what is left was run and is right; nothing else is left."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+import tf_unilth
+from recipes import tflite as recipe
+from tests import toys
+from tf_unilth import float32, tflite, tflite_run
+from tf_unilth.model_inputs import ModelInputs
+from tf_unilth.tflite_file import read_tflite
+
+layers = keras.layers
+
+
+def _sparse(model, sparsity=0.9):
+  """Prunes every matrix of a model, without a wrapper."""
+  for weight in model.weights:
+    if len(weight.shape) > 1:
+      value = weight.numpy()
+      order = np.argsort(np.abs(value).ravel(), kind='stable')
+      value.ravel()[order[: round(sparsity * value.size)]] = 0
+      weight.assign(value)
+  return model
+
+
+def _mlp():
+  keras.utils.set_random_seed(0)
+  return _sparse(
+    keras.Sequential(
+      [
+        layers.Dense(128, 'relu', input_shape=(64,)),
+        layers.Dense(32, name='head'),
+      ]
+    )
+  )
+
+
+def _run(path, delegates=False, **arrays):
+  (outputs,) = tflite_run.outputs_of(path, [arrays], delegates)
+  return outputs
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+  """One model in all of its formats."""
+  model, folder = _mlp(), tmp_path_factory.mktemp('exported')
+  samples = np.random.default_rng(0).normal(size=(32, 64))
+  found = {}
+  for quantization in (None, 'float16', 'dynamic', 'int8'):
+    int8 = {'representative_data': samples} if quantization == 'int8' else {}
+    path = folder / f'{quantization}.tflite'
+    found[quantization] = tf_unilth.export_tflite(
+      model, path, quantization, **int8
+    )
+  return model, found
+
+
+@pytest.mark.parametrize('quantization', [None, 'float16', 'dynamic', 'int8'])
+def test_a_file_computes_what_the_model_does(exported, quantization):
+  model, found = exported
+  export = found[quantization]
+  x = np.random.default_rng(1).normal(size=(5, 64)).astype(np.float32)
+  (name,) = ModelInputs(model).specs
+  y = model.predict_on_batch(x)
+  bound = {None: 1e-5, 'float16': 1e-3}.get(quantization, 0.03)
+  for delegates in (True, False):
+    found = _run(export.path, delegates, **{name: x})['head']
+    assert np.max(np.abs(found - y)) <= bound * np.max(np.abs(y))
+  assert export.difference <= bound
+  assert export.bytes == os.path.getsize(export.path)
+  assert export.batch is None
+  assert export.zeros == export.zeros_kept == round(0.9 * (64 + 32) * 128)
+
+
+def test_what_can_be_sparse_is_and_what_cannot_says_so(exported):
+  _, found = exported
+  encodings = {name: export.encoding for name, export in found.items()}
+  assert encodings == {
+    None: 'sparse',
+    'float16': 'sparse',
+    'dynamic': 'dense',
+    'int8': 'dense',
+  }
+  assert found[None].bytes < found[None].dense_bytes / 4
+  assert found['float16'].bytes < found[None].bytes
+  assert 'default delegates' in str(found['dynamic'])
+  assert 'LiteRT' in str(found['int8'])
+  assert 'note' not in str(found[None])
+  assert 'zeros kept: 11,059 of 11,059' in str(found[None])
+
+
+def test_weights_are_read_from_the_file_as_they_were(exported):
+  model, found = exported
+  for quantization, dtype in ((None, 'float32'), ('int8', 'int8')):
+    weights = read_tflite(found[quantization].path)
+    kernels = {layer.kernel.shape[::-1]: layer.kernel for layer in model.layers}
+    assert {weight.shape for weight in weights} == set(kernels)
+    for weight in weights:
+      zeros = np.sum(kernels[weight.shape].numpy() == 0)
+      assert weight.dtype == dtype and weight.finite
+      # Rounding to int8 makes some more.
+      assert zeros <= weight.zeros <= zeros + (dtype == 'int8') * 20
+      assert weight.sparse == (quantization is None)
+      assert weight.bytes < weight.weights * (0.8 if weight.sparse else 2)
+      if weight.sparse:  # An index each, of a byte at least.
+        assert weight.bytes >= 5 * (weight.weights - weight.zeros)
+
+
+def test_a_dense_model_or_sparse_false_is_dense(tmp_path):
+  model = _mlp()
+  export = tf_unilth.export_tflite(model, tmp_path / 'a', sparse=False)
+  assert (export.encoding, export.bytes) == ('dense', export.dense_bytes)
+  assert not export.notes
+  dense = keras.Sequential([layers.Dense(32, input_shape=(32,))])
+  export = tf_unilth.export_tflite(dense, tmp_path / 'b')
+  assert (export.encoding, export.zeros) == ('dense', 0)
+  assert 'too few weights are zero' in str(export)
+  assert sorted(os.listdir(tmp_path)) == ['a', 'b']
+
+
+def test_a_wrong_sparse_file_is_replaced_by_the_dense_one(
+  tmp_path, monkeypatch
+):
+  real = tflite.verify
+
+  def verify(path, *arguments):
+    if any(weight.sparse for weight in read_tflite(path)):
+      raise tflite_run.WrongOutputsError('it is NaN')
+    return real(path, *arguments)
+
+  monkeypatch.setattr(tflite, 'verify', verify)
+  export = tf_unilth.export_tflite(_mlp(), tmp_path / 'a')
+  assert export.encoding == 'dense'
+  assert 'it is NaN' in str(export)
+  assert not any(weight.sparse for weight in read_tflite(export.path))
+
+
+def test_a_wrong_file_is_not_left(tmp_path, monkeypatch):
+  real = tflite_run.outputs_of
+
+  def outputs_of(path, batches, delegates):
+    found = real(path, batches, delegates)
+    if delegates:
+      return found
+    return [{n: a * np.float32(1.0001) for n, a in b.items()} for b in found]
+
+  monkeypatch.setattr(tflite_run, 'outputs_of', outputs_of)
+  path = tmp_path / 'model.tflite'
+  path.write_bytes(b'precious')
+  with pytest.raises(ValueError, match=r'no delegates.*0\.0001 of the largest'):
+    tf_unilth.export_tflite(_mlp(), path, overwrite=True)
+  assert path.read_bytes() == b'precious'
+  assert os.listdir(tmp_path) == ['model.tflite']
+
+
+@pytest.mark.parametrize(
+  ('found', 'words'),
+  [
+    ([1.0, 2.0, 2.9, 4.0], r'differs by 0.025'),
+    ([1.0, 2.0, np.nan, 4.0], 'NaN'),
+    ([1.0, 2.0, 3.0], '3 elements'),
+  ],
+)
+def test_outputs_that_are_wrong_are_seen(found, words):
+  expected = np.array([1.0, 2.0, 3.0, 4.0])
+  with pytest.raises(tflite_run.WrongOutputsError, match=words):
+    tflite_run.compare(expected, np.array(found), tflite_run.Tolerance(0.01))
+
+
+def test_outputs_that_do_not_correlate_are_wrong_however_close():
+  expected = np.array([9.0, 10.0, 9.0, 10.0])
+  loose = tflite_run.Tolerance(0.09, 0.97)
+  # Far below the average, but within the largest difference.
+  with pytest.raises(tflite_run.WrongOutputsError, match='correlation'):
+    tflite_run.compare(expected, np.full(4, 9.5), loose)
+  assert tflite_run.compare(expected, expected + 0.1, loose) == 0.01
+
+
+def test_several_inputs_and_outputs_keep_their_names(tmp_path):
+  left, right = layers.Input((4,), name='left'), layers.Input((3,), name='b')
+  both = layers.Concatenate()([left, right])
+  model = keras.Model(
+    {'z': left, 'b': right},
+    {'sum': layers.Dense(2)(both), 'left': layers.Dense(3)(left)},
+  )
+  x = {name: np.ones((2, n), np.float32) for name, n in (('z', 4), ('b', 3))}
+  export = tf_unilth.export_tflite(model, tmp_path / 'a', inputs=x)
+  y = model.predict_on_batch(x)
+  found = _run(export.path, z=x['z'], b=x['b'])
+  for name in ('sum', 'left'):
+    np.testing.assert_allclose(found[name], y[name], atol=1e-6)
+
+
+@pytest.mark.parametrize('wrap', [lambda x: x, layers.Bidirectional])
+def test_a_recurrent_model_computes_the_same_in_every_call(tmp_path, wrap):
+  keras.utils.set_random_seed(0)
+  model = keras.Sequential(
+    [layers.Input((5, 4)), wrap(layers.LSTM(8)), layers.Dense(2)]
+  )
+  export = tf_unilth.export_tflite(_sparse(model), tmp_path / 'a')
+  assert export.batch == 1 and 'batch of 1 only' in str(export)
+  assert export.zeros_kept == export.zeros
+  x = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
+  (name,), y = ModelInputs(model).specs, model.predict_on_batch(x)
+  batches = [{name: x}] * 2  # A fused LSTM goes on from its last state.
+  for found in tflite_run.outputs_of(export.path, batches, True):
+    np.testing.assert_allclose(*found.values(), y, atol=1e-5)
+
+
+def test_int8_of_a_recurrent_model_is_refused_since_tflite_crashes(tmp_path):
+  model = keras.Sequential([layers.GRU(4, input_shape=(5, 4))])
+  with pytest.raises(ValueError, match=r'calibrates a loop.*quantization=None'):
+    tf_unilth.export_tflite(model, tmp_path / 'a', 'int8', np.zeros((2, 5, 4)))
+  assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('policy', ['mixed_float16', 'mixed_bfloat16'])
+def test_a_model_in_half_precision_is_written_in_float32(tmp_path, policy):
+  keras.mixed_precision.set_global_policy(policy)
+  try:
+    inputs = layers.Input((6, 6, 1))
+    outputs = layers.Activation('linear', dtype='float32')(
+      toys.conv()(tf.nn.relu(inputs))
+    )
+    model = keras.Model(inputs, outputs)
+    export = tf_unilth.export_tflite(model, tmp_path / 'a')
+    assert keras.mixed_precision.global_policy().name == policy
+  finally:
+    keras.mixed_precision.set_global_policy('float32')
+  assert export.difference <= 1e-5 and 'half precision' in str(export)
+  rebuilt = float32.in_float32(model)
+  assert {layer.compute_dtype for layer in rebuilt.layers} == {'float32'}
+  x, (name,) = toys.data()[0], ModelInputs(rebuilt).specs
+  (found,) = _run(export.path, **{name: x}).values()
+  y = rebuilt.predict_on_batch(x)
+  np.testing.assert_allclose(found, y, atol=1e-5 * np.max(np.abs(y)))
+
+
+def test_a_subclassed_model_in_half_precision_is_refused(tmp_path):
+  class Subclassed(keras.Model):
+    def __init__(self):
+      super().__init__()
+      self.dense = layers.Dense(2, dtype='mixed_bfloat16')
+
+    def call(self, inputs):
+      return self.dense(inputs)
+
+  model = Subclassed()
+  model(np.ones((2, 3), np.float32))
+  with pytest.raises(ValueError, match=r'subclassed.*set_global_policy'):
+    tf_unilth.export_tflite(model, tmp_path / 'a')
+  assert not os.listdir(tmp_path)
+
+
+def test_operations_that_tflite_lacks_are_named(tmp_path):
+  model = keras.Sequential(
+    [
+      layers.Lambda(lambda x: tf.math.igamma(x, x), input_shape=(3,)),
+      layers.Dense(2),
+    ]
+  )
+  with pytest.raises(ValueError, match=r'select ops.*Igamma'):
+    tf_unilth.export_tflite(model, tmp_path / 'a')
+  assert not os.listdir(tmp_path)
+
+
+def test_bad_arguments_are_refused_before_anything_is_written(tmp_path):
+  model, path = _mlp(), tmp_path / 'a'
+  wrapped = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5))
+  with pytest.raises(ValueError, match=r'still wrapped: strip it'):
+    tf_unilth.export_tflite(wrapped, path)
+  with pytest.raises(ValueError, match="'int4'"):
+    tf_unilth.export_tflite(model, path, 'int4')
+  with pytest.raises(ValueError, match='needs representative_data'):
+    tf_unilth.export_tflite(model, path, 'int8')
+  with pytest.raises(ValueError, match=r'inputs .*\(2, 3\).*64'):
+    tf_unilth.export_tflite(model, path, inputs=np.ones((2, 3)))
+  with pytest.raises(ValueError, match=r'2 arrays.*takes 1'):
+    tf_unilth.export_tflite(model, path, inputs=(np.ones(64), np.ones(64)))
+  with pytest.raises(IsADirectoryError, match='folder'):
+    tf_unilth.export_tflite(model, tmp_path, overwrite=True)
+  assert not os.listdir(tmp_path)
+  path.write_bytes(b'precious')
+  with pytest.raises(FileExistsError, match='overwrite=True'):
+    tf_unilth.export_tflite(model, path)
+  assert path.read_bytes() == b'precious'
+
+
+@pytest.mark.parametrize(
+  ('block', 'encoding'), [((1, 4), 'sparse'), ((4, 1), None)]
+)
+def test_blocks_are_run_too(tmp_path, block, encoding):
+  keras.utils.set_random_seed(0)
+  model = keras.Sequential([layers.Dense(64, input_shape=(64,))])
+  kernel = model.layers[0].kernel
+  shape = 64 // block[0], 64 // block[1]
+  kept = np.random.default_rng(0).random(shape) > 0.9
+  kernel.assign(kernel.numpy() * np.kron(kept, np.ones(block)))
+  # TensorFlow 2.21 computes NaN for float16 blocks along the inputs.
+  export = tf_unilth.export_tflite(model, tmp_path / 'a', 'float16')
+  assert export.difference < 1e-3
+  assert encoding in (None, export.encoding)
+  assert export.encoding == 'sparse' or 'sparse encoding' in str(export)
+
+
+def test_the_recipe_measures(capsys):
+  export = recipe.measure('mlp', 0.95, None, 0)
+  assert export.dense_bytes > 10 * export.bytes
+  assert export.zeros == round(0.95 * 19200) + round(0.95 * 30000) + 950
+
+
+def test_nothing_is_printed(tmp_path, capfd):
+  tf_unilth.export_tflite(_mlp(), tmp_path / 'a')
+  captured = capfd.readouterr()
+  assert (captured.out, captured.err) == ('', '')
+  print('heard again')
+  assert capfd.readouterr().out == 'heard again\n'
+
+
+def test_embeddings_get_ids_that_they_have(tmp_path):
+  model = keras.Sequential(
+    [
+      layers.Embedding(3, 4, input_length=5),
+      layers.GlobalAveragePooling1D(),
+    ]
+  )
+  assert tf_unilth.export_tflite(model, tmp_path / 'a').difference <= 1e-5
+  drawn = ModelInputs(model).made_up(0, 50)
+  assert {*np.ravel(*drawn.values())} == {0, 1, 2}
+
+
+@pytest.mark.parametrize('keep', [0, 6, 40, 1000])
+def test_a_damaged_file_is_no_tflite_file(exported, tmp_path, keep):
+  _, found = exported
+  with open(found[None].path, 'rb') as file:
+    (tmp_path / 'a').write_bytes(file.read(keep))
+  with pytest.raises(ValueError, match=r'no TFLite|damaged'):
+    read_tflite(tmp_path / 'a')

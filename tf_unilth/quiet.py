@@ -1,0 +1,51 @@
+"""silenced: C++ and Python that print and log whatever they are told."""
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+from absl import logging
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+  """Sends the process's output nowhere for a while; errors are raised still.
+
+  TFLite's C++ writes to the file descriptors themselves, past `sys.stdout` and
+  the levels of all loggers.
+
+  >>> with silenced():
+  ...   print('converting')
+  """
+  verbosity = logging.get_verbosity()
+  with contextlib.ExitStack() as stack:
+    null = stack.enter_context(open(os.devnull, 'w'))
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter('ignore')
+    for descriptor in (1, 2):
+      stack.enter_context(_redirected(descriptor, null.fileno()))
+    stack.enter_context(contextlib.redirect_stdout(null))
+    stack.enter_context(contextlib.redirect_stderr(null))
+    logging.set_verbosity(logging.FATAL)
+    stack.callback(logging.set_verbosity, verbosity)
+    yield
+
+
+@contextlib.contextmanager
+def _redirected(descriptor: int, to: int) -> Iterator[None]:
+  for stream in (sys.stdout, sys.stderr):
+    if stream is not None:
+      stream.flush()
+  try:
+    saved = os.dup(descriptor)
+  except OSError:  # A process without a terminal may have closed it.
+    yield
+    return
+  try:
+    os.dup2(to, descriptor)
+    yield
+  finally:
+    os.dup2(saved, descriptor)
+    os.close(saved)
