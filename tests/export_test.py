@@ -16,7 +16,8 @@ def test_a_process_with_tensorflow_alone_computes_the_same(tmp_path):
   model = toys.conv()
   x, _ = toys.data()
   path = tmp_path / 'export'
-  assert tf_unilth.export_saved_model(model, path, inputs=x) == 0
+  exported = tf_unilth.export_saved_model(model, path, inputs=x)
+  assert exported.output_difference == 0
   np.save(tmp_path / 'x.npy', x)
   code = (
     'import sys, numpy as np, tensorflow as tf;'
@@ -67,7 +68,8 @@ def test_layers_of_augmentation_do_not_augment_what_is_served(tmp_path):
     [keras.layers.Input((8, 8, 1)), keras.layers.RandomRotation(0.3)]
   )
   x = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
-  assert tf_unilth.export_saved_model(model, tmp_path / 'export', x) == 0
+  exported = tf_unilth.export_saved_model(model, tmp_path / 'export', x)
+  assert exported.output_difference == 0
 
 
 def test_a_subclassed_model_is_exported(tmp_path):
@@ -81,4 +83,5 @@ def test_a_subclassed_model_is_exported(tmp_path):
 
   model, x = Subclassed(), np.ones((4, 3), np.float32)
   model(x)
-  assert tf_unilth.export_saved_model(model, tmp_path / 'export', x) == 0
+  exported = tf_unilth.export_saved_model(model, tmp_path / 'export', x)
+  assert exported.output_difference == 0

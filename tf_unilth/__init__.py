@@ -12,11 +12,13 @@ from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.strip import strip_pruning
 from tf_unilth.summary import SparsitySummary, sparsity_summary
 from tf_unilth.unilth import UniDLTH, UniLTH
+from tf_unilth.verification import ExportedModel
 from tf_unilth.wrapper import PruneLowMagnitude
 
 __all__ = [
   'DLTH',
   'LTH',
+  'ExportedModel',
   'FixedMask',
   'IterativeSparsity',
   'L2Ramp',
