@@ -84,7 +84,7 @@ def pack(array: np.ndarray, dtype: np.dtype | None = None) -> Packed:
   >>> array[::10, 5] = 7
   >>> packed = pack(array)
   >>> packed.encoding, array.nbytes, packed.nbytes
-  ('steps', 40000, 76)
+  ('steps', 40000, 60)
   >>> bool(np.all(unpack(packed) == array))
   True
   """
