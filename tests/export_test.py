@@ -1,5 +1,6 @@
 """export_saved_model: plain TensorFlow loads it; nothing is half written."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -174,12 +175,13 @@ def test_models_of_mixed_precision_are_packed(policy, tmp_path):
   assert exported.output_difference == 0
 
 
-def test_a_mirrored_model_is_packed(tmp_path):
+@pytest.mark.parametrize('inside', [False, True], ids=['outside', 'in_scope'])
+def test_a_mirrored_model_is_packed(inside, tmp_path):
   strategy = tf.distribute.MirroredStrategy(['CPU:0'])
   with strategy.scope():
-    model = _mlp(300)
-  _sparse(model)
-  exported = tf_unilth.export_saved_model(model, tmp_path / 'export')
+    model = _sparse(_mlp(300))
+  with strategy.scope() if inside else contextlib.nullcontext():
+    exported = tf_unilth.export_saved_model(model, tmp_path / 'export')
   assert exported.packed == 2
   assert exported.output_difference == 0
 

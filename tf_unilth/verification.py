@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def verify(
   Raises:
     RuntimeError: `exact`, and the weights are not the same.
   """
-  loaded = tf.saved_model.load(path)
+  loaded = _load(path)
   pairs = [
     (ours.numpy(), theirs.numpy())
     for ours, theirs in zip(model.variables, loaded.variables, strict=True)
@@ -121,6 +122,13 @@ def verify(
     output_difference=output_difference,
     compared_on=compared_on,
   )
+
+
+def _load(path: str) -> Any:
+  # In a thread of its own there is no strategy's scope, in which the variables
+  # would be mirrored.
+  with futures.ThreadPoolExecutor(1) as threads:
+    return threads.submit(tf.saved_model.load, path).result()
 
 
 def _compare(
