@@ -56,6 +56,15 @@ def test_steps_of_any_length(distance):
   assert positions.encoding == ('mask' if distance == 1 else 'steps')
 
 
+@pytest.mark.parametrize(
+  ('sparsity', 'encoding', 'kind'),
+  [(0.8, 'mask', 'u1'), (0.95, 'steps', 'u1'), (0.9999, 'steps', 'u2')],
+)
+def test_the_smallest_encoding_is_taken(sparsity, encoding, kind):
+  kept = packing.pack(_sparse(sparsity)).kept
+  assert (kept.encoding, kept.data.dtype) == (encoding, np.dtype(kind))
+
+
 def test_an_array_without_zeros_is_dense():
   array = _sparse(0)
   packed = packing.pack(array)
