@@ -277,9 +277,11 @@ def _results(
   ticket = tf_unilth.strip_pruning(model)
   ticket.compile(loss=model.loss, metrics=['accuracy'])
   saved = directory / 'saved_model'
-  difference = tf_unilth.export_saved_model(
+  exported = tf_unilth.export_saved_model(
     ticket, saved, inputs=data.test[0], overwrite=True
   )
+  if FLAGS.verbose:
+    print(f'\n{exported}')
   callback = plan.callbacks[0] if FLAGS.method in _TICKETS else None
   return {
     'method': FLAGS.method,
@@ -293,8 +295,8 @@ def _results(
     'test_accuracy': ticket.evaluate(*data.test, verbose=0)[1],
     'validation_accuracy': ticket.evaluate(*data.validation, verbose=0)[1],
     'dense_parameters_bytes': sum(w.nbytes for w in ticket.get_weights()),
-    'export_bytes': report.folder_bytes(saved),
-    'export_difference': difference,
+    'export_bytes': exported.total_bytes,
+    'export_difference': exported.output_difference,
     'epochs': FLAGS.epochs,
     'rounds': callback.rounds if callback else 0,
     'plateau_epoch': callback.plateau_epoch if callback else None,

@@ -85,7 +85,7 @@ def try_model(name: str) -> dict[str, Any]:
     'exact': summary.zeros == round(_SPARSITY * summary.total_weights),
     'stripped_difference': _difference(outputs, ticket.predict(x, verbose=0)),
     'reloaded_difference': _difference(outputs, reloaded),
-    'exported_difference': exported,
+    'exported_difference': exported.output_difference,
     'seconds': round(time.perf_counter() - begin),
     'not_wrapped': ', '.join(summary.left),
   }

@@ -79,11 +79,6 @@ def write_history(path: pathlib.Path, history: Mapping[str, list[Any]]) -> None:
     writer.writerows([epoch, *row] for epoch, row in enumerate(rows, 1))
 
 
-def folder_bytes(path: pathlib.Path) -> int:
-  """Returns the size of all files in a folder."""
-  return sum(f.stat().st_size for f in path.rglob('*') if f.is_file())
-
-
 def table(results: Mapping[str, Any]) -> str:
   """Returns the results as a table for people."""
   weights = (

@@ -208,7 +208,8 @@ def exported(algorithm_name: str, case_name: str) -> tuple[str, float]:
   )
   path = os.path.join(tempfile.mkdtemp(), 'export')
   x, _ = toys.data()
-  return path, tf_unilth.export_saved_model(ticket, path, inputs=x)
+  export = tf_unilth.export_saved_model(ticket, path, inputs=x)
+  return path, export.output_difference
 
 
 @every_cell

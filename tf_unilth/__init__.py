@@ -15,11 +15,13 @@ from tf_unilth.tflite import export_tflite
 from tf_unilth.ticket import Ticket
 from tf_unilth.ticket_file import TicketFileError
 from tf_unilth.unilth import UniDLTH, UniLTH
+from tf_unilth.verification import ExportedModel
 from tf_unilth.wrapper import PruneLowMagnitude
 
 __all__ = [
   'DLTH',
   'LTH',
+  'ExportedModel',
   'FixedMask',
   'IterativeSparsity',
   'L2Ramp',

@@ -126,3 +126,54 @@ def without_fused_recurrence(model: keras.Model) -> Iterator[None]:
   finally:
     for layer in layers:
       setattr(layer, name, True)
+
+
+def handle(variable: Any) -> tf.Tensor:
+  """Returns a variable's handle, of a mirrored one that of its first copy."""
+  return getattr(variable, '_primary', variable).handle
+
+
+class Untracked:
+  """Holds what an object that tracks its attributes should not track."""
+
+  def __init__(self, value: Any):
+    self.value = value
+
+
+class WithoutValue(tf.__internal__.tracking.Trackable):
+  """A variable that is in a SavedModel, but without its value.
+
+  Loading makes the variable; something else in the SavedModel must assign it.
+  """
+
+  _should_act_as_resource_variable = True
+
+  def __init__(self, variable: Any):
+    self._export_to_saved_model_graph = variable._export_to_saved_model_graph
+    self._write_object_proto = variable._write_object_proto
+
+
+class ExportArchive(keras.export.ExportArchive):
+  """Keras's archive, which can leave the values of variables to others."""
+
+  def used_variables(self) -> list[Any]:
+    """Returns all variables that the endpoints use, each once."""
+    trainable, others = self._get_variables_used_by_endpoints()
+    return list({id(handle(v)): v for v in [*trainable, *others]}.values())
+
+  def save_without_value(self, variables: list[Any]) -> None:
+    """Keeps the values of these variables out of the SavedModel."""
+    self._without = Untracked(
+      {id(handle(v)): WithoutValue(v) for v in variables}
+    )
+    for name in ('variables', 'trainable_variables', 'non_trainable_variables'):
+      setattr(self, name, self._replaced(getattr(self, name)))
+
+  def _replaced(self, variables: Any) -> list[Any]:
+    return [self._without.value.get(id(handle(v)), v) for v in variables]
+
+  def _filter_and_track_resources(self) -> None:
+    super()._filter_and_track_resources()
+    if hasattr(self, '_without'):
+      variables = self._replaced(self._all_variables)  # type: ignore[has-type]
+      self._all_variables = variables
