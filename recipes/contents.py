@@ -14,7 +14,6 @@ import tf_keras as keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 import tf_unilth
-from recipes import report
 from tf_unilth.quiet import silenced
 from tf_unilth.tflite_file import read_tflite
 
@@ -208,13 +207,15 @@ def _read_tflite(path: pathlib.Path) -> Contents:
   return _contents('TFLite file', path, weights, path.stat().st_size, facts)
 
 
+def _folder_bytes(path: pathlib.Path) -> int:
+  return sum(f.stat().st_size for f in path.rglob('*') if f.is_file())
+
+
 def _read_saved_model(path: pathlib.Path) -> Contents:
   loaded = tf.saved_model.load(str(path))
   facts = {'signatures': ', '.join(loaded.signatures) or 'none'}
   weights = _matrices(_variables(path))
-  return _contents(
-    'SavedModel', path, weights, report.folder_bytes(path), facts
-  )
+  return _contents('SavedModel', path, weights, _folder_bytes(path), facts)
 
 
 def _variables(path: pathlib.Path) -> Iterable[tuple[str, np.ndarray]]:
@@ -248,7 +249,7 @@ def _read_keras(path: pathlib.Path) -> Contents:
 def _read_run(path: pathlib.Path) -> Contents:
   config = json.loads((path / 'config.json').read_text())
   facts = {key: str(value) for key, value in config.items()}
-  size = report.folder_bytes(path)
+  size = _folder_bytes(path)
   if not (path / 'results.json').exists():
     checks = (Check('finished', False, 'no results.json'),)
     return Contents('run directory', str(path), (), size, checks, facts)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
 
@@ -96,6 +97,7 @@ def test_flags_reach_the_library(tmp_path):
 
 
 def test_layers_and_structure_are_chosen_by_flags(tmp_path):
+  keras.backend.clear_session()  # So that layers have their plain names.
   results = _run(
     tmp_path,
     method='dlth',

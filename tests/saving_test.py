@@ -144,7 +144,7 @@ def test_a_saved_model_goes_on_and_says_what_it_lacks(wrap, tmp_path, capsys):
   )
   printed = capsys.readouterr().out
   assert 'going on in stage 2' in printed
-  assert "the optimizer's state was not in what was loaded" in printed
+  assert 'the optimizer has done fewer steps than the run' in printed
   assert history.history['round'][-1] == 5
   kernels = toys.kernels(resumed)
   assert toys.zeros(kernels) == round(0.9 * toys.size(kernels))

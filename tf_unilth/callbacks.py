@@ -298,9 +298,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     iterations = self.model.optimizer.iterations.numpy()
     if not resumption.match_iterations(self._state, iterations):
       self._say(
-        "the optimizer's state was not in what was loaded, as it is not in a "
-        "SavedModel of Keras's: it begins anew, so the run goes on, but not "
-        'as if it had never stopped'
+        'the optimizer has done fewer steps than the run, as after compiling '
+        "again, or from a file without its state (Keras's SavedModel): the "
+        'run goes on, but not as if it had never stopped'
       )
     self._push_decay()
     self._holding = not self._inert and self.reached_target
@@ -316,6 +316,13 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         'begins from there'
       )
     self._holding = self.reached_target and not self._inert
+    if state.begun and not self._holding and not self._inert:
+      self._say(
+        f'the run that is known, of {resumption.describe(state)}, is not gone '
+        f'on with by one to epoch {self.params["epochs"]} from epoch {epoch} '
+        f'and {zeros} zeros: a new one begins'
+      )
+    self._layers.warn_of_open_masks()
     state.set(
       first_epoch=epoch,
       epochs=self.params['epochs'],

@@ -80,12 +80,23 @@ def prune_low_magnitude(
     'block_pooling_type': block_pooling_type,
     'sparsity_m_by_n': sparsity_m_by_n,
   }
+  if kwargs and isinstance(to_prune, keras.Model | list):
+    raise TypeError(
+      f'{sorted(kwargs)} are of a single layer, but to_prune is a '
+      f'{type(to_prune).__name__}.'
+    )
   if isinstance(to_prune, keras.Model):
     own = _own_schedules(to_prune, pruning_schedule, targets or {})
     left = set(_find(to_prune, skip, 'skip'))
     if both := [layer.name for layer in own if layer in left]:
       raise ValueError(f'skip and targets must differ, but both name {both}.')
-    left |= _unfit(to_prune, arguments)
+    unfit = _unfit(to_prune, arguments, left)
+    if both := [layer.name for layer in own if layer in unfit]:
+      raise ValueError(
+        f'targets names {both}, whose kernels do not have units of '
+        f'block_size={block_size}, sparsity_m_by_n={sparsity_m_by_n}.'
+      )
+    left |= unfit
     return _wrap_model(
       to_prune,
       pruning_policy,
@@ -136,13 +147,21 @@ def _wrap_model(
     if compat.is_network(layer):
       _check_repeats(layer)
       return keras.models.clone_model(layer, clone_function=wrap_or_leave)
+    if isinstance(layer, compat.PruneLowMagnitude):
+      already.append(layer.name)
     if not _is_to_wrap(layer) or not (
       policy is None or policy.allow_pruning(layer)
     ):
       return layer
     return wrap(layer)
 
+  already: list[str] = []
   wrapped = wrap_or_leave(model)
+  if already:
+    warnings.warn(
+      f'these layers are wrapped already and keep their schedules: {already}.',
+      stacklevel=3,
+    )
   if not compat.has_wrappers(wrapped):
     raise ValueError(
       f'to_prune has nothing to prune: no layer of {model.name!r} has a kernel '
@@ -189,13 +208,17 @@ def _is_to_wrap(layer: Layer) -> bool:
   return False
 
 
-def _unfit(model: keras.Model, arguments: Mapping[str, Any]) -> set[Layer]:
+def _unfit(
+  model: keras.Model, arguments: Mapping[str, Any], left: set[Layer]
+) -> set[Layer]:
   """Returns the layers whose kernels do not have such units; warns of them."""
   units = structure.from_arguments(**arguments)
   found = [
     layer
     for layer in _named_layers(model)
-    if layer.built and not isinstance(layer, compat.PruneLowMagnitude)
+    if layer.built
+    and layer not in left
+    and not isinstance(layer, compat.PruneLowMagnitude)
     for weight in prunable.prunable_weights(layer)
     if not structure.from_arguments(
       **arguments, axis=kernel_axes.input_axis(layer, weight)
@@ -217,24 +240,35 @@ def _named_layers(model: keras.Model) -> Iterator[Layer]:
       yield from _named_layers(layer)
 
 
-def _find(
-  model: keras.Model, wanted: Iterable[str | Layer], argument: str
-) -> list[Layer]:
-  """Returns the layer that each name, or layer, means."""
-  if isinstance(wanted, str):
+def _find(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
+  """Returns the layers that names, or layers, mean; a name may mean several."""
+  if isinstance(wanted, str | Layer):
     wanted = [wanted]
+  if not isinstance(wanted, Iterable) or isinstance(wanted, bytes):
+    raise TypeError(
+      f'{argument} must be layers or names of layers, but is {wanted!r}.'
+    )
   found = []
   layers = list(_named_layers(model))
   for one in wanted:
+    if not isinstance(one, str | Layer):
+      raise TypeError(
+        f'{argument} must be layers or names of layers, but has {one!r}.'
+      )
     matches = [layer for layer in layers if one in (layer, layer.name)]
     if not matches:
-      name = one if isinstance(one, str) else getattr(one, 'name', repr(one))
+      name = one if isinstance(one, str) else one.name
       near = difflib.get_close_matches(name, [la.name for la in layers])
       raise ValueError(
         f'{argument} names {name!r}, which is no layer of {model.name!r}'
         + (f': do you mean one of {near}?' if near else '.')
       )
-    found.append(matches[0])
+    for layer in matches:
+      if isinstance(layer, compat.PruneLowMagnitude):
+        raise ValueError(
+          f'{argument} names {layer.name!r}, which is wrapped already.'
+        )
+    found += matches
   return found
 
 
@@ -244,23 +278,36 @@ def _own_schedules(
   targets: Mapping[str | Layer, float | PruningSchedule],
 ) -> dict[Layer, PruningSchedule]:
   """Returns the schedules of the layers that `targets` names."""
-  own = {}
-  for layer, target in zip(
-    _find(model, targets, 'targets'), targets.values(), strict=True
-  ):
-    if not prunable.is_prunable(layer):
-      raise ValueError(
-        f'targets names {layer.name!r}, a {type(layer).__name__}, which has no '
-        'kernel to prune.'
-      )
-    if isinstance(target, PruningSchedule):
-      own[layer] = target
-    elif isinstance(schedule, IterativeSparsity):
-      own[layer] = schedule.with_target(target)
-    else:
-      raise ValueError(
-        f'targets of {layer.name!r} must be a schedule, but is {target}: a '
-        'number needs an IterativeSparsity as pruning_schedule, which is a '
-        f'{type(schedule).__name__}.'
-      )
+  if not isinstance(targets, Mapping):
+    raise TypeError(
+      f'targets must be a dict from layers to targets, but is {targets!r}.'
+    )
+  own: dict[Layer, PruningSchedule] = {}
+  for key, target in targets.items():
+    for layer in _find(model, [key], 'targets'):
+      if layer in own:
+        raise ValueError(f'targets names {layer.name!r} twice.')
+      own[layer] = _own_schedule(layer, schedule, target)
   return own
+
+
+def _own_schedule(
+  layer: Layer, schedule: PruningSchedule, target: float | PruningSchedule
+) -> PruningSchedule:
+  if not prunable.is_prunable(layer):
+    raise ValueError(
+      f'targets names {layer.name!r}, a {type(layer).__name__}, which has no '
+      'kernel to prune of its own.'
+    )
+  if isinstance(target, PruningSchedule):
+    return target
+  if not isinstance(schedule, IterativeSparsity):
+    raise ValueError(
+      f'targets of {layer.name!r} must be a schedule, but is {target}: a '
+      'number needs an IterativeSparsity as pruning_schedule, which is a '
+      f'{type(schedule).__name__}.'
+    )
+  try:
+    return schedule.with_target(target)
+  except ValueError as error:
+    raise ValueError(f'targets of {layer.name!r}: {error}') from error

@@ -7,6 +7,7 @@ second file like this one could one day serve Keras 3.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,9 +16,11 @@ import tensorflow as tf
 
 from tf_unilth import compat, kernel_axes, prunable, structure
 from tf_unilth.compat import keras
+from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.run_state import RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.structure import Structure
+from tf_unilth.wrapper import PruneLowMagnitude
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +50,9 @@ class PrunedLayers:
       if isinstance(layer, compat.PruneLowMagnitude)
     ]
     self._share_schedules()
+    first = next((w.pruning_schedule for w in self._wrappers), None)
+    if isinstance(first, IterativeSparsity) and first.has_loaded_run:
+      self.carry(first.state)
     self.kernels = list(_unique(self._all_kernels()))
 
   def _share_schedules(self) -> None:
@@ -89,7 +95,9 @@ class PrunedLayers:
     configuration of the first wrapper carries them.
     """
     wrapper = next(
-      w for w in self._wrappers if w.pruning_schedule is self.schedules[0]
+      w
+      for w in self._wrappers
+      if getattr(w.pruning_schedule, 'state', None) is state
     )
 
     def get_config() -> dict[str, Any]:
@@ -113,7 +121,7 @@ class PrunedLayers:
     """Raises a `ValueError` if ticket callbacks cannot prune these layers."""
     if not self._wrappers:
       raise ValueError(
-        'model has no wrapped layer: wrap it with tfmot.sparsity.keras.'
+        'model has no wrapped layer: wrap it with tf_unilth.'
         'prune_low_magnitude(model, tf_unilth.IterativeSparsity(...)) and '
         'compile the result.'
       )
@@ -123,6 +131,13 @@ class PrunedLayers:
         raise ValueError(
           f'pruning_schedule of layer {name!r} must be a tf_unilth.'
           f'IterativeSparsity, but is a {type(schedule).__name__}.'
+        )
+      if isinstance(schedule, FixedMask) and not isinstance(
+        wrapper, PruneLowMagnitude
+      ):
+        raise ValueError(
+          f'FixedMask of layer {name!r} needs tf_unilth.prune_low_magnitude: '
+          "tfmot's own wrapper leaves its mask open."
         )
       if wrapper.pruning_obj is None:
         raise ValueError(
@@ -146,6 +161,20 @@ class PrunedLayers:
         raise ValueError(
           f'{kernel.structure.needs}, but the kernel of layer '
           f'{kernel.name!r} has shape {shape}: leave that layer unwrapped.'
+        )
+
+  def warn_of_open_masks(self) -> None:
+    """Warns of a `FixedMask` that was made before its weights were loaded."""
+    for kernel in self.kernels:
+      if not isinstance(kernel.schedule, FixedMask):
+        continue
+      kept = kernel.mask.numpy().astype(bool)
+      zeros = int(np.sum((kernel.weight.numpy() == 0) & kept))
+      if zeros:
+        warnings.warn(
+          f'FixedMask of layer {kernel.name!r} does not hold {zeros} of its '
+          'zeros: if the weights were loaded after wrapping, load them before.',
+          stacklevel=2,
         )
 
   def begin_steps(self) -> None:

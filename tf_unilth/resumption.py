@@ -10,6 +10,14 @@ def fingerprint(algorithm: str) -> int:
   return zlib.crc32(algorithm.encode())
 
 
+def describe(state: RunState) -> str:
+  """Returns what a state tells of its run, in words."""
+  names = {fingerprint(n): n for n in ('LTH', 'DLTH', 'UniLTH', 'UniDLTH')}
+  name = names.get(state.get('algorithm'), 'another callback')
+  done, epochs = state.get('next_epoch'), state.get('epochs')
+  return f'{name} to epoch {epochs}, of which {done} are done'
+
+
 def goes_on(
   state: RunState,
   algorithm: str,

@@ -127,7 +127,13 @@ class IterativeSparsity(tf.Module, PruningSchedule):
         self._state = RunState()
         if self._loaded is not None:
           self._state.load(self._loaded)
+          self._loaded = None
     return self._state
+
+  @property
+  def has_loaded_run(self) -> bool:
+    """Whether a run was loaded with it that nothing has looked at yet."""
+    return self._loaded is not None
 
   @property
   def sparsity(self) -> tf.Variable:
@@ -226,7 +232,10 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     With them stands the group, so that layers that share a schedule do so
     again when they are loaded, each with a copy of it.
     """
-    return registered_config(self, {**self._arguments(), 'group': self.group})
+    config = {**self._arguments(), 'group': self.group}
+    if self._loaded is not None:
+      config['run_state'] = self._loaded  # Saved again before it was used.
+    return registered_config(self, config)
 
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> 'IterativeSparsity':
@@ -244,6 +253,8 @@ class IterativeSparsity(tf.Module, PruningSchedule):
 
 
 def _check_fraction(name: str, value: Any, allowed: str) -> None:
+  if not isinstance(value, int | float | np.number):
+    raise ValueError(f'{name} must be a number in {allowed}, but is {value!r}.')
   above_zero = value >= 0 if allowed[0] == '[' else value > 0
   if not (above_zero and value < 1):  # NaN fails both comparisons.
     raise ValueError(f'{name} must be in {allowed}, but is {value}.')

@@ -10,7 +10,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -334,9 +334,19 @@ def from_arguments(
   MByN(m=2, n=4, axis=-2)
   """
   if sparsity_m_by_n is not None:
-    m, n = sparsity_m_by_n
+    m, n = _whole_pair('sparsity_m_by_n', sparsity_m_by_n)
     return MByN(m, n, axis)
-  height, width = block_size
+  height, width = _whole_pair('block_size', block_size)
   if height == width == 1:
     return Single()
   return Block(height, width, block_pooling_type)
+
+
+def _whole_pair(name: str, value: Any) -> tuple[int, int]:
+  pair = tuple(value) if isinstance(value, Iterable) else ()
+  if len(pair) != 2 or not all(
+    isinstance(number, int | np.integer) and not isinstance(number, bool)
+    for number in pair
+  ):
+    raise ValueError(f'{name} must be two whole numbers, but is {value!r}.')
+  return pair

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -110,8 +111,13 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
       pruning_schedule=self.pruning_schedule,
       block_size=self.block_size,
       block_pooling_type=self.block_pooling_type,
-      sparsity_m_by_n=self.sparsity_m_by_n,
+      # By which tfmot would make a mask of its own in the first step.
+      sparsity_m_by_n=None if self._is_fixed else self.sparsity_m_by_n,
     )
+
+  @property
+  def _is_fixed(self) -> bool:
+    return isinstance(self.pruning_schedule, FixedMask)
 
   def _check_blocks(self, weights: list[Any]) -> None:
     """Raises if tfmot would, but says which layer and what to do."""
@@ -120,6 +126,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     )
     for shape in [tuple(weight.shape) for weight in weights]:
       if not blocks.fits(shape):
+        self.built = False  # Or whoever tries again would take it for ready.
         raise ValueError(
           f'{blocks.needs}, but a kernel of layer {self.layer.name!r} has '
           f'shape {shape}: leave that layer unwrapped.'
@@ -146,8 +153,14 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     threshold = self.add_weight(
       f'threshold{suffix}', shape=[], initializer='zeros', **options
     )
-    if isinstance(self.pruning_schedule, FixedMask):
+    if self._is_fixed:
       mask.assign(tf.cast(weight != 0, mask.dtype))
+      if not np.any(mask.numpy()):
+        warnings.warn(
+          f'FixedMask of layer {self.layer.name!r} holds nothing but zeros: it '
+          'will never train.',
+          stacklevel=2,
+        )
     return weight, mask, threshold
 
   def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
