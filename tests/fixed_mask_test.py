@@ -80,7 +80,11 @@ def test_layers_beside_it_are_pruned(capsys):
     np.testing.assert_array_equal(zeros, held)
   assert last.sum() == round(0.9 * last.size)
   assert ticket_callback.reached_target
-  assert 'tells nothing of their run' not in capsys.readouterr().out
+  total = sum(zeros.size for zeros in [*after, last])
+  target = sum(zeros.sum() for zeros in after) + round(0.9 * last.size)
+  printed = capsys.readouterr().out
+  assert f'rounds to {100 * target / total:.4g}%' in printed
+  assert 'tells nothing of their run' not in printed
 
 
 def test_a_saved_model_with_it_goes_on(tmp_path):
@@ -100,3 +104,49 @@ def test_a_model_without_zeros_stays_dense():
   toys.compiled_for_labels(model)
   toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
   assert toys.zeros(toys.kernels(model)) == 0
+
+
+# What would let zeros grow back in silence.
+
+
+def test_tfmots_wrapper_is_refused():
+  model = tfmot.sparsity.keras.prune_low_magnitude(
+    toys.dense(), tf_unilth.FixedMask()
+  )
+  toys.compiled_for_labels(model)
+  with pytest.raises(
+    ValueError, match=r'FixedMask of layer .* needs tf_unilth'
+  ):
+    toys.fit(model, tf_unilth.UniLTH(verbose=0))
+
+
+def test_weights_that_were_loaded_after_wrapping_are_warned_of(tmp_path):
+  ticket = _ticket()
+  model = tf_unilth.prune_low_magnitude(toys.conv(), tf_unilth.FixedMask())
+  toys.compiled_for_labels(model)
+  for layer, sparse in zip(model.layers, ticket.layers, strict=True):
+    layer.set_weights(sparse.get_weights())
+  with pytest.warns(UserWarning, match='does not hold .* of its zeros'):
+    toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
+
+
+def test_a_kernel_of_zeros_is_warned_of():
+  model = toys.dense()
+  model.layers[-1].kernel.assign(model.layers[-1].kernel * 0)
+  with pytest.warns(UserWarning, match='holds nothing but zeros'):
+    tf_unilth.prune_low_magnitude(model, tf_unilth.FixedMask())
+
+
+def test_tfmot_makes_no_mask_of_its_own_for_m_of_n():
+  ticket = _ticket(0.8)
+  model = tf_unilth.prune_low_magnitude(
+    ticket,
+    tf_unilth.FixedMask(),
+    sparsity_m_by_n=(2, 4),
+    skip=[ticket.layers[1].name],
+  )
+  toys.compiled_for_labels(model)
+  before = _zeros(model)
+  toys.fit(model, tfmot.sparsity.keras.UpdatePruningStep(), epochs=1)
+  for zeros, after in zip(before, _zeros(model), strict=True):
+    np.testing.assert_array_equal(zeros, after)

@@ -24,11 +24,7 @@ from absl import app, flags
 from tests import fuzz_case
 from tests.fuzz_case import FAILED, REFUSED, TRAINED, Row
 
-_COUNT = flags.DEFINE_integer('count', 300, 'How many cases.', lower_bound=1)
-_SEED = flags.DEFINE_integer('seed', 0, 'What all is drawn from.')
-_START = flags.DEFINE_integer('start', 0, 'The index of the first case.')
-_OUTPUT = flags.DEFINE_string('output', None, 'A CSV file, added to.')
-_LIMIT = flags.DEFINE_integer('limit', 600, 'Seconds that a case may take.')
+FLAGS = flags.FLAGS
 
 # Cases after which a process is replaced: TensorFlow keeps its graphs.
 _PER_PROCESS = 25
@@ -156,11 +152,11 @@ def main(argv: list[str]) -> None:
   """Runs the cases, prints them as they come, and sums up."""
   del argv
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  path = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
-  wanted = range(_START.value, _START.value + _COUNT.value)
-  rows = known(path, _SEED.value) if path else []
+  path = pathlib.Path(FLAGS.output) if FLAGS.output else None
+  wanted = range(FLAGS.start, FLAGS.start + FLAGS.count)
+  rows = known(path, FLAGS.seed) if path else []
   rows = [row for row in rows if row.index in wanted]
-  worker = Worker(_SEED.value, _LIMIT.value)
+  worker = Worker(FLAGS.seed, FLAGS.limit)
   done = {row.index for row in rows}
   for index in [index for index in wanted if index not in done]:
     row = worker.run(index)
@@ -174,4 +170,10 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
+  # Here, since the recipes, which other tests import, have some of the names.
+  flags.DEFINE_integer('count', 300, 'How many cases.', lower_bound=1)
+  flags.DEFINE_integer('seed', 0, 'What all is drawn from.')
+  flags.DEFINE_integer('start', 0, 'The index of the first case.')
+  flags.DEFINE_string('output', None, 'A CSV file, added to.')
+  flags.DEFINE_integer('limit', 600, 'Seconds that a case may take.')
   app.run(main)

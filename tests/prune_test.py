@@ -435,6 +435,32 @@ def test_tfmots_own_strip_takes_networks():
       r"applies more than once, \['r'\]",
     ),
     (
+      lambda: prune_low_magnitude(
+        toys.conv(), _schedule(), targets={'conv2d': 0.5}, block_size=(2, 1)
+      ),
+      r"targets names \['conv2d'\], whose kernels do not have units",
+    ),
+    (
+      lambda: prune_low_magnitude(
+        prune_low_magnitude(_three(), _schedule()),
+        _schedule(),
+        skip=['prune_low_magnitude_last'],
+      ),
+      'which is wrapped already',
+    ),
+    (
+      lambda: prune_low_magnitude(_three(), _schedule(), targets={'last': '1'}),
+      "targets of 'last': target_sparsity must be a number",
+    ),
+    (
+      lambda: prune_low_magnitude(_three(), _schedule(), block_size=(1.5, 2)),
+      r'block_size must be two whole numbers, but is \(1.5, 2\)',
+    ),
+    (
+      lambda: prune_low_magnitude(_three(), _schedule(), sparsity_m_by_n='2:4'),
+      "sparsity_m_by_n must be two whole numbers, but is '2:4'",
+    ),
+    (
       lambda: prune_low_magnitude(layers.Dense(2), _schedule(), skip=['x']),
       'skip and targets are for models',
     ),
@@ -467,6 +493,32 @@ def test_what_is_no_model_is_refused():
   ):
     with pytest.raises(TypeError, match='must be a tf_keras'):
       function()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ({'skip': 5}, 'skip must be layers or names of layers, but is 5'),
+    ({'skip': [5]}, 'skip must be layers or names of layers, but has 5'),
+    ({'targets': ['last']}, 'targets must be a dict'),
+    ({'skp': ['last']}, r"\['skp'\] are of a single layer"),
+  ],
+)
+def test_arguments_of_another_kind_are_refused(arguments, message):
+  with pytest.raises(TypeError, match=message):
+    prune_low_magnitude(_three(), _schedule(), **arguments)
+
+
+def test_a_name_means_all_layers_that_have_it():
+  inner = [
+    keras.Sequential([layers.Dense(8, input_shape=(8,), name='proj')])
+    for _ in range(2)
+  ]
+  model = keras.Sequential(
+    [layers.Input((8,)), *inner, layers.Dense(2, name='head')]
+  )
+  wrapped = prune_low_magnitude(model, _schedule(), skip='proj')
+  assert _wrapped_names(wrapped) == ['head']
 
 
 def test_what_is_no_schedule_is_refused():

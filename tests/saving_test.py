@@ -224,3 +224,95 @@ def test_a_copy_with_open_masks_begins_a_run_of_its_own():
   assert history.history['round'][0] < 2
   kernels = toys.kernels(copy)
   assert toys.zeros(kernels) == round(0.9 * toys.size(kernels))
+
+
+def test_a_model_that_is_loaded_and_saved_again_keeps_its_run(tmp_path):
+  first, second = str(tmp_path / 'first.h5'), str(tmp_path / 'second.keras')
+  whole = _run_and_save(ours, 'unilth', 6, lambda model: model.save(first))
+  loaded = keras.models.load_model(first)
+  tf_unilth.sparsity_summary(loaded)  # Looks at the layers, no more.
+  loaded.save(second)
+  resumed = keras.models.load_model(second)
+  _train(resumed, ALGORITHMS['unilth'], initial_epoch=6)
+  _assert_equal(whole, resumed)
+
+
+def test_tfmots_wrapper_around_a_layer_without_kernels_keeps_the_run(tmp_path):
+  path = str(tmp_path / 'model.keras')
+
+  def wrap(_, schedule):
+    return tfmots(toys.dense(), schedule)  # A Flatten comes first.
+
+  whole = _run_and_save(wrap, 'unilth', 6, lambda model: model.save(path))
+  with prune_scope():
+    resumed = keras.models.load_model(path)
+  _train(resumed, ALGORITHMS['unilth'], initial_epoch=6)
+  _assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize('target', [0.0, None])
+def test_what_prunes_nothing_goes_on_too(target, tmp_path):
+  path = str(tmp_path / 'model.keras')
+  fixed = target is None
+
+  def wrap(model, _):
+    schedule = (
+      tf_unilth.FixedMask() if fixed else tf_unilth.IterativeSparsity(0)
+    )
+    if fixed:
+      kernel = model.layers[-1].kernel
+      kernel.assign(kernel.numpy() * (np.arange(2) > 0))
+    return ours(model, schedule)
+
+  whole = _run_and_save(wrap, 'unilth', 3, lambda model: model.save(path))
+  resumed = keras.models.load_model(path)
+  _train(resumed, ALGORITHMS['unilth'], initial_epoch=3)
+  _assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize(
+  ('algorithm', 'initial_epoch'), [('lth', 6), ('unilth', 0)]
+)
+def test_a_run_that_does_not_go_on_says_so(
+  algorithm, initial_epoch, tmp_path, capsys
+):
+  path = str(tmp_path / 'model.keras')
+  _run_and_save(ours, 'unilth', 6, lambda model: model.save(path))
+  loaded = keras.models.load_model(path)
+  _train(
+    loaded,
+    ALGORITHMS[algorithm],
+    initial_epoch=initial_epoch,
+    ticket={'verbose': 1},
+  )
+  assert (
+    'the run that is known, of UniLTH to epoch 12, of which 6 are done, is not '
+    'gone on with'
+  ) in capsys.readouterr().out
+
+
+def test_a_subclassed_model_is_loaded_from_a_saved_model(tmp_path):
+  model = _Registered()
+  model.build((None, 6, 6, 1))
+  toys.compiled_for_labels(model)
+  x, _ = toys.data()
+  outputs = model.predict(x, verbose=0)
+  model.save(str(tmp_path / 'model'))
+  loaded = keras.models.load_model(str(tmp_path / 'model'))
+  np.testing.assert_array_equal(loaded.predict(x, verbose=0), outputs)
+
+
+@keras.saving.register_keras_serializable('tests')
+class _Registered(keras.Model):
+  def __init__(self, **kwargs):
+    super().__init__(**kwargs)
+    self.flatten = keras.layers.Flatten()
+    schedule = tf_unilth.IterativeSparsity(0.5)
+    self.one = ours(keras.layers.Dense(4), schedule)
+    self.two = ours(keras.layers.Dense(2), schedule)
+
+  def call(self, inputs):
+    return self.two(self.one(self.flatten(inputs)))
+
+  def get_config(self):
+    return {}
