@@ -1,4 +1,4 @@
-"""What lies in a SavedModel, a TFLite file, a Keras file, a run directory."""
+"""What lies in a SavedModel, a TFLite or Keras file, a ticket, a run."""
 
 import dataclasses
 import json
@@ -14,6 +14,7 @@ import tf_keras as keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 import tf_unilth
+from tf_unilth import packing
 from tf_unilth.quiet import silenced
 from tf_unilth.tflite_file import read_tflite
 
@@ -158,9 +159,11 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     return 'TFLite file'
   if begin[:2] == b'PK' or begin == b'\x89HDF\r\n\x1a\n':
     return 'Keras file'
+  if begin[1:4] == b'TKT':
+    return 'ticket'
   raise UnreadableError(
     f'{str(place)!r} is no file that is known here: no TFLite, .keras or .h5 '
-    'file.'
+    'file, and no ticket.'
   )
 
 
@@ -214,8 +217,50 @@ def _folder_bytes(path: pathlib.Path) -> int:
 def _read_saved_model(path: pathlib.Path) -> Contents:
   loaded = tf.saved_model.load(str(path))
   facts = {'signatures': ', '.join(loaded.signatures) or 'none'}
-  weights = _matrices(_variables(path))
-  return _contents('SavedModel', path, weights, _folder_bytes(path), facts)
+  stored = dict(_variables(path))
+  values = {v.name.split(':')[0]: v for v in getattr(loaded, 'variables', ())}
+  # What is stored packed has a value once it is loaded, but no name on disk.
+  packed = {
+    name: variable.numpy()
+    for name, variable in values.items()
+    if name not in stored
+  }
+  weights = _matrices({**stored, **packed}.items())
+  sizes = {weight.name: weight.bytes for weight in weights}
+  sizes |= {
+    name: packing.pack(value).nbytes
+    for name, value in packed.items()
+    if name in sizes
+  }
+  facts['packed tensors'] = f'{sum(n in packed for n in sizes)} of {len(sizes)}'
+  return _contents(
+    'SavedModel',
+    path,
+    tuple(dataclasses.replace(w, bytes=sizes[w.name]) for w in weights),
+    _folder_bytes(path),
+    facts,
+  )
+
+
+def _read_ticket(path: pathlib.Path) -> Contents:
+  ticket = tf_unilth.Ticket.load(path)
+  weights = tuple(
+    Weight(
+      name=name,
+      shape=mask.shape,
+      dtype='mask',
+      zeros=int(np.sum(~mask)),
+      bytes=-(-mask.size // 8),
+      finite=True,
+    )
+    for name, mask in ticket.masks.items()
+  )
+  facts = {
+    'method': str(ticket.method),
+    'seed': str(ticket.seed),
+    'rewind weights': 'no' if ticket.rewind_weights is None else 'yes',
+  }
+  return _contents('ticket', path, weights, path.stat().st_size, facts)
 
 
 def _variables(path: pathlib.Path) -> Iterable[tuple[str, np.ndarray]]:
@@ -314,5 +359,6 @@ READERS: dict[str, Callable[[pathlib.Path], Contents]] = {
   'SavedModel': _read_saved_model,
   'TFLite file': _read_tflite,
   'Keras file': _read_keras,
+  'ticket': _read_ticket,
   'run directory': _read_run,
 }
