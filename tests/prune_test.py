@@ -499,6 +499,7 @@ def test_what_is_no_model_is_refused():
   ('arguments', 'message'),
   [
     ({'skip': 5}, 'skip must be layers or names of layers, but is 5'),
+    ({'pruning_policy': 'x'}, 'pruning_policy must be one of tfmot'),
     ({'skip': [5]}, 'skip must be layers or names of layers, but has 5'),
     ({'targets': ['last']}, 'targets must be a dict'),
     ({'skp': ['last']}, r"\['skp'\] are of a single layer"),

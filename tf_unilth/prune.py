@@ -87,20 +87,10 @@ def prune_low_magnitude(
     )
   if isinstance(to_prune, keras.Model):
     own = _own_schedules(to_prune, pruning_schedule, targets or {})
-    left = set(_find(to_prune, skip, 'skip'))
-    if both := [layer.name for layer in own if layer in left]:
-      raise ValueError(f'skip and targets must differ, but both name {both}.')
-    unfit = _unfit(to_prune, arguments, left)
-    if both := [layer.name for layer in own if layer in unfit]:
-      raise ValueError(
-        f'targets names {both}, whose kernels do not have units of '
-        f'block_size={block_size}, sparsity_m_by_n={sparsity_m_by_n}.'
-      )
-    left |= unfit
     return _wrap_model(
       to_prune,
       pruning_policy,
-      left,
+      _left_dense(to_prune, skip, own, arguments),
       lambda layer: PruneLowMagnitude(
         layer, own.get(layer, pruning_schedule), **arguments
       ),
@@ -125,6 +115,24 @@ def prune_low_magnitude(
   return PruneLowMagnitude(to_prune, pruning_schedule, **arguments, **kwargs)
 
 
+def _left_dense(
+  model: keras.Model,
+  skip: Any,
+  own: Mapping[Layer, PruningSchedule],
+  arguments: Mapping[str, Any],
+) -> set[Layer]:
+  """Returns the layers to leave; raises if one has a target of its own."""
+  left = set(_find(model, skip, 'skip'))
+  if both := [layer.name for layer in own if layer in left]:
+    raise ValueError(f'skip and targets must differ, but both name {both}.')
+  unfit = _unfit(model, arguments, left)
+  if both := [layer.name for layer in own if layer in unfit]:
+    raise ValueError(
+      f'targets names {both}, whose kernels do not have units of {arguments}.'
+    )
+  return left | unfit
+
+
 def _wrap_model(
   model: keras.Model,
   policy: Any,
@@ -139,6 +147,10 @@ def _wrap_model(
       'self.dense = prune_low_magnitude(Dense(8), schedule).'
     )
   if policy is not None:
+    if not isinstance(policy, tfmot.sparsity.keras.PruningPolicy):
+      raise TypeError(
+        f'pruning_policy must be one of tfmot, but is {policy!r}.'
+      )
     policy.ensure_model_supports_pruning(model)
 
   def wrap_or_leave(layer: Layer) -> Layer:
