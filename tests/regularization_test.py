@@ -61,7 +61,7 @@ class _Norms(keras.callbacks.Callback):
   def on_train_batch_end(self, batch, logs=None):
     state = self.model.layers[1].pruning_schedule.state
     if state.get('stage') == 2 and state.get('round') == 0:
-      chosen = [c.numpy() for c in state.candidates]
+      chosen = [c.numpy() != 0 for c in state.candidates]
       weights = toys.kernels(self.model)
 
       def pick(inside):

@@ -358,7 +358,7 @@ class _Watch(keras.callbacks.Callback):
     state = self.model.layers[-1].pruning_schedule.state
     self.masks.append(toys.masks(self.model))
     if state.get('ramp_limit'):
-      self.candidates.append([c.numpy() for c in state.candidates])
+      self.candidates.append([c.numpy() != 0 for c in state.candidates])
 
 
 @pytest.mark.parametrize('eager', [False, True])

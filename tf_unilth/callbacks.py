@@ -261,7 +261,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._say(
         f'done: {self._pruner.zeros} of {self._pruner.total} weights are zero'
       )
-    self._leave()
+    self._leave(holds=True)
 
   # The run.
 
@@ -280,6 +280,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def _begin(self, epoch: int) -> None:
     """Begins a run, goes on with one, or merely holds a finished ticket."""
     self._pruner.read()
+    if not self._inert:
+      self._apply_masks()
     if resumption.goes_on(
       self._state,
       type(self).__name__,
@@ -365,7 +367,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     for variable, before, after in zip(
       state.candidates, self._pruner.masks, new, strict=True
     ):
-      variable.assign(before & ~after)
+      variable.assign((before & ~after).astype(np.float32))
     timeline = self._timeline
     steps = timeline.round_end(number) - timeline.round_end(number - 1)
     limit, exponent = optimizers.ramp_limit(
@@ -387,6 +389,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     number, rounds = state.get('round') + 1, state.get('rounds')
     fit_checks.check_finite(self._layers, {})
     self._pruner.write(self._masks_at(number))
+    self._clear_slots()
     state.set(round=number, ramp_limit=0.0, zeros=self._pruner.zeros)
     if self.verbose > 1:
       self._say(f'round {number} of {rounds}: {_percent(self.sparsity)}')
@@ -468,8 +471,17 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     epoch = restore(self._rewindable())
     if epoch is not None:
       self._rewind_weights = [w.numpy() for w in self._layers.model_weights]
-    self._layers.assign_masks(self._pruner.masks)
+    self._apply_masks()
     return epoch
+
+  def _apply_masks(self) -> None:
+    """Sets to zero what is pruned, which nothing in a train step will move."""
+    self._layers.assign_masks(self._pruner.masks)
+    self._clear_slots()
+
+  def _clear_slots(self) -> None:
+    if self._hook is not None:
+      self._hook.clear_slots(self._pruner.masks)
 
   def _l2_lambda(self) -> float:
     if self._hook is None or self._ramp is None:
@@ -488,11 +500,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._leave()
       raise
 
-  def _leave(self) -> None:
+  def _leave(self, holds: bool = False) -> None:
     """Takes the hook out of the model, and says if the target was missed."""
     if self._hook is None:
       return
-    self._hook.detach()
+    self._hook.detach(holds)
     self._hook = None
     if not self.reached_target:
       self._say(

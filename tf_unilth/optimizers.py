@@ -15,6 +15,25 @@ from tf_unilth.regularization import L2Ramp, limit_for
 
 _LegacyOptimizer = keras.optimizers.legacy.Optimizer
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
+# Under them a weight of 0 stays 0 while its gradient and its slots are 0. Not
+# under Ftrl, which divides by its slots, nor under what others derive.
+_KEEPING_ZEROS = tuple(
+  getattr(family, name)
+  for family in (keras.optimizers, keras.optimizers.legacy)
+  for name in (
+    'Adadelta',
+    'Adafactor',
+    'Adagrad',
+    'Adam',
+    'AdamW',
+    'Adamax',
+    'Lion',
+    'Nadam',
+    'RMSprop',
+    'SGD',
+  )
+  if hasattr(family, name)
+)
 # At how many positions of a round the learning rate is looked at.
 _SAMPLES = 16
 
@@ -45,6 +64,44 @@ def follows_loss(optimizer: Any) -> bool:
   return isinstance(
     optimizer, (keras.optimizers.SGD, keras.optimizers.legacy.SGD)
   ) and all(getattr(optimizer, name, None) is None for name in clips)
+
+
+def keeps_zeros(optimizer: Any) -> bool:
+  """Returns whether what is 0, with its gradient and its slots, stays 0."""
+  optimizer = inner(optimizer)
+  divides = getattr(optimizer, 'epsilon', None) == 0  # By its slots alone.
+  return type(optimizer) in _KEEPING_ZEROS and not divides
+
+
+def slots(optimizer: Any, weight: Any) -> list[Any]:
+  """Returns what an optimizer keeps for a weight, of that weight's shape."""
+  optimizer = inner(optimizer)
+  if isinstance(optimizer, _LegacyOptimizer):
+    found = _legacy_slots(optimizer, weight)
+  else:
+    found = _new_slots(optimizer, weight)
+  return [slot for slot in found if slot.shape == weight.shape]
+
+
+def _legacy_slots(optimizer: Any, weight: Any) -> list[Any]:
+  try:
+    return [optimizer.get_slot(weight, n) for n in optimizer.get_slot_names()]
+  except KeyError:  # It does not train this weight.
+    return []
+
+
+def _new_slots(optimizer: Any, weight: Any) -> list[Any]:
+  # It keeps a list of each kind, in the order of the weights it trains.
+  index = optimizer._index_dict.get(optimizer._var_key(weight))
+  count = len(optimizer._index_dict)
+  return [
+    kept[index]
+    for name, kept in vars(optimizer).items()
+    if index is not None
+    and isinstance(kept, list)
+    and len(kept) == count
+    and name != '_variables'
+  ]
 
 
 def momentum(optimizer: Any) -> float:

@@ -7,14 +7,15 @@ second file like this one could one day serve Keras 3.
 """
 
 import dataclasses
+import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, kernel_axes, prunable, structure
+from tf_unilth import compat, holding, kernel_axes, prunable, structure
 from tf_unilth.compat import keras
 from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.run_state import RunState
@@ -177,6 +178,11 @@ class PrunedLayers:
           stacklevel=2,
         )
 
+  @property
+  def wrappers(self) -> list[Any]:
+    """The wrapped layers, ours and tfmot's."""
+    return self._wrappers
+
   def begin_steps(self) -> None:
     """Lets wrappers train, as tfmot's `UpdatePruningStep` does."""
     for wrapper in self._wrappers:
@@ -190,6 +196,9 @@ class PrunedLayers:
       # Nor are they put into the graph, which tfmot cannot do for kernels of
       # rank 3, or where a matrix is one block wide or high.
       wrapper.pruning_obj.conditional_mask_update = tf.no_op
+      wrapper.pruning_obj.weight_mask_op = functools.partial(
+        _weight_mask_op, wrapper
+      )
 
   @property
   def model_weights(self) -> list[Any]:
@@ -219,9 +228,9 @@ class PrunedLayers:
     return [k.mask.numpy().astype(bool) for k in self.kernels]
 
   def new_candidates(self) -> list[tf.Variable]:
-    """Returns a boolean variable per kernel, all False."""
+    """Returns a variable per kernel, 1 where a weight is one; all are 0."""
     return [
-      tf.Variable(tf.zeros(kernel.weight.shape, tf.bool), trainable=False)
+      tf.Variable(tf.zeros(kernel.weight.shape), trainable=False)
       for kernel in self.kernels
     ]
 
@@ -232,20 +241,25 @@ class PrunedLayers:
       kernel.mask.assign(mask.astype(kernel.mask.dtype.as_numpy_dtype))
       kernel.weight.assign(np.where(mask, weight, np.zeros_like(weight)))
 
-  def hold_masks(self, factors: Sequence[tf.Tensor] | None = None) -> None:
-    """Multiplies the weights by their masks, inside of a train step.
+  def multiply(self, factors: Mapping[int, tf.Tensor]) -> None:
+    """Multiplies weights, inside of a train step.
 
     Args:
-      factors: what else to multiply them by, one tensor per kernel.
+      factors: what by, for each of the kernels to multiply, by its index.
     """
-    values = []
-    for index, kernel in enumerate(self.kernels):
-      weight = tf.convert_to_tensor(kernel.weight)
-      value = weight * tf.cast(kernel.mask, weight.dtype)
-      if factors is not None:
-        value *= tf.cast(factors[index], weight.dtype)
-      values.append(value)
-    _assign([kernel.weight for kernel in self.kernels], values)
+    variables = [self.kernels[index].weight for index in factors]
+    values = [
+      variable * tf.cast(factor, variable.dtype)
+      for variable, factor in zip(variables, factors.values(), strict=True)
+    ]
+    _assign(variables, values)
+
+
+def _weight_mask_op(wrapper: Any) -> Any:
+  """Masks the weights, unless the train step around it does."""
+  if holding.in_train_step(wrapper):
+    return tf.no_op()
+  return type(wrapper.pruning_obj).weight_mask_op(wrapper.pruning_obj)
 
 
 def _unique(kernels: Iterator[Kernel]) -> Iterator[Kernel]:

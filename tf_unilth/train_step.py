@@ -1,28 +1,33 @@
-"""What happens inside of each train step, in the graph: penalty and masks."""
+"""What happens inside of each train step, in the graph: masks and penalty."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tf_unilth import optimizers
+from tf_unilth import holding, optimizers
 from tf_unilth.compat import keras
+from tf_unilth.gradients import TicketGradients
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.regularization import L2Ramp
 from tf_unilth.run_state import RunState
 
 
 class TrainStepHook:
-  """Penalises candidates and holds masks in every train step of a model.
+  """Keeps pruned weights at zero, and shrinks candidates, in every train step.
 
-  The penalty joins the loss of SGD. Adaptive optimizers would normalise it
-  away, and gradient clipping cut it, so there the candidates shrink by
+  Pruned weights get no gradient. Under Keras's optimizers a weight that is 0
+  stays 0 while its gradient and its slots are 0, so that is all: the others
+  train as if it were not there, and clipping by norm does not see it. After
+  other optimizers, and where `model.optimizer` does not train a kernel, the
+  kernel is multiplied by its mask.
+  The penalty joins the gradients of SGD, lambda w for candidates, so that the
+  loss that Keras reports does not hold it. Adaptive optimizers would normalise
+  it away, and gradient clipping cut it; there the candidates shrink by
   themselves after the step, w <- w (1 - learning rate * lambda), as in AdamW
   (Loshchilov & Hutter 2019).
-  After the step the masks are applied: tfmot's wrapper applies them in the
-  next forward pass only, so that a checkpoint in between would hold weights
-  that are pruned but not zero.
 
   Args:
     model: a compiled model.
@@ -39,31 +44,34 @@ class TrainStepHook:
     ramp: L2Ramp | None,
   ):
     self._model = model
+    self._optimizer = model.optimizer
     self._layers = layers
     self._state = state
     self._ramp = ramp
-    in_loss = ramp is not None and optimizers.follows_loss(model.optimizer)
-    self._in_loss = in_loss
-    self._decoupled = ramp is not None and not in_loss
-    # Replicas are traced in threads of their own.
-    self._training = threading.local()
+    follows = optimizers.follows_loss(model.optimizer)
+    self._in_gradient = ramp is not None and follows
+    self._decoupled = ramp is not None and not follows
+    self._keeps_zeros = optimizers.keeps_zeros(model.optimizer)
+    self._gradients = TicketGradients(layers, state.candidates)
+    # Replicas are traced in threads of their own. In a step: which kernels the
+    # optimizer was given, so far.
+    self._step = threading.local()
     self._train_step: Callable[..., Any]
-    self._own_train_step: Any = None
-    self._attached = False
-    self._loss: Any = None
+    self._apply_gradients: Callable[..., Any]
+    self._replaced: list[tuple[Any, str, Any]] = []
 
   def attach(self, on_interrupt: Callable[[], None]) -> None:
     """Puts the hook into the model, and `on_interrupt` around its training."""
-    # A user may have put a step of their own on the instance.
-    self._own_train_step = vars(self._model).get('train_step')
-    self._train_step = self._model.train_step
-    self._model.train_step = self._hooked_train_step
-    if self._in_loss:
-      self._model.add_loss(self._penalty)
-      self._loss = self._model._callable_losses[-1]
+    model = self._model
+    self._train_step = model.train_step
+    self._apply_gradients = self._optimizer.apply_gradients
+    self._replace(model, 'train_step', self._hooked_train_step)
+    self._replace(
+      self._optimizer, 'apply_gradients', self._hooked_apply_gradients
+    )
     # Keras made the train function before it told any callback of the run;
     # what is added later is silently ignored unless it is made again.
-    train_function = self._model.make_train_function(force=True)
+    train_function = model.make_train_function(force=True)
 
     def train_or_tell(iterator: Any) -> Any:
       try:
@@ -78,91 +86,126 @@ class TrainStepHook:
       # Every fit begins with it. Ours died where no callback is told.
       self.detach()
       on_interrupt()
-      return self._model.make_train_function(force=force)
+      return model.make_train_function(force=force)
 
-    self._model.train_function = train_or_tell
-    self._model.make_train_function = make_for_another_fit
-    self._attached = True
+    self._replace(model, 'make_train_function', make_for_another_fit)
+    model.train_function = train_or_tell
+    holding.seal(self._layers.wrappers, model)
 
-  def detach(self) -> None:
-    """Leaves the model as it was found."""
-    if not self._attached:
+  def detach(self, holds: bool = False) -> None:
+    """Leaves the model as it was found.
+
+    Args:
+      holds: whether all that is pruned is zero, as after a step that ended.
+    """
+    if not holds:
+      holding.unseal(self._layers.wrappers)
+    if not self._replaced:
       return
-    self._attached = False
-    del self._model.make_train_function  # The class's comes back to light.
-    if self._own_train_step is None:
-      del self._model.train_step
-    else:
-      self._model.train_step = self._own_train_step
-    if self._loss is not None:
-      self._model._callable_losses.remove(self._loss)
+    for thing, name, before in self._replaced:
+      if before is None:
+        delattr(thing, name)  # The class's comes back to light.
+      else:
+        setattr(thing, name, before)
+    self._replaced = []
     self._model.train_function = None
+
+  def clear_slots(self, masks: list[np.ndarray]) -> None:
+    """Takes what the optimizer knows of pruned weights, such as momentum."""
+    if not self._keeps_zeros:
+      return
+    for kernel, mask in zip(self._layers.kernels, masks, strict=True):
+      for slot in optimizers.slots(self._optimizer, kernel.weight):
+        slot.assign(np.where(mask, slot.numpy(), 0))
 
   def penalty(self) -> tf.Tensor:
     """Returns what a loop of the user's own must add to its loss."""
-    return self._ramped() if self._in_loss else tf.constant(0.0)
-
-  def after_step(self) -> None:
-    """Does what a loop of the user's own must do after the optimizer."""
-    factors = None
-    if self._decoupled:
-      # Those of the step that is done.
-      factors = self._shrink_factors(self._model.optimizer.iterations - 1)
-    self._layers.hold_masks(factors)
-
-  def _hooked_train_step(self, data: Any) -> Any:
-    factors = None
-    if self._decoupled:
-      factors = self._shrink_factors(self._model.optimizer.iterations)
-    self._training.active, self._training.penalised = True, False
-    try:
-      logs = self._train_step(data)
-    finally:
-      self._training.active = False
-    if self._in_loss and not self._training.penalised:
-      raise ValueError(
-        "the model's train_step must add sum(self.losses) to its loss, but it "
-        'does not: the ramp would do nothing. Use compute_loss, or '
-        'ramp=L2Ramp(limit=0).'
-      )
-    self._layers.hold_masks(factors)
-    return logs
-
-  def _lambda(self, iterations: Any) -> tf.Tensor:
-    assert self._ramp is not None
-    return self._state.l2_lambda(self._ramp, iterations)
-
-  def _penalty(self) -> tf.Tensor | None:
-    """Returns 1/2 lambda sum w^2 over the candidates; nothing in evaluation."""
-    if not getattr(self._training, 'active', False):
-      return None
-    self._training.penalised = True
-    return self._ramped()
-
-  def _ramped(self) -> tf.Tensor:
-    coefficient = self._lambda(self._model.optimizer.iterations)
+    if not self._in_gradient:
+      return tf.constant(0.0)
+    coefficient = self._lambda(self._optimizer.iterations)
 
     def ramped() -> tf.Tensor:
       sums = [
-        tf.reduce_sum(tf.where(candidates, tf.square(weight), 0.0))
-        for weight, candidates in self._penalised()
+        tf.reduce_sum(chosen * tf.square(tf.cast(kernel.weight, tf.float32)))
+        for kernel, chosen in zip(
+          self._layers.kernels, self._state.candidates, strict=True
+        )
       ]
       return 0.5 * coefficient * tf.add_n(sums)
 
     return tf.cond(coefficient > 0, ramped, lambda: tf.constant(0.0))
 
-  def _penalised(self) -> Sequence[tuple[tf.Tensor, Any]]:
-    kernels, candidates = self._layers.kernels, self._state.candidates
-    return [
-      (tf.cast(kernel.weight, tf.float32), chosen)
-      for kernel, chosen in zip(kernels, candidates, strict=True)
-    ]
+  def after_step(self) -> None:
+    """Does what a loop of the user's own must do after the optimizer."""
+    # The iteration is that of the step that is done.
+    self._after_step(self._optimizer.iterations - 1, held=set())
 
-  def _shrink_factors(self, iterations: Any) -> list[tf.Tensor]:
-    """Returns 1 - learning rate * lambda for candidates, 1 for the others."""
-    optimizer = self._model.optimizer
-    rate = optimizers.learning_rate(optimizer, iterations)
-    shrunk = 1.0 - tf.cast(rate, tf.float32) * self._lambda(iterations)
-    return [
-      tf.where(candidates, shrunk, 1.0) for candidates in self._state.candidates
-    ]
+  def _replace(self, thing: Any, name: str, value: Any) -> None:
+    # A user may have put one of their own on the instance.
+    self._replaced.append((thing, name, vars(thing).get(name)))
+    setattr(thing, name, value)
+
+  def _hooked_train_step(self, data: Any) -> Any:
+    iteration = tf.identity(self._optimizer.iterations)
+    trained: set[int] = set()
+    self._step.trained = trained
+    try:
+      with holding.train_step(self._layers.wrappers):
+        logs = self._train_step(data)
+    finally:
+      self._step.trained = None
+    if self._in_gradient and not trained:
+      raise ValueError(
+        "the model's train_step must apply its gradients by model.optimizer, "
+        'but does not: the ramp would do nothing. Use it, or '
+        'ramp=L2Ramp(limit=0).'
+      )
+    self._after_step(iteration, trained if self._keeps_zeros else set())
+    return logs
+
+  def _hooked_apply_gradients(
+    self, grads_and_vars: Any, *args: Any, **kwargs: Any
+  ) -> Any:
+    trained = getattr(self._step, 'trained', None)
+    if trained is None:  # A loop of the user's own.
+      return self._apply_gradients(grads_and_vars, *args, **kwargs)
+    pairs, found = self._gradients.masked(grads_and_vars)
+    trained |= found
+    if self._in_gradient:
+      coefficient = self._lambda(self._optimizer.iterations)
+      pairs = self._gradients.penalised(pairs, coefficient / _summands(kwargs))
+    return self._apply_gradients(pairs, *args, **kwargs)
+
+  def _after_step(self, iteration: Any, held: set[int]) -> None:
+    """Multiplies by masks what is not held at zero, and shrinks candidates."""
+    kernels = self._layers.kernels
+    masks = {i: k.mask for i, k in enumerate(kernels) if i not in held}
+    self._layers.multiply(masks)
+    if not self._decoupled:
+      return
+    rate = optimizers.learning_rate(self._optimizer, iteration)
+    shrinkage = tf.cast(rate, tf.float32) * self._lambda(iteration)
+
+    def shrink() -> None:
+      chosen = self._state.candidates
+      self._layers.multiply(
+        {i: 1 - shrinkage * c for i, c in enumerate(chosen)}
+      )
+
+    if tf.distribute.has_strategy():
+      shrink()  # Replicas cannot meet inside of a conditional.
+    else:
+      tf.cond(shrinkage > 0, shrink, lambda: None)
+
+  def _lambda(self, iteration: Any) -> tf.Tensor:
+    assert self._ramp is not None
+    return self._state.l2_lambda(self._ramp, iteration)
+
+
+def _summands(kwargs: dict[str, Any]) -> int:
+  """Returns of how many replicas the optimizer will add up the gradients."""
+  if kwargs.get('skip_gradients_aggregation', False):
+    return 1
+  if not kwargs.get('experimental_aggregate_gradients', True):
+    return 1
+  return tf.distribute.get_strategy().num_replicas_in_sync

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, prunable, structure
+from tf_unilth import compat, holding, prunable, structure
 from tf_unilth.compat import keras, register
 from tf_unilth.fixed_mask import FixedMask
 
@@ -29,6 +29,8 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     regularizers, several inputs and its own dtype policy are as without it.
   - `get_config` keeps `sparsity_m_by_n`; reloading needs no `prune_scope`.
   - Layers whose kernels are made by their first call can be wrapped unbuilt.
+  - Where a ticket callback holds the masks, forward passes cost nothing extra:
+    see `holding.py`.
 
   Args:
     layer: the layer to prune, with at least one kernel.
@@ -164,12 +166,13 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     return weight, mask, threshold
 
   def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-    """Masks the kernels, as tfmot does, and calls the layer."""
+    """Masks the kernels, where nobody else does, and calls the layer."""
     given = kwargs.pop('training', None)  # Keras's own, if none was given.
     training = self._positional_training(args)
     training = (given if training is None else training) or False
-    compat.smart_cond(training, self._update, lambda: tf.no_op('no_update'))
-    self.pruning_obj.weight_mask_op()
+    if not holding.is_held(self, training):
+      compat.smart_cond(training, self._update, lambda: tf.no_op('no_update'))
+      self.pruning_obj.weight_mask_op()
     if not self._layer_takes_mask:
       kwargs.pop('mask', None)
     # The layer finds `training` in Keras's context of this call.
