@@ -3,6 +3,7 @@
 import concurrent.futures
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,11 +67,9 @@ def _decoded(path: str, channels: int) -> Any:
   try:
     return encoded.decode(tf.io.read_file(path), channels)
   except tf.errors.OpError as error:
-    reason = error.message.splitlines()[0].removeprefix(
-      '{{function_node __wrapped__DecodeImage_device_/job:localhost/replica:0/'
-      'task:0/device:CPU:0}} '
-    )
-    raise DataError(f"'{path}' cannot be decoded: {reason[:200]}") from error
+    # Without the names of the operation and of where it ran.
+    reason = re.sub(r'{{.*?}} ?| \[Op:.*', '', error.message.splitlines()[0])
+    raise DataError(f"'{path}' cannot be decoded: {reason}") from error
 
 
 def _stacked(

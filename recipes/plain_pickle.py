@@ -1,7 +1,7 @@
 """Reads pickles of numpy arrays, lists and dicts without executing anything.
 
 CIFAR's Python version is pickles, and a pickle may call any function by name.
-Here names stand for nothing but three stand-ins, which keep what they are
+Here names stand for nothing but a few stand-ins, which keep what they are
 given; arrays are made from that afterwards, once their size has been checked.
 """
 
@@ -47,7 +47,13 @@ def _reconstruct(*_: Any) -> _Array:
   return _Array()
 
 
+def _encode(text: str, _: str) -> bytes:
+  """Stands for codecs.encode: Python 3 writes bytes so for Python 2."""
+  return text.encode('latin1')
+
+
 _STAND_INS: dict[tuple[str, str], Any] = {
+  ('_codecs', 'encode'): _encode,
   ('numpy', 'dtype'): _Dtype,
   ('numpy', 'ndarray'): _Type,
   ('numpy.core.multiarray', '_reconstruct'): _reconstruct,
