@@ -1,13 +1,18 @@
 """The data of the recipes, split into training, validation and test."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from recipes import pipeline
+from recipes import pipeline, transforms
 from recipes.arrays import DataError as DataError
+from recipes.arrays import Parts
+
+# Where a data set has no test set of its own.
+_TEST_FRACTION = 0.2
 
 
 class Split(Protocol):
@@ -78,68 +83,85 @@ class Request:
   download: bool = False
 
 
-def cut(
-  examples: int, fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the indices of two parts, the second with `fraction` of all.
+def assembled(
+  name: str,
+  classes: int,
+  image_shape: tuple[int, ...],
+  parts: Parts,
+  request: Request,
+  split: Callable[[np.ndarray], Split],
+) -> Dataset:
+  """Returns a data set, cut as a user asks for it.
 
-  Both are in an order that the seed draws.
+  Where there is no test set, a fifth is put aside, the same for every seed.
+  Where there is no validation set, `validation_fraction` of what is for
+  training becomes one, as the seed draws it.
 
-  Raises:
-    DataError: one of them would be empty.
-  """
-  count = round(fraction * examples)
-  if not 0 < count < examples:
-    raise DataError(
-      f'validation_fraction={fraction} of {examples} images leaves one part '
-      'without images.'
-    )
-  order = np.random.default_rng(seed).permutation(examples)
-  return order[count:], order[:count]
-
-
-def train_and_validation(
-  examples: int, request: Request
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the indices of both parts, as a user asks for them.
+  Args:
+    name: for tables and files.
+    classes: how many labels there are.
+    image_shape: height, width, channels, as the model takes them.
+    parts: as the data set is distributed.
+    request: of the user.
+    split: returns a part, given its indices.
 
   Raises:
-    DataError: there are not that many images.
+    DataError: there are too few images for what is asked.
   """
-  train, validation = cut(examples, request.validation_fraction, request.seed)
+  train, validation, test = parts.train, parts.validation, parts.test
+  if test is None:
+    train, test = _cut(train, _TEST_FRACTION, seed=0)
+  if validation is None:
+    train, validation = _cut(train, request.validation_fraction, request.seed)
+  elif request.train_examples is not None:
+    order = np.random.default_rng(request.seed).permutation(len(train))
+    train = train[order]
   count = request.train_examples
-  if count is None:
-    return train, validation
-  if not 0 < count <= len(train):
+  if count is not None and not 0 < count <= len(train):
     raise DataError(
-      f'train_examples must be from 1 to {len(train)}, the training images '
-      f'that the validation split leaves, but is {count}.'
+      f'train_examples must be from 1 to {len(train)}, the images left for '
+      f'training, but is {count}.'
     )
-  return train[:count], validation
+  return Dataset(
+    name,
+    classes,
+    image_shape,
+    train=split(train[:count]),
+    validation=split(validation),
+    test=split(test),
+  )
+
+
+def _cut(
+  indices: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns two parts, shuffled, the second with `fraction` of all."""
+  count = round(fraction * len(indices))
+  if not 0 < count < len(indices):
+    raise DataError(
+      f'{fraction} of {len(indices)} images leaves a part without images.'
+    )
+  order = np.random.default_rng(seed).permutation(len(indices))
+  return indices[order[count:]], indices[order[:count]]
 
 
 def digits(request: Request) -> Dataset:
   """scikit-learn's digits: 1,797 images of 8x8, in the wheel itself.
 
-  They have no official test set: a fifth of them is put aside, the same fifth
-  for every seed.
+  They have no official test set. Pixels are in [0, 1] and not normalized.
   """
   import sklearn.datasets  # Slow to import, and an extra.
 
   bundle = sklearn.datasets.load_digits()
   x = (bundle.images / 16).astype(np.float32)[..., np.newaxis]
-  images, labels = pipeline.on_host(x), pipeline.on_host(bundle.target)
-  rest, test = cut(len(x), fraction=0.2, seed=0)
-  train, validation = train_and_validation(len(rest), request)
-
-  def part(indices: np.ndarray) -> Split:
-    return pipeline.ArraySplit(images, labels, indices, prepare=tf.identity)
-
-  return Dataset(
-    name='digits',
+  images, labels = map(pipeline.on_host, (x, bundle.target.astype(np.int64)))
+  return assembled(
+    'digits',
     classes=10,
     image_shape=x.shape[1:],
-    train=part(rest[train]),
-    validation=part(rest[validation]),
-    test=part(test),
+    parts=Parts(np.arange(len(x)), None, None),
+    request=request,
+    split=lambda indices: pipeline.ArraySplit(
+      images, labels, indices, transforms.UNCHANGED
+    ),
   )

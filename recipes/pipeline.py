@@ -1,9 +1,10 @@
-"""Input pipelines of images in memory: shuffled, augmented, prefetched.
+"""Input pipelines: shuffled, augmented, in parallel and ahead of the training.
 
 Order and augmentation are functions of (seed, epoch, step) alone, so a run that
 starts at epoch k sees what the run left alone would have seen from there on.
 """
 
+import abc
 import enum
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from recipes.transforms import Transform
+
 Key = Any  # int64 [2], the seed of a stateless random operation.
-Augment = Callable[[tf.Tensor, Key], tf.Tensor]
-Prepare = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Purpose(enum.IntEnum):
@@ -36,59 +37,44 @@ def key(purpose: Purpose, seed: int, epoch: Any, step: Any) -> Key:
   return tf.stack([first, epoch * 2**32 + step])
 
 
-def shuffled_batches(
-  examples: int, batch_size: int, seed: int, first_epoch: int, epochs: int
+def parallel(
+  dataset: tf.data.Dataset, function: Callable[..., Any]
 ) -> tf.data.Dataset:
-  """Returns (epoch, step, positions) of each batch of some epochs.
+  """Maps in parallel, in order, and ahead of what consumes it."""
+  mapped = dataset.map(function, tf.data.AUTOTUNE, deterministic=True)
+  return mapped.prefetch(tf.data.AUTOTUNE)
 
-  The last batch of an epoch has what is left.
 
-  Args:
-    examples: how many positions there are to shuffle.
-    batch_size: positions in a batch.
-    seed: of the order.
-    first_epoch: where to begin, from 0.
-    epochs: where to end, exclusive.
-  """
-  steps = -(-examples // batch_size)
+def _shuffled(
+  indices: np.ndarray, batch_size: int, seed: int, first: int, last: int
+) -> tf.data.Dataset:
+  """Returns (epoch, step, indices) of the batches of epochs [first, last)."""
+  steps = -(-len(indices) // batch_size)
 
   def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
     noise = tf.random.stateless_uniform(
-      [examples], key(Purpose.ORDER, seed, epoch, 0), None, None, tf.int64
+      [len(indices)], key(Purpose.ORDER, seed, epoch, 0), None, None, tf.int64
     )
-    order = tf.argsort(noise, stable=True)
+    shuffled = tf.gather(indices, tf.argsort(noise, stable=True))
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
       begin = step * batch_size
-      return epoch, step, order[begin : begin + batch_size]
+      return epoch, step, shuffled[begin : begin + batch_size]
 
     return tf.data.Dataset.range(steps).map(batch)
 
-  return tf.data.Dataset.range(first_epoch, epochs).flat_map(of_epoch)
+  return tf.data.Dataset.range(first, last).flat_map(of_epoch)
 
 
-class ArraySplit:
-  """One part of a data set whose images are all in memory.
+class IndexedSplit(abc.ABC):
+  """One part of a data set whose images can be had in any order.
 
   Args:
-    images: [n, height, width, channels]; uint8 takes the least memory.
-    labels: integers [n].
-    indices: which of them are in this part, in the order of evaluation.
-    prepare: from a batch of images to what the model takes.
-    augment: from a batch of images and a key to such a batch, in training.
+    indices: which images are in this part, in the order of evaluation.
   """
 
-  def __init__(
-    self,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    indices: np.ndarray,
-    prepare: Prepare,
-    augment: Augment | None = None,
-  ):
-    self._images, self._labels = images, labels
+  def __init__(self, indices: np.ndarray):
     self._indices = np.asarray(indices, np.int64)
-    self._prepare, self._augment = prepare, augment
 
   @property
   def examples(self) -> int:
@@ -109,41 +95,63 @@ class ArraySplit:
       epochs: where to end, exclusive.
     """
 
-    def batch(epoch: Any, step: Any, positions: Any) -> tuple[Any, Any]:
-      images, labels = self._gather(tf.gather(self._indices, positions))
-      if self._augment is not None:
-        of_step = key(Purpose.AUGMENTATION, seed, epoch, step)
-        images = self._augment(images, of_step)
-      return self._prepare(images), labels
+    def batch(epoch: Any, step: Any, indices: Any) -> tuple[Any, Any]:
+      return self._training_batch(
+        indices, key(Purpose.AUGMENTATION, seed, epoch, step)
+      )
 
-    batches = shuffled_batches(
-      self.examples, batch_size, seed, first_epoch, epochs
-    )
-    return _parallel(batches, batch)
+    batches = _shuffled(self._indices, batch_size, seed, first_epoch, epochs)
+    return parallel(batches, batch)
 
   def batches(self, batch_size: int) -> tf.data.Dataset:
     """Returns all (images, labels) in order, as they are evaluated."""
-
-    def batch(indices: tf.Tensor) -> tuple[Any, Any]:
-      images, labels = self._gather(indices)
-      return self._prepare(images), labels
-
     indices = tf.data.Dataset.from_tensor_slices(self._indices)
-    return _parallel(indices.batch(batch_size), batch)
+    return parallel(indices.batch(batch_size), self._evaluation_batch)
+
+  @abc.abstractmethod
+  def check(self) -> None:
+    """Raises DataError for an image that is not in memory and damaged."""
+
+  @abc.abstractmethod
+  def _training_batch(self, indices: Any, key: Key) -> tuple[Any, Any]:
+    """Returns images, augmented with a key of their own, and labels."""
+
+  @abc.abstractmethod
+  def _evaluation_batch(self, indices: Any) -> tuple[Any, Any]:
+    """Returns images as they are evaluated, and labels."""
+
+
+class ArraySplit(IndexedSplit):
+  """One part of a data set whose images are all in memory.
+
+  Args:
+    images: [n, height, width, channels]; uint8 takes the least memory.
+    labels: integers [n].
+    indices: which of them are in this part, in the order of evaluation.
+    transform: what is done to a batch.
+  """
+
+  def __init__(
+    self,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    indices: np.ndarray,
+    transform: Transform,
+  ):
+    super().__init__(indices)
+    self._images, self._labels = images, labels
+    self._transform = transform
 
   def check(self) -> None:
     """Does nothing: what is in memory has been read."""
 
-  def _gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.gather(self._images, indices), tf.gather(self._labels, indices)
+  def _training_batch(self, indices: Any, key: Key) -> tuple[Any, Any]:
+    images = tf.gather(self._images, indices)
+    return self._transform.train(images, key), tf.gather(self._labels, indices)
 
-
-def _parallel(
-  dataset: tf.data.Dataset, function: Callable[..., Any]
-) -> tf.data.Dataset:
-  """Maps in parallel, in order, and ahead of what consumes it."""
-  mapped = dataset.map(function, tf.data.AUTOTUNE, deterministic=True)
-  return mapped.prefetch(tf.data.AUTOTUNE)
+  def _evaluation_batch(self, indices: Any) -> tuple[Any, Any]:
+    images = tf.gather(self._images, indices)
+    return self._transform.evaluate(images), tf.gather(self._labels, indices)
 
 
 def on_host(array: np.ndarray) -> tf.Tensor:

@@ -121,4 +121,5 @@ def read_history(path: pathlib.Path) -> dict[str, list[float]]:
   """Returns the epoch logs that `write_history` wrote."""
   with path.open(newline='') as file:
     rows = list(csv.DictReader(file))
-  return {name: [float(row[name]) for row in rows] for name in rows[0]}
+  names = [name for name in rows[0] if name != 'epoch']
+  return {name: [float(row[name]) for row in rows] for name in names}

@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import flags
 
-from recipes import devices, exports, method_flags
+from recipes import devices, exports, method_flags, methods
 from recipes.recipe import Recipe
 
 FLAGS = flags.FLAGS
@@ -222,12 +222,17 @@ def help_text(about: str) -> str:
 
 def _flag_help(name: str) -> Sequence[str]:
   flag = FLAGS[name]
-  says = flag.help
-  some = method_flags.readers(name)
-  if len(some) < len(method_flags.readers('method')):
-    says += f' Read by {", ".join(some)}.'
+  says = flag.help.rpartition('>: ')[
+    2
+  ]  # absl puts the values of an enum first.
+  readers = method_flags.readers(name)
+  others = [m for m in methods.METHODS if m not in readers]
+  if len(others) > len(readers):
+    says += f' Only for {", ".join(readers)}.'
+  elif others:
+    says += f' Not for {", ".join(others)}.'
   head = f'[no]{name}' if flag.boolean else f'{name}={_placeholder(flag)}'
-  if flag.default not in (None, False):
+  if flag.default is not None and flag.default is not False:
     says += f' Default: {flag.serialize().partition("=")[2]}.'
   body = textwrap.wrap(says, _WIDTH - 6)
   return [f'  --{head}', *(f'      {line}' for line in body)]
