@@ -23,7 +23,7 @@ import tf_keras as keras
 from absl import app, flags
 
 import tf_unilth
-from recipes import report
+from recipes import run_directory
 
 layers = keras.layers
 
@@ -162,7 +162,7 @@ def _main(_: list[str]) -> None:
       results[name] = measure(name, pathlib.Path(folder))
       _print(results[name])
   if _OUTPUT.value:
-    content = {'versions': report.versions(), 'results': results}
+    content = {'versions': run_directory.versions(), 'results': results}
     pathlib.Path(_OUTPUT.value).write_text(json.dumps(content, indent=2))
 
 

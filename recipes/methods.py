@@ -4,10 +4,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
+from tf_unilth.callbacks import TicketCallback
+from tf_unilth.pruned_layers import PrunedLayers
 
 _sparsity = tfmot.sparsity.keras
 
@@ -25,10 +28,12 @@ class Plan:
   Args:
     schedule: what to wrap the model with.
     callbacks: what `fit` needs for it.
+    ticket: which of them is the ticket callback, if there is one.
   """
 
   schedule: Any
   callbacks: list[keras.callbacks.Callback]
+  ticket: TicketCallback | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +65,29 @@ class _RestartAt(keras.callbacks.Callback):
   def __init__(self, rate: Any, step: int, steps: int):
     super().__init__()
     self._rate, self._step, self._steps = rate, step, steps
-    self._seen = 0
+    self._restarted = False
+
+  def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    self._restart_if_due()  # In an earlier process, if the run goes on.
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-    self._seen += 1
-    if self._seen == self._step:
+    self._restart_if_due()
+
+  def _restart_if_due(self) -> None:
+    if self._restarted:
+      return
+    if self.model.optimizer.iterations.numpy() >= self._step:
       self._rate.restart(self._step, self._steps - self._step)
+      self._restarted = True
+
+
+class _SparsityLog(keras.callbacks.Callback):
+  """Puts the sparsity into the epoch logs, as ticket callbacks do."""
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    masks = PrunedLayers(self.model).read_masks()
+    kept = sum(int(np.count_nonzero(mask)) for mask in masks)
+    logs['sparsity'] = 1 - kept / sum(mask.size for mask in masks)
 
 
 def _dense(settings: Settings) -> Plan:
@@ -78,7 +100,8 @@ def _ticket(make: Callable[..., Any], **fixed: Any) -> Callable[..., Plan]:
     schedule = tf_unilth.IterativeSparsity(
       settings.target_sparsity, **settings.schedule
     )
-    return Plan(schedule, [make(**{**settings.callback, **fixed})])
+    callback = make(**{**settings.callback, **fixed})
+    return Plan(schedule, [callback], callback)
 
   return plan
 
@@ -91,7 +114,7 @@ def _seeded(make: Callable[..., Any], **fixed: Any) -> Callable[..., Plan]:
 
 
 def _tfmot_plan(settings: Settings, schedule: Any, begin: int) -> Plan:
-  callbacks = [_sparsity.UpdatePruningStep()]
+  callbacks = [_sparsity.UpdatePruningStep(), _SparsityLog()]
   if settings.lr_restart:
     callbacks.append(_RestartAt(settings.rate, begin, settings.steps))
   return Plan(schedule, callbacks)

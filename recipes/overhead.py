@@ -21,7 +21,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from absl import app, flags
 
-from recipes import report
+from recipes import run_directory
 from tf_unilth import masks
 from tf_unilth.pruned_layers import PrunedLayers
 
@@ -136,7 +136,7 @@ def _main(_: list[str]) -> None:
       f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
     )
   if _OUTPUT.value:
-    content = {'versions': report.versions(), 'seconds': seconds}
+    content = {'versions': run_directory.versions(), 'seconds': seconds}
     pathlib.Path(_OUTPUT.value).write_text(json.dumps(content, indent=2))
 
 

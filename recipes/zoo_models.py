@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
+from recipes import models
 
 layers = keras.layers
 
@@ -19,13 +20,7 @@ WORDS = 200
 
 
 def _application(name: str) -> keras.Model:
-  build = getattr(keras.applications, name)
-  return build(
-    weights=None,
-    input_shape=IMAGE,
-    classes=CLASSES,
-    classifier_activation=None,
-  )
+  return models.application(name, IMAGE, CLASSES)
 
 
 def _text(encode: Callable[[Any], Any]) -> keras.Model:

@@ -32,6 +32,39 @@ def test_without_a_length_it_is_constant():
   assert float(rate(1000)) == pytest.approx(0.2)
 
 
+def test_steps_fall_where_they_were_published():
+  # Epochs 30, 60 and 80 of 90: shares that no binary fraction meets.
+  per_epoch, epochs = 391, 90
+  rate = tf_unilth.StagedLearningRate(
+    0.4,
+    'step',
+    epochs * per_epoch,
+    boundaries=[epoch / epochs for epoch in (30, 60, 80)],
+  )
+  for number, epoch in enumerate((30, 60, 80)):
+    before, after = epoch * per_epoch - 1, epoch * per_epoch
+    assert float(rate(before)) == pytest.approx(0.4 * 0.1**number)
+    assert float(rate(after)) == pytest.approx(0.04 * 0.1**number)
+
+
+@pytest.mark.parametrize('decay', ['cosine', 'step'])
+def test_each_restart_warms_up_and_decays_again(decay):
+  boundaries = [0.5] if decay == 'step' else []
+  rate, plain = (
+    tf_unilth.StagedLearningRate(
+      0.1, decay, 100, warmup=warmup, boundaries=boundaries
+    )
+    for warmup in (0.2, 0.0)
+  )
+  for begin, steps in ((0, 100), (70, 30)):
+    for schedule in (rate, plain):
+      schedule.restart(begin, steps)
+    for done in range(steps + 5):
+      warm = min(1, (done + 1) / (0.2 * steps))
+      expected = warm * float(plain(begin + done))
+      assert float(rate(begin + done)) == pytest.approx(expected, abs=1e-8)
+
+
 def test_it_meets_keras_cosine_decay():
   ours = tf_unilth.StagedLearningRate(0.1, decay_steps=77)
   theirs = keras.optimizers.schedules.CosineDecay(0.1, 77)
@@ -40,7 +73,9 @@ def test_it_meets_keras_cosine_decay():
 
 
 def test_an_optimizer_with_it_can_be_copied():
-  rate = tf_unilth.StagedLearningRate(0.1, 'linear', decay_steps=5)
+  rate = tf_unilth.StagedLearningRate(
+    0.1, 'step', decay_steps=5, warmup=0.2, boundaries=(0.4,), factor=0.5
+  )
   copy = keras.optimizers.SGD.from_config(
     keras.optimizers.SGD(rate).get_config()
   )
@@ -52,8 +87,14 @@ def test_an_optimizer_with_it_can_be_copied():
   [
     ({'initial_learning_rate': 0}, 'initial_learning_rate must be a fin'),
     ({'initial_learning_rate': math.nan}, 'but is nan'),
-    ({'decay': 'step'}, "decay must be one of .* but is 'step'"),
+    ({'decay': 'square'}, "decay must be one of .* but is 'square'"),
     ({'decay_steps': 0}, 'decay_steps must be None or >= 1, but is 0'),
+    ({'warmup': 1.0}, r'warmup must be in \[0, 1\), but is 1.0'),
+    ({'factor': 0}, r'factor must be in \(0, 1\), but is 0'),
+    ({'decay': 'step'}, "boundaries must be given with decay='step'"),
+    ({'boundaries': [0.5]}, "are \\(0.5,\\) with 'cosine'"),
+    ({'decay': 'step', 'boundaries': [0.5, 0.5]}, 'must rise within'),
+    ({'decay': 'step', 'boundaries': [0.5, 1]}, 'must rise within'),
   ],
 )
 def test_arguments_out_of_range_are_named(arguments, match):

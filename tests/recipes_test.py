@@ -18,6 +18,7 @@ from recipes import (
   methods,
   model_zoo,
   overhead,
+  plots,
   report,
 )
 
@@ -46,6 +47,11 @@ _RESULTS = {
 @pytest.fixture(autouse=True, scope='module')
 def parsed_flags():
   flags.FLAGS(['test'])
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+  monkeypatch.setattr(plots, 'available', lambda: False)  # They take time.
 
 
 def _run(directory, **given):
@@ -81,8 +87,9 @@ def test_each_method_runs_to_its_target(method, tmp_path):
 def test_lr_restart_restarts_the_baselines(method, tmp_path):
   losses = []
   for lr_restart in (None, True):
-    _run(tmp_path, method=method, seed=3, lr_restart=lr_restart)
-    rows = list(csv.DictReader((tmp_path / 'history.csv').open()))
+    directory = tmp_path / str(lr_restart)
+    _run(directory, method=method, seed=3, lr_restart=lr_restart)
+    rows = list(csv.DictReader((directory / 'history.csv').open()))
     losses.append([float(row['loss']) for row in rows])
   plain, restarted = losses
   # Alike until pruning begins, in the first epoch (gmp) or the third.

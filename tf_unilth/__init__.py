@@ -1,6 +1,8 @@
 """Lottery tickets for Keras models, found or made, on tfmot's pruning API."""
 
 from tf_unilth.checkpoint import TicketCheckpoint
+from tf_unilth.checkpoint_file import CheckpointError
+from tf_unilth.directory_lock import DirectoryInUseError
 from tf_unilth.dlth import DLTH
 from tf_unilth.export import export_saved_model
 from tf_unilth.fixed_mask import FixedMask
@@ -8,6 +10,7 @@ from tf_unilth.learning_rate import StagedLearningRate
 from tf_unilth.lth import LTH
 from tf_unilth.prune import prune_low_magnitude
 from tf_unilth.regularization import L2Ramp
+from tf_unilth.resume import CheckpointAndResume
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.strip import strip_pruning
 from tf_unilth.summary import SparsitySummary, sparsity_summary
@@ -21,6 +24,9 @@ from tf_unilth.wrapper import PruneLowMagnitude
 __all__ = [
   'DLTH',
   'LTH',
+  'CheckpointAndResume',
+  'CheckpointError',
+  'DirectoryInUseError',
   'ExportedModel',
   'FixedMask',
   'IterativeSparsity',

@@ -180,6 +180,13 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     if self._hook:
       self._hook.after_step()
 
+  # What `CheckpointAndResume` calls.
+
+  def after_restore(self) -> None:
+    """Takes note that a checkpoint was put into the model as `fit` began."""
+    self._restored = True
+    self._pruner.read()
+
   # Keras's hooks.
 
   def set_model(self, model: Any) -> None:

@@ -8,12 +8,14 @@ and `train_step.py` (one attribute each of Keras's).
 
 import contextlib
 import inspect
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
+from tensorflow.python.eager import context
 from tensorflow_model_optimization.python.core.keras import utils
 from tensorflow_model_optimization.python.core.sparsity.keras import (
   pruning_impl,
@@ -24,6 +26,7 @@ PruneLowMagnitude = pruning_wrapper.PruneLowMagnitude
 Pruning = pruning_impl.Pruning
 smart_cond = utils.smart_cond
 PruningSchedule = tfmot.sparsity.keras.PruningSchedule
+RandomGenerator = keras.src.backend.RandomGenerator
 PythonState = tf.train.experimental.PythonState
 
 register = keras.saving.register_keras_serializable(package='tf_unilth')
@@ -77,9 +80,56 @@ def fit_arguments() -> dict[str, Any]:
         'callbacks': names['callbacks'].callbacks,
         'has_validation': names.get('validation_data') is not None,
         'validation_freq': names.get('validation_freq', 1),
+        'data_handler': names.get('data_handler'),
+        'batch_size': names.get('batch_size'),
+        'shuffle': names.get('shuffle'),
       }
     frame = frame.f_back
   return {}
+
+
+def shuffles_arrays(data_handler: Any) -> bool:
+  """Returns whether a `fit` draws the order of its arrays."""
+  return bool(getattr(data_handler._adapter, '_shuffle', False))
+
+
+def reads_generator(data_handler: Any) -> bool:
+  """Returns whether a `fit` reads a Python generator or a Sequence."""
+  adapter = data_handler._adapter
+  return isinstance(adapter, keras.src.engine.data_adapter.GeneratorDataAdapter)
+
+
+def eager_random() -> random.Random | None:
+  """Returns where TensorFlow draws the seeds of eager operations from.
+
+  `None` where no seed was set.
+  """
+  return getattr(context.context(), '_rng', None)
+
+
+def traced_graphs(model: keras.Model) -> list[Any]:
+  """Returns what was traced of a model's train function, as GraphDefs."""
+  function = getattr(model, 'train_tf_function', None)
+  if function is None:
+    return []
+  return [
+    traced.graph.as_graph_def()
+    for traced in function._list_all_concrete_functions()
+  ]
+
+
+def trace_train_step(model: keras.Model, iterator: Any) -> None:
+  """Lets Keras make the metrics of a model, as its first step would.
+
+  Args:
+    model: a compiled model.
+    iterator: over its batches; none is read.
+  """
+  if model.run_eagerly:
+    trained = tf.function(lambda batches: model.train_step(next(batches)))
+  else:
+    trained = model.train_tf_function
+  trained.get_concrete_function(iterator)
 
 
 def steps_per_execution(model: keras.Model) -> int:

@@ -118,3 +118,28 @@ def check_finite(layers: PrunedLayers, logs: Mapping[str, Any]) -> None:
         f'{name} is {logs[name]}, though all wrapped weights are finite: '
         'look at the data, the loss and the other layers.'
       )
+
+
+def check_all_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
+  """Raises if a weight, a slot of the optimizer or a loss is not finite.
+
+  Args:
+    model: a compiled model.
+    logs: of an epoch, or `{}`.
+  """
+  for what, variables in (
+    ('weight', model.weights),
+    ('slot of the optimizer', model.optimizer.variables()),
+  ):
+    for variable in variables:
+      if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
+        raise FloatingPointError(
+          f'{what} {variable.name!r} is NaN or infinite: training has '
+          'diverged. Try a lower learning rate.'
+        )
+  for name in ('loss', 'val_loss'):
+    if not np.isfinite(logs.get(name, 0.0)):
+      raise FloatingPointError(
+        f'{name} is {logs[name]}, though all weights are finite: look at the '
+        'data and the loss.'
+      )

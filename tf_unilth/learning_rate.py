@@ -1,5 +1,6 @@
 """A learning-rate schedule that knows the stage of a ticket run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,16 +8,17 @@ import tensorflow as tf
 
 from tf_unilth.compat import keras, register
 
-DECAYS = ('cosine', 'linear', 'constant')
+DECAYS = ('cosine', 'linear', 'step', 'constant')
 
 
 @register
 class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
   """A decay over the stage that is running, not over the optimizer's steps.
 
-  With p = (iterations - begin) / steps, clipped to [0, 1]:
+  With t = iterations - begin and p = t / steps, clipped to [0, 1]:
   cosine: rate = initial * (1 + cos(pi p)) / 2; linear: initial * (1 - p);
-  constant: initial.
+  step: initial * factor^n after n of the boundaries; constant: initial.
+  With a warm-up, all times min(1, (t + 1) / (warmup * steps)).
 
   The ticket callbacks restart it: UniLTH and UniDLTH when stage 2 starts, DLTH
   when its finetuning starts, LTH in each round, so that every one of them gets
@@ -26,10 +28,15 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
   Args:
     initial_learning_rate: the rate at the beginning of each stage, above 0.
-    decay: `'cosine'`, `'linear'` or `'constant'`.
+    decay: `'cosine'`, `'linear'`, `'step'` or `'constant'`.
     decay_steps: steps over which to decay where no ticket callback says so (a
       dense baseline, say), at least 1. `None`: the callback sets it; before
       one has, the rate is constant. After the last stage it stays at its end.
+    warmup: share of each decay, in [0, 1), in which the rate first rises
+      linearly (Goyal et al. 2017). Each restart warms up again.
+    boundaries: for `'step'`, rising shares of each decay, in (0, 1), at which
+      the rate falls: (0.5, 0.75) for epochs 80 and 120 of 160.
+    factor: for `'step'`, what it is multiplied by there, in (0, 1).
 
   Raises:
     ValueError: an argument is out of its range.
@@ -40,6 +47,9 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
   >>> rate.restart(begin=60, steps=40)
   >>> [round(float(rate(step)), 3) for step in (60, 80, 100)]
   [0.1, 0.05, 0.0]
+  >>> rate = StagedLearningRate(0.1, 'step', 100, 0.04, boundaries=(0.5, 0.75))
+  >>> [round(float(rate(step)), 4) for step in (0, 1, 3, 49, 50, 75)]
+  [0.025, 0.05, 0.1, 0.1, 0.01, 0.001]
 
   The restart is our choice, found by measurement; the papers train with a
   schedule per phase without saying more.
@@ -50,6 +60,9 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     initial_learning_rate: float,
     decay: str = 'cosine',
     decay_steps: int | None = None,
+    warmup: float = 0.0,
+    boundaries: Sequence[float] = (),
+    factor: float = 0.1,
   ):
     super().__init__()
     if not 0 < initial_learning_rate < np.inf:
@@ -63,9 +76,17 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
       raise ValueError(
         f'decay_steps must be None or >= 1, but is {decay_steps}.'
       )
+    if not 0 <= warmup < 1:
+      raise ValueError(f'warmup must be in [0, 1), but is {warmup}.')
+    if not 0 < factor < 1:
+      raise ValueError(f'factor must be in (0, 1), but is {factor}.')
+    _check_boundaries(decay, tuple(boundaries))
     self.initial_learning_rate = float(initial_learning_rate)
     self.decay = decay
     self.decay_steps = decay_steps
+    self.warmup = float(warmup)
+    self.boundaries = tuple(map(float, boundaries))
+    self.factor = float(factor)
     self._begin = tf.Variable(0, trainable=False, dtype=tf.int64)
     # 0 steps: no length is known yet, the rate stays where it begins.
     self._steps = tf.Variable(decay_steps or 0, trainable=False, dtype=tf.int64)
@@ -82,17 +103,27 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
   def __call__(self, step: Any) -> tf.Tensor:
     """Returns the learning rate at `step`, the optimizer's iterations."""
-    done = tf.cast(tf.cast(step, tf.int64) - self._begin, tf.float32)
-    length = tf.cast(tf.maximum(self._steps, 1), tf.float32)
-    position = tf.clip_by_value(done / length, 0.0, 1.0)
-    position = tf.where(self._steps > 0, position, 0.0)
+    done = tf.maximum(tf.cast(step, tf.int64) - self._begin, 0)
+    done = tf.cast(done, tf.float32)
+    length = tf.cast(self._steps, tf.float32)
+    factor = self._decayed(done, length) * self._warmed_up(done, length)
+    return self.initial_learning_rate * tf.where(length > 0, factor, 1.0)
+
+  def _decayed(self, done: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    position = tf.minimum(done / tf.maximum(length, 1.0), 1.0)
     if self.decay == 'cosine':
-      factor = 0.5 * (1 + tf.cos(np.pi * position))
-    elif self.decay == 'linear':
-      factor = 1 - position
-    else:
-      factor = tf.ones_like(position)
-    return self.initial_learning_rate * factor
+      return 0.5 * (1 + tf.cos(np.pi * position))
+    if self.decay == 'linear':
+      return 1 - position
+    passed = [
+      done >= tf.round(boundary * length) for boundary in self.boundaries
+    ]
+    falls = tf.reduce_sum(tf.cast(passed, tf.float32)) if passed else 0.0
+    return tf.pow(self.factor, falls)
+
+  def _warmed_up(self, done: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    steps = tf.maximum(self.warmup * length, 1.0)
+    return tf.minimum((done + 1) / steps, 1.0)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments."""
@@ -100,7 +131,23 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
       'initial_learning_rate': self.initial_learning_rate,
       'decay': self.decay,
       'decay_steps': self.decay_steps,
+      'warmup': self.warmup,
+      'boundaries': list(self.boundaries),
+      'factor': self.factor,
     }
+
+
+def _check_boundaries(decay: str, boundaries: tuple[float, ...]) -> None:
+  inside = all(0 < boundary < 1 for boundary in boundaries)
+  if not inside or sorted(set(boundaries)) != list(boundaries):
+    raise ValueError(
+      f'boundaries must rise within (0, 1), but are {boundaries}.'
+    )
+  if bool(boundaries) != (decay == 'step'):
+    raise ValueError(
+      f"boundaries must be given with decay='step', and only there, but are "
+      f'{boundaries} with {decay!r}.'
+    )
 
 
 # HDF5 files and SavedModels name the schedule of an optimizer by its bare name.

@@ -1,56 +1,33 @@
 """The file of a ticket: what is in it byte by byte, written and read.
 
-All numbers are little-endian:
+It is a sealed file (see `sealed_file.py`). All numbers are little-endian:
 
-    8 bytes    magic
-    uint32     version of the format
-    uint32     length of the header
-    uint64     length of the whole file
     header     JSON: names, shapes, dtypes, method, seed, provenance
     masks      one bit per weight, the first in the highest bit, 1 for kept;
                each mask is filled up to whole bytes with 0
     weights    their own bytes, if there are any
-    32 bytes   SHA-256 of all before
 
-Nothing of a file is run or imported, no name in it is a path, and nothing is
-allocated on its word: what the header says must add up to the file's length
-first. The same ticket is the same bytes.
+No name in it is a path, and nothing is allocated on its word: what the header
+says must add up to the file's length first. The same ticket is the same bytes.
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 import os
 import pathlib
-import stat
-import struct
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-# As PNG's: what moves files as text breaks it at once.
-_MAGIC = b'\x89TKT\r\n\x1a\n'
-_VERSION = 1
-_PREFIX = struct.Struct('<8sIIQ')
-_DIGEST = hashlib.sha256().digest_size
-# Parsing JSON takes a multiple of its length; this is for 100,000 weights.
-_LONGEST_HEADER = 1 << 24
-_MOST_AXES = 32  # NumPy's.
-_DTYPES = {
-  dtype.name: dtype.as_numpy_dtype
-  for dtype in (
-    *(tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.bool),
-    *(tf.int8, tf.int16, tf.int32, tf.int64),
-    *(tf.uint8, tf.uint16, tf.uint32, tf.uint64),
-  )
-}
+from tf_unilth import array_bytes, sealed_file
+from tf_unilth.array_bytes import DTYPES
+from tf_unilth.sealed_file import DamagedError, require
+
+_FORMAT = sealed_file.Format('ticket', b'\x89TKT\r\n\x1a\n', 1)
 
 
-class TicketFileError(ValueError):
+class TicketFileError(DamagedError):
   """A file is no ticket, or not all of one, or was altered.
 
   >>> path = tempfile.mkdtemp() + '/short.ticket'
@@ -84,8 +61,7 @@ class Contents:
 
 def size(contents: Contents) -> int:
   """Returns how many bytes the file has, without making it."""
-  header = len(_header(contents))
-  return _PREFIX.size + header + _payload_size(contents) + _DIGEST
+  return _FORMAT.size(_header(contents), _payload_size(contents))
 
 
 def write(
@@ -109,16 +85,12 @@ def write(
       f'path {str(target)!r} exists: choose another, or overwrite=True.'
     )
   target.parent.mkdir(parents=True, exist_ok=True)
-  beside = target.with_name(f'.{target.name}-{uuid.uuid4().hex}')
-  try:
-    with open(beside, 'xb') as file:
-      for chunk in _chunks(contents):
-        file.write(chunk)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(beside, target)
-  finally:
-    beside.unlink(missing_ok=True)
+  sealed_file.write(
+    target,
+    _FORMAT.chunks(
+      _header(contents), _payload(contents), _payload_size(contents)
+    ),
+  )
 
 
 def read(path: str | os.PathLike[str]) -> Contents:
@@ -132,8 +104,8 @@ def read(path: str | os.PathLike[str]) -> Contents:
     OSError: it cannot be read.
   """
   try:
-    return _parse(_read_bytes(path))
-  except TicketFileError as error:
+    return _parse(*_FORMAT.read(path))
+  except DamagedError as error:
     raise TicketFileError(
       f'path {os.fspath(path)!r} is no intact ticket: {error}'
     ) from None
@@ -141,30 +113,19 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
 def check_dtype(name: str, array: np.ndarray) -> None:
   """Raises a `ValueError` if a file cannot hold a weight of its dtype."""
-  if array.dtype.name not in _DTYPES:
+  if array.dtype.name not in DTYPES:
     raise ValueError(
       f'weight {name!r} is of dtype {array.dtype.name}, which a ticket cannot '
-      f'hold: it must be one of {", ".join(_DTYPES)}.'
+      f'hold: it must be one of {", ".join(DTYPES)}.'
     )
 
 
-def _chunks(contents: Contents) -> Iterator[bytes]:
-  digest = hashlib.sha256()
-  for chunk in _content_chunks(contents):
-    digest.update(chunk)
-    yield chunk
-  yield digest.digest()
-
-
-def _content_chunks(contents: Contents) -> Iterator[bytes]:
-  header = _header(contents)
-  yield _PREFIX.pack(_MAGIC, _VERSION, len(header), size(contents))
-  yield header
+def _payload(contents: Contents) -> Iterator[bytes]:
   for mask in contents.masks.values():
     yield np.packbits(mask).tobytes()
   for name, array in (contents.rewind_weights or {}).items():
     check_dtype(name, array)
-    yield _as_integers(array).tobytes()
+    yield array_bytes.to_bytes(array)
 
 
 def _header(contents: Contents) -> bytes:
@@ -184,9 +145,7 @@ def _header(contents: Contents) -> bytes:
     'seed': contents.seed,
     'provenance': contents.provenance,
   }
-  return json.dumps(
-    fields, allow_nan=False, sort_keys=True, separators=(',', ':')
-  ).encode()
+  return sealed_file.dump(fields)
 
 
 def _payload_size(contents: Contents) -> int:
@@ -199,56 +158,10 @@ def _packed_size(weights: int) -> int:
   return (weights + 7) // 8
 
 
-def _as_integers(array: np.ndarray) -> np.ndarray:
-  """Returns the bits of an array, little-endian, whatever they stand for."""
-  native = np.ascontiguousarray(array)
-  native = native.view(f'=u{array.dtype.itemsize}')
-  return native.astype(f'<u{array.dtype.itemsize}')
-
-
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
-  """Returns a file's bytes, if it can be a ticket by its first few."""
-  # Before it is opened, as a pipe would wait, and a device never end.
-  _require(stat.S_ISREG(os.stat(path).st_mode), 'it is not a regular file.')
-  with open(path, 'rb') as file:
-    length = os.fstat(file.fileno()).st_size
-    prefix = file.read(_PREFIX.size)
-    _check_prefix(prefix, length)
-    file.seek(0)
-    data = file.read(length)
-  _require(len(data) == length, 'it was altered while it was read.')
-  return data
-
-
-def _check_prefix(prefix: bytes, length: int) -> None:
-  least = _PREFIX.size + _DIGEST
-  _require(length >= least, f'it has {length} bytes, which is too short.')
-  magic, version, header, whole = _PREFIX.unpack(prefix)
-  _require(magic == _MAGIC, 'it does not begin as a ticket does.')
-  _require(
-    version == _VERSION,
-    f'it is of version {version}, and this tf_unilth reads {_VERSION}.',
-  )
-  _require(
-    length == whole,
-    f'it has {length} bytes, but {whole} were written: it is truncated, or '
-    'something was added.',
-  )
-  longest = min(_LONGEST_HEADER, length - least)
-  _require(
-    header <= longest,
-    f'its header claims {header} bytes, of {longest} at most.',
-  )
-
-
-def _parse(data: bytes) -> Contents:
-  body, digest = memoryview(data)[:-_DIGEST], data[-_DIGEST:]
-  _require(
-    hashlib.sha256(body).digest() == digest,
-    'its SHA-256 is not that of its bytes: it was altered.',
-  )
-  end = _PREFIX.size + _PREFIX.unpack_from(body)[2]
-  header = _parse_header(bytes(body[_PREFIX.size : end]))
+def _parse(header: dict[str, Any], payload: memoryview) -> Contents:
+  sealed_file.check_fields(header, _HEADER)
+  seed = header['seed']
+  require(seed is None or seed >= 0, 'its seed must be at least 0.')
   masks = [_Entry.of('mask', entry) for entry in _list(header, 'masks')]
   weights = (
     None
@@ -257,11 +170,11 @@ def _parse(data: bytes) -> Contents:
   )
   entries = [*masks, *(weights or [])]
   claimed = sum(entry.bytes for entry in entries)
-  _require(
-    claimed == len(body) - end,
-    f'its shapes claim {claimed} bytes, but it holds {len(body) - end}.',
+  require(
+    claimed == len(payload),
+    f'its shapes claim {claimed} bytes, but it holds {len(payload)}.',
   )
-  values = iter(_arrays(body, end, entries))
+  values = iter(_arrays(payload, entries))
   return Contents(
     _by_name(masks, values),
     None if weights is None else _by_name(weights, values),
@@ -269,28 +182,6 @@ def _parse(data: bytes) -> Contents:
     header['seed'],
     header['provenance'],
   )
-
-
-def _parse_header(text: bytes) -> dict[str, Any]:
-  try:
-    header = json.loads(
-      text.decode(),
-      object_pairs_hook=_distinct,
-      parse_constant=_refuse_constant,
-    )
-  except TicketFileError:
-    raise
-  except (ValueError, RecursionError) as error:
-    raise TicketFileError(f'its header is no JSON ({error}).') from None
-  _check_keys('its header', header, set(_HEADER))
-  for name, (kinds, words) in _HEADER.items():
-    # A bool is an int to Python.
-    fits = isinstance(header[name], kinds) and header[name] is not True
-    fits = fits and header[name] is not False
-    _require(fits, f'its {name} must be {words}, but is another thing.')
-  seed = header['seed']
-  _require(seed is None or seed >= 0, 'its seed must be at least 0.')
-  return header
 
 
 _HEADER: dict[str, tuple[Any, str]] = {
@@ -302,20 +193,9 @@ _HEADER: dict[str, tuple[Any, str]] = {
 }
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  """Refuses two values of one name, of which readers would take different."""
-  found = dict(pairs)
-  _require(len(found) == len(pairs), 'its header repeats a key.')
-  return found
-
-
-def _refuse_constant(name: str) -> None:
-  raise TicketFileError(f'its header holds {name}, which is no JSON.')
-
-
 def _list(header: dict[str, Any], name: str) -> list[Any]:
   entries = header[name]
-  _require(bool(entries), f'its list of {name} is empty.')
+  require(bool(entries), f'its list of {name} is empty.')
   return entries
 
 
@@ -337,18 +217,15 @@ class _Entry:
       entry: what JSON has given, anything.
     """
     keys = {'name', 'shape'} | ({'dtype'} if kind == 'weight' else set())
-    _check_keys(f'a {kind}', entry, keys)
+    sealed_file.check_keys(f'a {kind}', entry, keys)
     name, shape = entry['name'], entry['shape']
-    _require(isinstance(name, str) and name != '', f'a {kind} has no name.')
-    fits = (
-      isinstance(shape, list)
-      and len(shape) <= _MOST_AXES
-      and all(type(length) is int and 1 <= length < 1 << 63 for length in shape)
+    require(isinstance(name, str) and name != '', f'a {kind} has no name.')
+    require(
+      array_bytes.is_shape(shape), f'the shape of {kind} {name!r} is none.'
     )
-    _require(fits, f'the shape of {kind} {name!r} is none.')
     dtype = entry.get('dtype', 'bool')
-    fits = isinstance(dtype, str) and dtype in _DTYPES
-    _require(fits, f'the dtype of {kind} {name!r} is none that it can hold.')
+    fits = array_bytes.is_dtype(dtype)
+    require(fits, f'the dtype of {kind} {name!r} is none that it can hold.')
     return cls(kind, name, tuple(shape), dtype)
 
   @property
@@ -361,14 +238,13 @@ class _Entry:
     """How many bytes it claims."""
     if self.kind == 'mask':
       return _packed_size(self.size)
-    return self.size * np.dtype(_DTYPES[self.dtype]).itemsize
+    return self.size * np.dtype(DTYPES[self.dtype]).itemsize
 
 
-def _arrays(
-  body: memoryview, begin: int, entries: list[_Entry]
-) -> Iterator[np.ndarray]:
+def _arrays(payload: memoryview, entries: list[_Entry]) -> Iterator[np.ndarray]:
+  begin = 0
   for entry in entries:
-    raw = body[begin : begin + entry.bytes]
+    raw = payload[begin : begin + entry.bytes]
     begin += entry.bytes
     unpack = _mask if entry.kind == 'mask' else _weight
     yield unpack(entry, raw).reshape(entry.shape)
@@ -376,7 +252,7 @@ def _arrays(
 
 def _mask(entry: _Entry, raw: memoryview) -> np.ndarray:
   bits = np.unpackbits(np.frombuffer(raw, np.uint8))
-  _require(
+  require(
     not bits[entry.size :].any(),
     f'mask {entry.name!r} does not end in zeros.',
   )
@@ -384,11 +260,7 @@ def _mask(entry: _Entry, raw: memoryview) -> np.ndarray:
 
 
 def _weight(entry: _Entry, raw: memoryview) -> np.ndarray:
-  dtype = np.dtype(_DTYPES[entry.dtype])
-  integers = np.frombuffer(raw, f'<u{dtype.itemsize}')
-  fits = entry.dtype != 'bool' or integers.max() <= 1
-  _require(fits, f'weight {entry.name!r} is not of booleans.')
-  return integers.astype(f'=u{dtype.itemsize}').view(dtype)
+  return array_bytes.from_bytes(f'weight {entry.name!r}', raw, entry.dtype)
 
 
 def _by_name(
@@ -396,16 +268,6 @@ def _by_name(
 ) -> dict[str, np.ndarray]:
   found: dict[str, np.ndarray] = {}
   for entry in entries:
-    _require(entry.name not in found, f'two of its arrays are {entry.name!r}.')
+    require(entry.name not in found, f'two of its arrays are {entry.name!r}.')
     found[entry.name] = next(values)
   return found
-
-
-def _check_keys(what: str, thing: Any, keys: set[str]) -> None:
-  fits = isinstance(thing, dict) and thing.keys() == keys
-  _require(fits, f'{what} must have the keys {sorted(keys)}, and no other.')
-
-
-def _require(condition: bool, otherwise: str) -> None:
-  if not condition:
-    raise TicketFileError(otherwise)

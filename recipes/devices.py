@@ -1,0 +1,153 @@
+"""On which devices a run computes, and in which precision."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+import tf_keras as keras
+
+STRATEGIES = ('none', 'mirrored', 'multi_worker')
+PRECISIONS = ('none', 'float16', 'bfloat16')
+
+
+def check(strategy: str, jit_compile: bool) -> None:
+  """Raises a `ValueError` for what TensorFlow would fail on, or ignore."""
+  if strategy != 'multi_worker':
+    return
+  cluster = _cluster()
+  workers = sum(len(cluster.get(kind, ())) for kind in ('chief', 'worker'))
+  if jit_compile and workers > 1:
+    raise ValueError(_no_jit(workers))
+
+
+def _no_jit(replicas: int) -> str:
+  return (
+    f'--jit_compile must be off over {replicas} replicas: TensorFlow cannot '
+    'compile a step over several devices.'
+  )
+
+
+def _cluster() -> dict[str, list[str]]:
+  """Returns the cluster of TF_CONFIG, checked."""
+  text = os.environ.get('TF_CONFIG', '')
+  example = (
+    '{"cluster": {"worker": ["host1:port", "host2:port"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+  )
+  try:
+    given = json.loads(text)
+    cluster, task = given['cluster'], given['task']
+    cluster[task['type']][int(task['index'])]
+  except (ValueError, KeyError, TypeError, IndexError) as error:
+    raise ValueError(
+      '--strategy=multi_worker needs the environment variable TF_CONFIG, as '
+      f'in {example}, but it is {text!r}.'
+    ) from error
+  return cluster
+
+
+@contextlib.contextmanager
+def prepared(
+  strategy: str, precision: str, jit_compile: bool, deterministic: bool
+) -> Iterator[tf.distribute.Strategy]:
+  """Yields the strategy to make and train a model under.
+
+  Must come before TensorFlow has computed anything.
+
+  Args:
+    strategy: one of `STRATEGIES`; `'mirrored'` is all GPUs, or where there is
+      none all (logical) CPUs.
+    precision: one of `PRECISIONS`.
+    jit_compile: whether the train step is to be compiled.
+    deterministic: whether operations give the same result each time.
+
+  Raises:
+    ValueError: several replicas cannot be compiled.
+  """
+  for gpu in tf.config.list_physical_devices('GPU'):
+    # Or TensorFlow takes all of its memory, and nothing else can run there.
+    with contextlib.suppress(RuntimeError):  # It is in use already.
+      tf.config.experimental.set_memory_growth(gpu, True)
+  if deterministic:
+    tf.config.experimental.enable_op_determinism()
+  made = _make(strategy)
+  if jit_compile and made.num_replicas_in_sync > 1:
+    raise ValueError(_no_jit(made.num_replicas_in_sync))
+  policy = 'float32' if precision == 'none' else f'mixed_{precision}'
+  before = keras.mixed_precision.global_policy()
+  keras.mixed_precision.set_global_policy(policy)
+  try:
+    yield made
+  finally:
+    keras.mixed_precision.set_global_policy(before)
+
+
+def _make(strategy: str) -> tf.distribute.Strategy:
+  if strategy == 'multi_worker':
+    return tf.distribute.MultiWorkerMirroredStrategy()
+  if strategy == 'mirrored':
+    devices = tf.config.list_logical_devices('GPU')
+    devices = devices or tf.config.list_logical_devices('CPU')
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+  return tf.distribute.get_strategy()  # One device: all of it does nothing.
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+  """Returns whether this process is the one that writes files."""
+  resolver = strategy.cluster_resolver
+  if resolver is None or not resolver.task_type:
+    return True
+  chiefs = resolver.cluster_spec().as_dict().get('chief')
+  return resolver.task_type == 'chief' or (
+    not chiefs and resolver.task_type == 'worker' and resolver.task_id == 0
+  )
+
+
+def on_replicas(
+  strategy: tf.distribute.Strategy, batches: tf.data.Dataset, weighted: bool
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+  """Returns batches cut into as even slices as there are replicas.
+
+  TensorFlow's own way to cut them, by rebatching, runs batches together where
+  the last of an epoch is short, so that epochs drift apart.
+
+  Args:
+    strategy: that trains.
+    batches: global ones, the same in every process.
+    weighted: whether each image gets a weight, by which the mean over replicas
+      is the mean over the batch also where the slices are uneven.
+  """
+  replicas = strategy.num_replicas_in_sync
+  if replicas == 1:
+    return batches
+
+  def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    mine = replicas // context.num_input_pipelines
+    first = context.input_pipeline_id * mine
+
+    def slices(*batch: tf.Tensor) -> tf.data.Dataset:
+      count = tf.shape(batch[0], tf.int64)[0]
+
+      def one(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        begin, end = count * index // replicas, count * (index + 1) // replicas
+        part = tuple(tensor[begin:end] for tensor in batch)
+        if not weighted:
+          return part
+        share = tf.cast(replicas * (end - begin), tf.float32)
+        weight = share / tf.cast(count, tf.float32)
+        return *part, tf.fill([end - begin], weight)
+
+      return tf.data.Dataset.range(first, first + mine).map(one)
+
+    return batches.flat_map(slices).prefetch(tf.data.AUTOTUNE)
+
+  return strategy.distribute_datasets_from_function(of_worker)
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+  """Returns how many devices of which kind there are, as in `1 CPU`."""
+  kind = 'GPU' if tf.config.list_physical_devices('GPU') else 'CPU'
+  replicas = strategy.num_replicas_in_sync
+  return f'{replicas} {kind}' + ('s' if replicas > 1 else '')

@@ -1,0 +1,83 @@
+"""Decodes images in the graph, no more of them than is needed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from recipes import transforms
+
+
+def decode(content: Any, channels: int) -> Any:
+  """Returns uint8 [height, width, channels]; of animations the first image."""
+  return tf.image.decode_image(content, channels, expand_animations=False)
+
+
+def cropped(
+  channels: transforms.Channels, size: int, read: Callable[[Any], Any]
+) -> transforms.Transform:
+  """Random resized crops in training, the centre in evaluation (Inception).
+
+  It takes what `read` makes an encoded image of. Images may differ in size.
+
+  Args:
+    channels: for normalization.
+    size: height and width of what the model takes.
+    read: from one element of a batch to the content of an image file.
+  """
+
+  def train(batch: Any, key: Any) -> Any:
+    def one(item: tuple[Any, Any]) -> Any:
+      content = read(item[0])
+      box = transforms.crop_boxes(item[1], *tf.unstack(_size(content)))
+      return _cut(content, box, size)
+
+    noise = transforms.crop_noise(key, tf.size(batch))
+    images = _each(one, (batch, tf.transpose(noise)), size)
+    return channels.normalize(transforms.flip(images, key))
+
+  def evaluate(batch: Any) -> Any:
+    def one(item: tuple[Any]) -> Any:
+      content = read(item[0])
+      sides = tf.cast(_size(content), tf.float32)
+      side = tf.round(transforms.CENTRAL * tf.reduce_min(sides))
+      top, left = tf.unstack(tf.floor((sides - side) / 2))
+      return _cut(content, (top, left, top + side - 1, left + side - 1), size)
+
+    return channels.normalize(_each(one, (batch,), size))
+
+  return transforms.Transform(train, evaluate)
+
+
+def _each(one: Callable[[Any], Any], items: tuple[Any, ...], size: int) -> Any:
+  shape = tf.TensorSpec((size, size, 3), tf.float32)
+  return tf.map_fn(one, items, fn_output_signature=shape)
+
+
+def _size(content: Any) -> Any:
+  """Returns height and width of an image, int32 [2]."""
+  return tf.cond(
+    tf.io.is_jpeg(content),
+    lambda: tf.io.extract_jpeg_shape(content)[:2],
+    lambda: tf.shape(decode(content, 3))[:2],
+  )
+
+
+def _cut(content: Any, box: tuple[Any, ...], size: int) -> Any:
+  """Returns a part of an image, resized, in [0, 1].
+
+  Args:
+    content: of the file.
+    box: top, left, bottom, right of the first and the last pixel.
+    size: height and width of what is returned.
+  """
+  top, left, bottom, right = (tf.cast(side, tf.int32) for side in box)
+  window = tf.stack([top, left, bottom - top + 1, right - left + 1])
+  part = tf.cond(
+    tf.io.is_jpeg(content),
+    # Skips what is outside.
+    lambda: tf.image.decode_and_crop_jpeg(content, window, 3),
+    lambda: decode(content, 3)[top : bottom + 1, left : right + 1],
+  )
+  part = tf.ensure_shape(part, (None, None, 3))
+  return tf.image.resize(part, (size, size)) / 255

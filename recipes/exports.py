@@ -1,0 +1,80 @@
+"""What `--export` writes of the sparse model."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tf_keras as keras
+
+import tf_unilth
+
+KINDS = ('saved_model', 'tflite', 'ticket')
+
+
+def check(kinds: Sequence[str], method: str, target_sparsity: float) -> None:
+  """Raises a `ValueError` for what the method cannot export."""
+  for kind in kinds:
+    if kind not in KINDS:
+      raise ValueError(
+        f'--export must be of {", ".join(KINDS)}, but has {kind!r}.'
+      )
+  if 'ticket' in kinds and (method == 'dense' or not target_sparsity):
+    raise ValueError(
+      '--export=ticket needs zeros, but --method='
+      f'{method} --target_sparsity={target_sparsity} makes none.'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """One thing that was written.
+
+  Args:
+    bytes: on disk.
+    difference: the largest of outputs, where they were compared.
+    report: what the library says of it.
+  """
+
+  bytes: int
+  difference: float | None
+  report: str
+
+
+def write(
+  kinds: Sequence[str],
+  directory: pathlib.Path,
+  plain: keras.Model,
+  ticket: tf_unilth.Ticket | None,
+  inputs: np.ndarray,
+) -> dict[str, Export]:
+  """Writes the exports into a run directory.
+
+  Args:
+    kinds: of `KINDS`.
+    directory: of the run.
+    plain: the stripped model, on one device.
+    ticket: of the model that was trained, where one is asked for.
+    inputs: a batch, on which exports and model are compared.
+
+  Returns:
+    What was written, by kind.
+  """
+  written = {}
+  if 'saved_model' in kinds:
+    saved = tf_unilth.export_saved_model(
+      plain, directory / 'saved_model', inputs=inputs, overwrite=True
+    )
+    written['saved_model'] = Export(
+      saved.total_bytes, saved.output_difference, str(saved)
+    )
+  if 'tflite' in kinds:
+    file = tf_unilth.export_tflite(
+      plain, directory / 'model.tflite', inputs=inputs, overwrite=True
+    )
+    written['tflite'] = Export(file.bytes, file.difference, str(file))
+  if ticket is not None:
+    path = directory / 'ticket'
+    ticket.save(path, overwrite=True)
+    written['ticket'] = Export(path.stat().st_size, None, repr(ticket))
+  return written

@@ -1,0 +1,194 @@
+"""The flags that say how to prune, and the plan that they make.
+
+They are the arguments of prune_low_magnitude, IterativeSparsity, L2Ramp and the
+callbacks, under their names; where one is not given, the library's default
+stands.
+"""
+
+from typing import Any
+
+from absl import flags
+
+import tf_unilth
+from recipes import methods
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum(
+  'method',
+  'unilth',
+  methods.METHODS,
+  'How to prune. lth, dlth, unilth and unidlth are the algorithms; dense does '
+  "not prune; gmp is tfmot's gradual magnitude pruning, oneshot one cut at "
+  'half time, random a random ticket trained from scratch, lr_rewind '
+  'learning-rate rewinding (Renda et al. 2020).',
+)
+flags.DEFINE_float(
+  'target_sparsity',
+  0.9,
+  'Fraction of zeros among the wrapped weights.',
+  0.0,
+  0.999999,
+)
+flags.DEFINE_list('skip', None, 'Names of layers left dense, as in conv2d,fc.')
+flags.DEFINE_list('block_size', None, 'Prune blocks of height,width.')
+flags.DEFINE_list(
+  'sparsity_m_by_n', None, 'Prune m of each n weights: m,n, as in 2,4.'
+)
+flags.DEFINE_float(
+  'prune_fraction', None, 'Largest share of the survivors a round removes.'
+)
+flags.DEFINE_integer(
+  'rounds', None, 'How many rounds, in place of what prune_fraction gives.'
+)
+flags.DEFINE_enum(
+  'pace', None, ['geometric', 'cubic'], 'How sparsity rises over the rounds.'
+)
+flags.DEFINE_enum(
+  'scope', None, ['global', 'layer', 'erk'], 'Over what weights are ranked.'
+)
+flags.DEFINE_float(
+  'limit', None, 'Highest lambda of the L2 ramp; 0 for no ramp.'
+)
+flags.DEFINE_float('power', None, 'Of the L2 ramp: (t / T)^power.')
+flags.DEFINE_float(
+  'increment', None, 'Of the L2 ramp, with interval: lambda rises by it.'
+)
+flags.DEFINE_integer(
+  'interval', None, 'Of the L2 ramp: steps between two increments.'
+)
+flags.DEFINE_string('monitor', None, 'What is looked at for the plateau.')
+flags.DEFINE_enum(
+  'mode',
+  None,
+  ['auto', 'min', 'max'],
+  'Whether the monitored value is to fall.',
+)
+flags.DEFINE_integer(
+  'patience', None, 'Epochs without progress that make a plateau; 0 for none.'
+)
+flags.DEFINE_float('min_delta', None, 'The least change that is progress.')
+flags.DEFINE_integer(
+  'rewind_epochs', None, 'How far to rewind from the plateau; 0 for not at all.'
+)
+flags.DEFINE_float(
+  'max_dense_fraction', None, 'Largest share of the epochs before pruning.'
+)
+flags.DEFINE_float(
+  'finetune_fraction', None, 'Share of the steps after the last round.'
+)
+flags.DEFINE_integer('rewind_step', None, 'The step that LTH rewinds to.')
+flags.DEFINE_bool(
+  'lr_restart',
+  None,
+  'Restart the learning rate when pruning begins, as unilth does, so that a '
+  'comparison compares pruning.',
+)
+
+_STRUCTURE = ('block_size', 'sparsity_m_by_n')
+_SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
+_RAMP = ('limit', 'power', 'increment', 'interval')
+_UNIFIED = (
+  'monitor',
+  'mode',
+  'patience',
+  'min_delta',
+  'rewind_epochs',
+  'max_dense_fraction',
+  'finetune_fraction',
+)
+_TICKET = ('skip', *_STRUCTURE, *_SCHEDULE)
+# Which of them a method reads.
+_READ: dict[str, tuple[str, ...]] = {
+  'dense': (),
+  'gmp': ('lr_restart', 'skip'),
+  'oneshot': ('lr_restart', 'skip'),
+  'random': _TICKET,
+  'lr_rewind': _TICKET,
+  'lth': (*_TICKET, 'rewind_step'),
+  'dlth': (*_TICKET, *_RAMP, 'finetune_fraction'),
+  'unilth': (*_TICKET, *_RAMP, *_UNIFIED),
+  'unidlth': (*_TICKET, *_RAMP, *_UNIFIED),
+}
+_OPTIONAL = tuple(dict.fromkeys(n for names in _READ.values() for n in names))
+NAMES = ('method', 'target_sparsity', *_OPTIONAL)
+
+
+def readers(name: str) -> list[str]:
+  """Returns the methods that read a flag; all, for `method` itself."""
+  if name not in _OPTIONAL:
+    return list(_READ)
+  return [method for method, names in _READ.items() if name in names]
+
+
+def config() -> dict[str, Any]:
+  """Returns what the flags say, of those that the method reads."""
+  names = 'method', 'target_sparsity', *_READ[FLAGS.method]
+  return _given(names)
+
+
+def check() -> None:
+  """Raises a `ValueError` for what no run could be made of.
+
+  A flag that the method would silently ignore is one.
+  """
+  for name in _given(_OPTIONAL):
+    explicit = not FLAGS[name].using_default_value
+    if explicit and FLAGS.method not in readers(name):
+      raise ValueError(
+        f'--{name} is not read by --method={FLAGS.method}, only by '
+        f'{", ".join(readers(name))}.'
+      )
+  wrapping()
+  plan(1000, 0, tf_unilth.StagedLearningRate(0.1))
+
+
+def wrapping() -> dict[str, Any]:
+  """Returns what `prune_low_magnitude` is told of the layers to wrap."""
+  given = _given(('skip',))
+  for name, numbers in _given(_STRUCTURE).items():
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+      raise ValueError(
+        f'--{name} must be two whole numbers, as in 2,4, but is '
+        f'{",".join(numbers)}.'
+      )
+    given[name] = tuple(map(int, numbers))
+  return given
+
+
+def plan(
+  steps: int, seed: int, rate: tf_unilth.StagedLearningRate
+) -> methods.Plan:
+  """Returns the method's plan.
+
+  Args:
+    steps: training steps of the whole run.
+    seed: of random tickets.
+    rate: the run's learning-rate schedule.
+  """
+  given = _given(_READ[FLAGS.method])
+  ramp = {name: given.pop(name) for name in _RAMP if name in given}
+  schedule = {name: given.pop(name) for name in _SCHEDULE if name in given}
+  lr_restart = given.pop('lr_restart', False)
+  for name in ('skip', *_STRUCTURE):
+    given.pop(name, None)
+  if given.get('patience') == 0:
+    given['patience'] = None
+  if ramp:
+    given['ramp'] = tf_unilth.L2Ramp(**ramp)
+  return methods.plan(
+    FLAGS.method,
+    methods.Settings(
+      target_sparsity=FLAGS.target_sparsity,
+      steps=steps,
+      seed=seed,
+      rate=rate,
+      lr_restart=lr_restart,
+      schedule=schedule,
+      callback=given,
+    ),
+  )
+
+
+def _given(names: tuple[str, ...]) -> dict[str, Any]:
+  return {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}

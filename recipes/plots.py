@@ -1,0 +1,259 @@
+"""The plots of a report, as PNG; they need matplotlib."""
+
+import importlib.util
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_unilth.summary import Row
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+_BLUE, _RED, _GREEN, _GREY = '#0072B2', '#D55E00', '#009E73', '#666666'
+_STAGES = {
+  1: ('dense', '#FFFFFF'),
+  2: ('rounds', '#F0E442'),
+  3: ('finetuning', '#56B4E9'),
+}
+_DPI = 120
+_STYLE: Any = {
+  'font.size': 11,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'grid.color': '#E5E5E5',
+  'axes.axisbelow': True,
+  'legend.frameon': False,
+}
+# The names of the files, in the order of a report.
+FILES = {
+  'epochs.png': 'Loss, accuracy and sparsity over the epochs',
+  'layers.png': 'Sparsity per layer',
+  'weights.png': 'Weights before and after',
+}
+
+
+def available() -> bool:
+  """Returns whether matplotlib is there."""
+  return importlib.util.find_spec('matplotlib') is not None
+
+
+def draw(
+  directory: pathlib.Path,
+  title: str,
+  history: Mapping[str, Sequence[float]],
+  results: Mapping[str, Any],
+  layers: Sequence[Row],
+  histograms: Mapping[str, Any],
+) -> None:
+  """Draws `FILES`.
+
+  Args:
+    directory: where.
+    title: of the plots.
+    history: the epoch logs.
+    results: for the plateau, the rewind and the numbers of weights.
+    layers: the kernels, with their zeros.
+    histograms: of the weights, by when, as `records.histogram` returns them.
+  """
+  import matplotlib
+
+  matplotlib.use('Agg')  # No window, no display.
+  from matplotlib import pyplot as plt
+
+  with plt.rc_context(_STYLE):
+    for name, figure in (
+      ('epochs.png', _epochs(plt, title, history, results)),
+      ('layers.png', _layers(plt, title, layers)),
+      ('weights.png', _weights(plt, title, histograms)),
+    ):
+      figure.savefig(directory / name, dpi=_DPI, metadata={'Software': None})
+      plt.close(figure)
+
+
+def _epochs(
+  plt: Any,
+  title: str,
+  history: Mapping[str, Sequence[float]],
+  results: Mapping[str, Any],
+) -> Any:
+  """Draws loss, accuracy and, if there is any, sparsity, in that order."""
+  sparse = any(history.get('sparsity', ()))
+  heights = [3, 3, 1.6] if sparse else [3, 3]
+  figure, axes = plt.subplots(
+    len(heights),
+    figsize=(8, sum(heights) + 1),
+    sharex=True,
+    height_ratios=heights,
+    layout='constrained',
+  )
+  epochs = np.arange(1, len(history['loss']) + 1)
+  ramped = any(history.get('l2_lambda', ()))
+  training = 'training (loss with the L2 ramp)' if ramped else 'training'
+  for axis, name, scale in ((axes[0], 'loss', 1), (axes[1], 'accuracy', 100)):
+    for key, label, colour, style in (
+      (name, training, _BLUE, '-'),
+      (f'val_{name}', 'validation', _RED, '--'),
+    ):
+      values = scale * np.asarray(history[key])
+      axis.plot(epochs, values, style, color=colour, label=label)
+  axes[0].set_yscale('log')
+  axes[0].set_ylabel('loss')
+  axes[1].set_ylabel('accuracy, %')
+  # Not the first epochs, or nothing could be told of the others.
+  _zoom(axes[1], [history['accuracy'], history['val_accuracy']])
+  if sparse:
+    axes[2].step(
+      [0, *epochs],
+      [0, *(100 * np.asarray(history['sparsity']))],
+      where='post',
+      color=_GREEN,
+    )
+    axes[2].set_ylabel('sparsity, %')
+    axes[2].set_ylim(0, 105)
+  for axis in axes:
+    _mark_stages(axis, history, top=axis is axes[0])
+  _mark_rewind(axes[0], results)
+  axes[-1].set_xlabel('epoch')
+  axes[-1].set_xlim(0, len(epochs) + 0.5)
+  handles, labels = axes[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc='outside lower center', ncols=4)
+  figure.suptitle(title, x=0.02, ha='left', fontsize=12)
+  return figure
+
+
+def _zoom(axis: Any, curves: Sequence[Sequence[float]]) -> None:
+  values = 100 * np.concatenate([curve for curve in curves])
+  low = np.quantile(values, 0.03)
+  span = max(values.max() - low, 1.0)
+  axis.set_ylim(max(low - 0.1 * span, 0), min(values.max() + 0.1 * span, 101))
+
+
+def _mark_stages(
+  axis: Any, history: Mapping[str, Sequence[float]], top: bool
+) -> None:
+  """Shades the stages, and marks the epochs in which a round ended."""
+  stages = np.asarray(history.get('stage', ()))
+  for stage, (name, colour) in _STAGES.items():
+    epochs = np.flatnonzero(stages == stage)
+    if len(epochs):
+      # The logs have the stage at the end of an epoch: it began in that.
+      begin = epochs[0] + 1 if epochs[0] else 0
+      end = min(epochs[-1] + 2, len(stages))
+      axis.axvspan(begin, end, color=colour, alpha=0.16, linewidth=0)
+      if top:
+        axis.text(
+          (begin + end) / 2,
+          1.0,
+          name,
+          transform=axis.get_xaxis_transform(),
+          ha='center',
+          va='bottom',
+          fontsize=9,
+          color=_GREY,
+        )
+  rounds = np.diff([0, *history.get('round', ())])
+  ended = np.flatnonzero(rounds > 0) + 1
+  if not len(ended):
+    return
+  axis.plot(
+    ended,
+    np.zeros(len(ended)),
+    '|',
+    color='black',
+    markersize=9,
+    transform=axis.get_xaxis_transform(),
+    clip_on=False,
+    label='a round ended' if top else None,
+  )
+
+
+def _mark_rewind(axis: Any, results: Mapping[str, Any]) -> None:
+  plateau, to = results['plateau_epoch'], results['rewound_to_epoch']
+  if plateau is None:
+    return
+  axis.axvline(plateau, color='black', linestyle=':', label='plateau')
+  if to is not None:
+    axis.annotate(
+      '',
+      xy=(to, 0.92),
+      xytext=(plateau, 0.92),
+      xycoords=axis.get_xaxis_transform(),
+      arrowprops={'arrowstyle': '->', 'color': 'black', 'linewidth': 1.5},
+    )
+    axis.text(
+      plateau,
+      0.92,
+      f'  rewound to epoch {to}',
+      transform=axis.get_xaxis_transform(),
+      va='center',
+      fontsize=9,
+    )
+
+
+def _layers(plt: Any, title: str, layers: Sequence[Row]) -> Any:
+  """Draws a bar per kernel, with how many of its weights are left."""
+  figure, axis = plt.subplots(
+    figsize=(8, 1.8 + 0.3 * len(layers)), layout='constrained'
+  )
+  places = np.arange(len(layers))
+  axis.barh(places, [100 * row.sparsity for row in layers], color=_BLUE)
+  for place, row in zip(places, layers, strict=True):
+    axis.text(
+      101.5,
+      place,
+      f'{row.weights - row.zeros:,} of {row.weights:,}',
+      va='center',
+      fontsize=9,
+    )
+  axis.set_yticks(places, [row.name for row in layers])
+  axis.invert_yaxis()
+  axis.grid(False, axis='y')
+  axis.set_xlim(0, 100)
+  axis.set_xlabel('sparsity, %')
+  axis.text(101.5, -0.8, 'weights left', fontsize=9, color=_GREY)
+  total = sum(row.weights for row in layers)
+  zeros = sum(row.zeros for row in layers)
+  axis.axvline(
+    100 * zeros / total,
+    color='black',
+    linestyle=':',
+    label=f'all layers: {zeros / total:.2%}, {total - zeros:,} weights left',
+  )
+  figure.legend(loc='outside lower center')
+  figure.suptitle(title, x=0.02, ha='left', fontsize=12)
+  return figure
+
+
+def _weights(plt: Any, title: str, histograms: Mapping[str, Any]) -> Any:
+  """Draws how the weights that are not 0 are distributed, on a log scale."""
+  figure, axis = plt.subplots(figsize=(8, 4), layout='constrained')
+  styles = {
+    'at the start': (_GREY, ':'),
+    'before pruning': (_BLUE, '--'),
+    'at the end': (_RED, '-'),
+  }
+  low = high = 0.0
+  for when, found in histograms.items():
+    counts = np.asarray(found['counts'])
+    edges = np.linspace(-found['limit'], found['limit'], len(counts) + 1)
+    colour, style = styles[when]
+    axis.stairs(
+      counts / (edges[1] - edges[0]) / 100,
+      edges,
+      color=colour,
+      linestyle=style,
+      linewidth=1.3,
+      label=f'{when}: {counts.sum():,}',
+    )
+    used = np.flatnonzero(counts)
+    low = min(low, edges[used[0]]) if len(used) else low
+    high = max(high, edges[used[-1] + 1]) if len(used) else high
+  axis.set_xlim(1.05 * low, 1.05 * high)
+  axis.set_yscale('log')
+  axis.set_xlabel('weight')
+  axis.set_ylabel('weights per 0.01, without zeros')
+  figure.legend(loc='outside lower center', ncols=3)
+  figure.suptitle(title, x=0.02, ha='left', fontsize=12)
+  return figure

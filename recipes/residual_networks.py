@@ -1,0 +1,90 @@
+"""Residual networks for small images (He et al. 2016), in tf_keras."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tf_keras as keras
+
+layers = keras.layers
+
+_Shortcut = Callable[[Any, int, int], Any]
+
+
+def _convolution(x: Any, filters: int, size: int, strides: int) -> Any:
+  x = layers.Conv2D(
+    filters,
+    size,
+    strides,
+    padding='same',
+    use_bias=False,
+    kernel_initializer='he_normal',
+  )(x)
+  return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+
+
+def _padded(x: Any, filters: int, strides: int) -> Any:
+  """Option A: every other pixel, and channels of zeros; no parameters.
+
+  Made of layers that every reader of Keras models and TFLite knows.
+  """
+  x = layers.AveragePooling2D(1, strides)(x)
+  _, height, width, channels = x.shape
+  before = (filters - channels) // 2
+  after = filters - channels - before
+  x = layers.Reshape((height * width, channels, 1))(x)
+  x = layers.ZeroPadding2D(((0, 0), (before, after)))(x)
+  return layers.Reshape((height, width, filters))(x)
+
+
+def _projected(x: Any, filters: int, strides: int) -> Any:
+  """Option B: a convolution of size 1."""
+  return _convolution(x, filters, 1, strides)
+
+
+def _block(x: Any, filters: int, strides: int, shortcut: _Shortcut) -> Any:
+  y = layers.ReLU()(_convolution(x, filters, 3, strides))
+  y = _convolution(y, filters, 3, 1)
+  if strides != 1:
+    x = shortcut(x, filters, strides)
+  return layers.ReLU()(layers.add([y, x]))
+
+
+def _network(
+  input_shape: tuple[int, ...],
+  classes: int,
+  stages: tuple[int, ...],
+  blocks: int,
+  shortcut: _Shortcut,
+  name: str,
+) -> keras.Model:
+  """Returns stages of blocks; each stage but the first halves the size."""
+  inputs = layers.Input(input_shape)
+  x = layers.ReLU()(_convolution(inputs, stages[0], 3, 1))
+  for stage, filters in enumerate(stages):
+    for block in range(blocks):
+      x = _block(x, filters, 2 if stage and not block else 1, shortcut)
+  outputs = layers.Dense(classes)(layers.GlobalAveragePooling2D()(x))
+  return keras.Model(inputs, outputs, name=name)
+
+
+def _cifar(
+  blocks: int, input_shape: tuple[int, ...], classes: int
+) -> keras.Model:
+  """For CIFAR: 6 * blocks + 2 layers with 16, 32 and 64 filters, option A."""
+  name = f'resnet{6 * blocks + 2}'
+  return _network(input_shape, classes, (16, 32, 64), blocks, _padded, name)
+
+
+resnet20 = functools.partial(_cifar, 3)
+resnet56 = functools.partial(_cifar, 9)
+
+
+def resnet18(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+  """ResNet-18 with option B, for images of about 64x64.
+
+  As it is used on Tiny ImageNet: the first convolution is 3x3, without a
+  stride and without pooling after it.
+  """
+  stages = (64, 128, 256, 512)
+  return _network(input_shape, classes, stages, 2, _projected, 'resnet18')

@@ -1,0 +1,246 @@
+"""The flags that all recipes share, but for those that say how to prune."""
+
+import importlib.util
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from recipes import devices, exports, method_flags, methods
+from recipes.recipe import Recipe
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+  'data_dir',
+  None,
+  'Where the data lie; by default what comes with a library, or what Keras has '
+  'downloaded before.',
+)
+flags.DEFINE_bool(
+  'download', False, 'Let Keras or TFDS fetch data that are not there.'
+)
+flags.DEFINE_integer(
+  'train_examples',
+  None,
+  'Train on this many images only, drawn by the seed.',
+  1,
+)
+flags.DEFINE_float(
+  'validation_fraction', 0.15, 'Cut from the training set.', 0.01, 0.9
+)
+
+flags.DEFINE_integer('epochs', None, 'All epochs of the run.', 1)
+flags.DEFINE_integer(
+  'batch_size',
+  None,
+  'Images per step over all devices together: each of n replicas gets an n-th.',
+  1,
+)
+flags.DEFINE_float(
+  'learning_rate',
+  None,
+  'The highest, at the start of a stage. It is for the whole batch and is not '
+  'scaled, neither by batch_size nor by the number of devices.',
+  0.0,
+)
+flags.DEFINE_float(
+  'warmup_epochs',
+  None,
+  'In which the learning rate rises, at the start of the run. What restarts '
+  'the schedule for a shorter stage warms up for the same share of it.',
+  0.0,
+)
+flags.DEFINE_float(
+  'weight_decay',
+  None,
+  'L2 in the gradient, g + weight_decay w, of all trained variables. The loss '
+  'that is shown does not contain it.',
+  0.0,
+)
+flags.DEFINE_float(
+  'label_smoothing', None, 'Share of each label spread over all.', 0.0, 0.999
+)
+flags.DEFINE_float(
+  'clipnorm', None, "Norm to which each variable's gradient is cut.", 1e-9
+)
+flags.DEFINE_integer(
+  'seed',
+  0,
+  'Of initial weights, order, augmentation, split and random tickets.',
+  0,
+  2**32 - 1,
+)
+
+flags.DEFINE_enum(
+  'strategy',
+  'none',
+  devices.STRATEGIES,
+  'none is one device; mirrored all GPUs of this machine; multi_worker several '
+  'machines: start the same command on each with TF_CONFIG set, and an '
+  'output_dir that all of them see.',
+)
+flags.DEFINE_enum(
+  'mixed_precision',
+  'none',
+  devices.PRECISIONS,
+  'Compute in half precision and keep float32 weights: float16 for GPUs (with '
+  'loss scaling), bfloat16 for GPUs since 2020, TPUs and newer CPUs.',
+)
+flags.DEFINE_bool(
+  'jit_compile', False, 'Compile the train step with XLA; one device only.'
+)
+flags.DEFINE_integer(
+  'steps_per_execution',
+  1,
+  'Steps between two looks of Python at the run. More costs less time per '
+  'step; rounds then end at multiples of it.',
+  1,
+)
+flags.DEFINE_bool(
+  'deterministic',
+  False,
+  'Let the same command give the same weights on a GPU too; slower. On a CPU '
+  'it does so in any case.',
+)
+
+flags.DEFINE_string(
+  'output_dir', None, 'The run directory; by default runs/RECIPE/METHOD-...'
+)
+flags.DEFINE_list(
+  'export',
+  ['saved_model'],
+  f'What to write of the sparse model: {", ".join(exports.KINDS)}.',
+)
+flags.DEFINE_bool('tensorboard', False, 'Write event files for TensorBoard.')
+flags.DEFINE_integer(
+  'verbose', 2, '0 is silent, 1 a progress bar, 2 a line per epoch.', 0, 2
+)
+flags.DEFINE_bool('debug', False, 'Show the traceback of an error.')
+
+GROUPS: dict[str, tuple[str, ...]] = {
+  'Data': ('data_dir', 'download', 'train_examples', 'validation_fraction'),
+  'Pruning': method_flags.NAMES,
+  'Training': (
+    'epochs',
+    'batch_size',
+    'learning_rate',
+    'warmup_epochs',
+    'weight_decay',
+    'label_smoothing',
+    'clipnorm',
+    'seed',
+  ),
+  'Devices': (
+    'strategy',
+    'mixed_precision',
+    'jit_compile',
+    'steps_per_execution',
+    'deterministic',
+  ),
+  'Output': ('output_dir', 'export', 'tensorboard', 'verbose', 'debug'),
+}
+# The flags that change no number of a run: it may go on with others.
+_HARMLESS = ('data_dir', 'download', *GROUPS['Output'])
+_DEFAULTS = (
+  'epochs',
+  'batch_size',
+  'learning_rate',
+  'warmup_epochs',
+  'weight_decay',
+  'label_smoothing',
+)
+_WIDTH = 80
+
+
+def adopt(recipe: Recipe) -> None:
+  """Makes a recipe's own numbers the defaults of the flags."""
+  for name in _DEFAULTS:
+    FLAGS.set_default(name, getattr(recipe, name))
+  if recipe.skip:
+    FLAGS.set_default('skip', list(recipe.skip))
+
+
+def config(recipe: Recipe) -> dict[str, Any]:
+  """Returns all that a run's numbers depend on; `adopt` comes before."""
+  names = [
+    name
+    for group in GROUPS.values()
+    for name in group
+    if name not in (*_HARMLESS, *method_flags.NAMES)
+  ]
+  given = {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}
+  return {'recipe': recipe.name, **method_flags.config(), **given}
+
+
+def check() -> None:
+  """Raises a `ValueError` for flags that no run could be made of."""
+  method_flags.check()
+  exports.check(FLAGS.export, FLAGS.method, FLAGS.target_sparsity)
+  if FLAGS.tensorboard and importlib.util.find_spec('tensorboard') is None:
+    raise ValueError(
+      '--tensorboard needs the package tensorboard: pip install .[tensorboard].'
+    )
+  if FLAGS.warmup_epochs >= FLAGS.epochs:
+    raise ValueError(
+      f'--warmup_epochs must be below --epochs={FLAGS.epochs}, but is '
+      f'{FLAGS.warmup_epochs:g}.'
+    )
+  if not FLAGS.learning_rate > 0:
+    raise ValueError(
+      f'--learning_rate must be above 0, but is {FLAGS.learning_rate}.'
+    )
+
+
+def command(recipe: Recipe) -> str:
+  """Returns the command that makes the same run again, without its paths."""
+  chosen = [
+    FLAGS[name].serialize()
+    for group in GROUPS.values()
+    for name in group
+    if name not in ('output_dir', 'data_dir', 'verbose', 'debug')
+    and FLAGS[name].value is not None
+    and FLAGS[name].value != FLAGS[name].default
+  ]
+  return ' '.join(['python -m', f'recipes.{recipe.name}', *chosen])
+
+
+def help_text(about: str) -> str:
+  """Returns what `--help` shows.
+
+  Args:
+    about: what the binary does, its docstring.
+  """
+  lines = [about.strip()]
+  for title, names in GROUPS.items():
+    lines += ['', f'{title}:']
+    for name in names:
+      lines += _flag_help(name)
+  return '\n'.join(lines)
+
+
+def _flag_help(name: str) -> Sequence[str]:
+  flag = FLAGS[name]
+  says = flag.help.rpartition('>: ')[
+    2
+  ]  # absl puts the values of an enum first.
+  readers = method_flags.readers(name)
+  others = [m for m in methods.METHODS if m not in readers]
+  if len(others) > len(readers):
+    says += f' Only for {", ".join(readers)}.'
+  elif others:
+    says += f' Not for {", ".join(others)}.'
+  head = f'[no]{name}' if flag.boolean else f'{name}={_placeholder(flag)}'
+  if flag.default is not None and flag.default is not False:
+    says += f' Default: {flag.serialize().partition("=")[2]}.'
+  body = textwrap.wrap(says, _WIDTH - 6)
+  return [f'  --{head}', *(f'      {line}' for line in body)]
+
+
+def _placeholder(flag: Any) -> str:
+  values = getattr(flag.parser, 'enum_values', None)
+  if values:
+    return '|'.join(values)
+  kind = flag.flag_type()
+  return {'int': 'N', 'float': 'X'}.get(kind, 'TEXT')

@@ -1,0 +1,115 @@
+"""What the recipes train with: published SGD, loss and learning rate."""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+from absl import flags
+
+import tf_unilth
+from recipes.recipe import Recipe
+
+FLAGS = flags.FLAGS
+
+
+@keras.saving.register_keras_serializable('recipes')
+class SGD(keras.optimizers.SGD):
+  """SGD with the weight decay that published settings mean.
+
+  It is L2 in the gradient, g + l2 w, for all trained variables, and goes
+  through the momentum, as in PyTorch and He et al. (2016). Keras's own
+  `weight_decay` is decoupled, w (1 - learning rate weight_decay), and ten or
+  more times as weak at the same number. Gradients are clipped before.
+
+  Args:
+    learning_rate: a number or a schedule.
+    l2: at least 0.
+    **kwargs: as of Keras's `SGD`.
+  """
+
+  def __init__(self, learning_rate: Any = 0.01, l2: float = 0.0, **kwargs: Any):
+    super().__init__(learning_rate, **kwargs)
+    self.l2 = l2
+
+  def update_step(self, gradient: Any, variable: Any) -> None:
+    if self.l2:
+      gradient = gradient + tf.cast(self.l2, variable.dtype) * variable
+    super().update_step(gradient, variable)
+
+  def get_config(self) -> dict[str, Any]:
+    return {**super().get_config(), 'l2': self.l2}
+
+
+@keras.saving.register_keras_serializable('recipes')
+class SmoothedCrossentropy(keras.losses.Loss):
+  """Cross-entropy of logits with integer labels that are smoothed.
+
+  Of each label a share is spread evenly over all classes (Szegedy et al. 2016);
+  Keras smooths labels only where they are one-hot.
+
+  Args:
+    smoothing: the share, in [0, 1).
+    **kwargs: as of Keras's `Loss`.
+  """
+
+  def __init__(self, smoothing: float, **kwargs: Any):
+    super().__init__(**kwargs)
+    self.smoothing = smoothing
+
+  def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+    classes = y_pred.shape[-1]
+    labels = tf.one_hot(tf.reshape(y_true, [-1]), classes)
+    return keras.losses.categorical_crossentropy(
+      labels, y_pred, from_logits=True, label_smoothing=self.smoothing
+    )
+
+  def get_config(self) -> dict[str, Any]:
+    return {**super().get_config(), 'smoothing': self.smoothing}
+
+
+def learning_rate(recipe: Recipe, steps: int) -> tf_unilth.StagedLearningRate:
+  """Returns the schedule over a run of so many steps."""
+  return tf_unilth.StagedLearningRate(
+    FLAGS.learning_rate,
+    recipe.decay,
+    steps,
+    warmup=FLAGS.warmup_epochs / FLAGS.epochs,
+    boundaries=recipe.boundaries,
+  )
+
+
+def loss() -> keras.losses.Loss:
+  """Returns the loss."""
+  if FLAGS.label_smoothing:
+    return SmoothedCrossentropy(FLAGS.label_smoothing)
+  return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def build(
+  recipe: Recipe, image_shape: tuple[int, ...], classes: int
+) -> keras.Model:
+  """Returns the model, with float32 logits also under mixed precision."""
+  model = recipe.build(image_shape, classes)
+  if model.outputs[0].dtype == tf.float32:
+    return model
+  cast = keras.layers.Activation('linear', dtype='float32', name='logits')
+  return keras.Model(model.inputs, cast(model.outputs[0]), name=model.name)
+
+
+def compile_model(
+  model: keras.Model, recipe: Recipe, rate: tf_unilth.StagedLearningRate
+) -> None:
+  """Compiles a model as the flags say."""
+  model.compile(
+    SGD(
+      rate,
+      FLAGS.weight_decay,
+      momentum=recipe.momentum,
+      nesterov=recipe.nesterov,
+      clipnorm=FLAGS.clipnorm,
+    ),
+    loss(),
+    metrics=['accuracy'],
+    jit_compile=FLAGS.jit_compile,
+    steps_per_execution=FLAGS.steps_per_execution,
+  )

@@ -1,0 +1,179 @@
+"""What is done to a batch of images on its way to the model, in the graph."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+# Of the area of an image, and width by height: Szegedy et al. 2015.
+_AREA = (0.08, 1.0)
+_RATIO = (3 / 4, 4 / 3)
+# The share of the shorter side that is looked at in evaluation: 224 of 256.
+CENTRAL = 7 / 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+  """From images as they are stored to images as the model takes them.
+
+  Args:
+    train: for (images, key); random, as the key says.
+    evaluate: for images.
+  """
+
+  train: Callable[[Any, Any], Any]
+  evaluate: Callable[[Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Channels:
+  """Normalization: (x / 255 - mean) / deviation, per channel.
+
+  Args:
+    mean: of the training set's pixels, in [0, 1].
+    deviation: their standard deviation.
+  """
+
+  mean: Sequence[float]
+  deviation: Sequence[float]
+
+  def normalize(self, images: Any) -> Any:
+    """Returns float32 images of mean 0 and deviation 1.
+
+    Args:
+      images: [..., channels], uint8 or floating in [0, 1].
+    """
+    scaled = tf.image.convert_image_dtype(images, tf.float32)
+    return (scaled - tf.constant(self.mean)) / tf.constant(self.deviation)
+
+
+UNCHANGED = Transform(train=lambda images, _: images, evaluate=tf.identity)
+
+
+def plain(channels: Channels) -> Transform:
+  """Normalizes, and nothing else."""
+  return Transform(
+    train=lambda images, _: channels.normalize(images),
+    evaluate=channels.normalize,
+  )
+
+
+def shifted(channels: Channels, padding: int, flip: bool = True) -> Transform:
+  """Cuts the size out of a padded image at random and flips half of them.
+
+  As He et al. 2016 train on CIFAR, but padded with black.
+
+  Args:
+    channels: for normalization.
+    padding: pixels on each side.
+    flip: whether left and right may be exchanged.
+  """
+
+  def train(images: Any, key: Any) -> Any:
+    return channels.normalize(shift_and_flip(images, key, padding, flip))
+
+  return Transform(train, channels.normalize)
+
+
+def shift_and_flip(images: Any, key: Any, padding: int, flip: bool) -> Any:
+  """Returns images shifted by up to `padding` pixels, some mirrored.
+
+  Args:
+    images: [n, height, width, channels].
+    key: int64 [2].
+    padding: pixels on each side, black.
+    flip: whether left and right may be exchanged.
+  """
+  count = tf.shape(images)[0]
+  height, width = images.shape[1:3]
+  draws = tf.random.stateless_uniform(
+    [2, count], key, 0, 2 * padding + 1, tf.int32
+  )
+  rows = draws[0][:, tf.newaxis] + tf.range(height)
+  columns = tf.tile(tf.range(width)[tf.newaxis], [count, 1])
+  if flip:
+    mirrored = _coins(key, count)[:, tf.newaxis]
+    columns = tf.where(mirrored, width - 1 - columns, columns)
+  columns += draws[1][:, tf.newaxis]
+  sides = [padding, padding]
+  padded = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
+  cut = tf.gather(padded, rows, axis=1, batch_dims=1)
+  return tf.gather(cut, columns, axis=2, batch_dims=1)
+
+
+def flip(images: Any, key: Any) -> Any:
+  """Returns images [n, height, width, channels], half of them mirrored."""
+  mirrored = _coins(key, tf.shape(images)[0])[:, None, None, None]
+  return tf.where(mirrored, tf.reverse(images, [2]), images)
+
+
+def _coins(key: Any, count: Any) -> Any:
+  """Draws from a stream beside the key's own: its second word is >= 0."""
+  beside = tf.stack([key[0], -1 - key[1]])
+  return tf.random.stateless_uniform([count], beside) < 0.5
+
+
+def resized(channels: Channels, size: int) -> Transform:
+  """Random resized crops in training, the centre in evaluation (Inception).
+
+  Args:
+    channels: for normalization.
+    size: height and width of what the model takes; images are size / CENTRAL
+      high and wide, or larger.
+  """
+
+  def train(images: Any, key: Any) -> Any:
+    count, height, width = tf.unstack(tf.shape(images)[:3])
+    top, left, bottom, right = crop_boxes(crop_noise(key, count), height, width)
+    mirrored = _coins(key, count)
+    # A box whose right is left of its left is cut out mirrored.
+    x1, x2 = (
+      tf.where(mirrored, a, b) for a, b in ((right, left), (left, right))
+    )
+    # From the centre of the first pixel to that of the last.
+    y_scale, x_scale = (
+      1 / tf.cast(tf.maximum(side - 1, 1), tf.float32)
+      for side in (height, width)
+    )
+    boxes = tf.stack(
+      [top * y_scale, x1 * x_scale, bottom * y_scale, x2 * x_scale], axis=1
+    )
+    cut = tf.image.crop_and_resize(images, boxes, tf.range(count), [size, size])
+    return channels.normalize(cut / 255)
+
+  def evaluate(images: Any) -> Any:
+    top, left = (
+      (side - size) // 2 for side in tf.unstack(tf.shape(images)[1:3])
+    )
+    cut = tf.image.crop_to_bounding_box(images, top, left, size, size)
+    return channels.normalize(tf.ensure_shape(cut, (None, size, size, None)))
+
+  return Transform(train, evaluate)
+
+
+def crop_noise(key: Any, count: Any) -> Any:
+  """Returns what `crop_boxes` draws from, [4, count] in [0, 1)."""
+  return tf.random.stateless_uniform([4, count], key)
+
+
+def crop_boxes(noise: Any, height: Any, width: Any) -> tuple[Any, ...]:
+  """Returns top, left, bottom, right in pixels, of the first and last pixel.
+
+  The area is uniform in a range of shares of the image's, width by height
+  log-uniform; what does not fit is cut to the image.
+
+  Args:
+    noise: [4, ...] in [0, 1).
+    height: of the images, integers that broadcast.
+    width: of the images, integers that broadcast.
+  """
+  height, width = (tf.cast(side, tf.float32) for side in (height, width))
+  area = height * width * (_AREA[0] + noise[0] * (_AREA[1] - _AREA[0]))
+  low, high = (tf.math.log(ratio) for ratio in _RATIO)
+  ratio = tf.exp(low + noise[1] * (high - low))
+  box_height = tf.clip_by_value(tf.round(tf.sqrt(area / ratio)), 1, height)
+  box_width = tf.clip_by_value(tf.round(tf.sqrt(area * ratio)), 1, width)
+  top = tf.floor(noise[2] * (height - box_height + 1))
+  left = tf.floor(noise[3] * (width - box_width + 1))
+  return top, left, top + box_height - 1, left + box_width - 1

@@ -1,0 +1,107 @@
+"""Random state of a run: made readable where Keras hides it, kept, put back."""
+
+import random
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_unilth import compat
+from tf_unilth.compat import keras
+
+# What `tf.compat.v1.get_seed` gives where no seed was set.
+_NO_SEED = 87654321
+
+
+def global_seed() -> int | None:
+  """Returns what `tf.random.set_seed` was given, `None` if it was not."""
+  seed, _ = tf.compat.v1.get_seed(0)
+  return None if seed == _NO_SEED else int(seed)
+
+
+def make_restorable(model: keras.Model) -> bool:
+  """Gives layers that draw random numbers generators that can be saved.
+
+  Keras's default is to draw from operations whose state TensorFlow neither
+  reads nor writes. This is what `keras.backend.experimental.
+  enable_tf_random_generator` does for layers that are made after it.
+
+  Returns:
+    Whether it changed a layer: a train function must be traced again then.
+  """
+  changed = False
+  with model.distribute_strategy.scope():
+    for generator in _layer_generators(model):
+      if generator._rng_type == generator.RNG_LEGACY_STATEFUL:
+        generator._rng_type = generator.RNG_STATEFUL
+        generator._built = False
+        changed = True
+      generator._maybe_init()
+  return changed
+
+
+def generator_variables(model: keras.Model) -> dict[str, Any]:
+  """Returns the states of the layers' generators, by name."""
+  generators = [
+    generator._generator
+    for generator in _layer_generators(model)
+    if generator._rng_type == generator.RNG_STATEFUL
+  ]
+  found = {f'random/{i}': g.state for i, g in enumerate(generators)}
+  with model.distribute_strategy.scope():
+    found['random/global'] = tf.random.get_global_generator().state
+  return found
+
+
+def _layer_generators(model: keras.Model) -> list[Any]:
+  """Returns the generators of a model's layers, each once, in order."""
+  found = [
+    getattr(layer, '_random_generator', None)
+    for layer in compat.flatten_layers(model)
+  ]
+  kind = compat.RandomGenerator
+  return list({id(g): g for g in found if isinstance(g, kind)}.values())
+
+
+def take_host_state() -> dict[str, Any]:
+  """Returns the state of Python's, NumPy's and eager TensorFlow's numbers."""
+  eager = compat.eager_random()
+  return {
+    'python': _packed(random.getstate()),
+    'numpy': np.random.get_state(legacy=True),
+    'tensorflow': None if eager is None else _packed(eager.getstate()),
+  }
+
+
+def put_host_state(state: dict[str, Any]) -> None:
+  """Puts back what `take_host_state` returned."""
+  random.setstate(_unpacked(state['python']))
+  np.random.set_state(state['numpy'])
+  eager = compat.eager_random()
+  if eager is not None and state['tensorflow'] is not None:
+    eager.setstate(_unpacked(state['tensorflow']))
+
+
+def _packed(state: Any) -> Any:
+  version, numbers, gauss = state
+  return version, np.array(numbers, np.uint32), gauss
+
+
+def _unpacked(state: Any) -> Any:
+  version, numbers, gauss = state
+  return version, tuple(numbers.tolist()), gauss
+
+
+def unrestorable_operations(model: keras.Model) -> list[str]:
+  """Returns the names of random operations that cannot be put back.
+
+  Args:
+    model: whose train function was called. One that runs eagerly draws from
+      what `take_host_state` takes.
+  """
+  names: set[str] = set()
+  for graph in compat.traced_graphs(model):
+    functions = [function.node_def for function in graph.library.function]
+    for nodes in (graph.node, *functions):
+      names |= {node.name for node in nodes if 'seed2' in node.attr}
+  return sorted(names)

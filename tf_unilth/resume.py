@@ -1,0 +1,350 @@
+"""CheckpointAndResume: a `fit` that goes on where it was stopped."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tf_unilth import (
+  compat,
+  data_position,
+  drift,
+  fit_checks,
+  optimizers,
+  random_state,
+)
+from tf_unilth.callbacks import TicketCallback
+from tf_unilth.checkpoint_directory import CheckpointDirectory
+from tf_unilth.checkpoint_file import Checkpoint, CheckpointError
+from tf_unilth.compat import keras
+from tf_unilth.directory_lock import DirectoryLock
+from tf_unilth.messages import Messages
+from tf_unilth.stop_signals import StopSignals
+from tf_unilth.training_state import TrainingState
+
+
+class CheckpointAndResume(keras.callbacks.Callback):
+  """Saves a run as it goes; the same `fit` again goes on where it stopped.
+
+  A run that was killed at any moment and started again ends bit for bit as the
+  run left alone would have (on a CPU, or with `tf.config.experimental.
+  enable_op_determinism`), if it begins with `keras.utils.set_random_seed`. A
+  checkpoint holds weights, masks, optimizer, the ticket callback's run and its
+  snapshots, the counters of Keras's callbacks, the history, and the state of
+  all random numbers; it is one file, written beside, flushed, sealed by a
+  SHA-256 and renamed. A damaged one is named and the one before it is used.
+
+  The data are read from the start again, without training, up to where the run
+  stopped. To spare that, give `fit` data that are a function of the epoch and
+  `initial_epoch=callback.initial_epoch`.
+
+  On SIGTERM and SIGINT it saves at the end of the step and leaves by
+  `SystemExit` with 128 + the signal's number, 143 or 130. In the first epoch
+  of data that do not tell their length it leaves without saving.
+
+  List it after the ticket callback. Layers that draw random numbers get
+  generators that can be saved. Under several workers the chief writes.
+
+  Args:
+    directory: for the checkpoints of this run alone; it is made.
+    config: what the run depends on, as JSON can hold it. A change of it is
+      refused, as one of the model, the optimizer, the epochs and the data is.
+    every_steps: also save when so many steps are done, at least 1. `None`:
+      only at the end of each epoch.
+    keep: how many of the newest checkpoints are kept, at least 2.
+    verbose: 0 is silent, 1 says where the run goes on.
+
+  Raises:
+    ValueError: an argument is out of its range.
+    CheckpointError: in `fit` too: no checkpoint is intact, or they are of
+      another run.
+    DirectoryInUseError: in `fit`: another run writes into the directory.
+    FloatingPointError: in `fit`: a weight, a slot of the optimizer or the loss
+      is not finite; nothing of it is saved.
+    OSError: in `fit`: a checkpoint cannot be written; those before are intact.
+
+  >>> keras.utils.set_random_seed(0)
+  >>> model = keras.Sequential([keras.layers.Dense(1, input_shape=(4,))])
+  >>> model.compile('sgd', 'mse')
+  >>> resume = CheckpointAndResume(tempfile.mkdtemp(), verbose=0)
+  >>> _ = model.fit(np.ones((8, 4)), np.ones(8), epochs=2, verbose=0,
+  ...               callbacks=[resume])
+  >>> resume.initial_epoch
+  2
+  """
+
+  # Keras need not wait for a step's metrics on behalf of our batch hook.
+  _supports_tf_logs = True
+
+  def __init__(
+    self,
+    directory: str | os.PathLike[str],
+    config: Mapping[str, Any] | None = None,
+    every_steps: int | None = None,
+    keep: int = 2,
+    verbose: int = 1,
+  ):
+    super().__init__()
+    _check_whole('keep', keep, 2)
+    if every_steps is not None:
+      _check_whole('every_steps', every_steps, 1)
+    self._config = drift.as_json(config or {})
+    self._every_steps = every_steps
+    self._directory = CheckpointDirectory(directory, keep)
+    self._lock = DirectoryLock(self._directory.path)
+    self._signals = StopSignals()
+    self._messages = Messages(type(self).__name__, verbose)
+    self._late: Checkpoint | None = None
+    newest = self._directory.newest()
+    self._epoch, self._step = (
+      (0, 0) if newest is None else (newest.epoch, newest.step)
+    )
+
+  @property
+  def initial_epoch(self) -> int:
+    """How many epochs are completed in the newest good checkpoint."""
+    return self._epoch
+
+  # Keras's hooks.
+
+  def set_model(self, model: Any) -> None:
+    """Takes the model, before Keras makes its train function."""
+    compat.check_keras(model, 'model', keras.Model)
+    super().set_model(model)
+    if random_state.make_restorable(model):
+      model.train_function = None
+
+  def on_train_begin(self, logs: Any = None) -> None:
+    fit = compat.fit_arguments()
+    self._handler = fit.get('data_handler')
+    callbacks = fit.get('callbacks', [self])
+    self._check(callbacks)
+    self._has_left = False
+    self._writes = self.model.distribute_strategy.extended.should_checkpoint
+    if self._writes:
+      self._directory.path.mkdir(parents=True, exist_ok=True)
+      self._lock.acquire()
+    try:
+      self._begin(fit, callbacks)
+    except BaseException:
+      self._leave()
+      raise
+
+  def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    self._epoch, self._step = epoch, 0
+    if self._late is not None:
+      self._step = self._late.step
+      self._put_late(self._late)
+
+  def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    if not self._is_followed:
+      self._after_step(batch + 1)
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    if not self._is_followed:
+      self._after_epoch(epoch + 1, logs or {})
+
+  def on_train_end(self, logs: Any = None) -> None:
+    if self._late is not None:  # No epoch was left.
+      self._put_late(self._late)
+    self._leave()
+
+  # Beginning.
+
+  def _check(self, callbacks: Any) -> None:
+    fit_checks.check_compiled(self.model)
+    if not self.model.built:
+      raise ValueError(
+        'model must be built before fit, but is not: give it an input shape, '
+        'or call model.build(input_shape).'
+      )
+    mine = callbacks.index(self)
+    for index, other in enumerate(callbacks):
+      name = type(other).__name__
+      if isinstance(other, keras.callbacks.BackupAndRestore) or (
+        isinstance(other, CheckpointAndResume) and other is not self
+      ):
+        raise ValueError(
+          f'callbacks must hold one that resumes, but hold {name} beside '
+          'CheckpointAndResume.'
+        )
+      if isinstance(other, TicketCallback) and index > mine:
+        raise ValueError(
+          f'callbacks must list {name} before CheckpointAndResume, but list it '
+          'after.'
+        )
+
+  def _begin(self, fit: dict[str, Any], callbacks: Any) -> None:
+    if self._writes:
+      self._directory.remove_unfinished()
+    optimizers.build(self.model.optimizer, self.model)
+    self._state = TrainingState(self.model, callbacks)
+    self._run = drift.describe(
+      self.model, callbacks, self.params, self._config, fit
+    )
+    newest = self._directory.newest()
+    initial = self._handler._initial_epoch if self._handler else 0
+    self._first_epoch = initial if newest is None else newest.first_epoch
+    if newest is not None:
+      self._check_same(newest)
+      self._go_on(newest)
+    elif self._run['seed'] is None:
+      warnings.warn(
+        'no seed is set, so that this run, resumed, would not end as if left '
+        'alone: call keras.utils.set_random_seed before building the model.',
+        stacklevel=2,
+      )
+    self._signals.install()
+    self._is_followed = bool(fit)
+    if fit:
+      callbacks.append(_Last(self))
+      data_position.at_end(self._handler, self._leave)
+
+  def _check_same(self, newest: Checkpoint) -> None:
+    """Raises if a checkpoint is of another run, before anything is changed."""
+    if self._handler is not None:
+      data_position.check(self._handler, newest.first_epoch, newest.epoch)
+    different = [*drift.differences(newest.run, self._run)]
+    if different:
+      raise CheckpointError(
+        f'directory {str(self._directory.path)!r} holds the checkpoints of '
+        f'another run: {"; ".join(different)}. Change that back, or choose '
+        'another directory.'
+      )
+    mine = {n: v.shape.as_list() for n, v in self._state.variables().items()}
+    saved = {n: [*v.shape] for n, v in newest.variables.items()}
+    different = [*drift.differences(saved, mine, 'shape')]
+    if different:
+      raise CheckpointError(
+        f'directory {str(self._directory.path)!r} holds the checkpoints of '
+        f'another model: {"; ".join(different[:5])}.'
+      )
+
+  def _go_on(self, newest: Checkpoint) -> None:
+    self._state.put_variables(newest.variables)
+    self._state.put_states(newest.values)
+    for callback in self._state.callbacks:
+      if isinstance(callback, TicketCallback):
+        callback.after_restore()
+    self._late = newest
+    self._epoch, self._step = newest.epoch, newest.step
+    after = f' and {newest.step} steps' if newest.step else ''
+    self._messages.say(
+      f'the run was finished at epoch {newest.epoch}'
+      if newest.finished
+      else f'going on after {newest.epoch} epochs{after}'
+    )
+    self._messages.flush()
+    if self._handler is not None:
+      data_position.resume(
+        self._handler,
+        newest.epoch,
+        newest.step,
+        newest.finished,
+        lambda iterator: self._trace(iterator, newest),
+      )
+
+  def _trace(self, iterator: Any, newest: Checkpoint) -> None:
+    """Lets Keras make its metrics, where an epoch's are to be put back."""
+    self._replayed = True
+    if newest.step and not self.model.metrics_names:
+      compat.trace_train_step(self.model, iterator)
+
+  def _put_late(self, newest: Checkpoint) -> None:
+    """Puts back what other callbacks, or reading the data, would reset."""
+    self._late = None
+    self._state.put_counters(newest.values)
+    self._state.put_metrics(newest.values)
+    # A generator of the user's draws ahead; reading it again did so too.
+    if self._handler is None or not compat.reads_generator(self._handler):
+      random_state.put_host_state(newest.values['random'])
+
+  # Saving.
+
+  def _after_step(self, step: int) -> None:
+    done, self._step = step - self._step, step
+    if self._signals.received is not None:
+      self._save_in_epoch()
+      self._stop()
+    if self._every_steps is not None:
+      total = self._step_of_run(step)
+      if total // self._every_steps > (total - done) // self._every_steps:
+        self._save_in_epoch()
+
+  def _step_of_run(self, step: int) -> int:
+    return self._epoch * self._steps_of_epoch() + step
+
+  def _steps_of_epoch(self) -> int:
+    if self._handler is not None:
+      return self._handler._inferred_steps or 0
+    return self.params.get('steps') or 0
+
+  def _save_in_epoch(self) -> None:
+    # Keras cannot go on after an epoch's last step but before its end.
+    steps = self._steps_of_epoch()
+    if steps and self._step < steps:
+      self._save(self._epoch, self._step, {})
+
+  def _after_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
+    self._epoch, self._step = epoch, 0
+    self._save(epoch, 0, logs)
+    if self._signals.received is not None:
+      self._stop()
+
+  def _save(self, epoch: int, step: int, logs: Mapping[str, Any]) -> None:
+    variables = self._state.take_variables()
+    fit_checks.check_all_finite(self.model, logs)
+    if self._writes:
+      last = epoch >= self.params['epochs'] or self.model.stop_training
+      finished = not step and last
+      self._directory.write(
+        Checkpoint(
+          epoch,
+          step,
+          self._first_epoch,
+          finished,
+          self._run,
+          variables,
+          self._state.take_values(),
+        )
+      )
+
+  # Leaving.
+
+  def _stop(self) -> None:
+    code = self._signals.exit_code
+    self._leave()
+    self._messages.say(f'stopped by signal {code - 128}')
+    self._messages.flush()
+    raise SystemExit(code)
+
+  def _leave(self) -> None:
+    """Lets lock and handlers go, however the `fit` ends."""
+    self._signals.restore()
+    self._lock.release()
+
+
+class _Last(keras.callbacks.Callback):
+  """Tells a callback of steps and epochs when all others have acted."""
+
+  _supports_tf_logs = True
+
+  def __init__(self, followed: CheckpointAndResume):
+    super().__init__()
+    self._followed = followed
+
+  def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    self._followed._after_step(batch + 1)
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    self._followed._after_epoch(epoch + 1, logs or {})
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+  whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+  if not whole or value < least:
+    raise ValueError(
+      f'{name} must be a whole number >= {least}, but is {value!r}.'
+    )
