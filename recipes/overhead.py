@@ -1,143 +1,109 @@
-"""What pruning costs: the making of masks, beside tfmot's own mask update.
+"""What pruning costs: steps, evaluation, memory, masks, against the dense model.
 
-  python -m recipes.overhead
-  python -m recipes.overhead --weights=25000000 --repeats=5 --output=cost.json
+  python -m recipes.overhead --models=lenet,resnet20 --output=overhead
+  python -m recipes.overhead --models=lenet --jit_compile
 
-All are timed in turn in one process. tfmot sorts each layer; ours selects in
-linear time, over all layers together (`global`) or each apart (`layer`). The
-last two rows include reading the weights and writing masks and weights back,
-as tfmot's does.
+The dense model, tfmot's wrapper with PolynomialDecay and each of our algorithms
+train in turns in one process, block by block of steps, so that a ratio compares
+what ran side by side. Printed are medians with the first and third quartile.
 """
 
+import itertools
 import json
 import pathlib
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
-import tf_keras as keras
 from absl import app, flags
 
-from recipes import run_directory
-from tf_unilth import masks
-from tf_unilth.pruned_layers import PrunedLayers
+from recipes import contenders, report, step_time
+from recipes.contenders import DENSE, METHODS, WORKLOADS
 
-_WEIGHTS = flags.DEFINE_integer('weights', 25_000_000, 'How many in all.', 1000)
-_LAYERS = flags.DEFINE_integer('layers', 10, 'Over how many layers.', 1)
-_REPEATS = flags.DEFINE_integer('repeats', 5, 'After one uncounted.', 1)
-_OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
-
-_SPARSITY = 0.9
+_MODELS = flags.DEFINE_list('models', ['lenet', 'resnet20'], 'Of which models.')
+_METHODS = flags.DEFINE_list('methods', list(METHODS)[1:], 'Beside the dense.')
+_REPEATS = flags.DEFINE_integer('repeats', 10, 'Blocks timed per epoch.', 2)
+_JIT_COMPILE = flags.DEFINE_bool('jit_compile', False, 'Compile with XLA.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Where to write .json and .png.')
 
 
-def _model(weights: int, layers: int) -> keras.Model:
-  """Returns a wrapped model of parallel dense layers."""
-  side = round((weights / layers) ** 0.5)
-  inputs = keras.layers.Input((side,))
-  outputs = [keras.layers.Dense(side)(inputs) for _ in range(layers)]
-  schedule = tfmot.sparsity.keras.ConstantSparsity(_SPARSITY, 0)
-  return tfmot.sparsity.keras.prune_low_magnitude(
-    keras.Model(inputs, outputs), schedule
-  )
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+  first, median, third = statistics.quantiles(values, n=4, method='inclusive')
+  return first, median, third
 
 
-def _tfmot_update(model: keras.Model) -> Callable[[], None]:
-  """Returns tfmot's own mask update of all layers."""
-  objects = [
-    layer.pruning_obj
-    for layer in model.layers
-    if getattr(layer, 'pruning_vars', None)
-  ]
+def steps(name: str) -> dict[str, Any]:
+  """Returns the times of steps and evaluations of one of `WORKLOADS`."""
+  workload = WORKLOADS[name]
+  repeats, block = _REPEATS.value, workload.block
+  per_epoch = step_time.steps_per_epoch(block, repeats)
+  methods = {m: METHODS[m] for m in [DENSE, *_METHODS.value]}
+  fits = {
+    method_name: step_time.Fit(
+      contenders.model_of(workload, method, per_epoch, _JIT_COMPILE.value),
+      method.callbacks(),
+      workload.data(),
+    )
+    for method_name, method in methods.items()
+  }
+  seconds = step_time.interleaved(fits, contenders.EPOCHS, block, repeats)
+  return {
+    'step': [
+      {
+        'method': m,
+        'stage': stage,
+        'epoch': epoch,
+        'seconds': times,
+        'ratios': [a / b for a, b in zip(times, dense)],
+      }
+      for m, method in methods.items()
+      for epoch, (stage, times, dense) in enumerate(
+        zip(method.stages, seconds[m], seconds[DENSE])
+      )
+    ],
+  } | {kind: _passes(kind, fits, workload) for kind in ('evaluate', 'predict')}
 
-  @tf.function
-  def update() -> None:
-    for pruning in objects:
-      pruning.conditional_mask_update()
-      pruning.weight_mask_op()
 
-  for layer in model.layers:
-    if hasattr(layer, 'pruning_step'):
-      layer.pruning_step.assign(100)  # ConstantSparsity's default frequency.
-  return update
-
-
-class _Ours:
-  """Our mask update of all layers, and the selection in it alone."""
-
-  def __init__(self, model: keras.Model, scope: str):
-    self._layers = PrunedLayers(model)
-    self._scope = scope
-    self._dense = [np.ones(k.weight.shape, bool) for k in self._layers.kernels]
-
-  def prepare(self) -> None:
-    """Reads what `select` selects from."""
-    self._scores = [np.abs(weight) for weight in self._layers.read_weights()]
-
-  def select(self) -> None:
-    """Makes masks of scores that are there."""
-    self._masks = masks.select(
-      self._scores, self._dense, _SPARSITY, self._scope
+def _passes(kind: str, fits: Any, workload: Any) -> list[dict[str, Any]]:
+  def call(fit: Any) -> Any:
+    return lambda: getattr(fit.model, kind)(
+      fit.data, steps=workload.block, verbose=0
     )
 
-  def update(self) -> None:
-    """Reads the weights, makes masks, and writes both."""
-    self.prepare()
-    self.select()
-    self._layers.assign_masks(self._masks)
-
-
-def measure(weights: int, layers: int, repeats: int) -> dict[str, list[float]]:
-  """Returns the seconds of each mask update, in turn.
-
-  Args:
-    weights: how many weights, about.
-    layers: over how many layers they are spread.
-    repeats: how often each is timed.
-  """
-  model = _model(weights, layers)
-  random = [np.random.default_rng(i) for i in range(layers)]
-  kernels = PrunedLayers(model).kernels
-  ours = {scope: _Ours(model, scope) for scope in ('global', 'layer')}
-  contenders = {
-    'tfmot, update': _tfmot_update(model),
-    'global, select': ours['global'].select,
-    'layer, select': ours['layer'].select,
-    'global, update': ours['global'].update,
-    'layer, update': ours['layer'].update,
-  }
-  seconds: dict[str, list[float]] = {name: [] for name in contenders}
-  for repeat in range(repeats + 1):
-    for name, update in contenders.items():
-      for kernel, rng in zip(kernels, random):
-        kernel.weight.assign(rng.standard_normal(kernel.weight.shape, 'f4'))
-      for scope in ours.values():
-        scope.prepare()
-      begin = time.perf_counter()
-      update()
-      if repeat:
-        seconds[name].append(time.perf_counter() - begin)
-  return seconds
+  seconds = step_time.alternating(
+    {name: call(fit) for name, fit in fits.items()}, 3 * _REPEATS.value
+  )
+  return [
+    {
+      'method': name,
+      'seconds': [t / workload.block for t in times],
+      'ratios': [a / b for a, b in zip(times, seconds[DENSE])],
+    }
+    for name, times in seconds.items()
+  ]
 
 
 def _main(_: list[str]) -> None:
-  seconds = measure(_WEIGHTS.value, _LAYERS.value, _REPEATS.value)
-  print(f'mask update over {_WEIGHTS.value:,} weights, TF {tf.__version__}')
-  print(
-    '                   median   fastest   slowest   times as fast as tfmot'
-  )
-  for name, times in seconds.items():
-    ratios = sorted(a / b for a, b in zip(seconds['tfmot, update'], times))
-    print(
-      f'{name:15}{statistics.median(times):8.3f} s{min(times):8.3f} s'
-      f'{max(times):8.3f} s   {statistics.median(ratios):.1f} '
-      f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
-    )
-  if _OUTPUT.value:
-    content = {'versions': run_directory.versions(), 'seconds': seconds}
-    pathlib.Path(_OUTPUT.value).write_text(json.dumps(content, indent=2))
+  result = {}
+  for name in _MODELS.value:
+    result[name] = found = steps(name)
+    print(name)
+    for method, rows in itertools.groupby(found['step'], lambda r: r['method']):
+      for stage, same in itertools.groupby(rows, lambda r: r['stage']):
+        same = list(same)
+        ratios = [x for r in same for x in r['ratios']]
+        ms = [1e3 * x for r in same for x in r['seconds']]
+        a, b, c = _quartiles(ratios)
+        print(
+          f'  {method:24}{stage:12}{statistics.median(ms):9.3f} ms  {b:.3f} ({a:.3f} to {c:.3f})'
+        )
+    for kind in ('evaluate', 'predict'):
+      for r in found[kind]:
+        a, b, c = _quartiles(r['ratios'])
+        print(
+          f'  {kind:9}{r["method"]:24}{1e3 * statistics.median(r["seconds"]):9.3f} ms  {b:.3f} ({a:.3f} to {c:.3f})'
+        )
 
 
 if __name__ == '__main__':

@@ -423,6 +423,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       if self._state.get('stage') == PRUNING and self._state.get('rounds'):
         end = self._timeline.round_end(self._state.get('round') + 1)
         self._due = min(self._due, end)
+    if self._hook is not None:
+      self._hook.ramp(self._state.get('ramp_limit') > 0)
 
   def _do_due(self, step: int) -> None:
     while step >= self._due:

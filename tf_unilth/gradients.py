@@ -46,36 +46,32 @@ class TicketGradients:
 
     Args:
       pairs: of gradient and variable.
-      coefficient: a scalar, at least 0; nothing is computed while it is 0.
+      coefficient: a scalar, at least 0.
     """
-    places = [i for i, (_, v) in enumerate(pairs) if self._index(v) is not None]
-    if not places:
-      return pairs
-    before = [_dense(*pairs[i]) for i in places]
-
-    def added() -> list[tf.Tensor]:
-      return [
-        gradient + self._penalty(variable, gradient.dtype, coefficient)
-        for gradient, (_, variable) in zip(
-          before, [pairs[i] for i in places], strict=True
-        )
-      ]
-
-    after = tf.cond(coefficient > 0, added, lambda: before)
-    result = list(pairs)
-    for place, gradient in zip(places, after, strict=True):
-      result[place] = (gradient, pairs[place][1])
-    return result
+    return [
+      (
+        g if self._index(v) is None else self._with_penalty(g, v, coefficient),
+        v,
+      )
+      for g, v in pairs
+    ]
 
   def _index(self, variable: Any) -> int | None:
     return self._indices.get(prunable.uncast(variable).ref())
 
-  def _penalty(self, variable: Any, dtype: Any, coefficient: Any) -> tf.Tensor:
+  def _with_penalty(
+    self, gradient: Any, variable: Any, coefficient: tf.Tensor
+  ) -> tf.Tensor:
     index = self._index(variable)
     assert index is not None
-    weight = tf.cast(self._kernels[index].weight, dtype)
-    chosen = tf.cast(self._candidates[index], dtype)
-    return tf.cast(coefficient, dtype) * chosen * weight
+    weight = tf.convert_to_tensor(self._kernels[index].weight)
+    coefficient = tf.cast(coefficient, weight.dtype)
+    chosen = tf.cast(self._candidates[index], weight.dtype)
+    # In this order: the first product is a new tensor, the second is in place.
+    penalty = coefficient * chosen * weight
+    if gradient is None:  # The loss does not depend on it, but the penalty.
+      return penalty
+    return tf.convert_to_tensor(gradient) + penalty
 
 
 def _masked(gradient: Any, mask: Any) -> Any:
@@ -89,10 +85,3 @@ def _masked(gradient: Any, mask: Any) -> Any:
       gradient.dense_shape,
     )
   return gradient * mask
-
-
-def _dense(gradient: Any, variable: Any) -> tf.Tensor:
-  # The penalty's is dense, and there even where the loss has none.
-  if gradient is None:
-    return tf.zeros_like(prunable.uncast(variable))
-  return tf.convert_to_tensor(gradient)

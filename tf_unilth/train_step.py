@@ -28,6 +28,8 @@ class TrainStepHook:
   it away, and gradient clipping cut it; there the candidates shrink by
   themselves after the step, w <- w (1 - learning rate * lambda), as in AdamW
   (Loshchilov & Hutter 2019).
+  Steps with a penalty and without are two functions, so that neither asks at
+  every step which it is.
 
   Args:
     model: a compiled model.
@@ -53,6 +55,7 @@ class TrainStepHook:
     self._decoupled = ramp is not None and not follows
     self._keeps_zeros = optimizers.keeps_zeros(model.optimizer)
     self._gradients = TicketGradients(layers, state.candidates)
+    self._ramps = False
     # Replicas are traced in threads of their own. In a step: which kernels the
     # optimizer was given, so far.
     self._step = threading.local()
@@ -71,11 +74,14 @@ class TrainStepHook:
     )
     # Keras made the train function before it told any callback of the run;
     # what is added later is silently ignored unless it is made again.
-    train_function = model.make_train_function(force=True)
+    functions: dict[bool, Any] = {}
 
     def train_or_tell(iterator: Any) -> Any:
+      if self._ramps not in functions:
+        functions[self._ramps] = make_train_function(force=True)
+        model.train_function = train_or_tell
       try:
-        return train_function(iterator)
+        return functions[self._ramps](iterator)
       except (StopIteration, tf.errors.OutOfRangeError):
         raise  # An epoch's end, where Keras does not know its length.
       except BaseException:
@@ -88,9 +94,14 @@ class TrainStepHook:
       on_interrupt()
       return model.make_train_function(force=force)
 
+    make_train_function = model.make_train_function
     self._replace(model, 'make_train_function', make_for_another_fit)
     model.train_function = train_or_tell
     holding.seal(self._layers.wrappers, model)
+
+  def ramp(self, ramps: bool) -> None:
+    """Says whether there is a penalty from the next step on."""
+    self._ramps = ramps and self._ramp is not None
 
   def detach(self, holds: bool = False) -> None:
     """Leaves the model as it was found.
@@ -138,7 +149,10 @@ class TrainStepHook:
   def after_step(self) -> None:
     """Does what a loop of the user's own must do after the optimizer."""
     # The iteration is that of the step that is done.
-    self._after_step(self._optimizer.iterations - 1, held=set())
+    iteration = self._optimizer.iterations - 1
+    self._mask(but=set())
+    if self._decoupled:
+      self._shrink(iteration)
 
   def _replace(self, thing: Any, name: str, value: Any) -> None:
     # A user may have put one of their own on the instance.
@@ -160,7 +174,9 @@ class TrainStepHook:
         'but does not: the ramp would do nothing. Use it, or '
         'ramp=L2Ramp(limit=0).'
       )
-    self._after_step(iteration, trained if self._keeps_zeros else set())
+    self._mask(but=trained if self._keeps_zeros else set())
+    if self._decoupled and self._ramps:
+      self._shrink(iteration)
     return logs
 
   def _hooked_apply_gradients(
@@ -171,31 +187,22 @@ class TrainStepHook:
       return self._apply_gradients(grads_and_vars, *args, **kwargs)
     pairs, found = self._gradients.masked(grads_and_vars)
     trained |= found
-    if self._in_gradient:
+    if self._in_gradient and self._ramps:
       coefficient = self._lambda(self._optimizer.iterations)
       pairs = self._gradients.penalised(pairs, coefficient / _summands(kwargs))
     return self._apply_gradients(pairs, *args, **kwargs)
 
-  def _after_step(self, iteration: Any, held: set[int]) -> None:
-    """Multiplies by masks what is not held at zero, and shrinks candidates."""
-    kernels = self._layers.kernels
-    masks = {i: k.mask for i, k in enumerate(kernels) if i not in held}
-    self._layers.multiply(masks)
-    if not self._decoupled:
-      return
+  def _mask(self, but: set[int]) -> None:
+    """Multiplies kernels by their masks, but those that are masked already."""
+    kernels = enumerate(self._layers.kernels)
+    self._layers.multiply({i: k.mask for i, k in kernels if i not in but})
+
+  def _shrink(self, iteration: Any) -> None:
+    """Shrinks the candidates after the step of an iteration."""
     rate = optimizers.learning_rate(self._optimizer, iteration)
-    shrinkage = tf.cast(rate, tf.float32) * self._lambda(iteration)
-
-    def shrink() -> None:
-      chosen = self._state.candidates
-      self._layers.multiply(
-        {i: 1 - shrinkage * c for i, c in enumerate(chosen)}
-      )
-
-    if tf.distribute.has_strategy():
-      shrink()  # Replicas cannot meet inside of a conditional.
-    else:
-      tf.cond(shrinkage > 0, shrink, lambda: None)
+    share = tf.cast(rate, tf.float32) * self._lambda(iteration)
+    candidates = enumerate(self._state.candidates)
+    self._layers.multiply({i: 1 - share * c for i, c in candidates})
 
   def _lambda(self, iteration: Any) -> tf.Tensor:
     assert self._ramp is not None
