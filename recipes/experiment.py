@@ -133,6 +133,7 @@ class _Run:
     self._recipe, self._directory = recipe, directory
     self._config, self._strategy = config, strategy
     self._chief = devices.is_chief(strategy)
+    self._verbose = FLAGS.verbose if self._chief else 0
 
   def run(self) -> dict[str, Any] | None:
     keras.utils.set_random_seed(FLAGS.seed)
@@ -141,7 +142,9 @@ class _Run:
     self._steps = FLAGS.epochs * per_epoch
     with self._strategy.scope():
       self._rate = training.learning_rate(self._recipe, self._steps)
-      self._plan = method_flags.plan(self._steps, FLAGS.seed, self._rate)
+      self._plan = method_flags.plan(
+        self._steps, FLAGS.seed, self._rate, self._verbose > 0
+      )
       self._model = self._wrapped()
       training.compile_model(self._model, self._recipe, self._rate)
     if self._chief:
@@ -165,6 +168,7 @@ class _Run:
     resume = tf_unilth.CheckpointAndResume(
       self._directory / 'checkpoints',
       config={**self._config, 'dataset': data.name},
+      verbose=int(self._verbose > 0),
     )
     first = resume.initial_epoch
     directory = self._directory if self._chief else None
@@ -201,8 +205,8 @@ class _Run:
           self._directory / 'tensorboard', write_graph=False, profile_batch=0
         )
       )
-    verbose = FLAGS.verbose if self._chief else 0
-    return [*watchers, progress.Progress(verbose, self._plan.ticket)]
+    shown = progress.Progress(self._verbose, self._plan.ticket)
+    return [*watchers, shown]
 
   def _finish(self, noted: records.Records) -> dict[str, Any] | None:
     """Strips, exports, evaluates and reports a trained model."""
