@@ -6,6 +6,8 @@ import json
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from absl import flags
+from absl.testing import flagsaver
 
 from recipes import run_flags
 from tests import tiny_recipe
@@ -213,3 +215,28 @@ def test_several_replicas_cannot_be_compiled(monkeypatch, tmp_path):
 def test_debug_shows_the_traceback(tmp_path):
   with pytest.raises(ValueError, match='must be two whole numbers'):
     tiny_recipe.main('--debug', '--block_size=4', f'--output_dir={tmp_path}')
+
+
+def test_a_shorter_run_warms_up_for_the_same_share():
+  published = dataclasses.replace(
+    tiny_recipe.RECIPE, epochs=90, warmup_epochs=5, load=lambda _: None
+  )
+  with flagsaver.flagsaver(epochs=18):
+    run_flags.adopt(published)
+    run_flags.check()
+    assert run_flags.FLAGS.warmup_epochs == pytest.approx(1)
+  with flagsaver.flagsaver(epochs=18, warmup_epochs=3.0):
+    run_flags.adopt(published)
+    assert run_flags.FLAGS.warmup_epochs == 3
+
+
+def test_flags_of_a_recipe_are_told_and_kept(capsys):
+  if 'tests_colour' not in flags.FLAGS:
+    flags.DEFINE_string('tests_colour', 'red', 'Of nothing.')
+  recipe = dataclasses.replace(tiny_recipe.RECIPE, flags=('tests_colour',))
+  with pytest.raises(SystemExit):
+    tiny_recipe.main('--help', recipe=recipe)
+  assert 'Of this recipe:\n  --tests_colour=TEXT' in capsys.readouterr().out
+  with flagsaver.flagsaver(tests_colour='blue'):
+    assert run_flags.config(recipe)['tests_colour'] == 'blue'
+    assert '--tests_colour=blue' in run_flags.command(recipe)

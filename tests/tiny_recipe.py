@@ -51,4 +51,6 @@ def main(*arguments: str, recipe: experiment.Recipe = RECIPE) -> str | None:
     flags.FLAGS(['test'])
   with flagsaver.flagsaver():
     experiment.run_flags.adopt(recipe)
-    return experiment._main(recipe, experiment._parse(['tiny', *arguments]))
+    return experiment._main(
+      recipe, experiment._parse(recipe, ['tiny', *arguments])
+    )
