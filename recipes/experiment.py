@@ -83,6 +83,9 @@ def _one_line(error: BaseException) -> str:
   if isinstance(error, tf.errors.OpError):
     # Behind the first line come the graph and the stack.
     return error.message.strip().partition('\n')[0]
+  if isinstance(error, OSError) and error.strerror:
+    place = f'{error.filename}: ' if error.filename else ''
+    return place + error.strerror
   return str(error)
 
 
@@ -330,7 +333,13 @@ class _Run:
         f'{results["test_accuracy"]:.2%} at {results["sparsity"]:.2%} zeros'
       )
       plots.draw(
-        self._directory, title, history, results, summary.rows, histograms
+        self._directory,
+        title,
+        history,
+        results,
+        summary.rows,
+        histograms,
+        method_flags.ramps(),
       )
       drawn = list(plots.FILES)
     else:
