@@ -42,6 +42,7 @@ RECIPE = experiment.Recipe(
   learning_rate=0.05,
   weight_decay=1e-4,
   warmup_epochs=5,
+  flags=('model', 'image_size'),
 )
 
 if __name__ == '__main__':
