@@ -109,20 +109,23 @@ def test_a_binary_loads_its_data_and_takes_two_steps(name, tmp_path):
   model = recipe.build((side, side, shape[-1]), classes)
   more_classes = (published - classes) * _of_a_class(model)
   assert _trained(model) + more_classes == parameters
-  model.compile(
-    keras.optimizers.SGD(recipe.learning_rate, recipe.momentum),
-    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    run_eagerly=True,
-  )
-  before = [w.numpy() for w in model.trainable_weights]
-  losses = [
-    model.train_on_batch(images[:, :side, :side], labels)
-    for images, labels in batches[:2]
-  ]
-  assert np.isfinite(losses).all()
-  assert any(
-    (w.numpy() != b).any() for w, b in zip(model.trainable_weights, before)
-  )
+  before = model.get_weights()
+  for images, labels in batches[:2]:
+    _step(model, images[:, :side, :side], labels)
+  after = model.get_weights()
+  assert all(np.isfinite(w).all() for w in after)
+  assert any((a != b).any() for a, b in zip(after, before))
+
+
+def _step(model, images, labels):
+  """Takes a step of gradient descent, without what Keras makes of it."""
+  with tf.GradientTape() as tape:
+    loss = keras.losses.sparse_categorical_crossentropy(
+      labels, model(images, training=True), from_logits=True
+    )
+  gradients = tape.gradient(loss, model.trainable_variables)
+  for variable, gradient in zip(model.trainable_variables, gradients):
+    variable.assign_sub(0.001 * gradient)
 
 
 def _of_a_class(model):
