@@ -132,20 +132,21 @@ def image_folder(request: Request, size: int) -> Dataset:
       f"'{folder}' holds neither train/CLASS/ nor CLASS/ with images."
     )
   found = class_folders.read(folder)
-  classes, shape = len(found.classes), (size, size, 3)
+  name, classes = folder.resolve().name, len(found.classes)
+  shape = (size, size, 3)
   stored = round(size / CENTRAL)
   if image_files.fits(len(found.paths), (stored, stored, 3)):
     squares = image_files.read_squares(found.paths, stored)
     read = sources.Images(squares, found.labels, found.parts)
     transform = resized(_IMAGENET, size)
-    return _in_memory(folder.name, classes, shape, read, transform, request)
+    return _in_memory(name, classes, shape, read, transform, request)
   paths = pipeline.on_host(np.array(found.paths, object))
   labels = pipeline.on_host(found.labels)
 
   def split(indices: np.ndarray) -> Split:
     return image_files.FileSplit(paths, labels, indices, _IMAGENET, size)
 
-  return assembled(folder.name, classes, shape, found.parts, request, split)
+  return assembled(name, classes, shape, found.parts, request, split)
 
 
 def _folder(name: str, request: Request) -> pathlib.Path:

@@ -150,7 +150,8 @@ def _annotated(root: pathlib.Path, classes: tuple[str, ...]) -> _Labelled:
   """Reads lines of FILE TAB CLASS TAB ..., for files in `images/`."""
   files: _Labelled = []
   source = root / _ANNOTATIONS
-  for number, line in enumerate(source.read_text().splitlines(), 1):
+  lines = source.read_text(errors='replace').splitlines()
+  for number, line in enumerate(lines, 1):
     name, _, rest = line.partition('\t')
     label, path = rest.split('\t')[0], root / 'images' / name
     if label not in classes:

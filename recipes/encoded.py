@@ -30,11 +30,13 @@ def cropped(
     def one(item: tuple[Any, Any]) -> Any:
       content = read(item[0])
       box = transforms.crop_boxes(item[1], *tf.unstack(_size(content)))
-      return _cut(content, box, size)
+      part = decode_part(content, box)
+      mirrored = transforms.is_mirrored(item[1])
+      part = tf.cond(mirrored, lambda: tf.reverse(part, [1]), lambda: part)
+      return _resized(part, size)
 
     noise = transforms.crop_noise(key, tf.size(batch))
-    images = _each(one, (batch, tf.transpose(noise)), size)
-    return channels.normalize(transforms.flip(images, key))
+    return channels.normalize(_each(one, (batch, tf.transpose(noise)), size))
 
   def evaluate(batch: Any) -> Any:
     def one(item: tuple[Any]) -> Any:
@@ -42,7 +44,8 @@ def cropped(
       sides = tf.cast(_size(content), tf.float32)
       side = tf.round(transforms.CENTRAL * tf.reduce_min(sides))
       top, left = tf.unstack(tf.floor((sides - side) / 2))
-      return _cut(content, (top, left, top + side - 1, left + side - 1), size)
+      box = (top, left, top + side - 1, left + side - 1)
+      return _resized(decode_part(content, box), size)
 
     return channels.normalize(_each(one, (batch,), size))
 
@@ -63,21 +66,24 @@ def _size(content: Any) -> Any:
   )
 
 
-def _cut(content: Any, box: tuple[Any, ...], size: int) -> Any:
-  """Returns a part of an image, resized, in [0, 1].
+def decode_part(content: Any, box: tuple[Any, ...]) -> Any:
+  """Returns a part of an image, uint8 [height, width, 3].
 
   Args:
     content: of the file.
     box: top, left, bottom, right of the first and the last pixel.
-    size: height and width of what is returned.
   """
   top, left, bottom, right = (tf.cast(side, tf.int32) for side in box)
   window = tf.stack([top, left, bottom - top + 1, right - left + 1])
-  part = tf.cond(
+  return tf.cond(
     tf.io.is_jpeg(content),
     # Skips what is outside.
     lambda: tf.image.decode_and_crop_jpeg(content, window, 3),
     lambda: decode(content, 3)[top : bottom + 1, left : right + 1],
   )
+
+
+def _resized(part: Any, size: int) -> Any:
+  """Returns an image in [0, 1]."""
   part = tf.ensure_shape(part, (None, None, 3))
   return tf.image.resize(part, (size, size)) / 255

@@ -24,7 +24,7 @@ from recipes import (
   run_flags,
   training,
 )
-from recipes.datasets import Request
+from recipes.datasets import Dataset, Request
 from recipes.recipe import Recipe as Recipe
 
 FLAGS = flags.FLAGS
@@ -42,13 +42,17 @@ _EXPECTED = (
 def launch(recipe: Recipe) -> None:
   """Runs a recipe as a binary, with its defaults for the flags."""
   run_flags.adopt(recipe)
-  app.run(functools.partial(_main, recipe), flags_parser=_parse)
+  app.run(
+    functools.partial(_main, recipe),
+    flags_parser=functools.partial(_parse, recipe),
+  )
 
 
-def _parse(arguments: Sequence[str]) -> list[str]:
+def _parse(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
   """Parses flags; shows help that is sorted by what the flags are for."""
   if {'--help', '-help', '-h'} & set(arguments[1:]):
-    print(run_flags.help_text(sys.modules['__main__'].__doc__ or ''))
+    about = sys.modules['__main__'].__doc__ or ''
+    print(run_flags.help_text(about, recipe.flags))
     sys.exit(0)
   return app.parse_flags_with_usage(arguments)
 
@@ -79,6 +83,9 @@ def _one_line(error: BaseException) -> str:
   if isinstance(error, tf.errors.OpError):
     # Behind the first line come the graph and the stack.
     return error.message.strip().partition('\n')[0]
+  if isinstance(error, OSError) and error.strerror:
+    place = f'{error.filename}: ' if error.filename else ''
+    return place + error.strerror
   return str(error)
 
 
@@ -133,6 +140,7 @@ class _Run:
     self._recipe, self._directory = recipe, directory
     self._config, self._strategy = config, strategy
     self._chief = devices.is_chief(strategy)
+    self._verbose = FLAGS.verbose if self._chief else 0
 
   def run(self) -> dict[str, Any] | None:
     keras.utils.set_random_seed(FLAGS.seed)
@@ -141,13 +149,29 @@ class _Run:
     self._steps = FLAGS.epochs * per_epoch
     with self._strategy.scope():
       self._rate = training.learning_rate(self._recipe, self._steps)
-      self._plan = method_flags.plan(self._steps, FLAGS.seed, self._rate)
+      self._plan = method_flags.plan(
+        self._steps, FLAGS.seed, self._rate, self._verbose > 0
+      )
       self._model = self._wrapped()
       training.compile_model(self._model, self._recipe, self._rate)
     if self._chief:
+      self._look_at(data)
       run_directory.begin(self._directory, self._config)
     noted = self._fit(per_epoch)
     return self._finish(noted)
+
+  def _look_at(self, data: Dataset) -> None:
+    """Says what there is, and looks at it once, before a run begins."""
+    if self._verbose:
+      print(
+        f'{data.name}: {data.train.examples:,} images for training, '
+        f'{data.validation.examples:,} for validation, '
+        f'{data.test.examples:,} for the test',
+        flush=True,
+      )
+    if not self._directory.exists():
+      for part in (data.train, data.validation, data.test):
+        part.check()
 
   def _wrapped(self) -> keras.Model:
     model = training.build(
@@ -165,6 +189,7 @@ class _Run:
     resume = tf_unilth.CheckpointAndResume(
       self._directory / 'checkpoints',
       config={**self._config, 'dataset': data.name},
+      verbose=int(self._verbose > 0),
     )
     first = resume.initial_epoch
     directory = self._directory if self._chief else None
@@ -201,8 +226,8 @@ class _Run:
           self._directory / 'tensorboard', write_graph=False, profile_batch=0
         )
       )
-    verbose = FLAGS.verbose if self._chief else 0
-    return [*watchers, progress.Progress(verbose, self._plan.ticket)]
+    shown = progress.Progress(self._verbose, self._plan.ticket)
+    return [*watchers, shown]
 
   def _finish(self, noted: records.Records) -> dict[str, Any] | None:
     """Strips, exports, evaluates and reports a trained model."""
@@ -308,7 +333,13 @@ class _Run:
         f'{results["test_accuracy"]:.2%} at {results["sparsity"]:.2%} zeros'
       )
       plots.draw(
-        self._directory, title, history, results, summary.rows, histograms
+        self._directory,
+        title,
+        history,
+        results,
+        summary.rows,
+        histograms,
+        method_flags.ramps(),
       )
       drawn = list(plots.FILES)
     else:

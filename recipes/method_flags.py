@@ -140,7 +140,13 @@ def check() -> None:
         f'{", ".join(readers(name))}.'
       )
   wrapping()
-  plan(1000, 0, tf_unilth.StagedLearningRate(0.1))
+  # Without a rate, since variables must not be made before the strategy.
+  plan(steps=1000, seed=0, rate=None)
+
+
+def ramps() -> bool:
+  """Returns whether there is an L2 ramp in the loss."""
+  return FLAGS.method in readers('limit') and FLAGS.limit != 0
 
 
 def wrapping() -> dict[str, Any]:
@@ -157,14 +163,18 @@ def wrapping() -> dict[str, Any]:
 
 
 def plan(
-  steps: int, seed: int, rate: tf_unilth.StagedLearningRate
+  steps: int,
+  seed: int,
+  rate: tf_unilth.StagedLearningRate | None,
+  verbose: bool = False,
 ) -> methods.Plan:
   """Returns the method's plan.
 
   Args:
     steps: training steps of the whole run.
     seed: of random tickets.
-    rate: the run's learning-rate schedule.
+    rate: the run's learning-rate schedule; `None` to try a plan out.
+    verbose: whether the ticket callback says what it does.
   """
   given = _given(_READ[FLAGS.method])
   ramp = {name: given.pop(name) for name in _RAMP if name in given}
@@ -174,6 +184,7 @@ def plan(
     given.pop(name, None)
   if given.get('patience') == 0:
     given['patience'] = None
+  given['verbose'] = int(verbose)
   if ramp:
     given['ramp'] = tf_unilth.L2Ramp(**ramp)
   return methods.plan(

@@ -53,7 +53,7 @@ class Settings:
   target_sparsity: float
   steps: int
   seed: int
-  rate: tf_unilth.StagedLearningRate
+  rate: tf_unilth.StagedLearningRate | None
   lr_restart: bool
   schedule: dict[str, Any]
   callback: dict[str, Any]

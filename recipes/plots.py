@@ -46,6 +46,7 @@ def draw(
   results: Mapping[str, Any],
   layers: Sequence[Row],
   histograms: Mapping[str, Any],
+  ramped: bool,
 ) -> None:
   """Draws `FILES`.
 
@@ -56,6 +57,7 @@ def draw(
     results: for the plateau, the rewind and the numbers of weights.
     layers: the kernels, with their zeros.
     histograms: of the weights, by when, as `records.histogram` returns them.
+    ramped: whether the training loss contains the L2 ramp.
   """
   import matplotlib
 
@@ -64,7 +66,7 @@ def draw(
 
   with plt.rc_context(_STYLE):
     for name, figure in (
-      ('epochs.png', _epochs(plt, title, history, results)),
+      ('epochs.png', _epochs(plt, title, history, results, ramped)),
       ('layers.png', _layers(plt, title, layers)),
       ('weights.png', _weights(plt, title, histograms)),
     ):
@@ -77,6 +79,7 @@ def _epochs(
   title: str,
   history: Mapping[str, Sequence[float]],
   results: Mapping[str, Any],
+  ramped: bool,
 ) -> Any:
   """Draws loss, accuracy and, if there is any, sparsity, in that order."""
   sparse = any(history.get('sparsity', ()))
@@ -89,7 +92,6 @@ def _epochs(
     layout='constrained',
   )
   epochs = np.arange(1, len(history['loss']) + 1)
-  ramped = any(history.get('l2_lambda', ()))
   training = 'training (loss with the L2 ramp)' if ramped else 'training'
   for axis, name, scale in ((axes[0], 'loss', 1), (axes[1], 'accuracy', 100)):
     for key, label, colour, style in (
@@ -116,7 +118,8 @@ def _epochs(
     _mark_stages(axis, history, top=axis is axes[0])
   _mark_rewind(axes[0], results)
   axes[-1].set_xlabel('epoch')
-  axes[-1].set_xlim(0, len(epochs) + 0.5)
+  axes[-1].set_xlim(0, 1.01 * len(epochs))
+  axes[-1].xaxis.get_major_locator().set_params(integer=True)
   handles, labels = axes[0].get_legend_handles_labels()
   figure.legend(handles, labels, loc='outside lower center', ncols=4)
   figure.suptitle(title, x=0.02, ha='left', fontsize=12)
@@ -142,7 +145,7 @@ def _mark_stages(
       begin = epochs[0] + 1 if epochs[0] else 0
       end = min(epochs[-1] + 2, len(stages))
       axis.axvspan(begin, end, color=colour, alpha=0.16, linewidth=0)
-      if top:
+      if top and begin < end:
         axis.text(
           (begin + end) / 2,
           1.0,

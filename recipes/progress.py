@@ -9,7 +9,7 @@ from typing import Any
 import tf_keras as keras
 
 _STAGES = {0: '', 1: 'dense', 2: 'rounds done: {}', 3: 'finetuning'}
-_BAR = 20
+_BAR = 10
 _REFRESH = 0.2  # Seconds.
 
 
@@ -56,13 +56,11 @@ class Progress(keras.callbacks.Callback):
     steps = self.params['steps']
     filled = _BAR * done // steps
     left = seconds / done * (steps - done)
-    line = (
-      f'{self._epoch} [{"=" * filled}{"." * (_BAR - filled)}] {done}/{steps}'
-      f'  {left:.0f} s left  loss {float(logs["loss"]):.4f}'
-      f'  accuracy {100 * float(logs["accuracy"]):.2f}%'
-    )
+    line = f'{self._epoch} [{"=" * filled:.<{_BAR}}] {done}/{steps}'
     if self._ticket is not None:
-      line += f'  sparsity {100 * self._ticket.sparsity:.2f}%'
+      line += f'  sparsity {self._ticket.sparsity:.2%}'
+    line += f'  loss {float(logs["loss"]):.4f}'
+    line += f'  accuracy {float(logs["accuracy"]):.2%}  {left:.0f} s left'
     # A line that wraps could not be overwritten.
     width = shutil.get_terminal_size().columns - 1
     print(f'\r\x1b[K{line[:width]}', end='', flush=True)

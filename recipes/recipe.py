@@ -24,12 +24,14 @@ class Recipe:
     momentum: of SGD.
     nesterov: whether it is Nesterov's momentum.
     weight_decay: L2, added to the gradient: weight_decay * w.
-    warmup_epochs: in which the learning rate rises.
+    warmup_epochs: in which the learning rate rises; of fewer epochs than
+      `epochs` it is the same share.
     label_smoothing: in [0, 1).
     decay: of the learning rate, `'cosine'` or `'step'`.
     boundaries: for `'step'`, at which shares of the epochs the learning rate
       falls to a tenth.
     skip: names of layers that are not pruned.
+    flags: names of flags of its own, which a run must keep.
   """
 
   name: str
@@ -46,3 +48,4 @@ class Recipe:
   decay: str = 'cosine'
   boundaries: tuple[float, ...] = ()
   skip: tuple[str, ...] = ()
+  flags: tuple[str, ...] = ()

@@ -147,7 +147,6 @@ _DEFAULTS = (
   'epochs',
   'batch_size',
   'learning_rate',
-  'warmup_epochs',
   'weight_decay',
   'label_smoothing',
 )
@@ -158,6 +157,8 @@ def adopt(recipe: Recipe) -> None:
   """Makes a recipe's own numbers the defaults of the flags."""
   for name in _DEFAULTS:
     FLAGS.set_default(name, getattr(recipe, name))
+  share = recipe.warmup_epochs / recipe.epochs
+  FLAGS.set_default('warmup_epochs', share * FLAGS['epochs'].value)
   if recipe.skip:
     FLAGS.set_default('skip', list(recipe.skip))
 
@@ -170,6 +171,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
     for name in group
     if name not in (*_HARMLESS, *method_flags.NAMES)
   ]
+  names += recipe.flags
   given = {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}
   return {'recipe': recipe.name, **method_flags.config(), **given}
 
@@ -197,7 +199,7 @@ def command(recipe: Recipe) -> str:
   """Returns the command that makes the same run again, without its paths."""
   chosen = [
     FLAGS[name].serialize()
-    for group in GROUPS.values()
+    for group in (recipe.flags, *GROUPS.values())
     for name in group
     if name not in ('output_dir', 'data_dir', 'verbose', 'debug')
     and FLAGS[name].value is not None
@@ -206,14 +208,16 @@ def command(recipe: Recipe) -> str:
   return ' '.join(['python -m', f'recipes.{recipe.name}', *chosen])
 
 
-def help_text(about: str) -> str:
+def help_text(about: str, own: Sequence[str]) -> str:
   """Returns what `--help` shows.
 
   Args:
     about: what the binary does, its docstring.
+    own: names of flags that only this recipe has.
   """
   lines = [about.strip()]
-  for title, names in GROUPS.items():
+  groups = {'Of this recipe': own, **GROUPS} if own else GROUPS
+  for title, names in groups.items():
     lines += ['', f'{title}:']
     for name in names:
       lines += _flag_help(name)

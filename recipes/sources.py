@@ -158,6 +158,13 @@ def _download(name: str, place: pathlib.Path) -> None:
     )
   file, address, digest = _DOWNLOADS[name]
   try:
+    place.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise DataError(f"data_dir='{place}': {error.strerror}.") from error
+  # Keras would take a folder of its own then, which nobody asked for.
+  if not os.access(place, os.W_OK):
+    raise DataError(f"data_dir='{place}' cannot be written to.")
+  try:
     keras.utils.get_file(
       file,
       address,

@@ -42,10 +42,19 @@ class Channels:
     """Returns float32 images of mean 0 and deviation 1.
 
     Args:
-      images: [..., channels], uint8 or floating in [0, 1].
+      images: [n, height, width, channels], uint8 or floating in [0, 1].
     """
-    scaled = tf.image.convert_image_dtype(images, tf.float32)
-    return (scaled - tf.constant(self.mean)) / tf.constant(self.deviation)
+    # Along whole rows of pixels: along three channels it is not vectorized.
+    width, channels = images.shape[2:]
+    rows = tf.reshape(
+      tf.image.convert_image_dtype(images, tf.float32), [-1, width * channels]
+    )
+    mean, deviation = (
+      tf.tile(tf.constant(values, tf.float32), [width])
+      for values in (self.mean, self.deviation)
+    )
+    normal = tf.reshape((rows - mean) / deviation, tf.shape(images))
+    return tf.ensure_shape(normal, images.shape)
 
 
 UNCHANGED = Transform(train=lambda images, _: images, evaluate=tf.identity)
@@ -102,12 +111,6 @@ def shift_and_flip(images: Any, key: Any, padding: int, flip: bool) -> Any:
   return tf.gather(cut, columns, axis=2, batch_dims=1)
 
 
-def flip(images: Any, key: Any) -> Any:
-  """Returns images [n, height, width, channels], half of them mirrored."""
-  mirrored = _coins(key, tf.shape(images)[0])[:, None, None, None]
-  return tf.where(mirrored, tf.reverse(images, [2]), images)
-
-
 def _coins(key: Any, count: Any) -> Any:
   """Draws from a stream beside the key's own: its second word is >= 0."""
   beside = tf.stack([key[0], -1 - key[1]])
@@ -125,19 +128,21 @@ def resized(channels: Channels, size: int) -> Transform:
 
   def train(images: Any, key: Any) -> Any:
     count, height, width = tf.unstack(tf.shape(images)[:3])
-    top, left, bottom, right = crop_boxes(crop_noise(key, count), height, width)
-    mirrored = _coins(key, count)
+    noise = crop_noise(key, count)
+    top, left, bottom, right = crop_boxes(noise, height, width)
+    mirrored = is_mirrored(noise)
     # A box whose right is left of its left is cut out mirrored.
     x1, x2 = (
       tf.where(mirrored, a, b) for a, b in ((right, left), (left, right))
     )
-    # From the centre of the first pixel to that of the last.
-    y_scale, x_scale = (
-      1 / tf.cast(tf.maximum(side - 1, 1), tf.float32)
-      for side in (height, width)
-    )
     boxes = tf.stack(
-      [top * y_scale, x1 * x_scale, bottom * y_scale, x2 * x_scale], axis=1
+      [
+        _share(top, height),
+        _share(x1, width),
+        _share(bottom, height),
+        _share(x2, width),
+      ],
+      axis=1,
     )
     cut = tf.image.crop_and_resize(images, boxes, tf.range(count), [size, size])
     return channels.normalize(cut / 255)
@@ -152,9 +157,23 @@ def resized(channels: Channels, size: int) -> Transform:
   return Transform(train, evaluate)
 
 
+def _share(pixel: Any, side: Any) -> Any:
+  """Returns where a pixel is between the first, 0, and the last, 1.
+
+  Neither is reached: what rounding puts outside would be black.
+  """
+  share = pixel / tf.cast(tf.maximum(side - 1, 1), tf.float32)
+  return tf.clip_by_value(share, 1e-5, 1 - 1e-5)
+
+
 def crop_noise(key: Any, count: Any) -> Any:
-  """Returns what `crop_boxes` draws from, [4, count] in [0, 1)."""
-  return tf.random.stateless_uniform([4, count], key)
+  """Returns what random crops are made of, [5, count] in [0, 1)."""
+  return tf.random.stateless_uniform([5, count], key)
+
+
+def is_mirrored(noise: Any) -> Any:
+  """Returns whether left and right are exchanged, as `crop_noise` says."""
+  return noise[4] < 0.5
 
 
 def crop_boxes(noise: Any, height: Any, width: Any) -> tuple[Any, ...]:
@@ -164,7 +183,7 @@ def crop_boxes(noise: Any, height: Any, width: Any) -> tuple[Any, ...]:
   log-uniform; what does not fit is cut to the image.
 
   Args:
-    noise: [4, ...] in [0, 1).
+    noise: [5, ...], of `crop_noise`.
     height: of the images, integers that broadcast.
     width: of the images, integers that broadcast.
   """

@@ -403,38 +403,23 @@ class _Crash(keras.callbacks.Callback):
       raise RuntimeError('crash')
 
 
-@pytest.mark.parametrize(
-  'make, crash_before',
-  [
-    (tf_unilth.UniLTH, 3),  # Stage 1: the snapshot must survive.
-    (tf_unilth.UniLTH, 5),  # Stage 2, in mid-round: so must the ramp.
-    (tf_unilth.UniLTH, 11),  # Stage 3.
-    (tf_unilth.UniDLTH, 6),
-    (tf_unilth.LTH, 5),  # The weights at step 0 must survive.
-    (tf_unilth.DLTH, 2),
-  ],
-)
-@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
-def test_a_run_that_is_resumed_ends_bit_identical(
-  make, crash_before, optimizer, tmp_path
-):
-  val_loss = (3, 2, 2.5, 2.2)
+def test_a_run_that_keras_backs_up_ends_bit_identical(tmp_path):
+  # In stage 1, whose snapshot must survive. What else is in a checkpoint of
+  # TensorFlow's, saving_test.py looks at.
+  crash_before = 3
 
   def build():
-    rate = tf_unilth.StagedLearningRate(0.05)
-    optimizers = {'sgd': SGD(rate, 0.9), 'adam': keras.optimizers.Adam(rate)}
     keras.utils.set_random_seed(1)
-    return toys.wrapped(
-      toys.conv(), _schedule(0.9, rounds=5), optimizers[optimizer]
-    )
+    optimizer = keras.optimizers.Adam(tf_unilth.StagedLearningRate(0.05))
+    return toys.wrapped(toys.conv(), _schedule(0.9, rounds=5), optimizer)
 
   def train(model, *more):
     return toys.fit(
       model,
-      toys.SetValLoss(*val_loss),
-      make(verbose=0),
+      toys.SetValLoss(3, 2, 2.5, 2.2),
+      tf_unilth.UniLTH(verbose=0),
       *more,
-      epochs=12,
+      epochs=8,
       shuffle=False,
     )
 

@@ -140,25 +140,45 @@ def test_crop_boxes_have_the_areas_and_ratios_of_inception():
   assert np.mean(area < 0.54) == pytest.approx(0.5, abs=0.04)
 
 
-def test_a_crop_of_all_is_the_image():
+def test_a_box_of_all_is_all():
   # The noise that asks for all of the area of a square.
-  rng = np.random.default_rng(0)
-  image = rng.integers(0, 256, (1, 16, 16, 3), np.uint8)
-  whole = [tf.constant([n]) for n in (1.0, 0.5, 0.0, 0.0)]
-  box = [side.numpy()[0] for side in transforms.crop_boxes(whole, 16, 16)]
+  noise = [tf.constant([n]) for n in (1.0, 0.5, 0.0, 0.0, 1.0)]
+  box = [side.numpy()[0] for side in transforms.crop_boxes(noise, 16, 16)]
   assert box == [0, 0, 15, 15]
-  content = tf.io.encode_png(image[0])
-  found = encoded._cut(content, box, 16)
-  np.testing.assert_allclose(found * 255, image[0], atol=1e-4)
 
 
 @pytest.mark.parametrize('ending', ['png', 'jpeg'])
 def test_a_part_of_an_encoded_image_is_that_part(ending):
   ramp = np.arange(0, 240, 5, dtype=np.uint8)
-  image = np.broadcast_to(ramp[:, None, None], (48, 48, 3))
+  image = np.add.outer(ramp, ramp // 12)[..., None].repeat(3, axis=2)
   encode = tf.io.encode_png if ending == 'png' else tf.io.encode_jpeg
-  found = encoded._cut(encode(image), (8, 4, 39, 19), 32).numpy() * 255
-  np.testing.assert_allclose(found, image[8:40, :32], atol=3)
+  found = encoded.decode_part(encode(image), (8, 4, 39, 19)).numpy()
+  np.testing.assert_allclose(found, image[8:40, 4:20], atol=4)
+
+
+def test_the_centre_of_an_encoded_image_is_evaluated():
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (40, 56, 3), np.uint8)
+  same = transforms.Channels((0.0,) * 3, (1.0,) * 3)
+  crops = encoded.cropped(same, size=35, read=tf.identity)  # 7/8 of 40.
+  found = crops.evaluate(tf.stack([tf.io.encode_png(image)]))
+  np.testing.assert_allclose(found[0] * 255, image[2:37, 10:45], atol=1e-3)
+
+
+@pytest.mark.parametrize('kind', ['in memory', 'encoded'])
+def test_half_of_the_crops_are_mirrored(kind):
+  ramp = np.arange(0, 256, 8, dtype=np.uint8)
+  image = np.broadcast_to(ramp[None, :, None], (32, 32, 3))
+  if kind == 'encoded':
+    crops = encoded.cropped(_CHANNELS, _SIZE, read=tf.identity)
+    batch = tf.stack([tf.io.encode_png(image)] * 200)
+  else:
+    crops = transforms.resized(_CHANNELS, _SIZE)
+    batch = tf.constant(np.stack([image] * 200))
+  found = crops.train(batch, tf.constant([1, 2], tf.int64)).numpy()
+  rises = found[:, :, -1] - found[:, :, 0]
+  assert (np.abs(rises) > 0.1).all()
+  assert 70 < np.sum(rises[:, 0, 0] > 0) < 130
 
 
 def test_broken_files_are_found_by_a_check(tmp_path, images):

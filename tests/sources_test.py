@@ -126,16 +126,21 @@ def test_a_download_goes_through_keras_and_is_read(tmp_path, monkeypatch):
     made_data.write_npz(pathlib.Path(given['cache_dir'], name), data)
 
   monkeypatch.setattr(sources.keras.utils, 'get_file', get_file)
-  found = sources.read('mnist', _MNIST, 10, str(tmp_path), download=True)
+  place = str(tmp_path / 'new' / 'folder')
+  found = sources.read('mnist', _MNIST, 10, place, download=True)
   _assert_holds(found, data)
   assert asked == [('mnist.npz', sources._DOWNLOADS['mnist'][2])]
-  sources.read('mnist', _MNIST, 10, str(tmp_path), download=True)
+  sources.read('mnist', _MNIST, 10, place, download=True)
   assert len(asked) == 1  # What is there is not fetched again.
 
   def fail(*_, **__):
     raise Exception('URL fetch failure\non ...')
 
   monkeypatch.setattr(sources.keras.utils, 'get_file', fail)
+  (tmp_path / 'file').touch()
+  place = str(tmp_path / 'file' / 'folder')
+  with pytest.raises(DataError, match=r"folder': Not a directory\."):
+    sources.read('mnist', _MNIST, 10, place, download=True)
   with pytest.raises(DataError, match='cannot be downloaded: URL fetch'):
     sources.read('cifar10', _CIFAR, 10, str(tmp_path), download=True)
 

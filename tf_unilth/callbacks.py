@@ -45,6 +45,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   _pace = 'geometric'
   # The shrink exponent A per round of a ramp that leaves its limit open.
   _strength = 0.0
+  # Attributes that its constructor sets beside those set here.
+  _settings: tuple[str, ...] = ()
 
   def __init__(
     self,
@@ -182,6 +184,12 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   # What `CheckpointAndResume` calls.
 
+  @property
+  def settings(self) -> dict[str, Any]:
+    """What it was made with, in words; a run goes on with the same."""
+    names = ('scores', 'ramp', 'finetune_fraction', *self._settings)
+    return {name: repr(getattr(self, f'_{name}')) for name in names}
+
   def after_restore(self) -> None:
     """Takes note that a checkpoint was put into the model as `fit` began."""
     self._restored = True
@@ -243,7 +251,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       if not self._state.get('steps_per_epoch'):
         self._count_steps()
       if not self._inert:
-        fit_checks.check_finite(self._layers, logs)
+        fit_checks.check_kernels(self._layers)
+        fit_checks.check_finite(self.model, logs)
       if not self._inert and not self._holding:
         self._on_epoch(epoch + 1, logs)
     self._state.set(
@@ -394,7 +403,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def _end_round(self) -> None:
     state = self._state
     number, rounds = state.get('round') + 1, state.get('rounds')
-    fit_checks.check_finite(self._layers, {})
+    fit_checks.check_kernels(self._layers)
     self._pruner.write(self._masks_at(number))
     self._clear_slots()
     state.set(round=number, ramp_limit=0.0, zeros=self._pruner.zeros)

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
@@ -81,11 +82,25 @@ def fit_arguments() -> dict[str, Any]:
         'has_validation': names.get('validation_data') is not None,
         'validation_freq': names.get('validation_freq', 1),
         'data_handler': names.get('data_handler'),
+        'validation_inputs': names.get('val_x'),
         'batch_size': names.get('batch_size'),
         'shuffle': names.get('shuffle'),
       }
     frame = frame.f_back
   return {}
+
+
+def batches_of_fit() -> Iterator[list[np.ndarray]]:
+  """Yields the arrays of each batch of an epoch of the `fit` that is running.
+
+  None, if they cannot be read twice.
+  """
+  handler = fit_arguments().get('data_handler')
+  if handler is None or reads_generator(handler):
+    return
+  if isinstance(handler._dataset, tf.data.Dataset):
+    for batch in handler._dataset.take(handler._inferred_steps or -1):
+      yield [np.asarray(tensor) for tensor in tf.nest.flatten(batch)]
 
 
 def shuffles_arrays(data_handler: Any) -> bool:
@@ -145,6 +160,13 @@ def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
   is an attribute of a custom layer.
   """
   return list(model._flatten_layers(include_self=False))
+
+
+def pruning_schedules(model: keras.Model) -> list[Any]:
+  """Returns the schedules of a model's wrapped layers, in order."""
+  layers = flatten_layers(model)
+  schedules = [getattr(layer, 'pruning_schedule', None) for layer in layers]
+  return list(dict.fromkeys(s for s in schedules if s is not None))
 
 
 def is_network(layer: keras.layers.Layer) -> bool:

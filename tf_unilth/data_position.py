@@ -74,12 +74,38 @@ def resume(
   handler.enumerate_epochs = go_on
 
 
-def at_end(handler: Any, leave: Callable[[], None]) -> None:
-  """Calls `leave` when a `fit` has used its data, or dies while it does."""
+def replay_validation(model: Any, fit: dict[str, Any], epochs: range) -> None:
+  """Moves the seeds of shuffled validation data as past epochs have moved them.
+
+  Args:
+    model: of the `fit`.
+    fit: `compat.fit_arguments()`.
+    epochs: those that are completed.
+  """
+  data = fit.get('validation_inputs')
+  if not isinstance(data, tf.data.Dataset):
+    return
+  for epoch in epochs:
+    if model._should_eval(epoch, fit['validation_freq']):
+      for _ in range(2):  # As many as Keras makes.
+        iter(data)
+
+
+def around(
+  handler: Any, enter: Callable[[], None], leave: Callable[[], None]
+) -> None:
+  """Calls functions when a `fit` begins to read data, and when it ends.
+
+  Args:
+    handler: Keras's data handler of the `fit`.
+    enter: called before the first epoch.
+    leave: called after the last, or when `fit` dies.
+  """
   enumerate_epochs = handler.enumerate_epochs
 
   def leaving() -> Iterator[tuple[int, Any]]:
     try:
+      enter()
       yield from enumerate_epochs()
     finally:  # Also if `fit` raises and drops the generator.
       leave()

@@ -41,6 +41,7 @@ class DirectoryLock:
     Raises:
       DirectoryInUseError: another has it.
     """
+    self.release()  # Of a fit that died before it read data.
     file = open(self._path, 'a+')  # noqa: SIM115, it stays open.
     try:
       _lock(file)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth import optimizers
+from tf_unilth import compat, optimizers
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 
@@ -101,27 +101,21 @@ def check_compiled(model: keras.Model) -> None:
     )
 
 
-def check_finite(layers: PrunedLayers, logs: Mapping[str, Any]) -> None:
-  """Raises if a wrapped weight or a loss is NaN or infinite.
-
-  A NaN weight need not make the loss NaN, so both are looked at.
-  """
+def check_kernels(layers: PrunedLayers) -> None:
+  """Raises if a wrapped weight is NaN or infinite."""
   for kernel, weight in zip(layers.kernels, layers.read_weights(), strict=True):
     if not np.isfinite(weight).all():
       raise FloatingPointError(
         f'layer {kernel.name!r} has NaN or infinite weights: training has '
-        'diverged, and no mask is made of them. Try a lower learning rate.'
-      )
-  for name in ('loss', 'val_loss'):
-    if not np.isfinite(logs.get(name, 0.0)):
-      raise FloatingPointError(
-        f'{name} is {logs[name]}, though all wrapped weights are finite: '
-        'look at the data, the loss and the other layers.'
+        'diverged, and no mask is made of them. '
+        f'{_cause("Try a lower learning rate.")}'
       )
 
 
-def check_all_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
+def check_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
   """Raises if a weight, a slot of the optimizer or a loss is not finite.
+
+  A NaN weight need not make the loss NaN, so all are looked at.
 
   Args:
     model: a compiled model.
@@ -135,11 +129,24 @@ def check_all_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
       if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
         raise FloatingPointError(
           f'{what} {variable.name!r} is NaN or infinite: training has '
-          'diverged. Try a lower learning rate.'
+          f'diverged. {_cause("Try a lower learning rate.")}'
         )
   for name in ('loss', 'val_loss'):
     if not np.isfinite(logs.get(name, 0.0)):
       raise FloatingPointError(
-        f'{name} is {logs[name]}, though all weights are finite: look at the '
-        'data and the loss.'
+        f'{name} is {logs[name]}, though all weights are finite. '
+        f'{_cause("Look at the loss.")}'
       )
+
+
+def _cause(otherwise: str) -> str:
+  """Returns what the data of the `fit` have to do with it."""
+  for batch, tensors in enumerate(compat.batches_of_fit()):
+    for tensor, values in enumerate(tensors):
+      finite = np.isfinite(values) if values.dtype.kind in 'fc' else True
+      if not np.all(finite):
+        return (
+          f'The data are not finite: look at batch {batch} of an epoch, tensor '
+          f'{tensor}, of shape {values.shape}.'
+        )
+  return otherwise

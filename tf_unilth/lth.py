@@ -47,6 +47,8 @@ class LTH(TicketCallback):
   equal cost. For the papers' cost, give rounds + 1 times the epochs.
   """
 
+  _settings = ('rewind_step', 'rewinds_weights')
+
   def __init__(
     self, rewind: str = 'weights', rewind_step: int = 0, verbose: int = 1
   ):

@@ -107,6 +107,11 @@ class CheckpointAndResume(keras.callbacks.Callback):
     """How many epochs are completed in the newest good checkpoint."""
     return self._epoch
 
+  @property
+  def initial_step(self) -> int:
+    """How many steps of the next epoch are done, for a loop of your own."""
+    return self._step
+
   # Keras's hooks.
 
   def set_model(self, model: Any) -> None:
@@ -121,7 +126,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
     self._handler = fit.get('data_handler')
     callbacks = fit.get('callbacks', [self])
     self._check(callbacks)
-    self._has_left = False
+    self._has_looked = False
     self._writes = self.model.distribute_strategy.extended.should_checkpoint
     if self._writes:
       self._directory.path.mkdir(parents=True, exist_ok=True)
@@ -189,18 +194,19 @@ class CheckpointAndResume(keras.callbacks.Callback):
     self._first_epoch = initial if newest is None else newest.first_epoch
     if newest is not None:
       self._check_same(newest)
-      self._go_on(newest)
+      self._go_on(newest, fit)
     elif self._run['seed'] is None:
       warnings.warn(
         'no seed is set, so that this run, resumed, would not end as if left '
         'alone: call keras.utils.set_random_seed before building the model.',
         stacklevel=2,
       )
-    self._signals.install()
     self._is_followed = bool(fit)
     if fit:
       callbacks.append(_Last(self))
-      data_position.at_end(self._handler, self._leave)
+      data_position.around(self._handler, self._signals.install, self._leave)
+    else:
+      self._signals.install()
 
   def _check_same(self, newest: Checkpoint) -> None:
     """Raises if a checkpoint is of another run, before anything is changed."""
@@ -222,7 +228,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
         f'another model: {"; ".join(different[:5])}.'
       )
 
-  def _go_on(self, newest: Checkpoint) -> None:
+  def _go_on(self, newest: Checkpoint, fit: dict[str, Any]) -> None:
     self._state.put_variables(newest.variables)
     self._state.put_states(newest.values)
     for callback in self._state.callbacks:
@@ -245,10 +251,11 @@ class CheckpointAndResume(keras.callbacks.Callback):
         newest.finished,
         lambda iterator: self._trace(iterator, newest),
       )
+      past = range(newest.first_epoch, newest.epoch)
+      data_position.replay_validation(self.model, fit, past)
 
   def _trace(self, iterator: Any, newest: Checkpoint) -> None:
     """Lets Keras make its metrics, where an epoch's are to be put back."""
-    self._replayed = True
     if newest.step and not self.model.metrics_names:
       compat.trace_train_step(self.model, iterator)
 
@@ -257,35 +264,59 @@ class CheckpointAndResume(keras.callbacks.Callback):
     self._late = None
     self._state.put_counters(newest.values)
     self._state.put_metrics(newest.values)
-    # A generator of the user's draws ahead; reading it again did so too.
-    if self._handler is None or not compat.reads_generator(self._handler):
+    if not self._replays_generator:
       random_state.put_host_state(newest.values['random'])
+
+  @property
+  def _replays_generator(self) -> bool:
+    """Whether reading the data again has drawn what they had drawn.
+
+    Generators and Sequences draw ahead, from Python's and NumPy's generators,
+    so that the state of those is of no step.
+    """
+    handler = self._handler
+    return (
+      handler is not None
+      and handler._initial_epoch == self._first_epoch
+      and compat.reads_generator(handler)
+    )
 
   # Saving.
 
   def _after_step(self, step: int) -> None:
     done, self._step = step - self._step, step
+    if not self._has_looked:
+      self._has_looked = True
+      self._warn_of_operations()
+    steps = self._steps_of_epoch()
+    if steps and step >= steps:
+      return  # Keras cannot go on there; the epoch's end is near.
+    due = self._is_due(self._epoch * steps + step, done)
+    if steps and (due or self._signals.received is not None):
+      self._save(self._epoch, step, {})
     if self._signals.received is not None:
-      self._save_in_epoch()
       self._stop()
-    if self._every_steps is not None:
-      total = self._step_of_run(step)
-      if total // self._every_steps > (total - done) // self._every_steps:
-        self._save_in_epoch()
 
-  def _step_of_run(self, step: int) -> int:
-    return self._epoch * self._steps_of_epoch() + step
+  def _is_due(self, step: int, done: int) -> bool:
+    every = self._every_steps
+    return every is not None and step // every > (step - done) // every
 
   def _steps_of_epoch(self) -> int:
+    """Returns how many steps an epoch has, 0 while that is not known."""
     if self._handler is not None:
       return self._handler._inferred_steps or 0
     return self.params.get('steps') or 0
 
-  def _save_in_epoch(self) -> None:
-    # Keras cannot go on after an epoch's last step but before its end.
-    steps = self._steps_of_epoch()
-    if steps and self._step < steps:
-      self._save(self._epoch, self._step, {})
+  def _warn_of_operations(self) -> None:
+    names = random_state.unrestorable_operations(self.model)
+    if names:
+      warnings.warn(
+        f'operations {", ".join(names[:5])} draw random numbers from a state '
+        'that TensorFlow does not give: resumed, the run would not end as if '
+        'left alone. Draw them from a tf.random.Generator, or in layers of '
+        "Keras's.",
+        stacklevel=2,
+      )
 
   def _after_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
     self._epoch, self._step = epoch, 0
@@ -294,22 +325,21 @@ class CheckpointAndResume(keras.callbacks.Callback):
       self._stop()
 
   def _save(self, epoch: int, step: int, logs: Mapping[str, Any]) -> None:
-    variables = self._state.take_variables()
-    fit_checks.check_all_finite(self.model, logs)
-    if self._writes:
-      last = epoch >= self.params['epochs'] or self.model.stop_training
-      finished = not step and last
-      self._directory.write(
-        Checkpoint(
-          epoch,
-          step,
-          self._first_epoch,
-          finished,
-          self._run,
-          variables,
-          self._state.take_values(),
-        )
+    fit_checks.check_finite(self.model, logs)
+    if not self._writes:
+      return
+    last = epoch >= self.params['epochs'] or self.model.stop_training
+    self._directory.write(
+      Checkpoint(
+        epoch,
+        step,
+        self._first_epoch,
+        bool(last and not step),
+        self._run,
+        self._state.take_variables(),
+        self._state.take_values(),
       )
+    )
 
   # Leaving.
 

@@ -102,7 +102,7 @@ class TrainingState:
 
   def take_values(self) -> dict[str, Any]:
     """Returns all that is in no variable."""
-    history = self.model.history
+    history = getattr(self.model, 'history', None)
     return {
       'states': {p: s.serialize() for p, s in self._python_states()},
       'metrics': {n: v.numpy() for n, v in self.metrics().items()},
@@ -110,8 +110,8 @@ class TrainingState:
         [type(callback).__name__, {n: vars(callback)[n] for n in names}]
         for callback, names in self._counters()
       ],
-      'history': history.history,
-      'epochs': history.epoch,
+      'history': history and history.history,
+      'epochs': history and history.epoch,
       'random': random_state.take_host_state(),
     }
 
@@ -123,8 +123,9 @@ class TrainingState:
 
   def put_counters(self, values: Mapping[str, Any]) -> None:
     """Puts history and callbacks back, once all callbacks have begun."""
-    history = self.model.history
-    history.history, history.epoch = values['history'], values['epochs']
+    history = getattr(self.model, 'history', None)
+    if history and values['history'] is not None:
+      history.history, history.epoch = values['history'], values['epochs']
     for (callback, names), (kind, counters) in zip(
       self._counters(), values['callbacks'], strict=False
     ):

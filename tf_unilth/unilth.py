@@ -16,6 +16,7 @@ class _UnifiedTicket(TicketCallback):
 
   _pace = 'cubic'
   _strength = 3.0
+  _settings = ('plateau',)
 
   def __init__(
     self,

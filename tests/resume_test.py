@@ -1,0 +1,495 @@
+"""CheckpointAndResume in `fit`: what goes on, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+import tf_unilth
+from tests import torture_run, toys
+from tf_unilth import random_state, sealed_file
+from tf_unilth.checkpoint_file import CheckpointError
+
+Resume = tf_unilth.CheckpointAndResume
+
+
+class _At(keras.callbacks.Callback):
+  """Does something at the end of one of all steps of a `fit`, from 1."""
+
+  _supports_tf_logs = True
+
+  def __init__(self, step, do):
+    super().__init__()
+    self._left, self._do = step, do
+
+  def on_train_batch_end(self, batch, logs=None):
+    self._left -= 1
+    if not self._left:
+      self._do()
+
+
+class Died(Exception):
+  """A `fit` that died."""
+
+
+def _die():
+  raise Died
+
+
+def _case(method, optimizer, dataset=False, every_steps=None):
+  return {
+    'method': method,
+    'optimizer': optimizer,
+    'dataset': dataset,
+    'every_steps': every_steps,
+  }
+
+
+# A small dense model, for what does not depend on pruning.
+
+
+def _dense(optimizer='sgd', **compiled):
+  keras.utils.set_random_seed(1)
+  return toys.compiled_for_labels(toys.dense(), optimizer, **compiled)
+
+
+def _fit(model, resume, *callbacks, **arguments):
+  return toys.fit(model, resume, *callbacks, **{'epochs': 4, **arguments})
+
+
+def _die_at(step, directory, **arguments):
+  with pytest.raises(Died):
+    model, fit = _dense(), arguments.pop('fit', {})
+    resume = Resume(directory, verbose=0, **arguments)
+    _fit(model, resume, _At(step, _die), **fit)
+
+
+def _state(model):
+  return [value.tobytes() for value in toys.training_state(model)]
+
+
+# Going on.
+
+
+@pytest.mark.parametrize(
+  ('case', 'died_at'),
+  [
+    (_case('unilth', 'adam'), 20),  # In stage 1: its snapshot must survive.
+    (_case('unidlth', 'sgd', True, 5), 46),  # In a ramp, between two epochs.
+    (_case('lth', 'sgd', False, 3), 5),  # The weights at step 0 must survive.
+    (_case('dlth', 'adam', True), 60),
+    (_case('gmp', 'adam', False, 3), 44),
+    (_case('dense', 'sgd', True, 3), 12),
+  ],
+)
+def test_a_run_that_died_ends_bit_identical(case, died_at, tmp_path):
+  whole, history = torture_run.train(case, tmp_path / 'whole')
+  with pytest.raises(Died):
+    torture_run.train(case, tmp_path / 'died', _At(died_at, _die))
+  seen = toys.Spy() if case['method'] == 'unilth' else _At(0, _die)
+  resumed, resumed_history = torture_run.train(case, tmp_path / 'died', seen)
+  if case['method'] == 'unilth':
+    assert len(seen.batches) == (10 - 2) * toys.STEPS  # Not from its start.
+  assert torture_run.hashes(whole, history) == torture_run.hashes(
+    resumed, resumed_history
+  )
+  # Once more: it is finished, and nothing is trained.
+  again, again_history = torture_run.train(
+    case, tmp_path / 'died', _At(1, _die)
+  )
+  assert torture_run.hashes(whole, history) == torture_run.hashes(
+    again, again_history
+  )
+
+
+def test_the_weights_that_a_ticket_is_rewound_to_survive(tmp_path):
+  def train(*more):
+    keras.utils.set_random_seed(1)
+    model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5))
+    ticket = tf_unilth.LTH(verbose=0)
+    _fit(model, ticket, Resume(tmp_path, verbose=0), *more, epochs=6)
+    return ticket.rewind_weights
+
+  with pytest.raises(Died):
+    train(_At(5 * toys.STEPS + 1, _die))
+  assert train() is not None  # Rewound before it died.
+
+
+class _Sequence(keras.utils.Sequence):
+  """Batches whose order NumPy draws anew in each epoch."""
+
+  def __init__(self):
+    self._data, self._order = toys.data(), np.random.permutation(64)
+
+  def __len__(self):
+    return toys.STEPS
+
+  def __getitem__(self, index):
+    chosen = self._order[8 * index : 8 * index + 8]
+    return tuple(array[chosen] for array in self._data)
+
+  def on_epoch_end(self):
+    self._order = np.random.permutation(64)
+
+
+def _unknown_length():
+  return tf.data.Dataset.from_generator(
+    lambda: zip(*toys.data()),
+    output_signature=(
+      tf.TensorSpec((6, 6, 1), tf.float32),
+      tf.TensorSpec((), tf.int64),
+    ),
+  ).shuffle(64)
+
+
+@pytest.mark.parametrize(
+  'make', [_Sequence, lambda: _unknown_length().batch(8)]
+)
+def test_so_does_one_on_data_of_another_kind(make, tmp_path):
+  def train(directory, *more):
+    model = _dense()
+    resume = Resume(directory, every_steps=3, verbose=0)
+    validation = _unknown_length().batch(64)
+    history = model.fit(
+      make(),
+      epochs=4,
+      validation_data=validation,
+      callbacks=[resume, *more],
+      verbose=0,
+    )
+    return _state(model), history.history
+
+  whole = train(tmp_path / 'whole')
+  with pytest.raises(Died):
+    train(tmp_path / 'died', _At(2 * toys.STEPS + 5, _die))
+  assert train(tmp_path / 'died') == whole
+
+
+def test_counters_of_keras_callbacks_go_on(tmp_path):
+  def train(directory, *more):
+    model = _dense(keras.optimizers.SGD(0.5))
+    fall = keras.callbacks.ReduceLROnPlateau('val_loss', patience=2)
+    stop = keras.callbacks.EarlyStopping('val_loss', patience=4)
+    losses = toys.SetValLoss(2, 1, 3, 3, 3, 3, 3, 3)
+    resume = Resume(directory, verbose=0)
+    history = _fit(model, losses, resume, fall, stop, *more, epochs=9)
+    return _state(model), history.history, history.epoch
+
+  whole = train(tmp_path / 'whole')
+  assert whole[2] == [0, 1, 2, 3, 4, 5]
+  assert whole[1]['lr'][-1] < 0.5
+  for epochs in (3, 5):
+    directory = tmp_path / str(epochs)
+    with pytest.raises(Died):
+      train(directory, _At(epochs * toys.STEPS + 1, _die))
+    assert train(directory) == whole
+  assert train(directory) == whole  # Stopped early is finished, too.
+
+
+def test_data_of_an_epoch_are_not_read_again(tmp_path):
+  def batches(first, epochs):
+    x, y = toys.data()
+    for epoch in range(first, epochs):
+      read.append(epoch)
+      order = np.random.default_rng(epoch).permutation(64)
+      for chosen in order.reshape(-1, 8):
+        yield x[chosen], y[chosen]
+
+  def train(directory, *more):
+    model, resume = _dense(), Resume(directory, every_steps=3, verbose=0)
+    first = resume.initial_epoch
+    data = tf.data.Dataset.from_generator(
+      lambda: batches(first, 4),
+      output_signature=(
+        tf.TensorSpec((8, 6, 6, 1), tf.float32),
+        tf.TensorSpec((8,), tf.int64),
+      ),
+    )
+    model.fit(
+      data,
+      epochs=4,
+      steps_per_epoch=toys.STEPS,
+      initial_epoch=first,
+      callbacks=[resume, *more],
+      verbose=0,
+    )
+    return _state(model)
+
+  read = []
+  whole = train(tmp_path / 'whole')
+  with pytest.raises(Died):
+    train(tmp_path / 'died', _At(2 * toys.STEPS + 5, _die))
+  read.clear()
+  assert train(tmp_path / 'died') == whole
+  assert read[0] == 2
+
+
+@pytest.mark.parametrize(
+  ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_and_leaves(number, code, tmp_path):
+  before = signal.getsignal(number)
+  whole = _dense()
+  _fit(whole, Resume(tmp_path / 'whole', verbose=0))
+  stop = _At(11, lambda: os.kill(os.getpid(), number))
+  with pytest.raises(SystemExit) as left:
+    _fit(_dense(), Resume(tmp_path / 'died', verbose=0), stop)
+  assert left.value.code == code
+  assert signal.getsignal(number) is before
+  resume = Resume(tmp_path / 'died', verbose=0)
+  assert (resume.initial_epoch, resume.initial_step) == (1, 3)
+  resumed = _dense()
+  _fit(resumed, resume)
+  assert _state(resumed) == _state(whole)
+
+
+def test_handlers_and_lock_are_back_after_a_fit_that_died(tmp_path):
+  before = signal.getsignal(signal.SIGINT)
+  _die_at(3, tmp_path)
+  assert signal.getsignal(signal.SIGINT) is before
+  _fit(_dense(), Resume(tmp_path, verbose=0))  # Not refused.
+  assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_loop_of_ones_own_goes_on(tmp_path):
+  def train(directory, dies):
+    model, resume = _dense(), Resume(directory, verbose=0)
+    callbacks = keras.callbacks.CallbackList(
+      [resume], model=model, epochs=4, steps=1
+    )
+    callbacks.on_train_begin()
+    for epoch in range(resume.initial_epoch, 4):
+      callbacks.on_epoch_begin(epoch)
+      model.train_on_batch(*toys.data())
+      callbacks.on_train_batch_end(0)
+      if dies and epoch == 2:
+        resume.on_train_end()
+        return None
+      callbacks.on_epoch_end(epoch, {})
+    callbacks.on_train_end()
+    return _state(model)
+
+  whole = train(tmp_path / 'whole', False)
+  train(tmp_path / 'died', True)
+  assert Resume(tmp_path / 'died').initial_epoch == 2
+  assert train(tmp_path / 'died', False) == whole
+
+
+# Refused.
+
+
+def test_another_configuration_is_refused_with_the_difference(tmp_path):
+  def train(config, units=16, momentum=0.9, epochs=2, target=0.5):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+      [
+        keras.layers.Flatten(input_shape=(6, 6, 1)),
+        keras.layers.Dense(units),
+        keras.layers.Dense(2),
+      ]
+    )
+    schedule = tf_unilth.IterativeSparsity(target)
+    optimizer = keras.optimizers.SGD(0.05, momentum=momentum)
+    model = toys.wrapped(model, schedule, optimizer)
+    before = _state(model)
+    resume = Resume(tmp_path, config=config, verbose=0)
+    try:
+      _fit(model, tf_unilth.LTH(verbose=0), resume, epochs=epochs)
+    finally:
+      changed = _state(model)[: len(before)] != before
+    return changed
+
+  train({'data': {'crop': 4}}, epochs=3)
+  train({'data': {'crop': 4}}, epochs=3)
+  for match, arguments in (
+    (
+      r'config\.data\.crop was 4 and is now 5',
+      {'config': {'data': {'crop': 5}}},
+    ),
+    (r'epochs was 3 and is now 4', {'epochs': 4}),
+    (r'optimizer\.momentum was 0\.9 and is now 0\.5', {'momentum': 0.5}),
+    (
+      r'schedules\.0\.target_sparsity was 0\.5 and is now 0\.6',
+      {'target': 0.6},
+    ),
+    (r'another model: .*kernel\.1 was 16 and is now 8', {'units': 8}),
+  ):
+    given = {'config': {'data': {'crop': 4}}, 'epochs': 3, **arguments}
+    with pytest.raises(CheckpointError, match=match):
+      train(**given)
+
+
+def test_another_ticket_callback_is_refused(tmp_path):
+  def train(ticket):
+    keras.utils.set_random_seed(1)
+    model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5))
+    _fit(model, ticket, Resume(tmp_path, verbose=0), epochs=3)
+
+  train(tf_unilth.DLTH(seed=1, verbose=0))
+  with pytest.raises(CheckpointError, match=r'seed=1.* now .*seed=2'):
+    train(tf_unilth.DLTH(seed=2, verbose=0))
+  with pytest.raises(CheckpointError, match='callback LTH'):
+    train(tf_unilth.LTH(verbose=0))
+
+
+def test_what_is_refused_changes_nothing(tmp_path):
+  _fit(_dense(), Resume(tmp_path, config={'a': 1}, verbose=0))
+  model = _dense()
+  before = _state(model)
+  files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+  with pytest.raises(CheckpointError, match=r'config\.a was 1 and is now 2'):
+    _fit(model, Resume(tmp_path, config={'a': 2}, verbose=0))
+  assert _state(model)[: len(before) - 1] == before[: len(before) - 1]
+  checkpoints = [path for path in files if path.name != 'lock']
+  assert checkpoints
+  assert all(path.read_bytes() == files[path] for path in checkpoints)
+
+
+@pytest.mark.parametrize(
+  ('initial_epoch', 'match'), [(1, 'or 2'), (2, 'order')]
+)
+def test_an_initial_epoch_that_cannot_be_is_refused(
+  initial_epoch, match, tmp_path
+):
+  _die_at(2 * toys.STEPS + 1, tmp_path)
+  with pytest.raises(ValueError, match=f'initial_epoch must be 0.*{match}'):
+    _fit(_dense(), Resume(tmp_path, verbose=0), initial_epoch=initial_epoch)
+
+
+_HOLD = """
+import fcntl, json, os, sys
+file = open(sys.argv[1], 'w')
+fcntl.flock(file, fcntl.LOCK_EX)
+json.dump({'pid': os.getpid(), 'host': 'here'}, file)
+file.flush()
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_directory_that_another_writes_into_is_refused(tmp_path):
+  command = [sys.executable, '-c', _HOLD, str(tmp_path / 'lock')]
+  pipe = subprocess.PIPE
+  with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
+    pid = int(other.stdout.readline())
+    with pytest.raises(
+      tf_unilth.DirectoryInUseError,
+      match=f"in use by process {pid} on host 'here'",
+    ):
+      _fit(_dense(), Resume(tmp_path, verbose=0))
+    other.kill()
+  _fit(_dense(), Resume(tmp_path, verbose=0))  # It was killed: recovered.
+  owner = json.loads((tmp_path / 'lock').read_text())
+  assert owner['pid'] == os.getpid()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'match'),
+  [
+    ({'keep': 1}, 'keep must be a whole number >= 2, but is 1'),
+    ({'every_steps': 0}, 'every_steps must be a whole number >= 1, but is 0'),
+    ({'config': [1]}, 'config must be a mapping'),
+    ({'config': {'a': {1}}}, 'config must be what JSON can hold'),
+  ],
+)
+def test_arguments_out_of_range_are_named(arguments, match, tmp_path):
+  with pytest.raises(ValueError, match=match):
+    Resume(tmp_path, **arguments)
+
+
+@pytest.mark.parametrize(
+  ('others', 'match'),
+  [
+    (lambda d: [keras.callbacks.BackupAndRestore(d)], 'BackupAndRestore'),
+    (lambda d: [Resume(d)], 'CheckpointAndResume beside'),
+    (lambda d: [tf_unilth.LTH()], 'must list LTH before'),
+  ],
+)
+def test_callbacks_that_work_against_it_are_refused(others, match, tmp_path):
+  with pytest.raises(ValueError, match=match):
+    _fit(_dense(), Resume(tmp_path), *others(str(tmp_path / 'other')))
+
+
+def test_a_model_without_weights_is_refused(tmp_path):
+  model = toys.compiled_for_labels(
+    keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+  )
+  with pytest.raises(ValueError, match='model must be built before fit'):
+    _fit(model, Resume(tmp_path, verbose=0))
+
+
+# What cannot be exact is said.
+
+
+def test_random_operations_that_cannot_be_put_back_are_named(tmp_path):
+  model = keras.Sequential(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      keras.layers.Lambda(
+        lambda x: x + tf.random.normal(tf.shape(x), name='mine')
+      ),
+      keras.layers.Dense(2),
+    ]
+  )
+  with pytest.warns(UserWarning, match='mine.* from a state that TensorFlow'):
+    _fit(toys.compiled_for_labels(model), Resume(tmp_path, verbose=0))
+
+
+def test_a_run_without_a_seed_is_warned(tmp_path, monkeypatch):
+  monkeypatch.setattr(random_state, 'global_seed', lambda: None)
+  with pytest.warns(UserWarning, match='no seed is set'):
+    _fit(_dense(), Resume(tmp_path, verbose=0))
+
+
+# What breaks.
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
+  whole = _dense()
+  _fit(whole, Resume(tmp_path / 'whole', verbose=0))
+
+  def no_room(*args):
+    raise OSError(28, 'No space left on device')
+
+  fill = _At(
+    toys.STEPS + 1,
+    lambda: monkeypatch.setattr(sealed_file.os, 'fsync', no_room),
+  )
+  died = tmp_path / 'died'
+  with pytest.raises(OSError, match='there is no room; epoch-000001-step-0'):
+    _fit(_dense(), Resume(died, verbose=0), fill)
+  monkeypatch.undo()
+  assert len([*died.iterdir()]) == 2  # A checkpoint and the lock.
+  resumed = _dense()
+  _fit(resumed, Resume(died, verbose=0))
+  assert _state(resumed) == _state(whole)
+
+
+def test_a_nan_is_named_and_never_saved(tmp_path):
+  model = _dense()
+  bias = model.layers[-1].bias
+  spoil = _At(toys.STEPS + 1, lambda: bias[0].assign(np.nan))
+  with pytest.raises(FloatingPointError, match=f"weight '{bias.name}' is NaN"):
+    _fit(model, Resume(tmp_path, verbose=0), spoil)
+  assert Resume(tmp_path).initial_epoch == 1
+
+
+def test_data_that_are_not_finite_are_named(tmp_path):
+  x, y = toys.data()
+  x[8 * 5 + 2, 0, 0, 0] = np.inf
+  with pytest.raises(FloatingPointError, match='batch 5 of an epoch, tensor 0'):
+    _dense().fit(
+      x,
+      y,
+      batch_size=8,
+      shuffle=False,
+      verbose=0,
+      callbacks=[Resume(tmp_path, verbose=0)],
+    )
+  assert not [*tmp_path.glob('*.checkpoint')]
