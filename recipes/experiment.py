@@ -339,7 +339,6 @@ class _Run:
         results,
         summary.rows,
         histograms,
-        method_flags.ramps(),
       )
       drawn = list(plots.FILES)
     else:

@@ -1,7 +1,7 @@
 """What pruning costs: the making of masks, beside tfmot's own mask update.
 
-  python -m recipes.overhead
-  python -m recipes.overhead --weights=25000000 --repeats=5 --output=cost.json
+  python -m recipes.mask_cost
+  python -m recipes.mask_cost --weights=25000000 --repeats=5 --output=cost.json
 
 All are timed in turn in one process. tfmot sorts each layer; ours selects in
 linear time, over all layers together (`global`) or each apart (`layer`). The

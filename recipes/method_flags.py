@@ -144,11 +144,6 @@ def check() -> None:
   plan(steps=1000, seed=0, rate=None)
 
 
-def ramps() -> bool:
-  """Returns whether there is an L2 ramp in the loss."""
-  return FLAGS.method in readers('limit') and FLAGS.limit != 0
-
-
 def wrapping() -> dict[str, Any]:
   """Returns what `prune_low_magnitude` is told of the layers to wrap."""
   given = _given(('skip',))

@@ -46,7 +46,6 @@ def draw(
   results: Mapping[str, Any],
   layers: Sequence[Row],
   histograms: Mapping[str, Any],
-  ramped: bool,
 ) -> None:
   """Draws `FILES`.
 
@@ -57,7 +56,6 @@ def draw(
     results: for the plateau, the rewind and the numbers of weights.
     layers: the kernels, with their zeros.
     histograms: of the weights, by when, as `records.histogram` returns them.
-    ramped: whether the training loss contains the L2 ramp.
   """
   import matplotlib
 
@@ -66,7 +64,7 @@ def draw(
 
   with plt.rc_context(_STYLE):
     for name, figure in (
-      ('epochs.png', _epochs(plt, title, history, results, ramped)),
+      ('epochs.png', _epochs(plt, title, history, results)),
       ('layers.png', _layers(plt, title, layers)),
       ('weights.png', _weights(plt, title, histograms)),
     ):
@@ -79,7 +77,6 @@ def _epochs(
   title: str,
   history: Mapping[str, Sequence[float]],
   results: Mapping[str, Any],
-  ramped: bool,
 ) -> Any:
   """Draws loss, accuracy and, if there is any, sparsity, in that order."""
   sparse = any(history.get('sparsity', ()))
@@ -92,10 +89,9 @@ def _epochs(
     layout='constrained',
   )
   epochs = np.arange(1, len(history['loss']) + 1)
-  training = 'training (loss with the L2 ramp)' if ramped else 'training'
   for axis, name, scale in ((axes[0], 'loss', 1), (axes[1], 'accuracy', 100)):
     for key, label, colour, style in (
-      (name, training, _BLUE, '-'),
+      (name, 'training', _BLUE, '-'),
       (f'val_{name}', 'validation', _RED, '--'),
     ):
       values = scale * np.asarray(history[key])

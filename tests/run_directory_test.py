@@ -132,7 +132,7 @@ def test_plots_mark_plateau_rewind_rounds_and_stages(finished):
   from matplotlib import pyplot as plt
 
   history = run_directory.read_history(directory / 'history.csv')
-  figure = plots._epochs(plt, 'title', history, results, ramped=True)
+  figure = plots._epochs(plt, 'title', history, results)
   loss, accuracy, sparsity = figure.axes
   texts = [text.get_text() for text in loss.texts]
   assert '  rewound to epoch 1' in texts

@@ -1,0 +1,64 @@
+"""How long the events of a run take: masks, snapshots, rewinds, checkpoints."""
+
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+import tf_unilth
+from recipes import step_time
+from tf_unilth import masks
+from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.snapshots import Snapshot
+
+
+class _TimedCheckpoints(tf_unilth.CheckpointAndResume):
+  """Notes how long each checkpoint takes."""
+
+  def __init__(self, directory: str):
+    super().__init__(directory, verbose=0)
+    self.seconds: list[float] = []
+
+  def _save(self, *args: Any) -> None:
+    begin = time.perf_counter()
+    super()._save(*args)
+    self.seconds.append(time.perf_counter() - begin)
+
+
+def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
+  """Returns the seconds of each event.
+
+  Args:
+    model: wrapped, and trained.
+    repeats: how often each is timed.
+  """
+  layers = PrunedLayers(model)
+  variables = [*layers.model_weights, *model.optimizer.variables()]
+  snapshot = Snapshot()
+
+  def update_masks() -> None:
+    weights = layers.read_weights()
+    scores = [np.abs(weight) for weight in weights]
+    dense = [np.ones(weight.shape, bool) for weight in weights]
+    layers.assign_masks(masks.select(scores, dense, 0.9, 'global'))
+
+  seconds = step_time.alternating(
+    {
+      'mask update': update_masks,
+      'snapshot': lambda: snapshot.take(variables, epoch=0),
+      'rewind': lambda: snapshot.restore(variables),
+    },
+    repeats,
+  )
+  return {**seconds, 'checkpoint': _checkpoints(model, repeats)}
+
+
+def _checkpoints(model: keras.Model, repeats: int) -> list[float]:
+  shape = (1, *model.input_shape[1:])
+  data = np.zeros(shape, np.float32), np.zeros(1, np.int64)
+  with tempfile.TemporaryDirectory() as directory:
+    timer = _TimedCheckpoints(directory)
+    model.fit(*data, epochs=repeats + 1, callbacks=[timer], verbose=0)
+  return timer.seconds[1:]

@@ -1,0 +1,297 @@
+"""What a train step does to gradients, and who holds the masks when."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+import tf_unilth
+from tests import toys
+from tf_unilth import compat, holding, optimizers
+from tf_unilth.pruned_layers import PrunedLayers
+
+_NEW = ('Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax')
+_NEW += ('Nadam', 'RMSprop', 'SGD')
+_LEGACY = ('Adadelta', 'Adagrad', 'Adam', 'Adamax', 'Nadam', 'RMSprop', 'SGD')
+
+
+def _optimizers() -> list[Any]:
+  new = [getattr(keras.optimizers, name)() for name in _NEW]
+  legacy = [getattr(keras.optimizers.legacy, name)() for name in _LEGACY]
+  return [
+    *new,
+    *legacy,
+    keras.optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
+    keras.optimizers.legacy.SGD(momentum=0.9),
+    keras.optimizers.Adam(amsgrad=True),
+    keras.optimizers.RMSprop(momentum=0.9, centered=True),
+  ]
+
+
+@pytest.mark.parametrize('optimizer', _optimizers(), ids=str)
+def test_zeros_stay_zero_under_an_optimizer_of_keras(optimizer):
+  assert optimizers.keeps_zeros(optimizer)
+  weight = tf.Variable([[0.0, 1.0], [2.0, 0.0]])
+  mask = weight.numpy() != 0
+  for _ in range(2):  # Momentum that the mask must clear.
+    optimizer.apply_gradients([(tf.ones((2, 2)), weight)])
+  slots = optimizers.slots(optimizer, weight)
+  for variable in [weight, *slots]:
+    variable.assign(np.where(mask, variable.numpy(), 0))
+  for _ in range(3):
+    optimizer.apply_gradients([(tf.constant(mask, tf.float32), weight)])
+    assert not weight.numpy()[~mask].any()
+    assert np.isfinite(weight.numpy()).all() and weight.numpy()[mask].all()
+
+
+def test_slots_are_found_whatever_the_optimizer():
+  weights = [tf.Variable(tf.zeros((2, 3))), tf.Variable(tf.zeros(3))]
+  frozen = tf.Variable(tf.zeros((2, 3)))
+  for optimizer, count in (
+    (keras.optimizers.SGD(momentum=0.9), 1),
+    (keras.optimizers.Adam(), 2),
+    (keras.optimizers.legacy.Adam(), 2),
+    (keras.optimizers.legacy.SGD(), 0),
+  ):
+    optimizer.apply_gradients([(tf.ones(w.shape), w) for w in weights])
+    for weight in weights:
+      slots = optimizers.slots(optimizer, weight)
+      assert [s.shape for s in slots] == [weight.shape] * count
+    assert not optimizers.slots(optimizer, frozen)
+
+
+def test_an_optimizer_that_moves_zeros_is_not_relied_on():
+  class Noisy(keras.optimizers.SGD):
+    def update_step(self, gradient, variable):
+      variable.assign_add(tf.ones_like(variable))
+
+  for optimizer in (
+    Noisy(),
+    keras.optimizers.Ftrl(),
+    keras.optimizers.Adam(epsilon=0.0),
+  ):
+    assert not optimizers.keeps_zeros(optimizer)
+  spy = toys.Spy()
+  model = toys.wrapped(
+    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2), Noisy()
+  )
+  toys.fit(model, tf_unilth.LTH(verbose=0), spy, epochs=3)
+  pruned = 0
+  for masks, weights in spy.batches:
+    for mask, weight in zip(masks, weights):
+      assert not weight[~mask].any()
+      pruned += np.sum(~mask)
+  assert pruned
+
+
+class _OwnStep(keras.Sequential):
+  """Trains by an optimizer that is not `model.optimizer`."""
+
+  own = None
+
+  def train_step(self, data):
+    x, y = data[:2]
+    with tf.GradientTape() as tape:
+      loss = self.compute_loss(x, y, self(x, training=True))
+    variables = self.trainable_variables
+    gradients = tape.gradient(loss, variables)
+    for variable, gradient in zip(variables, gradients):
+      variable.assign_sub(0.1 * gradient)
+    self.optimizer.iterations.assign_add(1)
+    return {'loss': loss}
+
+
+def _own_step() -> keras.Model:
+  wrap, schedule = tf_unilth.prune_low_magnitude, tf_unilth.IterativeSparsity
+  model = _OwnStep(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      wrap(keras.layers.Dense(2), schedule(0.5, rounds=2)),
+    ]
+  )
+  return toys.compiled_for_labels(model)
+
+
+def test_kernels_that_the_optimizer_does_not_train_are_masked_too():
+  spy = toys.Spy()
+  toys.fit(_own_step(), tf_unilth.LTH(verbose=0), spy, epochs=3)
+  for masks, weights in spy.batches:
+    for mask, weight in zip(masks, weights):
+      assert not weight[~mask].any()
+  assert not spy.batches[-1][0][0].all()
+
+
+def test_a_ramp_that_could_do_nothing_is_refused():
+  with pytest.raises(ValueError, match=r'must apply its gradients by model\.o'):
+    toys.fit(_own_step(), tf_unilth.UniLTH(verbose=0))
+
+
+def test_clipping_by_norm_does_not_see_what_is_pruned():
+  layer = keras.layers.Dense(1, use_bias=False, input_shape=(100,))
+  model = keras.Sequential([layer])
+  kernel = np.zeros((100, 1), np.float32)
+  kernel[0] = 1.0
+  layer.set_weights([kernel])
+  model = tf_unilth.prune_low_magnitude(model, tf_unilth.FixedMask())
+  model.compile(keras.optimizers.SGD(1.0, clipnorm=0.5), 'mse')
+  data = np.ones((8, 100), np.float32), np.full((8, 1), -50.0, np.float32)
+  model.fit(*data, callbacks=[tf_unilth.LTH(verbose=0)], verbose=0)
+  moved = model.layers[0].layer.kernel.numpy() - kernel
+  np.testing.assert_allclose(np.linalg.norm(moved), 0.5, rtol=1e-5)
+  assert np.count_nonzero(moved) == 1
+
+
+@pytest.mark.parametrize('family', [keras.optimizers, keras.optimizers.legacy])
+def test_sparse_gradients_are_masked(family):
+  model = keras.Sequential(
+    [
+      keras.layers.Embedding(10, 4, input_length=3),
+      keras.layers.Flatten(),
+      keras.layers.Dense(2),
+    ]
+  )
+  model = tf_unilth.prune_low_magnitude(
+    model, tf_unilth.IterativeSparsity(0.5, rounds=2)
+  )
+  toys.compiled_for_labels(model, family.SGD(0.1, momentum=0.9))
+  spy = toys.Spy()
+  x = np.random.default_rng(0).integers(0, 10, (32, 3))
+  before = toys.kernels(model)[0]
+  model.fit(
+    x,
+    x[:, 0] % 2,
+    epochs=3,
+    verbose=0,
+    callbacks=[tf_unilth.LTH(rewind='weights', verbose=0), spy],
+  )
+  masks, weights = spy.batches[-1]
+  assert not masks[0].all() and not weights[0][~masks[0]].any()
+  assert (weights[0] != before)[masks[0]].any()
+
+
+def test_the_loss_that_is_reported_has_no_penalty():
+  model = toys.wrapped(
+    toys.dense(),
+    tf_unilth.IterativeSparsity(0.5, rounds=1),
+    keras.optimizers.SGD(1e-9),
+  )
+  ramp = tf_unilth.L2Ramp(limit=100.0)
+  callback = tf_unilth.DLTH(ramp=ramp, finetune_fraction=0.0, verbose=0)
+  history = toys.fit(model, callback, epochs=4).history
+  assert history['l2_lambda'][2] > 1
+  np.testing.assert_allclose(history['loss'][:3], history['val_loss'][:3], 1e-4)
+
+
+# Who holds the masks.
+
+
+@pytest.fixture
+def traced(monkeypatch):
+  """Counts how often masks are put into a forward pass."""
+  calls = []
+  original = compat.Pruning.weight_mask_op
+
+  def weight_mask_op(self):
+    calls.append(self)
+    return original(self)
+
+  monkeypatch.setattr(compat.Pruning, 'weight_mask_op', weight_mask_op)
+  return calls
+
+
+def _ticket() -> keras.Model:
+  model = tf_unilth.prune_low_magnitude(
+    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1)
+  )
+  return toys.compiled_for_labels(model)
+
+
+def _fitted() -> keras.Model:
+  model = _ticket()
+  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)
+  return model
+
+
+def _masked(model: keras.Model) -> np.ndarray:
+  """Returns what the model computes with its masks, whoever holds them."""
+  ticket = toys.dense()
+  arrays = iter(w.numpy() for w in PrunedLayers(model).model_weights)
+  ticket.set_weights(list(arrays))
+  for layer, mask in zip(ticket.layers[1:], toys.masks(model)):
+    layer.kernel.assign(layer.kernel * mask)
+  return ticket.predict(toys.data()[0], verbose=0)
+
+
+def test_forward_passes_of_a_ticket_fit_do_not_mask(traced):
+  model = _ticket()
+  traced.clear()
+  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)
+  model.evaluate(*toys.data(), verbose=0)
+  predicted = model.predict(toys.data()[0], verbose=0)
+  assert not traced
+  np.testing.assert_array_equal(predicted, _masked(model))
+
+
+def test_tfmots_wrapper_masks_in_evaluations_alone(traced):
+  model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1))
+  traced.clear()
+  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3, validation_data=None)
+  assert not traced
+  model.evaluate(*toys.data(), verbose=0)
+  assert traced
+
+
+@pytest.mark.parametrize('train', ['fit', 'train_on_batch', 'loop'])
+def test_training_without_a_ticket_callback_masks_again(train):
+  model = _fitted()
+  x, y = toys.data()
+  model.evaluate(x, y, verbose=0)  # Traced without masks.
+  if train == 'fit':
+    model.fit(x, y, verbose=0)
+  elif train == 'train_on_batch':
+    model.train_on_batch(x, y)
+  else:
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_sum(model(x, training=True))
+    variables = model.trainable_variables
+    gradients = tape.gradient(loss, variables)
+    model.optimizer.apply_gradients(zip(gradients, variables))
+  kernel, mask = toys.kernels(model)[0], toys.masks(model)[0]
+  assert kernel[~mask].any()  # As tfmot leaves them between steps.
+  expected = _masked(model)
+  np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+
+
+def test_weights_that_were_not_zero_are_when_a_fit_begins():
+  model = _fitted()
+  toys.fit(model, epochs=1)  # Leaves pruned weights that are not zero.
+  spy = toys.Spy()
+  toys.fit(model, tf_unilth.LTH(verbose=0), spy, epochs=1)
+  for masks, weights in spy.batches:
+    for mask, weight in zip(masks, weights):
+      assert not weight[~mask].any()
+
+
+def test_a_fit_that_died_leaves_masks_to_the_forward_pass():
+  class Die(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+      raise KeyboardInterrupt
+
+  model = _ticket()
+  wrapper = PrunedLayers(model).wrappers[0]
+  with pytest.raises(KeyboardInterrupt):
+    toys.fit(model, tf_unilth.LTH(verbose=0), Die())
+  model.make_train_function()  # As the next fit does.
+  assert not holding.is_held(wrapper, training=False)
+
+
+def test_a_copy_holds_its_masks_itself():
+  model = _fitted()
+  wrapper = PrunedLayers(model).wrappers[0]
+  assert holding.is_held(wrapper, training=False)
+  assert not holding.is_held(copy.deepcopy(wrapper), training=False)
+  clone = keras.models.clone_model(model)
+  assert not holding.is_held(PrunedLayers(clone).wrappers[0], training=False)
