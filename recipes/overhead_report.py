@@ -126,10 +126,7 @@ def plot(path: pathlib.Path, models: Mapping[str, Row]) -> None:
     axis.set_xlabel('time, dense model = 1')
     axis.grid(axis='x', color='#E5E5E5')
     axis.set_axisbelow(True)
-  figure.suptitle(
-    "Cost of pruning: ours (circles) and tfmot's wrapper (squares); "
-    'medians and quartiles'
-  )
+  figure.suptitle("Ours (circles), tfmot's wrapper (squares)")
   figure.tight_layout()
   figure.savefig(path, dpi=110)
   pyplot.close(figure)

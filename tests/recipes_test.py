@@ -17,7 +17,6 @@ from recipes import (
   experiment,
   methods,
   model_zoo,
-  overhead,
   plots,
   report,
 )
@@ -177,30 +176,3 @@ def test_the_table_of_models_goes_on_where_it_stopped(tmp_path, capsys):
     if line.startswith('| custom_layer')
   ]
   assert one == other and '| yes | 0 |' in one
-
-
-def test_overhead_times_ours_and_tfmot():
-  seconds = overhead.measure(weights=10_000, layers=2, repeats=2)
-  assert {name.split(',')[0] for name in seconds} == {
-    'tfmot',
-    'global',
-    'layer',
-  }
-  assert all(len(times) == 2 and min(times) > 0 for times in seconds.values())
-
-
-def test_overhead_checks_that_both_reach_the_sparsity():
-  # What is timed must be the real thing: both make 90% zeros.
-  model = overhead._model(10_000, 2)
-  for update in (
-    overhead._tfmot_update(model),
-    overhead._Ours(model, 'global').update,
-  ):
-    update()
-    masks = [
-      mask.numpy()
-      for layer in model.layers
-      for _, mask, _ in getattr(layer, 'pruning_vars', [])
-    ]
-    total = sum(mask.size for mask in masks)
-    assert sum((mask == 0).sum() for mask in masks) == round(0.9 * total)

@@ -1,0 +1,155 @@
+"""The recipes that time what pruning costs."""
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from recipes import (
+  contenders,
+  mask_cost,
+  overhead_report,
+  overhead_times,
+  step_time,
+)
+from tests import toys
+
+
+def _build(input_shape, classes):
+  return keras.Sequential(
+    [
+      keras.layers.Flatten(input_shape=input_shape),
+      keras.layers.Dense(20),
+      keras.layers.Dense(classes),
+    ]
+  )
+
+
+@pytest.fixture(scope='module')
+def found():
+  """The times of a small model."""
+  workload = contenders.Workload(_build, (6, 6, 1), 4, 2)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(contenders.WORKLOADS, 'toy', workload)
+    times = overhead_times.measure('toy', ['tfmot', 'LTH', 'UniLTH'], 3)
+  times['footprints'] = [
+    {'method': m, 'first_step': s, 'peak_bytes': p, 'wrapped_bytes': w}
+    for m, s, p, w in (('dense', 1.0, 5e6, 0), ('UniLTH', 2.0, 9e6, 2e6))
+  ]
+  return times
+
+
+def test_every_stage_is_timed_beside_the_same_epoch_of_the_dense_model(found):
+  rows = found['steps']
+  stages = {(row['method'], row['stage']) for row in rows}
+  assert len(rows) == 4 * contenders.EPOCHS
+  assert ('UniLTH', 'ramp') in stages and ('LTH', 'mask held') in stages
+  for row in rows:
+    assert len(row['seconds']) == 3 and min(row['seconds']) > 0
+  dense = [row for row in rows if row['method'] == 'dense']
+  for own, other in zip(dense, rows[-contenders.EPOCHS :]):
+    np.testing.assert_allclose(
+      other['ratios'], np.divide(other['seconds'], own['seconds'])
+    )
+
+
+def test_evaluations_and_events_are_timed(found):
+  for kind in ('evaluate', 'predict'):
+    assert {row['method'] for row in found[kind]} == {
+      'dense',
+      'tfmot',
+      'LTH',
+      'UniLTH',
+    }
+  assert {n: len(seconds) for n, seconds in found['events'].items()} == {
+    'mask update': 3,
+    'snapshot': 3,
+    'rewind': 3,
+    'checkpoint': 3,
+  }
+
+
+def test_the_table_and_the_plot_show_all_of_it(found, tmp_path):
+  table = overhead_report.table('toy', found)
+  assert all(line.count('|') == 5 for line in table.strip().splitlines())
+  assert '| first step | UniLTH | 2 s | 2.000 |' in table
+  assert '| peak memory | UniLTH | 9 MB | +2.0 copies of the wr' in table
+  assert '| checkpoint |' in table and 'UniLTH, mask held' in table
+  pytest.importorskip('matplotlib')
+  overhead_report.plot(tmp_path / 'plot.png', {'a': found, 'b': found})
+  assert (tmp_path / 'plot.png').stat().st_size > 10_000
+
+
+@pytest.mark.parametrize('name', list(contenders.METHODS)[1:])
+def test_contenders_are_in_the_stages_that_they_name(name):
+  workload = contenders.Workload(_build, (6, 6, 1), 4, 2)
+  method = contenders.METHODS[name]
+  model = contenders.model_of(workload, method, 4, jit_compile=False)
+  sparsities = []
+  history = model.fit(
+    workload.data(),
+    epochs=contenders.EPOCHS,
+    steps_per_epoch=4,
+    callbacks=[
+      *method.callbacks(),
+      keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: sparsities.append(_sparsity(model))
+      ),
+    ],
+    verbose=0,
+  ).history
+  for epoch, stage in enumerate(method.stages[1:], 1):
+    assert (stage == 'mask held') == (sparsities[epoch - 1] > 0.89)
+    if 'round' in history:
+      assert (stage == 'ramp') == (
+        history['round'][epoch - 1] == 0
+        and history['stage'][epoch - 1] == 2
+        and name != 'LTH'
+      )
+
+
+def _sparsity(model):
+  masks = toys.masks(model)
+  return toys.zeros(masks) / toys.size(masks)
+
+
+def test_an_error_in_one_fit_ends_all():
+  class Fail(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+      raise ValueError('mine')
+
+  def fit(*callbacks):
+    return step_time.Fit(
+      toys.compiled_for_labels(_build((6, 6, 1), 10)),
+      callbacks,
+      contenders.Workload(_build, (6, 6, 1), 4, 2).data(),
+    )
+
+  with pytest.raises(ValueError, match='mine'):
+    step_time.interleaved({'a': fit(), 'b': fit(Fail())}, 1, 2, 2)
+
+
+def test_the_making_of_masks_is_timed_for_ours_and_tfmot():
+  seconds = mask_cost.measure(weights=10_000, layers=2, repeats=2)
+  assert {name.split(',')[0] for name in seconds} == {
+    'tfmot',
+    'global',
+    'layer',
+  }
+  assert all(len(times) == 2 and min(times) > 0 for times in seconds.values())
+
+
+def test_mask_cost_checks_that_both_reach_the_sparsity():
+  # What is timed must be the real thing: both make 90% zeros.
+  model = mask_cost._model(10_000, 2)
+  for update in (
+    mask_cost._tfmot_update(model),
+    mask_cost._Ours(model, 'global').update,
+  ):
+    update()
+    masks = [
+      mask.numpy()
+      for layer in model.layers
+      for _, mask, _ in getattr(layer, 'pruning_vars', [])
+    ]
+    total = sum(mask.size for mask in masks)
+    assert sum((mask == 0).sum() for mask in masks) == round(0.9 * total)
