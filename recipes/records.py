@@ -92,5 +92,7 @@ class Records(keras.callbacks.Callback):
   def _go_on(self, directory: pathlib.Path, first_epoch: int) -> None:
     history = run_directory.read_history(directory / HISTORY)
     self.history = {n: values[:first_epoch] for n, values in history.items()}
-    known = run_directory.read_json(directory / PROGRESS)
+    known = run_directory.read_json(
+      directory / PROGRESS, ('histograms', 'seconds')
+    )
     self.histograms, self._seconds = known['histograms'], known['seconds']

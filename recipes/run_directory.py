@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _PACKAGES = ('tensorflow', 'tf-keras', 'tensorflow-model-optimization', 'numpy')
@@ -38,8 +38,12 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
   write_text(path, json.dumps(content, indent=2) + '\n')
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
   """Returns what a JSON file of a run directory holds.
+
+  Args:
+    path: of the file.
+    keys: what must be in it.
 
   Raises:
     RunDirectoryError: it is damaged.
@@ -48,8 +52,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     content = json.loads(path.read_text())
   except ValueError as error:
     raise RunDirectoryError(f'{str(path)!r} is damaged: {error}.') from error
-  if not isinstance(content, dict):
-    raise RunDirectoryError(f'{str(path)!r} is damaged: it is no JSON object.')
+  if not isinstance(content, dict) or not content.keys() >= set(keys):
+    raise RunDirectoryError(f'{str(path)!r} is damaged: it lacks what it had.')
   return content
 
 
@@ -118,8 +122,15 @@ def write_history(path: pathlib.Path, history: Mapping[str, list[Any]]) -> None:
 
 
 def read_history(path: pathlib.Path) -> dict[str, list[float]]:
-  """Returns the epoch logs that `write_history` wrote."""
+  """Returns the epoch logs that `write_history` wrote.
+
+  Raises:
+    RunDirectoryError: it is damaged.
+  """
   with path.open(newline='') as file:
     rows = list(csv.DictReader(file))
-  names = [name for name in rows[0] if name != 'epoch']
-  return {name: [float(row[name]) for row in rows] for name in names}
+  try:
+    names = [name for name in rows[0] if name != 'epoch']
+    return {name: [float(row[name]) for row in rows] for name in names}
+  except (IndexError, KeyError, TypeError, ValueError) as error:
+    raise RunDirectoryError(f'{str(path)!r} is damaged.') from error

@@ -12,6 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from recipes import datasets, experiment, models, plots
+from recipes.run import Run
 
 RECIPE = experiment.Recipe(
   name='lenet_on_digits',
@@ -32,14 +33,14 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
   an epoch has 199 images, which two replicas cannot share evenly.
   """
   found: list[np.ndarray] = []
-  finish = experiment._Run._finish
+  finish = Run._finish
 
   def look_and_finish(self, noted):
     found.extend(variable.numpy() for variable in self._model.weights)
     assert self._plan.ticket.rewound_to_epoch == 1
     return finish(self, noted)
 
-  experiment._Run._finish = look_and_finish
+  Run._finish = look_and_finish
   try:
     with flagsaver.flagsaver(
       strategy=strategy,
@@ -53,7 +54,7 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
     ):
       experiment.run(RECIPE, directory)
   finally:
-    experiment._Run._finish = finish
+    Run._finish = finish
   return found
 
 

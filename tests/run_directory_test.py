@@ -1,9 +1,12 @@
 """The run directory: what a run writes, how it goes on, what it refuses."""
 
 import csv
+import dataclasses
 import errno
 import json
+import os
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import tf_unilth
 from recipes import plots, progress, run_directory
 from tests import tiny_recipe
 from tf_unilth.checkpoint_directory import CheckpointDirectory
+from tf_unilth.directory_lock import DirectoryLock
 
 # A run with a plateau, a rewind and rounds.
 _EVENTFUL = {
@@ -224,10 +228,23 @@ def test_a_directory_that_cannot_be_written(tmp_path):
   assert 'Not a directory' in said
 
 
-@pytest.mark.parametrize('name', ['config.json', 'results.json'])
-def test_damaged_files_are_named(name, tmp_path, no_plots):
+@pytest.mark.parametrize(
+  ('name', 'content'),
+  [
+    ('config.json', '{"method": '),
+    ('config.json', '[1]'),
+    ('results.json', '{"method": '),
+    ('history.csv', ''),
+    ('history.csv', 'epoch,loss\n1,low\n'),
+    ('history.csv', 'epoch,loss\n'),
+    ('progress.json', '{}'),
+  ],
+)
+def test_damaged_files_are_named(name, content, tmp_path, no_plots):
   tiny_recipe.run(tmp_path, method='dense', epochs=1)
-  (tmp_path / name).write_text('{"method": ')
+  if name in ('history.csv', 'progress.json'):
+    (tmp_path / 'results.json').unlink()
+  (tmp_path / name).write_text(content)
   said = tiny_recipe.main(
     '--method=dense', '--epochs=1', f'--output_dir={tmp_path}'
   )
@@ -256,3 +273,52 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
   assert tiny_recipe.main(*flags) is None
   history = run_directory.read_history(tmp_path / 'run' / 'history.csv')
   assert len(history['loss']) == 3
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(
+  no_plots, monkeypatch, tmp_path, capsys
+):
+  def terminate(self, epoch, logs=None):
+    if epoch == 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  flags = ['--epochs=4', '--verbose=0', f'--output_dir={tmp_path}']
+  with monkeypatch.context() as patch:
+    patch.setattr(progress.Progress, 'on_epoch_end', terminate)
+    with pytest.raises(SystemExit) as left:
+      tiny_recipe.main(*flags)
+  assert left.value.code == 128 + signal.SIGTERM
+  assert 'stopped; the same command goes on' in capsys.readouterr().out
+  history = run_directory.read_history(tmp_path / 'history.csv')
+  assert len(history['loss']) == 2
+  assert tiny_recipe.main(*flags) is None
+
+
+def test_damaged_checkpoints_and_other_data_are_one_line(
+  no_plots, monkeypatch, tmp_path
+):
+  flags = ['--epochs=3', '--verbose=0', f'--output_dir={tmp_path}']
+  assert tiny_recipe.main(*flags) is None
+  (tmp_path / 'results.json').unlink()
+  other = dataclasses.replace(
+    tiny_recipe.RECIPE,
+    load=lambda request: dataclasses.replace(
+      tiny_recipe.RECIPE.load(request), name='other'
+    ),
+  )
+  said = tiny_recipe.main(*flags, recipe=other)
+  assert said.startswith('error: ') and "'digits'" in said and '\n' not in said
+  for path in tmp_path.glob('checkpoints/*.checkpoint'):
+    path.write_bytes(path.read_bytes()[:-1])
+  said = tiny_recipe.main(*flags)
+  assert said.startswith('error: ') and '\n' not in said
+
+
+def test_two_runs_cannot_write_one_directory(no_plots, tmp_path):
+  lock = DirectoryLock(tmp_path / 'checkpoints')
+  (tmp_path / 'checkpoints').mkdir()
+  lock.acquire()
+  said = tiny_recipe.main('--epochs=3', f'--output_dir={tmp_path}')
+  lock.release()
+  assert said.startswith('error: ') and f'{os.getpid()}' in said
+  assert '\n' not in said
