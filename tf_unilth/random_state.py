@@ -37,6 +37,8 @@ def make_restorable(model: keras.Model) -> bool:
         generator._built = False
         changed = True
       generator._maybe_init()
+    # Made now, as all workers must make it together.
+    tf.random.get_global_generator()
   return changed
 
 
@@ -48,8 +50,7 @@ def generator_variables(model: keras.Model) -> dict[str, Any]:
     if generator._rng_type == generator.RNG_STATEFUL
   ]
   found = {f'random/{i}': g.state for i, g in enumerate(generators)}
-  with model.distribute_strategy.scope():
-    found['random/global'] = tf.random.get_global_generator().state
+  found['random/global'] = tf.random.get_global_generator().state
   return found
 
 
