@@ -104,5 +104,10 @@ def unrestorable_operations(model: keras.Model) -> list[str]:
   for graph in compat.traced_graphs(model):
     functions = [function.node_def for function in graph.library.function]
     for nodes in (graph.node, *functions):
-      names |= {node.name for node in nodes if 'seed2' in node.attr}
+      names |= {
+        node.name
+        for node in nodes
+        # Keras draws the dropout of cuDNN's layers outside of them.
+        if 'seed2' in node.attr and not node.op.startswith('CudnnRNN')
+      }
   return sorted(names)

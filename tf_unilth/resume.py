@@ -167,8 +167,9 @@ class CheckpointAndResume(keras.callbacks.Callback):
       self.model, callbacks, self.params, self._config, fit
     )
     newest = self._directory.newest()
-    initial = self._handler._initial_epoch if self._handler else 0
-    self._first_epoch = initial if newest is None else newest.first_epoch
+    self._first_epoch = data_position.initial_epoch(self._handler)
+    if newest is not None:
+      self._first_epoch = newest.first_epoch
     if newest is None:
       resume_checks.warn_of_seed(self._run)
     else:
@@ -236,7 +237,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
     handler = self._handler
     return (
       handler is not None
-      and handler._initial_epoch == self._first_epoch
+      and data_position.initial_epoch(handler) == self._first_epoch
       and compat.reads_generator(handler)
     )
 
@@ -263,7 +264,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def _steps_of_epoch(self) -> int:
     """Returns how many steps an epoch has, 0 while that is not known."""
     if self._handler is not None:
-      return self._handler._inferred_steps or 0
+      return data_position.steps_of_epoch(self._handler) or 0
     return self.params.get('steps') or 0
 
   def _after_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ def check_fit(callback: Any, callbacks: Sequence[Any]) -> None:
     callback: the one that saves.
     callbacks: all callbacks of the `fit`, in order.
   """
+  fit_checks.check_loop(getattr(callback, 'params', None))
   fit_checks.check_compiled(callback.model)
   if not callback.model.built:
     raise ValueError(
@@ -63,9 +64,14 @@ def check_same(
       f'directory {where!r} holds the checkpoints of another run: '
       f'{"; ".join(different)}. Change that back, or choose another directory.'
     )
-  mine = {name: v.shape.as_list() for name, v in variables.items()}
-  saved = {name: [*v.shape] for name, v in newest.variables.items()}
-  different = [*drift.differences(saved, mine, 'shape')]
+  mine = {
+    name: f'{v.dtype.name} {v.shape.as_list()}' for name, v in variables.items()
+  }
+  saved = {
+    name: f'{array.dtype.name} {[*array.shape]}'
+    for name, array in newest.variables.items()
+  }
+  different = [*drift.differences(saved, mine)]
   if different:
     raise CheckpointError(
       f'directory {where!r} holds the checkpoints of another model: '
