@@ -83,9 +83,7 @@ def _state(model):
     (_case('unilth', 'adam'), 20),  # In stage 1: its snapshot must survive.
     (_case('unidlth', 'sgd', True, 5), 46),  # In a ramp, between two epochs.
     (_case('lth', 'sgd', False, 3), 5),  # The weights at step 0 must survive.
-    (_case('dlth', 'adam', True), 60),
     (_case('gmp', 'adam', False, 3), 44),
-    (_case('dense', 'sgd', True, 3), 12),
   ],
 )
 def test_a_run_that_died_ends_bit_identical(case, died_at, tmp_path):
@@ -318,7 +316,7 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
       r'schedules\.0\.target_sparsity was 0\.5 and is now 0\.6',
       {'target': 0.6},
     ),
-    (r'another model: .*kernel\.1 was 16 and is now 8', {'units': 8}),
+    (r'another model: .*kernel was .*36, 16.* is now .*36, 8', {'units': 8}),
   ):
     given = {'config': {'data': {'crop': 4}}, 'epochs': 3, **arguments}
     with pytest.raises(CheckpointError, match=match):
@@ -474,7 +472,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
 def test_a_nan_is_named_and_never_saved(tmp_path):
   model = _dense()
   bias = model.layers[-1].bias
-  spoil = _At(toys.STEPS + 1, lambda: bias[0].assign(np.nan))
+  spoil = _At(2 * toys.STEPS, lambda: bias[0].assign(np.nan))
   with pytest.raises(FloatingPointError, match=f"weight '{bias.name}' is NaN"):
     _fit(model, Resume(tmp_path, verbose=0), spoil)
   assert Resume(tmp_path).initial_epoch == 1

@@ -95,6 +95,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
   header, payload = _FORMAT.read(path)
   sealed_file.check_fields(header, _HEADER)
   arrays = _arrays(header['arrays'], payload)
+  values = _decode(header['values'], arrays)
+  require(isinstance(values, dict), 'its values have no names.')
   kind = 'variable '
   return Checkpoint(
     header['epoch'],
@@ -103,7 +105,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     bool(header['finished']),
     header['run'],
     {k[len(kind) :]: v for k, v in arrays.items() if k.startswith(kind)},
-    _decode(header['values'], arrays),
+    values,
   )
 
 

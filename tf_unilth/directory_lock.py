@@ -25,7 +25,7 @@ class DirectoryLock:
   was killed leaves nothing to clean up. The file `lock` in the directory says
   who holds it; that it is there means nothing. On NFS of Linux it holds between
   hosts too; on a network file system that does not support `flock` between
-  hosts it holds between the processes of each host.
+  hosts it holds between the processes of each host. Windows has none.
 
   Args:
     directory: an existing one.

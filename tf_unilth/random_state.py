@@ -37,6 +37,8 @@ def make_restorable(model: keras.Model) -> bool:
         generator._built = False
         changed = True
       generator._maybe_init()
+    # Made now, as all workers must make it together.
+    tf.random.get_global_generator()
   return changed
 
 
@@ -48,8 +50,7 @@ def generator_variables(model: keras.Model) -> dict[str, Any]:
     if generator._rng_type == generator.RNG_STATEFUL
   ]
   found = {f'random/{i}': g.state for i, g in enumerate(generators)}
-  with model.distribute_strategy.scope():
-    found['random/global'] = tf.random.get_global_generator().state
+  found['random/global'] = tf.random.get_global_generator().state
   return found
 
 
@@ -103,5 +104,10 @@ def unrestorable_operations(model: keras.Model) -> list[str]:
   for graph in compat.traced_graphs(model):
     functions = [function.node_def for function in graph.library.function]
     for nodes in (graph.node, *functions):
-      names |= {node.name for node in nodes if 'seed2' in node.attr}
+      names |= {
+        node.name
+        for node in nodes
+        # Keras draws the dropout of cuDNN's layers outside of them.
+        if 'seed2' in node.attr and not node.op.startswith('CudnnRNN')
+      }
   return sorted(names)
