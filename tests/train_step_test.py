@@ -18,21 +18,24 @@ _NEW += ('Nadam', 'RMSprop', 'SGD')
 _LEGACY = ('Adadelta', 'Adagrad', 'Adam', 'Adamax', 'Nadam', 'RMSprop', 'SGD')
 
 
-def _optimizers() -> list[Any]:
-  new = [getattr(keras.optimizers, name)() for name in _NEW]
-  legacy = [getattr(keras.optimizers.legacy, name)() for name in _LEGACY]
-  return [
-    *new,
-    *legacy,
-    keras.optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
-    keras.optimizers.legacy.SGD(momentum=0.9),
-    keras.optimizers.Adam(amsgrad=True),
-    keras.optimizers.RMSprop(momentum=0.9, centered=True),
-  ]
+_OPTIMIZERS = {
+  **{name: getattr(keras.optimizers, name)() for name in _NEW},
+  **{
+    f'legacy {name}': getattr(keras.optimizers.legacy, name)()
+    for name in _LEGACY
+  },
+  'nesterov': keras.optimizers.SGD(
+    momentum=0.9, nesterov=True, weight_decay=0.1
+  ),
+  'legacy momentum': keras.optimizers.legacy.SGD(momentum=0.9),
+  'amsgrad': keras.optimizers.Adam(amsgrad=True),
+  'centered': keras.optimizers.RMSprop(momentum=0.9, centered=True),
+}
 
 
-@pytest.mark.parametrize('optimizer', _optimizers(), ids=str)
-def test_zeros_stay_zero_under_an_optimizer_of_keras(optimizer):
+@pytest.mark.parametrize('name', _OPTIMIZERS)
+def test_zeros_stay_zero_under_an_optimizer_of_keras(name):
+  optimizer = _OPTIMIZERS[name]
   assert optimizers.keeps_zeros(optimizer)
   weight = tf.Variable([[0.0, 1.0], [2.0, 0.0]])
   mask = weight.numpy() != 0

@@ -203,9 +203,10 @@ def _kth_smallest(arrays: Sequence[np.ndarray], count: int) -> float:
   first, last = int(place - slack), int(place + slack)
   low = sample[first] if first >= 0 else -np.inf
   high = sample[last] if last < sample.size else np.inf
-  below = sum(np.count_nonzero(array < low) for array in arrays)
+  lower = [array < low for array in arrays]
+  below = sum(np.count_nonzero(chosen) for chosen in lower)
   inside = np.concatenate(
-    [array[(array >= low) & (array <= high)] for array in arrays]
+    [a[(a <= high) ^ chosen] for a, chosen in zip(arrays, lower, strict=True)]
   )
   if not below < count <= below + inside.size:  # An unlucky sample.
     below, inside = 0, np.concatenate(arrays)
@@ -260,15 +261,16 @@ def select(
   shapes = [mask.shape for mask in masks]
   pruned = [mask.size - int(np.count_nonzero(mask)) for mask in masks]
   total = max(zeros_at(sparsity, sum(m.size for m in masks)), sum(pruned))
-  ranks = [
-    np.where(mask, score, -1).ravel()  # What is pruned goes first.
-    for score, mask in zip(scores, masks, strict=True)
-  ]
+  ranks = [score.flatten() for score in scores]  # Copies.
+  for rank, mask, count in zip(ranks, masks, pruned, strict=True):
+    if count:
+      rank[~mask.ravel()] = -1  # What is pruned goes first.
   if scope == 'global':
     for rank in ranks if kept else []:
       # Every layer keeps its best weight; of equal ones the last, because
       # ties go by index.
-      rank[rank.size - 1 - np.argmax(rank[::-1])] = np.inf
+      best = rank == rank.max()
+      rank[rank.size - 1 - np.argmax(best[::-1])] = np.inf
     chosen = _smallest(ranks, total)
   else:
     counts = layer_zeros(shapes, sparsity, total, scope, pruned, kept)

@@ -237,9 +237,10 @@ class PrunedLayers:
   def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
     """Writes masks, and zeros into the weights that they remove."""
     for kernel, mask in zip(self.kernels, masks, strict=True):
-      weight = kernel.weight.numpy()
-      kernel.mask.assign(mask.astype(kernel.mask.dtype.as_numpy_dtype))
-      kernel.weight.assign(np.where(mask, weight, np.zeros_like(weight)))
+      keep = tf.constant(mask)  # By TensorFlow, which uses all cores.
+      kernel.mask.assign(tf.cast(keep, kernel.mask.dtype))
+      weight = tf.convert_to_tensor(kernel.weight)
+      kernel.weight.assign(tf.where(keep, weight, tf.zeros((), weight.dtype)))
 
   def multiply(self, factors: Mapping[int, tf.Tensor]) -> None:
     """Multiplies weights, inside of a train step.
