@@ -28,7 +28,9 @@ _FOOTPRINTS = flags.DEFINE_integer(
   'footprints', 3, 'Processes per method for memory and first step; 0: none.', 0
 )
 _JIT_COMPILE = flags.DEFINE_bool('jit_compile', False, 'Compile with XLA.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Where to write .json and .png.')
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'Where to write .json, .md and .png.'
+)
 # What is timed by itself, for those that differ in it.
 _FOOTPRINT_OF = (DENSE, 'tfmot', 'UniLTH')
 
@@ -39,6 +41,16 @@ def _check() -> None:
       if name not in known or name == DENSE:
         names = ', '.join(n for n in known if n != DENSE)
         raise ValueError(f'--{flag.name} must be of {names}, but has {name!r}.')
+
+
+def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
+  models = content['models']
+  run_directory.write_json(path.with_suffix('.json'), content)
+  tables = [
+    overhead_report.table(model, found) for model, found in models.items()
+  ]
+  path.with_suffix('.md').write_text('\n'.join(tables))
+  overhead_report.plot(path.with_suffix('.png'), models)
 
 
 def _main(_: list[str]) -> str | None:
@@ -64,9 +76,7 @@ def _main(_: list[str]) -> str | None:
     content['models'][model] = found
     print(overhead_report.table(model, found), flush=True)
     if _OUTPUT.value:  # After each, so that a run cut short keeps its models.
-      path = pathlib.Path(_OUTPUT.value)
-      run_directory.write_json(path.with_suffix('.json'), content)
-      overhead_report.plot(path.with_suffix('.png'), content['models'])
+      _write(pathlib.Path(_OUTPUT.value), content)
   return None
 
 

@@ -1,7 +1,6 @@
 """What a train step does to gradients, and who holds the masks when."""
 
 import copy
-from typing import Any
 
 import numpy as np
 import pytest
