@@ -103,6 +103,7 @@ class Run:
       verbose=int(self._verbose > 0),
     )
     first = resume.initial_epoch
+    devices.check_agreement(self._strategy, first)
     directory = self._directory if self._chief else None
     noted = records.Records(directory, self._rate, first)
     validation = data.validation.batches(batch_size)
