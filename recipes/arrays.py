@@ -10,6 +10,12 @@ class DataError(ValueError):
   """Data that is missing, damaged or of a wrong form; one line says what."""
 
 
+def reason(error: BaseException) -> str:
+  """Returns the first line of what an error says, or its name."""
+  lines = str(error).splitlines()
+  return lines[0] if lines else type(error).__name__
+
+
 @dataclasses.dataclass(frozen=True)
 class Parts:
   """Which images of a data set are for what, as it is distributed.

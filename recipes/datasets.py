@@ -116,12 +116,7 @@ def assembled(
   elif request.train_examples is not None:
     order = np.random.default_rng(request.seed).permutation(len(train))
     train = train[order]
-  count = request.train_examples
-  if count is not None and not 0 < count <= len(train):
-    raise DataError(
-      f'train_examples must be from 1 to {len(train)}, the images left for '
-      f'training, but is {count}.'
-    )
+  count = training_count(len(train), request)
   return Dataset(
     name,
     classes,
@@ -132,15 +127,42 @@ def assembled(
   )
 
 
+def share_of(images: int, fraction: float) -> int:
+  """Returns how many images a fraction of them is.
+
+  Raises:
+    DataError: that is none, or all.
+  """
+  count = round(fraction * images)
+  if not 0 < count < images:
+    raise DataError(
+      f'{fraction} of {images} images leaves a part without images.'
+    )
+  return count
+
+
+def training_count(images: int, request: Request) -> int:
+  """Returns how many of the images left for training are trained on.
+
+  Raises:
+    DataError: there are not as many as are asked for.
+  """
+  count = request.train_examples
+  if count is None:
+    return images
+  if not 0 < count <= images:
+    raise DataError(
+      f'train_examples must be from 1 to {images}, the images left for '
+      f'training, but is {count}.'
+    )
+  return count
+
+
 def _cut(
   indices: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns two parts, shuffled, the second with `fraction` of all."""
-  count = round(fraction * len(indices))
-  if not 0 < count < len(indices):
-    raise DataError(
-      f'{fraction} of {len(indices)} images leaves a part without images.'
-    )
+  count = share_of(len(indices), fraction)
   order = np.random.default_rng(seed).permutation(len(indices))
   return indices[order[count:]], indices[order[:count]]
 

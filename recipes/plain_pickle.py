@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from recipes.arrays import DataError
+from recipes.arrays import DataError, reason
 
 
 class _Dtype:
@@ -86,9 +86,8 @@ def read(path: pathlib.Path) -> Any:
     raise DataError(f"'{path}': {error.strerror}.") from error
   # A damaged pickle fails with whatever its machine meets first.
   except Exception as error:
-    reason = str(error).splitlines() or [type(error).__name__]
     raise DataError(
-      f"'{path}' is damaged or not read here: {reason[0]}."
+      f"'{path}' is damaged or not read here: {reason(error)}."
     ) from error
 
 

@@ -16,7 +16,7 @@ from recipes import (
   npz_file,
   tfds_data,
 )
-from recipes.arrays import Arrays, DataError, Parts, checked
+from recipes.arrays import Arrays, DataError, Parts, checked, reason
 
 _KERAS = 'https://storage.googleapis.com/tensorflow/tf-keras-datasets/'
 _TORONTO = 'https://www.cs.toronto.edu/~kriz/'
@@ -175,8 +175,7 @@ def _download(name: str, place: pathlib.Path) -> None:
     )
   # Keras raises a bare Exception where an address does not answer.
   except Exception as error:
-    reason = str(error).splitlines() or [type(error).__name__]
-    raise DataError(f'{name} cannot be downloaded: {reason[0]}') from error
+    raise DataError(f'{name} cannot be downloaded: {reason(error)}') from error
 
 
 def _nothing(name: str, place: pathlib.Path, cache: bool) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from recipes.arrays import Arrays, DataError
+from recipes.arrays import Arrays, DataError, reason
 
 _INFO = 'dataset_info.json'
 
@@ -48,8 +48,7 @@ def builder(folder: pathlib.Path) -> Any:
     return tfds.builder_from_directory(str(folder))
   # TFDS fails on damaged folders with whatever it meets first.
   except Exception as error:
-    reason = str(error).splitlines() or [type(error).__name__]
-    raise DataError(f"'{folder}' cannot be read: {reason[0]}") from error
+    raise DataError(f"'{folder}' cannot be read: {reason(error)}") from error
 
 
 def read(folder: pathlib.Path) -> Arrays:
@@ -76,8 +75,7 @@ def _split(
       images.append(x)
       labels.append(y)
   except (tf.errors.OpError, ValueError, OSError) as error:
-    reason = str(error).splitlines()[0]
-    raise DataError(f"'{folder}' cannot be read: {reason}") from error
+    raise DataError(f"'{folder}' cannot be read: {reason(error)}") from error
   if not images:
     raise DataError(f"'{folder}': split {split!r} is empty.")
   return np.concatenate(images), np.concatenate(labels)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from recipes import encoded, pipeline, tfds_data
 from recipes.arrays import DataError
-from recipes.datasets import Dataset, Request
+from recipes.datasets import Dataset, Request, share_of, training_count
 from recipes.transforms import Channels
 
 # Images, as JPEG, that the next one is drawn from.
@@ -141,18 +141,8 @@ def load(
     if split not in builder.info.splits:
       raise DataError(f"'{folder}' has no split {split!r}.")
   total = int(builder.info.splits['train'].num_examples)
-  held = round(request.validation_fraction * total)
-  if not 0 < held < total:
-    raise DataError(
-      f'{request.validation_fraction} of {total} images leaves a part without '
-      'images.'
-    )
-  count = request.train_examples or total - held
-  if count > total - held:
-    raise DataError(
-      f'train_examples must be from 1 to {total - held}, the images left for '
-      f'training, but is {count}.'
-    )
+  held = share_of(total, request.validation_fraction)
+  count = training_count(total - held, request)
   begin = int(np.random.default_rng(request.seed).integers(total))
 
   def part(split: str) -> StreamedSplit:
