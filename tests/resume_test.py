@@ -171,11 +171,14 @@ def test_so_does_one_on_data_of_another_kind(make, tmp_path):
   assert train(tmp_path / 'died') == whole
 
 
-def test_what_callbacks_draw_goes_on(tmp_path):
+def test_what_callbacks_draw_and_set_goes_on(tmp_path):
   def train(directory, *more):
-    model = _dense()
+    rate = tf_unilth.StagedLearningRate(0.05)
+    model = _dense(keras.optimizers.SGD(rate))
 
     def disturb(batch, logs):
+      if model.optimizer.iterations == 5:
+        rate.restart(begin=5, steps=20)
       drawn = random.random(), np.random.normal(), tf.random.normal([])
       model.layers[-1].bias.assign_add([0.1 * float(sum(drawn)), 0.0])
 
@@ -249,9 +252,13 @@ def test_data_of_an_epoch_are_not_read_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+  ('number', 'code', 'step', 'saved'),
+  [
+    (signal.SIGTERM, 143, 11, (1, 3)),
+    (signal.SIGINT, 130, 16, (2, 0)),  # An epoch's last step: at its end.
+  ],
 )
-def test_a_signal_saves_and_leaves(number, code, tmp_path):
+def test_a_signal_saves_and_leaves(number, code, step, saved, tmp_path):
   before = signal.getsignal(number)
   whole = _dense()
   _fit(whole, Resume(tmp_path / 'whole', verbose=0))
@@ -261,14 +268,14 @@ def test_a_signal_saves_and_leaves(number, code, tmp_path):
     os.kill(os.getpid(), number)
     handlers.append(signal.getsignal(number))
 
-  stop = _At(11, interrupt)
+  stop = _At(step, interrupt)
   with pytest.raises(SystemExit) as left:
     _fit(_dense(), Resume(tmp_path / 'died', verbose=0), stop)
   assert left.value.code == code
   assert handlers == [before]  # A second signal would stop it at once.
   assert signal.getsignal(number) is before
   resume = Resume(tmp_path / 'died', verbose=0)
-  assert (resume.initial_epoch, resume.initial_step) == (1, 3)
+  assert (resume.initial_epoch, resume.initial_step) == saved
   resumed = _dense()
   _fit(resumed, resume)
   assert _state(resumed) == _state(whole)
