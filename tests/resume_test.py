@@ -459,6 +459,16 @@ def test_a_model_without_weights_is_refused(tmp_path):
 # What cannot be exact is said.
 
 
+def test_deterministic_operations_need_no_global_generator(
+  tmp_path, monkeypatch
+):
+  def refuse():
+    raise RuntimeError('cannot be called if determinism is enabled')
+
+  monkeypatch.setattr(tf.random, 'get_global_generator', refuse)
+  _fit(_dense(), Resume(tmp_path, verbose=0))
+
+
 def test_random_operations_that_cannot_be_put_back_are_named(tmp_path):
   model = keras.Sequential(
     [
