@@ -15,6 +15,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -109,6 +110,8 @@ def _run_child(case: Any, directory: pathlib.Path, log: pathlib.Path) -> None:
   except SystemExit as error:
     code = int(error.code or 0)
   except BaseException:
+    endless = resource.RLIM_INFINITY  # The log is not what shall be cut off.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (endless, endless))
     traceback.print_exc()
   finally:
     sys.stdout.flush()

@@ -126,7 +126,6 @@ def _model(case: dict[str, Any]) -> tuple[keras.Model, list[Any]]:
     [
       layers.Input((6, 6, 1)),
       layers.RandomFlip('horizontal'),
-      layers.RandomTranslation(0.2, 0.2),
       wrap(layers.Conv2D(4, 3)),
       layers.BatchNormalization(),
       layers.ReLU(),

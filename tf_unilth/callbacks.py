@@ -155,8 +155,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     """The weights that `fit` has rewound to, before any of them was pruned.
 
     In the order of the model's weights before it was wrapped. `None` if it
-    has not rewound weights in this process. One copy on the host is kept for
-    them, until another run begins or the callback goes.
+    has not rewound weights in this process, or before it in the run that a
+    `CheckpointAndResume` goes on with. One copy on the host is kept for them,
+    until another run begins or the callback goes.
     """
     return self._rewind_weights
 

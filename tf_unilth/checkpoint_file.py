@@ -32,7 +32,17 @@ _ARRAY, _BYTES, _FLOAT, _TUPLE, _ITEMS = (
 
 
 class CheckpointError(ValueError):
-  """The checkpoints of a directory cannot be gone on with, or not by this."""
+  """The checkpoints of a directory cannot be gone on with, or not by this.
+
+  >>> directory = tempfile.mkdtemp()
+  >>> name = 'epoch-000001-step-000000000.checkpoint'
+  >>> _ = open(f'{directory}/{name}', 'wb').write(b'half')
+  >>> try:
+  ...   CheckpointAndResume(directory)
+  ... except CheckpointError as error:
+  ...   print(str(error).partition(f'{name}: ')[2])
+  it has 4 bytes, which is too short.
+  """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +105,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
   header, payload = _FORMAT.read(path)
   sealed_file.check_fields(header, _HEADER)
   arrays = _arrays(header['arrays'], payload)
+  values = _decode(header['values'], arrays)
+  require(isinstance(values, dict), 'its values have no names.')
   kind = 'variable '
   return Checkpoint(
     header['epoch'],
@@ -103,7 +115,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     bool(header['finished']),
     header['run'],
     {k[len(kind) :]: v for k, v in arrays.items() if k.startswith(kind)},
-    _decode(header['values'], arrays),
+    values,
   )
 
 

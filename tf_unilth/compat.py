@@ -3,7 +3,8 @@
 tfmot builds on `tf_keras` (Keras 2) whatever is imported first, so everything
 here does too. What else is not public is touched in `pruned_layers.py` and
 `wrapper.py` (tfmot), `prunable.py` (the kernels of attention), `optimizers.py`
-and `train_step.py` (one attribute each of Keras's).
+and `train_step.py` (one attribute each of Keras's), `random_state.py` (Keras's
+generators) and `data_position.py` (Keras's data handler).
 """
 
 import contextlib

@@ -9,6 +9,16 @@ import tensorflow as tf
 from tf_unilth import compat
 
 
+def initial_epoch(handler: Any) -> int:
+  """Returns what a `fit` was given as `initial_epoch`; 0 outside of one."""
+  return handler._initial_epoch if handler is not None else 0
+
+
+def steps_of_epoch(handler: Any) -> int | None:
+  """Returns how many steps an epoch of a `fit` has, once that is known."""
+  return handler._inferred_steps
+
+
 def check(handler: Any, first_epoch: int, epoch: int) -> None:
   """Raises if a `fit` cannot go on at an epoch.
 
@@ -21,7 +31,7 @@ def check(handler: Any, first_epoch: int, epoch: int) -> None:
     ValueError: its `initial_epoch` is another one, or its shuffled arrays
       would be in another order.
   """
-  initial = handler._initial_epoch
+  initial = initial_epoch(handler)
   if initial not in (first_epoch, epoch):
     raise ValueError(
       f'initial_epoch must be {first_epoch}, as when the run began, or '

@@ -15,7 +15,17 @@ except ImportError:  # Windows.
 
 
 class DirectoryInUseError(CheckpointError):
-  """Another run writes into the directory."""
+  """Another run writes into the directory.
+
+  >>> directory = pathlib.Path(tempfile.mkdtemp())
+  >>> lock = DirectoryLock(directory)
+  >>> lock.acquire()
+  >>> try:
+  ...   DirectoryLock(directory).acquire()
+  ... except DirectoryInUseError as error:
+  ...   print(str(error).partition(': ')[2])
+  two runs cannot write into one. Wait for it, or choose another.
+  """
 
 
 class DirectoryLock:
@@ -25,7 +35,7 @@ class DirectoryLock:
   was killed leaves nothing to clean up. The file `lock` in the directory says
   who holds it; that it is there means nothing. On NFS of Linux it holds between
   hosts too; on a network file system that does not support `flock` between
-  hosts it holds between the processes of each host.
+  hosts it holds between the processes of each host. Windows has none.
 
   Args:
     directory: an existing one.

@@ -37,20 +37,29 @@ def make_restorable(model: keras.Model) -> bool:
         generator._built = False
         changed = True
       generator._maybe_init()
+    _global_generator()  # Made now, as all workers must make it together.
   return changed
 
 
 def generator_variables(model: keras.Model) -> dict[str, Any]:
   """Returns the states of the layers' generators, by name."""
+  everywhere = _global_generator()
   generators = [
     generator._generator
     for generator in _layer_generators(model)
     if generator._rng_type == generator.RNG_STATEFUL
   ]
   found = {f'random/{i}': g.state for i, g in enumerate(generators)}
-  with model.distribute_strategy.scope():
-    found['random/global'] = tf.random.get_global_generator().state
+  if everywhere is not None:
+    found['random/global'] = everywhere.state
   return found
+
+
+def _global_generator() -> tf.random.Generator | None:
+  try:
+    return tf.random.get_global_generator()
+  except RuntimeError:
+    return None  # Operations are deterministic, and the user has set none.
 
 
 def _layer_generators(model: keras.Model) -> list[Any]:
@@ -103,5 +112,10 @@ def unrestorable_operations(model: keras.Model) -> list[str]:
   for graph in compat.traced_graphs(model):
     functions = [function.node_def for function in graph.library.function]
     for nodes in (graph.node, *functions):
-      names |= {node.name for node in nodes if 'seed2' in node.attr}
+      names |= {
+        node.name
+        for node in nodes
+        # Keras draws the dropout of cuDNN's layers outside of them.
+        if 'seed2' in node.attr and not node.op.startswith('CudnnRNN')
+      }
   return sorted(names)

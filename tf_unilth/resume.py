@@ -1,7 +1,6 @@
 """CheckpointAndResume: a `fit` that goes on where it was stopped."""
 
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +13,11 @@ from tf_unilth import (
   fit_checks,
   optimizers,
   random_state,
+  resume_checks,
 )
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.checkpoint_directory import CheckpointDirectory
-from tf_unilth.checkpoint_file import Checkpoint, CheckpointError
+from tf_unilth.checkpoint_file import Checkpoint
 from tf_unilth.compat import keras
 from tf_unilth.directory_lock import DirectoryLock
 from tf_unilth.messages import Messages
@@ -125,7 +125,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
     fit = compat.fit_arguments()
     self._handler = fit.get('data_handler')
     callbacks = fit.get('callbacks', [self])
-    self._check(callbacks)
+    resume_checks.check_fit(self, callbacks)
     self._has_looked = False
     self._writes = self.model.distribute_strategy.extended.should_checkpoint
     if self._writes:
@@ -158,29 +158,6 @@ class CheckpointAndResume(keras.callbacks.Callback):
 
   # Beginning.
 
-  def _check(self, callbacks: Any) -> None:
-    fit_checks.check_compiled(self.model)
-    if not self.model.built:
-      raise ValueError(
-        'model must be built before fit, but is not: give it an input shape, '
-        'or call model.build(input_shape).'
-      )
-    mine = callbacks.index(self)
-    for index, other in enumerate(callbacks):
-      name = type(other).__name__
-      if isinstance(other, keras.callbacks.BackupAndRestore) or (
-        isinstance(other, CheckpointAndResume) and other is not self
-      ):
-        raise ValueError(
-          f'callbacks must hold one that resumes, but hold {name} beside '
-          'CheckpointAndResume.'
-        )
-      if isinstance(other, TicketCallback) and index > mine:
-        raise ValueError(
-          f'callbacks must list {name} before CheckpointAndResume, but list it '
-          'after.'
-        )
-
   def _begin(self, fit: dict[str, Any], callbacks: Any) -> None:
     if self._writes:
       self._directory.remove_unfinished()
@@ -190,43 +167,26 @@ class CheckpointAndResume(keras.callbacks.Callback):
       self.model, callbacks, self.params, self._config, fit
     )
     newest = self._directory.newest()
-    initial = self._handler._initial_epoch if self._handler else 0
-    self._first_epoch = initial if newest is None else newest.first_epoch
+    self._first_epoch = data_position.initial_epoch(self._handler)
     if newest is not None:
-      self._check_same(newest)
-      self._go_on(newest, fit)
-    elif self._run['seed'] is None:
-      warnings.warn(
-        'no seed is set, so that this run, resumed, would not end as if left '
-        'alone: call keras.utils.set_random_seed before building the model.',
-        stacklevel=2,
+      self._first_epoch = newest.first_epoch
+    if newest is None:
+      resume_checks.warn_of_seed(self._run)
+    else:
+      resume_checks.check_same(
+        str(self._directory.path),
+        newest,
+        self._run,
+        self._state.variables(),
+        self._handler,
       )
+      self._go_on(newest, fit)
     self._is_followed = bool(fit)
     if fit:
       callbacks.append(_Last(self))
       data_position.around(self._handler, self._signals.install, self._leave)
     else:
       self._signals.install()
-
-  def _check_same(self, newest: Checkpoint) -> None:
-    """Raises if a checkpoint is of another run, before anything is changed."""
-    if self._handler is not None:
-      data_position.check(self._handler, newest.first_epoch, newest.epoch)
-    different = [*drift.differences(newest.run, self._run)]
-    if different:
-      raise CheckpointError(
-        f'directory {str(self._directory.path)!r} holds the checkpoints of '
-        f'another run: {"; ".join(different)}. Change that back, or choose '
-        'another directory.'
-      )
-    mine = {n: v.shape.as_list() for n, v in self._state.variables().items()}
-    saved = {n: [*v.shape] for n, v in newest.variables.items()}
-    different = [*drift.differences(saved, mine, 'shape')]
-    if different:
-      raise CheckpointError(
-        f'directory {str(self._directory.path)!r} holds the checkpoints of '
-        f'another model: {"; ".join(different[:5])}.'
-      )
 
   def _go_on(self, newest: Checkpoint, fit: dict[str, Any]) -> None:
     self._state.put_variables(newest.variables)
@@ -277,7 +237,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
     handler = self._handler
     return (
       handler is not None
-      and handler._initial_epoch == self._first_epoch
+      and data_position.initial_epoch(handler) == self._first_epoch
       and compat.reads_generator(handler)
     )
 
@@ -287,7 +247,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
     done, self._step = step - self._step, step
     if not self._has_looked:
       self._has_looked = True
-      self._warn_of_operations()
+      resume_checks.warn_of_operations(self.model)
     steps = self._steps_of_epoch()
     if steps and step >= steps:
       return  # Keras cannot go on there; the epoch's end is near.
@@ -304,19 +264,8 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def _steps_of_epoch(self) -> int:
     """Returns how many steps an epoch has, 0 while that is not known."""
     if self._handler is not None:
-      return self._handler._inferred_steps or 0
+      return data_position.steps_of_epoch(self._handler) or 0
     return self.params.get('steps') or 0
-
-  def _warn_of_operations(self) -> None:
-    names = random_state.unrestorable_operations(self.model)
-    if names:
-      warnings.warn(
-        f'operations {", ".join(names[:5])} draw random numbers from a state '
-        'that TensorFlow does not give: resumed, the run would not end as if '
-        'left alone. Draw them from a tf.random.Generator, or in layers of '
-        "Keras's.",
-        stacklevel=2,
-      )
 
   def _after_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
     self._epoch, self._step = epoch, 0

@@ -64,6 +64,11 @@ class Format:
       payload: its parts, as bytes.
       length: how many bytes they have together.
     """
+    if len(header) > _LONGEST_HEADER:
+      raise ValueError(
+        f'a {self.noun} cannot have a header of {len(header)} bytes, of '
+        f'{_LONGEST_HEADER} at most.'
+      )
     digest = hashlib.sha256()
     size = self.size(header, length)
     prefix = _PREFIX.pack(self.magic, self.version, len(header), size)
