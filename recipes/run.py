@@ -80,7 +80,7 @@ class Run:
         f'{data.test.examples:,} for the test',
         flush=True,
       )
-    if not self._directory.exists():
+    if not (self._directory / 'config.json').exists():
       for part in (data.train, data.validation, data.test):
         part.check()
 
