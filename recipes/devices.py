@@ -105,6 +105,22 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
   )
 
 
+def check_agreement(strategy: tf.distribute.Strategy, done: int) -> None:
+  """Raises if not all processes have seen the same epochs done.
+
+  Args:
+    strategy: that trains.
+    done: epochs that this process found to be done.
+  """
+  per_replica = strategy.run(lambda: tf.constant([done]))
+  found = strategy.gather(per_replica, axis=0).numpy()
+  if found.min() != found.max():
+    raise ValueError(
+      '--output_dir must be one directory that all workers see, but some find '
+      f'{found.min()} epochs done there and others {found.max()}.'
+    )
+
+
 def on_replicas(
   strategy: tf.distribute.Strategy, batches: tf.data.Dataset, weighted: bool
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:

@@ -80,7 +80,7 @@ class Run:
         f'{data.test.examples:,} for the test',
         flush=True,
       )
-    if not self._directory.exists():
+    if not (self._directory / 'config.json').exists():
       for part in (data.train, data.validation, data.test):
         part.check()
 
@@ -103,6 +103,7 @@ class Run:
       verbose=int(self._verbose > 0),
     )
     first = resume.initial_epoch
+    devices.check_agreement(self._strategy, first)
     directory = self._directory if self._chief else None
     noted = records.Records(directory, self._rate, first)
     validation = data.validation.batches(batch_size)

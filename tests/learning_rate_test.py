@@ -32,16 +32,19 @@ def test_without_a_length_it_is_constant():
   assert float(rate(1000)) == pytest.approx(0.2)
 
 
-def test_steps_fall_where_they_were_published():
-  # Epochs 30, 60 and 80 of 90: shares that no binary fraction meets.
-  per_epoch, epochs = 391, 90
+@pytest.mark.parametrize(
+  ('epochs', 'falls'), [(90, (30, 60, 80)), (23, (5, 10))]
+)
+def test_steps_fall_where_they_were_published(epochs, falls):
+  # At shares that no binary fraction meets.
+  per_epoch = 391
   rate = tf_unilth.StagedLearningRate(
     0.4,
     'step',
     epochs * per_epoch,
-    boundaries=[epoch / epochs for epoch in (30, 60, 80)],
+    boundaries=[epoch / epochs for epoch in falls],
   )
-  for number, epoch in enumerate((30, 60, 80)):
+  for number, epoch in enumerate(falls):
     before, after = epoch * per_epoch - 1, epoch * per_epoch
     assert float(rate(before)) == pytest.approx(0.4 * 0.1**number)
     assert float(rate(after)) == pytest.approx(0.04 * 0.1**number)

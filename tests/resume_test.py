@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def test_the_weights_that_a_ticket_is_rewound_to_survive(tmp_path):
 
 
 class _Sequence(keras.utils.Sequence):
-  """Batches whose order NumPy draws anew in each epoch."""
+  """Batches with noise; order and noise are drawn ahead, from NumPy's."""
 
   def __init__(self):
     self._data, self._order = toys.data(), np.random.permutation(64)
@@ -129,8 +130,9 @@ class _Sequence(keras.utils.Sequence):
     return toys.STEPS
 
   def __getitem__(self, index):
+    x, y = self._data
     chosen = self._order[8 * index : 8 * index + 8]
-    return tuple(array[chosen] for array in self._data)
+    return x[chosen] + np.random.normal(), y[chosen]
 
   def on_epoch_end(self):
     self._order = np.random.permutation(64)
@@ -166,6 +168,27 @@ def test_so_does_one_on_data_of_another_kind(make, tmp_path):
   whole = train(tmp_path / 'whole')
   with pytest.raises(Died):
     train(tmp_path / 'died', _At(2 * toys.STEPS + 5, _die))
+  assert train(tmp_path / 'died') == whole
+
+
+def test_what_callbacks_draw_and_set_goes_on(tmp_path):
+  def train(directory, *more):
+    rate = tf_unilth.StagedLearningRate(0.05)
+    model = _dense(keras.optimizers.SGD(rate))
+
+    def disturb(batch, logs):
+      if model.optimizer.iterations == 5:
+        rate.restart(begin=5, steps=20)
+      drawn = random.random(), np.random.normal(), tf.random.normal([])
+      model.layers[-1].bias.assign_add([0.1 * float(sum(drawn)), 0.0])
+
+    noise = keras.callbacks.LambdaCallback(on_train_batch_end=disturb)
+    _fit(model, Resume(directory, every_steps=3, verbose=0), noise, *more)
+    return _state(model)
+
+  whole = train(tmp_path / 'whole')
+  with pytest.raises(Died):
+    train(tmp_path / 'died', _At(toys.STEPS + 5, _die))
   assert train(tmp_path / 'died') == whole
 
 
@@ -229,19 +252,30 @@ def test_data_of_an_epoch_are_not_read_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+  ('number', 'code', 'step', 'saved'),
+  [
+    (signal.SIGTERM, 143, 11, (1, 3)),
+    (signal.SIGINT, 130, 16, (2, 0)),  # An epoch's last step: at its end.
+  ],
 )
-def test_a_signal_saves_and_leaves(number, code, tmp_path):
+def test_a_signal_saves_and_leaves(number, code, step, saved, tmp_path):
   before = signal.getsignal(number)
   whole = _dense()
   _fit(whole, Resume(tmp_path / 'whole', verbose=0))
-  stop = _At(11, lambda: os.kill(os.getpid(), number))
+  handlers = []
+
+  def interrupt():
+    os.kill(os.getpid(), number)
+    handlers.append(signal.getsignal(number))
+
+  stop = _At(step, interrupt)
   with pytest.raises(SystemExit) as left:
     _fit(_dense(), Resume(tmp_path / 'died', verbose=0), stop)
   assert left.value.code == code
+  assert handlers == [before]  # A second signal would stop it at once.
   assert signal.getsignal(number) is before
   resume = Resume(tmp_path / 'died', verbose=0)
-  assert (resume.initial_epoch, resume.initial_step) == (1, 3)
+  assert (resume.initial_epoch, resume.initial_step) == saved
   resumed = _dense()
   _fit(resumed, resume)
   assert _state(resumed) == _state(whole)
@@ -423,6 +457,16 @@ def test_a_model_without_weights_is_refused(tmp_path):
 
 
 # What cannot be exact is said.
+
+
+def test_deterministic_operations_need_no_global_generator(
+  tmp_path, monkeypatch
+):
+  def refuse():
+    raise RuntimeError('cannot be called if determinism is enabled')
+
+  monkeypatch.setattr(tf.random, 'get_global_generator', refuse)
+  _fit(_dense(), Resume(tmp_path, verbose=0))
 
 
 def test_random_operations_that_cannot_be_put_back_are_named(tmp_path):

@@ -49,8 +49,10 @@ def ended(tmp_path_factory):
     task = {'type': 'worker', 'index': index}
     config = {'cluster': {'worker': workers}, 'task': task}
     name = f'worker {index}'
+    # One for both, where files are shared; so it is seen who writes.
+    directory = folder / ('b' if index == 0 else 'of the other')
     processes[name] = _start(
-      'multi_worker', folder / 'b', folder / name, TF_CONFIG=json.dumps(config)
+      'multi_worker', directory, folder / name, TF_CONFIG=json.dumps(config)
     )
   flags.FLAGS(['test'])
   found = {'alone': replicas.run('none', folder / 'c')}
@@ -78,6 +80,7 @@ def test_both_workers_end_with_the_same_bits(ended):
 
 
 def test_the_chief_alone_writes_and_reports(ended):
+  assert not (ended['folder'] / 'of the other').exists()
   directory = ended['folder'] / 'b'
   results = json.loads((directory / 'results.json').read_text())
   assert results['devices'] == '2 CPUs'

@@ -135,3 +135,19 @@ def test_slices_of_a_batch_are_even_and_weighted():
 def test_warmup_is_a_share_of_the_run():
   rate = training.learning_rate(tiny_recipe.RECIPE, 100)
   assert rate.warmup == 0.2 and rate.decay_steps == 100
+
+
+@pytest.mark.parametrize('other', [3, 0])
+def test_workers_without_a_common_directory_are_told(other):
+  class TwoWorkers:
+    def run(self, function):
+      return [function(), tf.constant([other])]
+
+    def gather(self, values, axis):
+      return tf.concat(values, axis)
+
+  if other == 3:
+    devices.check_agreement(TwoWorkers(), 3)
+  else:
+    with pytest.raises(ValueError, match=r'some find 0 .* others 3'):
+      devices.check_agreement(TwoWorkers(), 3)

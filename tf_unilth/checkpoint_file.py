@@ -32,7 +32,17 @@ _ARRAY, _BYTES, _FLOAT, _TUPLE, _ITEMS = (
 
 
 class CheckpointError(ValueError):
-  """The checkpoints of a directory cannot be gone on with, or not by this."""
+  """The checkpoints of a directory cannot be gone on with, or not by this.
+
+  >>> directory = tempfile.mkdtemp()
+  >>> name = 'epoch-000001-step-000000000.checkpoint'
+  >>> _ = open(f'{directory}/{name}', 'wb').write(b'half')
+  >>> try:
+  ...   CheckpointAndResume(directory)
+  ... except CheckpointError as error:
+  ...   print(str(error).partition(f'{name}: ')[2])
+  it has 4 bytes, which is too short.
+  """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,7 +15,17 @@ except ImportError:  # Windows.
 
 
 class DirectoryInUseError(CheckpointError):
-  """Another run writes into the directory."""
+  """Another run writes into the directory.
+
+  >>> directory = pathlib.Path(tempfile.mkdtemp())
+  >>> lock = DirectoryLock(directory)
+  >>> lock.acquire()
+  >>> try:
+  ...   DirectoryLock(directory).acquire()
+  ... except DirectoryInUseError as error:
+  ...   print(str(error).partition(': ')[2])
+  two runs cannot write into one. Wait for it, or choose another.
+  """
 
 
 class DirectoryLock:

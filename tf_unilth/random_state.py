@@ -37,21 +37,29 @@ def make_restorable(model: keras.Model) -> bool:
         generator._built = False
         changed = True
       generator._maybe_init()
-    # Made now, as all workers must make it together.
-    tf.random.get_global_generator()
+    _global_generator()  # Made now, as all workers must make it together.
   return changed
 
 
 def generator_variables(model: keras.Model) -> dict[str, Any]:
   """Returns the states of the layers' generators, by name."""
+  everywhere = _global_generator()
   generators = [
     generator._generator
     for generator in _layer_generators(model)
     if generator._rng_type == generator.RNG_STATEFUL
   ]
   found = {f'random/{i}': g.state for i, g in enumerate(generators)}
-  found['random/global'] = tf.random.get_global_generator().state
+  if everywhere is not None:
+    found['random/global'] = everywhere.state
   return found
+
+
+def _global_generator() -> tf.random.Generator | None:
+  try:
+    return tf.random.get_global_generator()
+  except RuntimeError:
+    return None  # Operations are deterministic, and the user has set none.
 
 
 def _layer_generators(model: keras.Model) -> list[Any]:
