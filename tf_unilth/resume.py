@@ -40,9 +40,10 @@ class CheckpointAndResume(keras.callbacks.Callback):
   stopped. To spare that, give `fit` data that are a function of the epoch and
   `initial_epoch=callback.initial_epoch`.
 
-  On SIGTERM and SIGINT it saves at the end of the step and leaves by
-  `SystemExit` with 128 + the signal's number, 143 or 130. In the first epoch
-  of data that do not tell their length it leaves without saving.
+  On SIGTERM and SIGINT, in the main thread, it saves at the end of the step
+  and leaves by `SystemExit` with 128 + the signal's number, 143 or 130; a
+  second one stops at once. In the first epoch of data that do not tell their
+  length it leaves without saving.
 
   List it after the ticket callback. Layers that draw random numbers get
   generators that can be saved. Under several workers the chief writes.
