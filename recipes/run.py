@@ -185,7 +185,7 @@ class Run:
   ) -> keras.Model:
     """Returns the stripped model without replicas, ready to be evaluated."""
     model = stripped
-    if self._strategy.num_replicas_in_sync > 1:
+    if FLAGS.strategy != 'none':
       keras.backend.reset_uids()  # Its layers are to have the same names.
       model = training.build(
         self._recipe, self._data.image_shape, self._data.classes
@@ -242,7 +242,8 @@ class Run:
     if plots.available():
       title = (
         f'{self._recipe.name}, {FLAGS.method}: '
-        f'{results["test_accuracy"]:.2%} at {results["sparsity"]:.2%} zeros'
+        f'test accuracy {results["test_accuracy"]:.2%} '
+        f'at {results["sparsity"]:.2%} zeros'
       )
       plots.draw(
         self._directory,

@@ -24,7 +24,8 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
   'train_examples',
   None,
-  'Train on this many images only, drawn by the seed.',
+  'Train on this many images only, drawn by the seed; how many validate, '
+  'validation_fraction says.',
   1,
 )
 flags.DEFINE_float(
