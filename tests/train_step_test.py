@@ -89,6 +89,54 @@ def test_an_optimizer_that_moves_zeros_is_not_relied_on():
   assert pruned
 
 
+def _noise(pairs):
+  return [(gradient + 1.0, variable) for gradient, variable in pairs]
+
+
+def _replaced() -> keras.optimizers.Optimizer:
+  """An optimizer whose gradients a user changes on their way."""
+  optimizer = keras.optimizers.SGD(0.1)
+  apply = optimizer.apply_gradients
+  optimizer.apply_gradients = lambda pairs, *args, **kwargs: apply(
+    _noise(pairs), *args, **kwargs
+  )
+  return optimizer
+
+
+@pytest.mark.parametrize(
+  ('optimizer', 'constraint'),
+  [
+    (_replaced(), None),
+    (
+      keras.optimizers.legacy.SGD(0.1, gradient_transformers=[_noise]),
+      None,
+    ),
+    (keras.optimizers.SGD(0.1), lambda w: w - tf.reduce_mean(w)),
+  ],
+  ids=['replaced', 'transformed', 'constrained'],
+)
+def test_zeros_stay_whatever_comes_after_the_masks(optimizer, constraint):
+  layer = keras.layers.Dense(2, kernel_constraint=constraint)
+  model = tf_unilth.prune_low_magnitude(
+    keras.Sequential([keras.layers.Flatten(input_shape=(6, 6, 1)), layer]),
+    tf_unilth.IterativeSparsity(0.5, rounds=1),
+  )
+  spy = toys.Spy()
+  toys.compiled_for_labels(model, optimizer)
+  toys.fit(model, tf_unilth.LTH(verbose=0), spy, epochs=3, validation_data=None)
+  for masks, weights in spy.batches:
+    assert not weights[0][~masks[0]].any()
+  assert not masks[0].all()
+
+
+def test_only_variables_are_slots():
+  weights = [tf.Variable([1.0]), tf.Variable([1.0])]
+  optimizer = keras.optimizers.SGD(momentum=0.9, weight_decay=0.1)
+  optimizer.exclude_from_weight_decay(var_names=['as many', 'as weights'])
+  optimizer.build(weights)
+  assert len(optimizers.slots(optimizer, weights[1])) == 1
+
+
 class _OwnStep(keras.Sequential):
   """Trains by an optimizer that is not `model.optimizer`."""
 

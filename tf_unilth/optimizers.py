@@ -68,9 +68,25 @@ def follows_loss(optimizer: Any) -> bool:
 
 def keeps_zeros(optimizer: Any) -> bool:
   """Returns whether what is 0, with its gradient and its slots, stays 0."""
-  optimizer = inner(optimizer)
+  outer, optimizer = optimizer, inner(optimizer)
+  if outer is not optimizer and not type(outer).__module__.startswith(
+    'tf_keras.'
+  ):
+    return False
+  if type(optimizer) not in _KEEPING_ZEROS:
+    return False
   divides = getattr(optimizer, 'epsilon', None) == 0  # By its slots alone.
-  return type(optimizer) in _KEEPING_ZEROS and not divides
+  # What a user put in comes after the masks, and may change any gradient.
+  transforms = bool(getattr(optimizer, 'gradient_transformers', None))
+  return not (
+    divides or transforms or _is_changed(outer) or _is_changed(optimizer)
+  )
+
+
+def _is_changed(optimizer: Any) -> bool:
+  """Returns whether a method was replaced on the instance."""
+  own = type(optimizer)
+  return any(callable(getattr(own, name, None)) for name in vars(optimizer))
 
 
 def slots(optimizer: Any, weight: Any) -> list[Any]:
@@ -101,6 +117,7 @@ def _new_slots(optimizer: Any, weight: Any) -> list[Any]:
     and isinstance(kept, list)
     and len(kept) == count
     and name != '_variables'
+    and isinstance(kept[index], tf.Variable)  # Or names, without decay.
   ]
 
 

@@ -21,8 +21,8 @@ class TrainStepHook:
   Pruned weights get no gradient. Under Keras's optimizers a weight that is 0
   stays 0 while its gradient and its slots are 0, so that is all: the others
   train as if it were not there, and clipping by norm does not see it. After
-  other optimizers, and where `model.optimizer` does not train a kernel, the
-  kernel is multiplied by its mask.
+  other optimizers, where a kernel has a constraint, and where `model.optimizer`
+  does not train it, the kernel is multiplied by its mask.
   The penalty joins the gradients of SGD, lambda w for candidates, so that the
   loss that Keras reports does not hold it. Adaptive optimizers would normalise
   it away, and gradient clipping cut it; there the candidates shrink by
@@ -54,6 +54,10 @@ class TrainStepHook:
     self._in_gradient = ramp is not None and follows
     self._decoupled = ramp is not None and not follows
     self._keeps_zeros = optimizers.keeps_zeros(model.optimizer)
+    # The optimizer applies constraints, some of which move zeros.
+    self._constrained = {
+      i for i, k in enumerate(layers.kernels) if k.weight.constraint is not None
+    }
     self._gradients = TicketGradients(layers, state.candidates)
     self._ramps = False
     # Replicas are traced in threads of their own. In a step: which kernels the
@@ -174,7 +178,7 @@ class TrainStepHook:
         'but does not: the ramp would do nothing. Use it, or '
         'ramp=L2Ramp(limit=0).'
       )
-    self._mask(but=trained if self._keeps_zeros else set())
+    self._mask(but=trained - self._constrained if self._keeps_zeros else set())
     if self._decoupled and self._ramps:
       self._shrink(iteration)
     return logs
