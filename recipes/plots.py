@@ -96,7 +96,10 @@ def _epochs(
     ):
       values = scale * np.asarray(history[key])
       axis.plot(epochs, values, style, color=colour, label=label)
-  axes[0].set_yscale('log')
+  axes[0].set_yscale('log', subs=())
+  # Few losses span a decade.
+  axes[0].yaxis.get_major_locator().set_params(subs=(1, 1.5, 2, 3, 5, 7))
+  axes[0].yaxis.set_major_formatter('{x:g}')
   axes[0].set_ylabel('loss')
   axes[1].set_ylabel('accuracy, %')
   # Not the first epochs, or nothing could be told of the others.
