@@ -277,7 +277,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._say(
         f'done: {self._pruner.zeros} of {self._pruner.total} weights are zero'
       )
-    self._leave(holds=True)
+    self._leave()
 
   # The run.
 
@@ -518,11 +518,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._leave()
       raise
 
-  def _leave(self, holds: bool = False) -> None:
+  def _leave(self) -> None:
     """Takes the hook out of the model, and says if the target was missed."""
     if self._hook is None:
       return
-    self._hook.detach(holds)
+    self._hook.detach()
     self._hook = None
     if not self.reached_target:
       self._say(

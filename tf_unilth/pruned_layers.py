@@ -256,8 +256,8 @@ class PrunedLayers:
 
 
 def _weight_mask_op(wrapper: Any) -> Any:
-  """Masks the weights, unless the train step around it does."""
-  if holding.in_train_step(wrapper):
+  """Masks the weights, unless the step around it holds them."""
+  if holding.is_held(wrapper):
     return tf.no_op()
   return type(wrapper.pruning_obj).weight_mask_op(wrapper.pruning_obj)
 

@@ -70,7 +70,9 @@ class TrainStepHook:
   def attach(self, on_interrupt: Callable[[], None]) -> None:
     """Puts the hook into the model, and `on_interrupt` around its training."""
     model = self._model
-    self._train_step = model.train_step
+    self._train_step = self._held(model.train_step)
+    for name in ('test_step', 'predict_step'):
+      self._replace(model, name, self._held(getattr(model, name)))
     self._apply_gradients = self._optimizer.apply_gradients
     self._replace(model, 'train_step', self._hooked_train_step)
     self._replace(
@@ -101,20 +103,15 @@ class TrainStepHook:
     make_train_function = model.make_train_function
     self._replace(model, 'make_train_function', make_for_another_fit)
     model.train_function = train_or_tell
-    holding.seal(self._layers.wrappers, model)
+    # They may have been traced with masks.
+    model.test_function = model.predict_function = None
 
   def ramp(self, ramps: bool) -> None:
     """Says whether there is a penalty from the next step on."""
     self._ramps = ramps and self._ramp is not None
 
-  def detach(self, holds: bool = False) -> None:
-    """Leaves the model as it was found.
-
-    Args:
-      holds: whether all that is pruned is zero, as after a step that ended.
-    """
-    if not holds:
-      holding.unseal(self._layers.wrappers)
+  def detach(self) -> None:
+    """Leaves the model as it was found."""
     if not self._replaced:
       return
     for thing, name, before in self._replaced:
@@ -123,7 +120,8 @@ class TrainStepHook:
       else:
         setattr(thing, name, before)
     self._replaced = []
-    self._model.train_function = None
+    model = self._model
+    model.train_function = model.test_function = model.predict_function = None
 
   def clear_slots(self, masks: list[np.ndarray]) -> None:
     """Takes what the optimizer knows of pruned weights, such as momentum."""
@@ -163,13 +161,21 @@ class TrainStepHook:
     self._replaced.append((thing, name, vars(thing).get(name)))
     setattr(thing, name, value)
 
+  def _held(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a step whose forward passes leave the weights as they are."""
+
+    def held(data: Any) -> Any:
+      with holding.step(self._layers.wrappers):
+        return step(data)
+
+    return held
+
   def _hooked_train_step(self, data: Any) -> Any:
     iteration = tf.identity(self._optimizer.iterations)
     trained: set[int] = set()
     self._step.trained = trained
     try:
-      with holding.train_step(self._layers.wrappers):
-        logs = self._train_step(data)
+      logs = self._train_step(data)
     finally:
       self._step.trained = None
     if self._in_gradient and not trained:
