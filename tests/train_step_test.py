@@ -371,6 +371,54 @@ def test_what_others_traced_in_a_ticket_fit_masks():
     np.testing.assert_allclose(predict(), _masked(model), 1e-5, 1e-5)
 
 
+def test_weights_that_a_callback_writes_are_masked_in_the_next_epoch():
+  model = _ticket()
+  spy = toys.Spy()
+  write = keras.callbacks.LambdaCallback(
+    on_epoch_end=lambda epoch, logs: _densify(model)
+  )
+  toys.fit(model, tf_unilth.LTH(verbose=0), spy, write, epochs=3)
+  masks, weights = spy.batches[-1]
+  assert not masks[0].all() and not weights[0][~masks[0]].any()
+
+
+class _KeptStep(keras.Sequential):
+  """A model whose steps are a function of the user's own."""
+
+  @tf.function
+  def train_step(self, data):
+    return super().train_step(data)
+
+
+@pytest.mark.parametrize('run_eagerly', [False, True])
+def test_a_ramp_works_in_a_train_step_that_is_a_function(run_eagerly):
+  sums = []
+  for kind in (keras.Sequential, _KeptStep):
+    keras.utils.set_random_seed(0)
+    model = kind(
+      [
+        keras.layers.Flatten(input_shape=(6, 6, 1)),
+        tf_unilth.prune_low_magnitude(
+          keras.layers.Dense(2), tf_unilth.IterativeSparsity(0.5, rounds=2)
+        ),
+      ]
+    )
+    optimizer = keras.optimizers.SGD(0.1)
+    toys.compiled_for_labels(model, optimizer, run_eagerly=run_eagerly)
+    spy = toys.Spy()
+    ramp = tf_unilth.L2Ramp(limit=2.0)
+    toys.fit(
+      model,
+      tf_unilth.DLTH(ramp=ramp, verbose=0),
+      spy,
+      epochs=3,
+      shuffle=False,
+      validation_data=None,
+    )
+    sums.append([np.abs(weights[0]).sum() for _, weights in spy.batches])
+  np.testing.assert_allclose(*sums, rtol=1e-5)
+
+
 class _Compiled(keras.Sequential):
   """A model whose forward pass is a function of the user's own."""
 

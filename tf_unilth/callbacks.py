@@ -237,6 +237,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._begun = True
       with self._leaving_on_error():
         self._begin(epoch)
+    elif not self._inert:
+      # Other callbacks may have written weights, as averaging does.
+      self._layers.mask()
     self._epoch_begin = self._timeline.step_at(epoch)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -25,7 +25,7 @@ _step = threading.local()
 def step(wrappers: Sequence[Any]) -> Iterator[None]:
   """While a step is traced or run in which pruned weights are zero."""
   before = getattr(_step, 'held', ((), None))
-  _step.held = wrappers, _graph()
+  _step.held = wrappers, graph()
   try:
     yield
   finally:
@@ -38,12 +38,16 @@ def is_held(wrapper: Any) -> bool:
   Not in a `tf.function` inside of the step: what is traced there is kept, and
   others may call it.
   """
-  wrappers, graph = getattr(_step, 'held', ((), None))
-  return graph is _graph() and any(wrapper is w for w in wrappers)
+  wrappers, own = getattr(_step, 'held', ((), None))
+  return own is graph() and any(wrapper is w for w in wrappers)
 
 
-def _graph() -> Any:
-  """Returns the graph that is being traced, `None` in eager execution."""
+def graph() -> Any:
+  """Returns the graph that is being traced, `None` in eager execution.
+
+  Where it is not that of the step around it, a `tf.function` inside of the step
+  is being traced, or a branch.
+  """
   if tf.executing_eagerly():
     return None
   return tf.compat.v1.get_default_graph()

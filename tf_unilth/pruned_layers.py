@@ -241,6 +241,11 @@ class PrunedLayers:
       kernel.mask.assign(mask.astype(kernel.mask.dtype.as_numpy_dtype))
       kernel.weight.assign(np.where(mask, weight, np.zeros_like(weight)))
 
+  def mask(self) -> None:
+    """Multiplies weights by their masks, outside of a step."""
+    for kernel in self.kernels:
+      kernel.weight.assign(kernel.weight * kernel.mask)
+
   def multiply(self, factors: Mapping[int, tf.Tensor]) -> None:
     """Multiplies weights, inside of a train step.
 

@@ -60,9 +60,12 @@ class TrainStepHook:
     }
     self._gradients = TicketGradients(layers, state.candidates)
     self._ramps = False
-    # Replicas are traced in threads of their own. In a step: which kernels the
-    # optimizer was given, so far.
+    # Replicas are traced in threads of their own. In a step: its graph, and
+    # which kernels the optimizer was given, so far.
     self._step = threading.local()
+    # Those that it was given in a tf.function inside of the step, which is not
+    # traced again.
+    self._kept: set[int] = set()
     self._train_step: Callable[..., Any]
     self._apply_gradients: Callable[..., Any]
     self._replaced: list[tuple[Any, str, Any]] = []
@@ -172,8 +175,8 @@ class TrainStepHook:
 
   def _hooked_train_step(self, data: Any) -> Any:
     iteration = tf.identity(self._optimizer.iterations)
-    trained: set[int] = set()
-    self._step.trained = trained
+    trained = set(self._kept)
+    self._step.trained, self._step.graph = trained, holding.graph()
     try:
       logs = self._train_step(data)
     finally:
@@ -181,8 +184,8 @@ class TrainStepHook:
     if self._in_gradient and not trained:
       raise ValueError(
         "the model's train_step must apply its gradients by model.optimizer, "
-        'but does not: the ramp would do nothing. Use it, or '
-        'ramp=L2Ramp(limit=0).'
+        'but does not, or in a tf.function that was traced before this fit: '
+        'the ramp would do nothing. Use it, or ramp=L2Ramp(limit=0).'
       )
     self._mask(but=trained - self._constrained if self._keeps_zeros else set())
     if self._decoupled and self._ramps:
@@ -197,7 +200,11 @@ class TrainStepHook:
       return self._apply_gradients(grads_and_vars, *args, **kwargs)
     pairs, found = self._gradients.masked(grads_and_vars)
     trained |= found
-    if self._in_gradient and self._ramps:
+    kept = holding.graph() is not self._step.graph
+    if kept:
+      self._kept |= found
+    # What is kept serves steps of both kinds; off the ramp lambda is 0.
+    if self._in_gradient and (self._ramps or kept):
       coefficient = self._lambda(self._optimizer.iterations)
       pairs = self._gradients.penalised(pairs, coefficient / _summands(kwargs))
     return self._apply_gradients(pairs, *args, **kwargs)
