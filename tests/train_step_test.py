@@ -1,7 +1,5 @@
 """What a train step does to gradients, and who holds the masks when."""
 
-import copy
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +7,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth import compat, holding, optimizers
+from tf_unilth import compat, optimizers
 from tf_unilth.pruned_layers import PrunedLayers
 
 _NEW = ('Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax')
@@ -278,19 +276,25 @@ def _masked(model: keras.Model) -> np.ndarray:
 def test_forward_passes_of_a_ticket_fit_do_not_mask(traced):
   model = _ticket()
   traced.clear()
-  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)
-  model.evaluate(*toys.data(), verbose=0)
-  predicted = model.predict(toys.data()[0], verbose=0)
+  predicted = []
+
+  def predict(epoch, logs):
+    result = model.predict(toys.data()[0], verbose=0)
+    predicted.append((result, _masked(model)))
+
+  callback = keras.callbacks.LambdaCallback(on_epoch_end=predict)
+  toys.fit(model, tf_unilth.LTH(verbose=0), callback, epochs=3)
   assert not traced
-  np.testing.assert_array_equal(predicted, _masked(model))
+  for result, expected in predicted:
+    np.testing.assert_array_equal(result, expected)
 
 
-def test_tfmots_wrapper_masks_in_evaluations_alone(traced):
+def test_tfmots_wrapper_does_not_mask_in_a_ticket_fit_either(traced):
   model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1))
   traced.clear()
-  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3, validation_data=None)
+  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)
   assert not traced
-  model.evaluate(*toys.data(), verbose=0)
+  model(toys.data()[0])  # Others may call it at any time.
   assert traced
 
 
@@ -325,23 +329,138 @@ def test_weights_that_were_not_zero_are_when_a_fit_begins():
       assert not weight[~mask].any()
 
 
-def test_a_fit_that_died_leaves_masks_to_the_forward_pass():
+def test_a_fit_that_died_leaves_no_weights_unmasked():
   class Die(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
       raise KeyboardInterrupt
 
   model = _ticket()
-  wrapper = PrunedLayers(model).wrappers[0]
   with pytest.raises(KeyboardInterrupt):
     toys.fit(model, tf_unilth.LTH(verbose=0), Die())
   model.make_train_function()  # As the next fit does.
-  assert not holding.is_held(wrapper, training=False)
+  _densify(model)
+  x = toys.data()[0]
+  np.testing.assert_allclose(model(x), _masked(model), 1e-5, 1e-5)
 
 
-def test_a_copy_holds_its_masks_itself():
+def _densify(model: keras.Model) -> None:
+  for kernel in PrunedLayers(model).kernels:
+    kernel.weight.assign_add(tf.ones_like(kernel.weight))
+
+
+def test_evaluations_after_a_fit_mask_once(traced):
   model = _fitted()
+  traced.clear()
+  x, y = toys.data()
+  for _ in range(2):
+    _densify(model)
+    predicted = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(predicted, _masked(model))
+    _densify(model)
+    loss, _ = model.evaluate(x, y, verbose=0)
+    expected = keras.losses.sparse_categorical_crossentropy(
+      y, _masked(model), from_logits=True
+    )
+    np.testing.assert_allclose(loss, np.mean(expected), 1e-5)
+  assert not traced
+  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)
+  assert model.test_step.__closure__ and 'held' in model.test_step.__name__
+  inner = [c.cell_contents for c in model.test_step.__closure__]
+  assert 'held' not in [getattr(i, '__name__', '') for i in inner]
+
+
+def test_what_others_traced_in_a_ticket_fit_masks():
+  model = _ticket()
+  x = tf.constant(toys.data()[0])
+  other = keras.Model(model.inputs, model.outputs)
+  mine = tf.function(lambda x: model(x, training=False))
+
+  def trace(epoch, logs):
+    other.predict(x, verbose=0)
+    mine(x)
+
+  callback = keras.callbacks.LambdaCallback(on_epoch_end=trace)
+  toys.fit(model, tf_unilth.LTH(verbose=0), callback, epochs=3)
+  for predict in (lambda: other.predict(x, verbose=0), lambda: mine(x)):
+    _densify(model)
+    np.testing.assert_allclose(predict(), _masked(model), 1e-5, 1e-5)
+
+
+def test_weights_that_a_callback_writes_are_masked_in_the_next_epoch():
+  model = _ticket()
+  spy = toys.Spy()
+  write = keras.callbacks.LambdaCallback(
+    on_epoch_end=lambda epoch, logs: _densify(model)
+  )
+  toys.fit(model, tf_unilth.LTH(verbose=0), spy, write, epochs=3)
+  masks, weights = spy.batches[-1]
+  assert not masks[0].all() and not weights[0][~masks[0]].any()
+
+
+class _KeptStep(keras.Sequential):
+  """A model whose steps are a function of the user's own."""
+
+  @tf.function
+  def train_step(self, data):
+    return super().train_step(data)
+
+
+@pytest.mark.parametrize('run_eagerly', [False, True])
+def test_a_ramp_works_in_a_train_step_that_is_a_function(run_eagerly):
+  sums = []
+  for kind in (keras.Sequential, _KeptStep):
+    keras.utils.set_random_seed(0)
+    model = kind(
+      [
+        keras.layers.Flatten(input_shape=(6, 6, 1)),
+        tf_unilth.prune_low_magnitude(
+          keras.layers.Dense(2), tf_unilth.IterativeSparsity(0.5, rounds=2)
+        ),
+      ]
+    )
+    optimizer = keras.optimizers.SGD(0.1)
+    toys.compiled_for_labels(model, optimizer, run_eagerly=run_eagerly)
+    spy = toys.Spy()
+    ramp = tf_unilth.L2Ramp(limit=2.0)
+    toys.fit(
+      model,
+      tf_unilth.DLTH(ramp=ramp, verbose=0),
+      spy,
+      epochs=3,
+      shuffle=False,
+      validation_data=None,
+    )
+    sums.append([np.abs(weights[0]).sum() for _, weights in spy.batches])
+  np.testing.assert_allclose(*sums, rtol=1e-5)
+
+
+class _Compiled(keras.Sequential):
+  """A model whose forward pass is a function of the user's own."""
+
+  @tf.function
+  def forward(self, x, training):
+    return super().call(x, training=training)
+
+  def call(self, x, training=False):
+    return self.forward(x, bool(training))
+
+
+def test_a_function_inside_of_the_model_masks_when_others_train_it():
+  model = _Compiled(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      tf_unilth.prune_low_magnitude(
+        keras.layers.Dense(2), tf_unilth.IterativeSparsity(0.5, rounds=1)
+      ),
+    ]
+  )
+  toys.compiled_for_labels(model)
+  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)
+  toys.fit(model, epochs=1, validation_data=None)
+  x = toys.data()[0]
   wrapper = PrunedLayers(model).wrappers[0]
-  assert holding.is_held(wrapper, training=False)
-  assert not holding.is_held(copy.deepcopy(wrapper), training=False)
-  clone = keras.models.clone_model(model)
-  assert not holding.is_held(PrunedLayers(clone).wrappers[0], training=False)
+  assert wrapper.layer.kernel.numpy()[wrapper.pruning_vars[0][1] == 0].any()
+  predicted = model.predict(x, verbose=0)
+  kernel, mask, _ = wrapper.pruning_vars[0]
+  expected = x.reshape(len(x), -1) @ (kernel * mask) + wrapper.layer.bias
+  np.testing.assert_allclose(predicted, expected, 1e-5, 1e-5)

@@ -238,6 +238,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._begun = True
       with self._leaving_on_error():
         self._begin(epoch)
+    elif not self._inert:
+      # Other callbacks may have written weights, as averaging does.
+      self._layers.mask()
     self._epoch_begin = self._timeline.step_at(epoch)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -278,7 +281,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._say(
         f'done: {self._pruner.zeros} of {self._pruner.total} weights are zero'
       )
-    self._leave(holds=True)
+    self._leave()
 
   # The run.
 
@@ -519,11 +522,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._leave()
       raise
 
-  def _leave(self, holds: bool = False) -> None:
+  def _leave(self) -> None:
     """Takes the hook out of the model, and says if the target was missed."""
     if self._hook is None:
       return
-    self._hook.detach(holds)
+    self._hook.detach()
     self._hook = None
     if not self.reached_target:
       self._say(

@@ -5,75 +5,93 @@ every step of the optimizer moves pruned weights away from zero. Where a train
 step leaves them at zero, as that of a ticket callback does, a forward pass need
 not touch them, neither in that step nor in the evaluations in between.
 
-What is kept here is of this process alone: a copy of a layer, from a file or
-not, holds its masks by itself again.
+That holds in the steps of that `fit` alone. What is traced elsewhere may be
+called at any time, after weights were loaded or moved by other optimizers, and
+nobody would be told: there masks are in every forward pass. Only `evaluate` and
+`predict` of a model that was fitted so mask once, when they begin.
 """
 
 import contextlib
+import functools
 import threading
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import tensorflow as tf
 
 from tf_unilth.compat import keras
 
 # Replicas are traced in threads of their own.
 _step = threading.local()
-# The wrappers whose pruned weights are zero between steps, and their models.
-_sealed: weakref.WeakKeyDictionary[Any, weakref.ref[keras.Model]] = (
-  weakref.WeakKeyDictionary()
-)
 
 
 @contextlib.contextmanager
-def train_step(wrappers: Sequence[Any]) -> Iterator[None]:
-  """While a train step is traced or run that holds the masks of wrappers."""
-  before = getattr(_step, 'wrappers', ())
-  _step.wrappers = wrappers
+def step(wrappers: Sequence[Any]) -> Iterator[None]:
+  """While a step is traced or run in which pruned weights are zero."""
+  before = getattr(_step, 'held', ((), None))
+  _step.held = wrappers, graph()
   try:
     yield
   finally:
-    _step.wrappers = before
+    _step.held = before
 
 
-def in_train_step(wrapper: Any) -> bool:
-  """Returns whether such a step of this wrapper is being traced or run."""
-  return any(wrapper is w for w in getattr(_step, 'wrappers', ()))
-
-
-def seal(wrappers: Sequence[Any], model: keras.Model) -> None:
-  """Says that pruned weights are zero, and stay so between steps."""
-  for wrapper in wrappers:
-    _sealed[wrapper] = weakref.ref(model)
-  _make_functions_again(model)
-
-
-def unseal(wrappers: Sequence[Any]) -> None:
-  """Says that they may not be zero, as before any `seal`."""
-  models = [_sealed.pop(wrapper, None) for wrapper in wrappers]
-  for model in {ref() for ref in models if ref is not None} - {None}:
-    _make_functions_again(model)
-
-
-def is_held(wrapper: Any, training: Any) -> bool:
+def is_held(wrapper: Any) -> bool:
   """Returns whether a forward pass may leave the weights as they are.
 
-  A training pass outside of such a step ends that: its optimizer will move
-  what is pruned, so evaluations must mask again.
+  Not in a `tf.function` inside of the step: what is traced there is kept, and
+  others may call it.
+  """
+  wrappers, own = getattr(_step, 'held', ((), None))
+  return own is graph() and any(wrapper is w for w in wrappers)
+
+
+def mask_when_evaluations_begin(
+  model: keras.Model, wrappers: Sequence[Any], mask: Callable[[], None]
+) -> None:
+  """Lets `evaluate` and `predict` mask once, and not in each forward pass.
 
   Args:
-    wrapper: whose forward pass it is.
-    training: `True`, `False`, or a tensor that will tell.
+    model: it stays so; its copies do not.
+    wrappers: its wrapped layers.
+    mask: sets pruned weights to zero.
   """
-  known = isinstance(training, bool | int)
-  if known and not training:
-    return wrapper in _sealed
-  if known and in_train_step(wrapper):
-    return True
-  unseal([wrapper])
-  return False
-
-
-def _make_functions_again(model: Any) -> None:
-  # Keras keeps what it traced, with or without masks, until it is told.
+  if hasattr(model.make_test_function, 'mask'):
+    return  # From an earlier fit.
+  for kind in ('test', 'predict'):
+    for name, replace in (
+      (f'{kind}_step', functools.partial(_held, wrappers)),
+      (f'make_{kind}_function', functools.partial(_masked_first, mask)),
+    ):
+      setattr(model, name, replace(getattr(model, name)))
+  # They may have been traced with masks.
   model.test_function = model.predict_function = None
+
+
+def _held(wrappers: Sequence[Any], function: Any) -> Callable[..., Any]:
+  def held(*args: Any) -> Any:
+    with step(wrappers):
+      return function(*args)
+
+  return held
+
+
+def _masked_first(mask: Callable[[], None], make: Any) -> Callable[..., Any]:
+  # Keras asks for the function whenever it begins to evaluate or predict.
+  def masked_first(*args: Any, **kwargs: Any) -> Any:
+    mask()
+    return make(*args, **kwargs)
+
+  masked_first.mask = mask  # type: ignore[attr-defined]
+  return masked_first
+
+
+def graph() -> Any:
+  """Returns the graph that is being traced, `None` in eager execution.
+
+  Where it is not that of the step around it, a `tf.function` inside of the step
+  is being traced, or a branch.
+  """
+  if tf.executing_eagerly():
+    return None
+  return tf.compat.v1.get_default_graph()

@@ -237,8 +237,14 @@ class PrunedLayers:
   def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
     """Writes masks, and zeros into the weights that they remove."""
     for kernel, mask in zip(self.kernels, masks, strict=True):
-      keep = tf.constant(mask)  # By TensorFlow, which uses all cores.
-      kernel.mask.assign(tf.cast(keep, kernel.mask.dtype))
+      # By TensorFlow, which uses all cores.
+      kernel.mask.assign(tf.cast(tf.constant(mask), kernel.mask.dtype))
+    self.mask()
+
+  def mask(self) -> None:
+    """Sets to zero what the present masks remove."""
+    for kernel in self.kernels:
+      keep = tf.cast(kernel.mask, tf.bool)
       weight = tf.convert_to_tensor(kernel.weight)
       kernel.weight.assign(tf.where(keep, weight, tf.zeros((), weight.dtype)))
 
@@ -257,8 +263,8 @@ class PrunedLayers:
 
 
 def _weight_mask_op(wrapper: Any) -> Any:
-  """Masks the weights, unless the train step around it does."""
-  if holding.in_train_step(wrapper):
+  """Masks the weights, unless the step around it holds them."""
+  if holding.is_held(wrapper):
     return tf.no_op()
   return type(wrapper.pruning_obj).weight_mask_op(wrapper.pruning_obj)
 

@@ -60,9 +60,12 @@ class TrainStepHook:
     }
     self._gradients = TicketGradients(layers, state.candidates)
     self._ramps = False
-    # Replicas are traced in threads of their own. In a step: which kernels the
-    # optimizer was given, so far.
+    # Replicas are traced in threads of their own. In a step: its graph, and
+    # which kernels the optimizer was given, so far.
     self._step = threading.local()
+    # Those that it was given in a tf.function inside of the step, which is not
+    # traced again.
+    self._kept: set[int] = set()
     self._train_step: Callable[..., Any]
     self._apply_gradients: Callable[..., Any]
     self._replaced: list[tuple[Any, str, Any]] = []
@@ -101,20 +104,16 @@ class TrainStepHook:
     make_train_function = model.make_train_function
     self._replace(model, 'make_train_function', make_for_another_fit)
     model.train_function = train_or_tell
-    holding.seal(self._layers.wrappers, model)
+    holding.mask_when_evaluations_begin(
+      model, self._layers.wrappers, self._layers.mask
+    )
 
   def ramp(self, ramps: bool) -> None:
     """Says whether there is a penalty from the next step on."""
     self._ramps = ramps and self._ramp is not None
 
-  def detach(self, holds: bool = False) -> None:
-    """Leaves the model as it was found.
-
-    Args:
-      holds: whether all that is pruned is zero, as after a step that ended.
-    """
-    if not holds:
-      holding.unseal(self._layers.wrappers)
+  def detach(self) -> None:
+    """Leaves the training of the model as it was found."""
     if not self._replaced:
       return
     for thing, name, before in self._replaced:
@@ -165,18 +164,18 @@ class TrainStepHook:
 
   def _hooked_train_step(self, data: Any) -> Any:
     iteration = tf.identity(self._optimizer.iterations)
-    trained: set[int] = set()
-    self._step.trained = trained
+    trained = set(self._kept)
+    self._step.trained, self._step.graph = trained, holding.graph()
     try:
-      with holding.train_step(self._layers.wrappers):
+      with holding.step(self._layers.wrappers):
         logs = self._train_step(data)
     finally:
       self._step.trained = None
     if self._in_gradient and not trained:
       raise ValueError(
         "the model's train_step must apply its gradients by model.optimizer, "
-        'but does not: the ramp would do nothing. Use it, or '
-        'ramp=L2Ramp(limit=0).'
+        'but does not, or in a tf.function that was traced before this fit: '
+        'the ramp would do nothing. Use it, or ramp=L2Ramp(limit=0).'
       )
     self._mask(but=trained - self._constrained if self._keeps_zeros else set())
     if self._decoupled and self._ramps:
@@ -191,7 +190,11 @@ class TrainStepHook:
       return self._apply_gradients(grads_and_vars, *args, **kwargs)
     pairs, found = self._gradients.masked(grads_and_vars)
     trained |= found
-    if self._in_gradient and self._ramps:
+    kept = holding.graph() is not self._step.graph
+    if kept:
+      self._kept |= found
+    # What is kept serves steps of both kinds; off the ramp lambda is 0.
+    if self._in_gradient and (self._ramps or kept):
       coefficient = self._lambda(self._optimizer.iterations)
       pairs = self._gradients.penalised(pairs, coefficient / _summands(kwargs))
     return self._apply_gradients(pairs, *args, **kwargs)

@@ -170,7 +170,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     given = kwargs.pop('training', None)  # Keras's own, if none was given.
     training = self._positional_training(args)
     training = (given if training is None else training) or False
-    if not holding.is_held(self, training):
+    if not holding.is_held(self):
       compat.smart_cond(training, self._update, lambda: tf.no_op('no_update'))
       self.pruning_obj.weight_mask_op()
     if not self._layer_takes_mask:
