@@ -1,7 +1,7 @@
 """What pruning costs: the making of masks, beside tfmot's own mask update.
 
   python -m recipes.mask_cost
-  python -m recipes.mask_cost --weights=25000000 --repeats=5 --output=cost.json
+  python -m recipes.mask_cost --weights=25000000 --updates=5 --output=cost.json
 
 All are timed in turn in one process. tfmot sorts each layer; ours selects in
 linear time, over all layers together (`global`) or each apart (`layer`). The
@@ -27,7 +27,7 @@ from tf_unilth.pruned_layers import PrunedLayers
 
 _WEIGHTS = flags.DEFINE_integer('weights', 25_000_000, 'How many in all.', 1000)
 _LAYERS = flags.DEFINE_integer('layers', 10, 'Over how many layers.', 1)
-_REPEATS = flags.DEFINE_integer('repeats', 5, 'After one uncounted.', 1)
+_UPDATES = flags.DEFINE_integer('updates', 5, 'Timed, after one uncounted.', 1)
 _OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
 
 _SPARSITY = 0.9
@@ -123,7 +123,7 @@ def measure(weights: int, layers: int, repeats: int) -> dict[str, list[float]]:
 
 
 def _main(_: list[str]) -> None:
-  seconds = measure(_WEIGHTS.value, _LAYERS.value, _REPEATS.value)
+  seconds = measure(_WEIGHTS.value, _LAYERS.value, _UPDATES.value)
   print(f'mask update over {_WEIGHTS.value:,} weights, TF {tf.__version__}')
   print(
     '                   median   fastest   slowest   times as fast as tfmot'

@@ -6,7 +6,7 @@ from tests import fuzz_case, model_fuzz
 from tf_unilth import masks
 
 # Of seed 0: quick ones, of every kind; one is refused.
-CASES = (53, 62, 65, 68, 73, 76, 80)
+CASES = (62, 68, 73, 76, 80)
 
 
 @pytest.mark.parametrize('index', CASES)

@@ -144,7 +144,7 @@ def test_plots_mark_plateau_rewind_rounds_and_stages(finished):
   texts = [text.get_text() for text in loss.texts]
   assert '  rewound to epoch 1' in texts
   assert {'dense', 'rounds', 'finetuning'} <= set(texts)
-  assert loss.lines[0].get_label() == 'training (loss with the L2 ramp)'
+  assert loss.lines[0].get_label() == 'training'
   lines = {line.get_label(): line for line in loss.lines}
   assert list(lines['plateau'].get_xdata()) == [2, 2]
   rounds = np.flatnonzero(np.diff([0, *history['round']])) + 1
