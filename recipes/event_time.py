@@ -39,9 +39,8 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
   snapshot = Snapshot()
 
   def update_masks() -> None:
-    weights = layers.read_weights()
-    scores = [np.abs(weight) for weight in weights]
-    dense = [np.ones(weight.shape, bool) for weight in weights]
+    scores = layers.read_magnitudes()
+    dense = [np.ones(score.shape, bool) for score in scores]
     layers.assign_masks(masks.select(scores, dense, 0.9, 'global'))
 
   seconds = step_time.alternating(

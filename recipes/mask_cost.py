@@ -74,7 +74,7 @@ class _Ours:
 
   def prepare(self) -> None:
     """Reads what `select` selects from."""
-    self._scores = [np.abs(weight) for weight in self._layers.read_weights()]
+    self._scores = self._layers.read_magnitudes()
 
   def select(self) -> None:
     """Makes masks of scores that are there."""

@@ -11,6 +11,8 @@ from recipes import contenders, event_time, step_time
 from recipes.contenders import DENSE, METHODS, WORKLOADS
 
 Row = dict[str, Any]
+# Batches of an evaluation: what it does once is shared by so many at least.
+_LEAST_PASS = 20
 
 
 def measure(
@@ -36,7 +38,7 @@ def measure(
   }
   found: Row = {'steps': _steps(workload, fits, repeats)}
   for kind in ('evaluate', 'predict'):
-    found[kind] = _passes(kind, fits, workload.block, 3 * repeats)
+    found[kind] = _passes(kind, fits, max(workload.block, _LEAST_PASS), repeats)
   ours = next((m for m in ('UniLTH', 'UniDLTH', 'LTH') if m in fits), None)
   if ours:
     found['events'] = event_time.measure(fits[ours].model, repeats)

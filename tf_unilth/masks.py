@@ -219,15 +219,27 @@ def _smallest(arrays: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
   if count == 0:
     return [np.zeros(array.size, bool) for array in arrays]
   threshold = _kth_smallest(arrays, count)
-  chosen = [array < threshold for array in arrays]
-  # Ties at the threshold go by index, as many as are still missing: to take
-  # all or none of them would miss the count.
-  missing = count - sum(np.count_nonzero(c) for c in chosen)
-  for array, inside in zip(arrays, chosen, strict=True):
-    ties = np.flatnonzero(array == threshold)[:missing]
-    inside[ties] = True
-    missing -= ties.size
+  chosen = [array <= threshold for array in arrays]
+  # Ties at the threshold go by index, the last ones stay: to take all or none
+  # of them would miss the count.
+  surplus = sum(np.count_nonzero(c) for c in chosen) - count
+  for array, inside in zip(reversed(arrays), reversed(chosen), strict=True):
+    if surplus:
+      ties = np.flatnonzero(array == threshold)[-surplus:]
+      inside[ties] = False
+      surplus -= ties.size
   return chosen
+
+
+def _without_best(rank: np.ndarray) -> np.ndarray:
+  """Returns ranks in which the best one is not to be had.
+
+  Of equal ones it is the last, because ties go by index.
+  """
+  best = rank == rank.max()
+  result = rank.copy()
+  result[rank.size - 1 - np.argmax(best[::-1])] = np.inf
+  return result
 
 
 def select(
@@ -261,17 +273,15 @@ def select(
   shapes = [mask.shape for mask in masks]
   pruned = [mask.size - int(np.count_nonzero(mask)) for mask in masks]
   total = max(zeros_at(sparsity, sum(m.size for m in masks)), sum(pruned))
-  ranks = [score.flatten() for score in scores]  # Copies.
-  for rank, mask, count in zip(ranks, masks, pruned, strict=True):
-    if count:
-      rank[~mask.ravel()] = -1  # What is pruned goes first.
+  ranks = [
+    # What is pruned goes first.
+    (np.where(mask, score, -1) if count else score).ravel()
+    for score, mask, count in zip(scores, masks, pruned, strict=True)
+  ]
   if scope == 'global':
-    for rank in ranks if kept else []:
-      # Every layer keeps its best weight; of equal ones the last, because
-      # ties go by index.
-      best = rank == rank.max()
-      rank[rank.size - 1 - np.argmax(best[::-1])] = np.inf
     chosen = _smallest(ranks, total)
+    if kept and any(c.all() for c in chosen):
+      chosen = _smallest([_without_best(rank) for rank in ranks], total)
   else:
     counts = layer_zeros(shapes, sparsity, total, scope, pruned, kept)
     chosen = [

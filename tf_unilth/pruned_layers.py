@@ -223,6 +223,13 @@ class PrunedLayers:
     """Returns the kernels' values in float32."""
     return [np.asarray(k.weight.numpy(), np.float32) for k in self.kernels]
 
+  def read_magnitudes(self) -> list[np.ndarray]:
+    """Returns the kernels' absolute values in float32, not to be written."""
+    # By TensorFlow, which uses all cores; the arrays share its memory.
+    return [
+      np.asarray(tf.cast(tf.abs(k.weight), tf.float32)) for k in self.kernels
+    ]
+
   def read_masks(self) -> list[np.ndarray]:
     """Returns the masks as booleans, True where a weight is kept."""
     return [k.mask.numpy().astype(bool) for k in self.kernels]

@@ -15,7 +15,7 @@ class Magnitude:
 
   def of(self, layers: PrunedLayers) -> list[np.ndarray]:
     """Returns a score per weight; the smallest go first."""
-    return [np.abs(weight) for weight in layers.read_weights()]
+    return layers.read_magnitudes()
 
   def scope(self, schedule: IterativeSparsity) -> str:
     """Returns in which scope the schedule's layers are ranked."""
