@@ -10,6 +10,10 @@ epochs, at half and at three quarters of them the learning rate falls to a
 tenth. The validation split leaves less to train on: for published numbers give
 a small --validation_fraction.
 
+Measured, seed 0, --train_examples=20000 --epochs=15: dense 74.90% on the test
+set, unilth 74.01% at 90% sparsity; reports of both are in recipes/results. The
+learning rate falls within those 15 epochs as it does within 160.
+
 On two x86 cores it trains on some 360 images a second (recipes.input_speed),
 which is two minutes an epoch; --train_examples takes a subset.
 """
