@@ -19,6 +19,7 @@ _EXTRAS = {
 }
 _EXTRAS['test'] = [
   *_EXTRAS['data'],
+  *_EXTRAS['report'],
   *_EXTRAS['tensorboard'],
   'mypy>=1.11',
   'pytest>=8',

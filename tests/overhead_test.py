@@ -77,7 +77,6 @@ def test_the_table_and_the_plot_show_all_of_it(found, tmp_path):
   assert '| first step | UniLTH | 2 s | 2.000 |' in table
   assert '| peak memory | UniLTH | 9 MB | +2.0 copies of the wr' in table
   assert '| checkpoint |' in table and 'UniLTH, mask held' in table
-  pytest.importorskip('matplotlib')
   overhead_report.plot(tmp_path / 'plot.png', {'a': found, 'b': found})
   assert (tmp_path / 'plot.png').stat().st_size > 10_000
 
