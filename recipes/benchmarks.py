@@ -40,12 +40,14 @@ class SmallImages:
     classes: how many labels there are.
     image_shape: height, width, channels.
     transform: what is done to a batch.
+    shrunk: by how much height and width are divided once they are read.
   """
 
   name: str
   classes: int
   image_shape: tuple[int, int, int]
   transform: Transform
+  shrunk: int = 1
 
   def load(self, request: Request) -> Dataset:
     """Returns the data.
@@ -60,14 +62,22 @@ class SmallImages:
       request.data_dir,
       request.download,
     )
-    return _in_memory(
-      self.name,
-      self.classes,
-      self.image_shape,
-      read,
-      self.transform,
-      request,
-    )
+    name, shape = self.name, self.image_shape
+    if self.shrunk > 1:
+      read = dataclasses.replace(read, images=_shrink(read.images, self.shrunk))
+      shape = read.images.shape[1:]
+      name = f'{name} at {shape[0]}x{shape[1]}'
+    return _in_memory(name, self.classes, shape, read, self.transform, request)
+
+
+def _shrink(images: np.ndarray, by: int) -> np.ndarray:
+  """Returns images whose pixels are the means of by x by pixels."""
+  count, height, width, channels = images.shape
+  blocks = images.reshape(count, height // by, by, width // by, by, channels)
+  means = blocks.mean((2, 4), dtype=np.float32)
+  if np.issubdtype(images.dtype, np.integer):
+    means = np.rint(means)
+  return means.astype(images.dtype)
 
 
 def _in_memory(
@@ -88,6 +98,9 @@ def _in_memory(
 
 MNIST = SmallImages('mnist', 10, (28, 28, 1), plain(_MNIST))
 CIFAR10 = SmallImages('cifar10', 10, (32, 32, 3), shifted(_CIFAR10, padding=4))
+CIFAR10_16X16 = dataclasses.replace(
+  CIFAR10, transform=shifted(_CIFAR10, padding=2), shrunk=2
+)
 CIFAR100 = SmallImages(
   'cifar100', 100, (32, 32, 3), shifted(_CIFAR100, padding=4)
 )

@@ -16,7 +16,7 @@ from recipes.run import Run
 FLAGS = flags.FLAGS
 
 # What a run may end with that is no fault of the program.
-_EXPECTED = (
+EXPECTED = (
   ValueError,
   FloatingPointError,
   OSError,
@@ -32,6 +32,20 @@ def launch(recipe: Recipe) -> None:
     functools.partial(_main, recipe),
     flags_parser=functools.partial(_parse, recipe),
   )
+
+
+def main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
+  """Does what the binary does, in a process where no flags were parsed yet.
+
+  Args:
+    recipe: what to train on what.
+    arguments: the name of the binary, then flags.
+
+  Returns:
+    An error's line, `None` without one.
+  """
+  run_flags.adopt(recipe)
+  return _main(recipe, _parse(recipe, arguments))
 
 
 def _parse(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
@@ -58,7 +72,7 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
   except SystemExit as stop:
     print(f'stopped; the same command goes on, in {directory}', flush=True)
     raise stop
-  except _EXPECTED as error:
+  except EXPECTED as error:
     if FLAGS.debug:
       raise
     return f'error: {_one_line(error)}'

@@ -45,7 +45,12 @@ flags.DEFINE_enum(
   'pace', None, ['geometric', 'cubic'], 'How sparsity rises over the rounds.'
 )
 flags.DEFINE_enum(
-  'scope', None, ['global', 'layer', 'erk'], 'Over what weights are ranked.'
+  'scope',
+  None,
+  ['global', 'layer', 'erk'],
+  'Over what weights are ranked: all (unilth, lth), or each layer by itself '
+  'with the same sparsity (dlth, random) or the Erdos-Renyi-kernel one '
+  '(unidlth).',
 )
 flags.DEFINE_float(
   'limit', None, 'Highest lambda of the L2 ramp; 0 for no ramp.'
@@ -84,6 +89,21 @@ flags.DEFINE_bool(
   'Restart the learning rate when pruning begins, as unilth does, so that a '
   'comparison compares pruning.',
 )
+flags.DEFINE_float(
+  'begin_fraction',
+  None,
+  'Share of all steps after which gmp begins to prune (0.2) or oneshot cuts '
+  '(0.5).',
+  0.0,
+  0.99,
+)
+flags.DEFINE_float(
+  'end_fraction',
+  None,
+  'Share of all steps after which gmp is at its target (0.7).',
+  0.01,
+  1.0,
+)
 
 _STRUCTURE = ('block_size', 'sparsity_m_by_n')
 _SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
@@ -101,8 +121,8 @@ _TICKET = ('skip', *_STRUCTURE, *_SCHEDULE)
 # Which of them a method reads.
 _READ: dict[str, tuple[str, ...]] = {
   'dense': (),
-  'gmp': ('lr_restart', 'skip'),
-  'oneshot': ('lr_restart', 'skip'),
+  'gmp': ('lr_restart', 'begin_fraction', 'end_fraction', 'skip'),
+  'oneshot': ('lr_restart', 'begin_fraction', 'skip'),
   'random': _TICKET,
   'lr_rewind': _TICKET,
   'lth': (*_TICKET, 'rewind_step'),
@@ -175,6 +195,8 @@ def plan(
   ramp = {name: given.pop(name) for name in _RAMP if name in given}
   schedule = {name: given.pop(name) for name in _SCHEDULE if name in given}
   lr_restart = given.pop('lr_restart', False)
+  begin_fraction = given.pop('begin_fraction', None)
+  end_fraction = given.pop('end_fraction', 0.7)
   for name in ('skip', *_STRUCTURE):
     given.pop(name, None)
   if given.get('patience') == 0:
@@ -190,6 +212,8 @@ def plan(
       seed=seed,
       rate=rate,
       lr_restart=lr_restart,
+      begin_fraction=begin_fraction,
+      end_fraction=end_fraction,
       schedule=schedule,
       callback=given,
     ),

@@ -14,11 +14,7 @@ from tf_unilth.pruned_layers import PrunedLayers
 
 _sparsity = tfmot.sparsity.keras
 
-# Of gradual pruning, in shares of all steps: it begins, and reaches the target.
-_GRADUAL_BEGIN, _GRADUAL_END = 0.2, 0.7
 _GRADUAL_UPDATES = 60
-# When one-shot pruning cuts.
-_ONESHOT = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +42,9 @@ class Settings:
     seed: of random tickets.
     rate: the run's learning-rate schedule.
     lr_restart: whether tfmot's methods restart it when they begin to prune.
+    begin_fraction: the share of all steps after which tfmot's methods begin;
+      `None` for a fifth (gmp) and half (oneshot).
+    end_fraction: the share of all steps after which gmp is at its target.
     schedule: further arguments of `IterativeSparsity`.
     callback: further arguments of the ticket callback.
   """
@@ -55,6 +54,8 @@ class Settings:
   seed: int
   rate: tf_unilth.StagedLearningRate | None
   lr_restart: bool
+  begin_fraction: float | None
+  end_fraction: float
   schedule: dict[str, Any]
   callback: dict[str, Any]
 
@@ -121,8 +122,14 @@ def _tfmot_plan(settings: Settings, schedule: Any, begin: int) -> Plan:
 
 
 def _gmp(settings: Settings) -> Plan:
-  begin = round(_GRADUAL_BEGIN * settings.steps)
-  updates = max(1, round((_GRADUAL_END - _GRADUAL_BEGIN) * settings.steps))
+  share = 0.2 if settings.begin_fraction is None else settings.begin_fraction
+  if not share < settings.end_fraction:
+    raise ValueError(
+      f'--begin_fraction must be below --end_fraction={settings.end_fraction}, '
+      f'but is {share}.'
+    )
+  begin = round(share * settings.steps)
+  updates = max(1, round((settings.end_fraction - share) * settings.steps))
   frequency = max(1, updates // _GRADUAL_UPDATES)
   # The end must be a step at which tfmot updates, or it misses the target.
   end = begin + updates // frequency * frequency
@@ -133,7 +140,8 @@ def _gmp(settings: Settings) -> Plan:
 
 
 def _oneshot(settings: Settings) -> Plan:
-  step = max(1, round(_ONESHOT * settings.steps))
+  share = 0.5 if settings.begin_fraction is None else settings.begin_fraction
+  step = max(1, round(share * settings.steps))
   schedule = _sparsity.ConstantSparsity(
     settings.target_sparsity, step, step, frequency=1
   )

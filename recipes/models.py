@@ -33,6 +33,25 @@ def digits_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
   )
 
 
+def small_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+  """Three convolutions and two dense layers, for 16x16 images."""
+  stack: list[Any] = [layers.Input(input_shape)]
+  for filters, pools in ((32, True), (64, False), (64, True)):
+    stack += [
+      layers.Conv2D(filters, 3, padding='same', use_bias=False),
+      layers.BatchNormalization(momentum=0.9),
+      layers.ReLU(),
+    ]
+    if pools:
+      stack.append(layers.MaxPool2D())
+  stack += [
+    layers.Flatten(),
+    layers.Dense(128, activation='relu'),
+    layers.Dense(classes),
+  ]
+  return keras.Sequential(stack, name='small_cnn')
+
+
 def lenet_300_100(input_shape: tuple[int, ...], classes: int) -> keras.Model:
   """Two hidden dense layers, for MNIST (LeCun et al. 1998)."""
   return keras.Sequential(
@@ -102,4 +121,5 @@ MODELS: dict[str, Build] = {
   'vgg16': vgg16,
   'lenet_300_100': lenet_300_100,
   'digits_cnn': digits_cnn,
+  'small_cnn': small_cnn,
 }

@@ -1,12 +1,12 @@
 """The plots of a report, as PNG; they need matplotlib."""
 
-import importlib.util
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from recipes import figures
 from tf_unilth.summary import Row
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -16,27 +16,12 @@ _STAGES = {
   2: ('rounds', '#F0E442'),
   3: ('finetuning', '#56B4E9'),
 }
-_DPI = 120
-_STYLE: Any = {
-  'font.size': 11,
-  'axes.spines.top': False,
-  'axes.spines.right': False,
-  'axes.grid': True,
-  'grid.color': '#E5E5E5',
-  'axes.axisbelow': True,
-  'legend.frameon': False,
-}
 # The names of the files, in the order of a report.
 FILES = {
   'epochs.png': 'Loss, accuracy and sparsity over the epochs',
   'layers.png': 'Sparsity per layer',
   'weights.png': 'Weights before and after',
 }
-
-
-def available() -> bool:
-  """Returns whether matplotlib is there."""
-  return importlib.util.find_spec('matplotlib') is not None
 
 
 def draw(
@@ -57,19 +42,13 @@ def draw(
     layers: the kernels, with their zeros.
     histograms: of the weights, by when, as `records.histogram` returns them.
   """
-  import matplotlib
-
-  matplotlib.use('Agg')  # No window, no display.
-  from matplotlib import pyplot as plt
-
-  with plt.rc_context(_STYLE):
+  with figures.styled() as plt:
     for name, figure in (
       ('epochs.png', _epochs(plt, title, history, results)),
       ('layers.png', _layers(plt, title, layers)),
       ('weights.png', _weights(plt, title, histograms)),
     ):
-      figure.savefig(directory / name, dpi=_DPI, metadata={'Software': None})
-      plt.close(figure)
+      figures.save(plt, figure, directory / name)
 
 
 def _epochs(

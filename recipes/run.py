@@ -13,6 +13,7 @@ import tf_unilth
 from recipes import (
   devices,
   exports,
+  figures,
   method_flags,
   plots,
   progress,
@@ -239,7 +240,7 @@ class Run:
     histograms: dict[str, Any],
   ) -> None:
     drawn: list[str] = []
-    if plots.available():
+    if FLAGS.plots and figures.available():
       title = (
         f'{self._recipe.name}, {FLAGS.method}: '
         f'test accuracy {results["test_accuracy"]:.2%} '
@@ -254,7 +255,7 @@ class Run:
         histograms,
       )
       drawn = list(plots.FILES)
-    else:
+    elif FLAGS.plots:
       print(
         'report.md has no plots: they need matplotlib (pip install .[report]).'
       )

@@ -114,6 +114,7 @@ flags.DEFINE_list(
   ['saved_model'],
   f'What to write of the sparse model: {", ".join(exports.KINDS)}.',
 )
+flags.DEFINE_bool('plots', True, 'Draw the plots of report.md.')
 flags.DEFINE_bool('tensorboard', False, 'Write event files for TensorBoard.')
 flags.DEFINE_integer(
   'verbose', 2, '0 is silent, 1 a progress bar, 2 a line per epoch.', 0, 2
@@ -140,10 +141,21 @@ GROUPS: dict[str, tuple[str, ...]] = {
     'steps_per_execution',
     'deterministic',
   ),
-  'Output': ('output_dir', 'export', 'tensorboard', 'verbose', 'debug'),
+  'Output': (
+    'output_dir',
+    'export',
+    'plots',
+    'tensorboard',
+    'verbose',
+    'debug',
+  ),
 }
 # The flags that change no number of a run: it may go on with others.
 _HARMLESS = ('data_dir', 'download', *GROUPS['Output'])
+# Those that do.
+NUMBERS = tuple(
+  name for group in GROUPS.values() for name in group if name not in _HARMLESS
+)
 _DEFAULTS = (
   'epochs',
   'batch_size',
@@ -166,12 +178,7 @@ def adopt(recipe: Recipe) -> None:
 
 def config(recipe: Recipe) -> dict[str, Any]:
   """Returns all that a run's numbers depend on; `adopt` comes before."""
-  names = [
-    name
-    for group in GROUPS.values()
-    for name in group
-    if name not in (*_HARMLESS, *method_flags.NAMES)
-  ]
+  names = [name for name in NUMBERS if name not in method_flags.NAMES]
   names += recipe.flags
   given = {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}
   return {'recipe': recipe.name, **method_flags.config(), **given}

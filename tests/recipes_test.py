@@ -15,9 +15,9 @@ from absl.testing import flagsaver
 from recipes import (
   digits_cnn,
   experiment,
+  figures,
   methods,
   model_zoo,
-  plots,
   report,
 )
 
@@ -50,7 +50,7 @@ def parsed_flags():
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch):
-  monkeypatch.setattr(plots, 'available', lambda: False)  # They take time.
+  monkeypatch.setattr(figures, 'available', lambda: False)  # They take time.
 
 
 def _run(directory, **given):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import datasets, experiment, models, plots
+from recipes import datasets, experiment, figures, models
 from recipes.run import Run
 
 RECIPE = experiment.Recipe(
@@ -61,7 +61,7 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
 def main(strategy: str, directory: str, file: str) -> None:
   """Runs on two logical devices, where it is not over several workers."""
   flags.FLAGS(['test'])
-  plots.available = lambda: False
+  figures.available = lambda: False
   if strategy == 'mirrored':
     tf.config.set_logical_device_configuration(
       tf.config.list_physical_devices('CPU')[0],

@@ -14,7 +14,7 @@ import tensorflow as tf
 from matplotlib import image
 
 import tf_unilth
-from recipes import plots, progress, run_directory
+from recipes import figures, plots, progress, run_directory
 from tests import tiny_recipe
 from tf_unilth.checkpoint_directory import CheckpointDirectory
 from tf_unilth.directory_lock import DirectoryLock
@@ -50,7 +50,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def no_plots(monkeypatch):
-  monkeypatch.setattr(plots, 'available', lambda: False)
+  monkeypatch.setattr(figures, 'available', lambda: False)
 
 
 def _stop_in_epoch(monkeypatch, number):

@@ -50,7 +50,4 @@ def main(*arguments: str, recipe: experiment.Recipe = RECIPE) -> str | None:
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['test'])
   with flagsaver.flagsaver():
-    experiment.run_flags.adopt(recipe)
-    return experiment._main(
-      recipe, experiment._parse(recipe, ['tiny', *arguments])
-    )
+    return experiment.main(recipe, ['tiny', *arguments])

@@ -216,7 +216,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     fit_checks.check_compiled(self.model)
     self._layers = PrunedLayers(self.model)
     self._layers.check()
-    self._pruner = Pruner(self._layers, self._pace, self._scores.scope)
+    self._pruner = Pruner(self._layers, self._pace, self._scores.scope_of)
     self._inert = self._pruner.is_inert
     self._restored = not self._pruner.schedules[0].was_driven
     self._state = self._pruner.drive(self.model)

@@ -17,9 +17,9 @@ class Magnitude:
     """Returns a score per weight; the smallest go first."""
     return layers.read_magnitudes()
 
-  def scope(self, schedule: IterativeSparsity) -> str:
+  def scope_of(self, schedule: IterativeSparsity) -> str:
     """Returns in which scope the schedule's layers are ranked."""
-    return schedule.scope
+    return schedule.scope or 'global'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,15 @@ class Random:
 
   The order is drawn per layer, from the seed and the layer's place in the
   model, so that names and processes do not matter. Blocks get one number each.
+
+  Args:
+    seed: at least 0.
+    scope: how many of a layer go where the schedule leaves it open: the same
+      share of each, `'layer'`, or `'erk'`.
   """
 
   seed: int
+  scope: str = 'layer'
 
   def __post_init__(self):
     if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
@@ -46,9 +52,10 @@ class Random:
       for kernel, numbers in zip(kernels, drawn, strict=True)
     ]
 
-  def scope(self, schedule: IterativeSparsity) -> str:
+  def scope_of(self, schedule: IterativeSparsity) -> str:
     """Returns the scope; a global random draw is one per layer."""
-    return 'layer' if schedule.scope == 'global' else schedule.scope
+    scope = schedule.scope or self.scope
+    return 'layer' if scope == 'global' else scope
 
 
 Scores = Magnitude | Random

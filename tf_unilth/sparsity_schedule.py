@@ -44,6 +44,8 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     scope: `'global'` ranks all weights together, `'layer'` gives each layer
       the same sparsity, `'erk'` the Erdos-Renyi-kernel one. Random tickets
       (UniDLTH, DLTH) are always drawn per layer, `'global'` being `'layer'`.
+      `None`: what suits the algorithm, global for UniLTH and LTH, erk for
+      UniDLTH, layer for DLTH.
     begin_step: pruning step (tfmot's, which starts at 1) of the first round,
       at least 1, for use without a ticket callback. `None`: for use with one.
     frequency: pruning steps between two rounds without a ticket callback, at
@@ -71,7 +73,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     prune_fraction: float = 0.2,
     rounds: int | None = None,
     pace: str | None = None,
-    scope: str = 'global',
+    scope: str | None = None,
     begin_step: int | None = None,
     frequency: int = 100,
   ):
@@ -85,9 +87,9 @@ class IterativeSparsity(tf.Module, PruningSchedule):
       raise ValueError(
         f'pace must be None or one of {masks.PACES}, but is {pace!r}.'
       )
-    if scope not in masks.SCOPES:
+    if scope not in (None, *masks.SCOPES):
       raise ValueError(
-        f'scope must be one of {masks.SCOPES}, but is {scope!r}.'
+        f'scope must be None or one of {masks.SCOPES}, but is {scope!r}.'
       )
     self.target_sparsity = float(target_sparsity)
     self.prune_fraction = float(prune_fraction)

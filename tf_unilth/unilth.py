@@ -190,7 +190,8 @@ class UniDLTH(_UnifiedTicket):
   The weights that go in round r are the next slice of one random order, drawn
   per layer from `seed` before training; the ramp extrudes what they know into
   the rest before they are cut. It ends with exactly the ticket that the seed
-  drew. Unless the schedule's scope is `'erk'`, each layer gets the target.
+  drew. Unless the schedule has a `scope`, small layers keep more of their
+  weights (Erdos-Renyi-kernel, ERK), so that none of them strangles the rest.
 
   Args:
     monitor: as in `UniLTH`.
@@ -235,4 +236,6 @@ class UniDLTH(_UnifiedTicket):
     plateau = Plateau(
       monitor, mode, patience, min_delta, rewind_epochs, max_dense_fraction
     )
-    super().__init__(Random(seed), plateau, finetune_fraction, ramp, verbose)
+    super().__init__(
+      Random(seed, 'erk'), plateau, finetune_fraction, ramp, verbose
+    )

@@ -1,0 +1,85 @@
+"""The plot of a comparison: accuracy over sparsity, with bands of error."""
+
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recipes import comparison, figures
+from recipes.trials import Row
+
+_PANELS = {
+  'found by magnitude': ('unilth', *comparison.RIVALS['unilth']),
+  'drawn at random': ('unidlth', *comparison.RIVALS['unidlth']),
+}
+# Ours in strong colours and full lines, the others apart from each other.
+_COLOURS = (
+  '#D55E00',
+  '#0072B2',
+  '#56B4E9',
+  '#009E73',
+  '#CC79A7',
+  '#E69F00',
+  '#999999',
+  '#000000',
+  '#8C6D31',
+)
+_MARKERS = 'os^vDPX<>'
+
+
+def draw(path: pathlib.Path, title: str, rows: Iterable[Row]) -> None:
+  """Draws means over the seeds; the bands are their standard errors."""
+  found = comparison.accuracies(rows)
+  panels = {
+    name: [method for method in methods if method in found]
+    for name, methods in _PANELS.items()
+  }
+  panels = {name: methods for name, methods in panels.items() if methods}
+  columns = max(1, len(panels))
+  with figures.styled() as pyplot:
+    figure, axes = pyplot.subplots(
+      1, columns, figsize=(5.5 * columns, 5), layout='constrained'
+    )
+    for axis, (name, methods) in zip(np.ravel(axes), panels.items()):
+      _panel(axis, methods, found)
+      axis.set_title(name, loc='left', fontsize=11)
+    figure.suptitle(title, x=0.02, ha='left', fontsize=12)
+    figures.save(pyplot, figure, path)
+
+
+def _panel(
+  axis: Any,
+  methods: Sequence[str],
+  found: Mapping[str, Mapping[float, Mapping[int, float]]],
+) -> None:
+  sparsities = sorted({s for method in methods for s in found[method]})
+  places = {s: place for place, s in enumerate(sparsities)}
+  for index, method in enumerate(methods):
+    cells = sorted(found[method].items())
+    means = [comparison.mean(list(c.values())) for _, c in cells]
+    x = [places[s] for s, _ in cells]
+    y = np.array([m.value for m in means])
+    error = np.array([m.error for m in means])
+    colour = _COLOURS[index % len(_COLOURS)]
+    axis.plot(
+      x,
+      y,
+      color=colour,
+      marker=_MARKERS[index % len(_MARKERS)],
+      markersize=5,
+      linewidth=2.2 if index == 0 else 1.2,
+      label=method,
+      zorder=3 if index == 0 else 2,
+    )
+    axis.fill_between(x, y - error, y + error, color=colour, alpha=0.18, lw=0)
+  if 'dense' in found:
+    (by_seed,) = found['dense'].values()
+    dense = comparison.mean(list(by_seed.values()))
+    axis.axhline(dense.value, color='black', linestyle=':', label='dense')
+  axis.set_xticks(
+    range(len(sparsities)), [f'{100 * s:.6g}' for s in sparsities]
+  )
+  axis.set_xlabel('sparsity, %')
+  axis.set_ylabel('test accuracy, %')
+  axis.legend(loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=4)

@@ -1,0 +1,138 @@
+"""The methods of a comparison: which flags of a run stand behind each name."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from recipes.recipe import Recipe
+
+Knobs = Mapping[str, Any]
+
+# Of the survivors in each round, as in LTH.
+_FULL_COST_PRUNE_FRACTION = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+  """A method, with all that a run of it is told.
+
+  Args:
+    knobs: flags of the run, `method` among them; `learning_rate` here is a
+      factor to the recipe's own.
+    tries: knobs that the search tries in their place, as many for each method.
+    sparse: whether it depends on the target sparsity.
+    full_cost: whether each round is a training of all the epochs (LTH's own
+      cost), where the others share them.
+  """
+
+  knobs: Knobs
+  tries: tuple[Knobs, ...] = ()
+  sparse: bool = True
+  full_cost: bool = False
+
+  @property
+  def settings(self) -> tuple[Knobs, ...]:
+    """Its own knobs, and those that the search tries."""
+    return ({}, *self.tries)
+
+  def flags(
+    self, tried: Knobs, sparsity: float, epochs: int, recipe: Recipe
+  ) -> dict[str, Any]:
+    """Returns the flags of its runs, without the seed.
+
+    Args:
+      tried: one of `settings`.
+      sparsity: the target, in [0, 1).
+      epochs: of a run at equal cost.
+      recipe: that runs.
+    """
+    flags = {'epochs': epochs, **self.knobs, **tried}
+    if 'learning_rate' in flags:
+      flags['learning_rate'] *= recipe.learning_rate
+    flags['target_sparsity'] = sparsity if self.sparse else 0.0
+    if self.full_cost:
+      rounds = full_cost_rounds(sparsity)
+      flags |= {'rounds': rounds, 'epochs': (rounds + 1) * epochs}
+    return flags
+
+
+def full_cost_rounds(sparsity: float) -> int:
+  """Returns how many rounds of a fifth of the survivors reach a sparsity.
+
+  >>> full_cost_rounds(0.9), full_cost_rounds(0.99)
+  (11, 21)
+  """
+  rounds = math.log(1 - sparsity) / math.log(1 - _FULL_COST_PRUNE_FRACTION)
+  return max(1, math.ceil(rounds - 1e-9))
+
+
+def _values(name: str, *values: Any) -> tuple[Knobs, ...]:
+  return tuple({name: value} for value in values)
+
+
+_RATES = _values('learning_rate', 0.25, 0.5, 2.0)
+_CUTS = _values('begin_fraction', 0.2, 0.35, 0.7)
+_SPANS = tuple(
+  {'begin_fraction': begin, 'end_fraction': end}
+  for begin, end in ((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
+)
+_ROUNDS = _values('rounds', 1, 2, 3)
+_FINETUNING = _values('finetune_fraction', 0.3, 0.7, 0.9)
+_FIND = (
+  {'finetune_fraction': 0.6},
+  {'max_dense_fraction': 0.1},
+  {'finetune_fraction': 0.6, 'max_dense_fraction': 0.1},
+)
+_TRANSFORM = (
+  {'max_dense_fraction': 0.07},
+  {'rounds': 4, 'max_dense_fraction': 0.07},
+  {'learning_rate': 2.0, 'max_dense_fraction': 0.07},
+)
+# Past the first steps, where larger networks have no winning tickets yet.
+_LATE = 100
+
+
+def _ablations(method: str) -> dict[str, Entrant]:
+  """Returns a unified method without one of its parts, or with another."""
+  without: dict[str, Knobs] = {
+    'no_plateau': {'patience': 0},
+    'no_rewind': {'rewind_epochs': 0},
+    'no_ramp': {'limit': 0.0},
+    'power_2': {'power': 2.0},
+    'power_3': {'power': 3.0},
+    'geometric': {'pace': 'geometric'},
+    'layer': {'scope': 'layer'},
+  }
+  return {
+    f'{method}_{name}': Entrant({'method': method, **knobs})
+    for name, knobs in without.items()
+  }
+
+
+METHODS: dict[str, Entrant] = {
+  'dense': Entrant({'method': 'dense'}, _RATES, sparse=False),
+  'oneshot': Entrant({'method': 'oneshot'}, _CUTS),
+  'oneshot_restart': Entrant({'method': 'oneshot', 'lr_restart': True}, _CUTS),
+  'gmp': Entrant({'method': 'gmp'}, _SPANS),
+  'gmp_restart': Entrant({'method': 'gmp', 'lr_restart': True}, _SPANS),
+  'lr_rewind': Entrant({'method': 'lr_rewind'}, _ROUNDS),
+  'lth': Entrant({'method': 'lth'}, _ROUNDS),
+  'lth_late': Entrant({'method': 'lth', 'rewind_step': _LATE}, _ROUNDS),
+  'unilth': Entrant({'method': 'unilth'}, _FIND),
+  'random': Entrant({'method': 'random'}, _RATES),
+  # Random tickets whose small layers keep more, as UniDLTH's do.
+  'random_erk': Entrant({'method': 'random', 'scope': 'erk'}, _RATES),
+  'random_cut': Entrant({'method': 'dlth', 'limit': 0.0}, _FINETUNING),
+  'dlth': Entrant({'method': 'dlth'}, _FINETUNING),
+  'dlth_erk': Entrant({'method': 'dlth', 'scope': 'erk'}, _FINETUNING),
+  'dlth_iter': Entrant({'method': 'dlth', 'rounds': 4}, _FINETUNING),
+  'unidlth': Entrant({'method': 'unidlth'}, _TRANSFORM),
+  # Last: it takes ten to twenty times as long.
+  'lth_full': Entrant({'method': 'lth'}, full_cost=True),
+}
+ABLATIONS: dict[str, Entrant] = {
+  **_ablations('unilth'),
+  **_ablations('unidlth'),
+}
+ENTRANTS = {**METHODS, **ABLATIONS}
