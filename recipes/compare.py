@@ -310,6 +310,9 @@ def _main(arguments: Sequence[str]) -> Any:
     if FLAGS.search_seeds:
       runner.run(grid.search(), 'search')
     runner.run(grid.comparison(), 'comparison')
+  except KeyboardInterrupt:
+    print(f'stopped; the same command goes on, in {grid.directory}')
+    sys.exit(130)
   except experiment.EXPECTED as error:
     if FLAGS.debug:
       raise

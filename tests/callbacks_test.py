@@ -99,6 +99,15 @@ def test_an_interrupt_says_that_the_target_was_not_met(capsys):
   assert 'train_step' not in vars(model)  # The hook has left the model.
 
 
+@pytest.mark.parametrize(
+  'name',
+  ['plateau_epoch', 'rewound_to_epoch', 'rounds', 'sparsity', 'reached_target'],
+)
+def test_before_fit_there_is_nothing_to_tell(name):
+  with pytest.raises(RuntimeError, match='UniLTH can tell nothing yet'):
+    getattr(tf_unilth.UniLTH(), name)
+
+
 def test_an_emptied_layer_is_named():
   model = toys.dense()
   small = model.layers[2]

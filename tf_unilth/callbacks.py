@@ -15,7 +15,7 @@ from tf_unilth.messages import Messages
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.pruner import Pruner
 from tf_unilth.regularization import L2Ramp
-from tf_unilth.run_state import FINETUNING, PRUNING
+from tf_unilth.run_state import FINETUNING, PRUNING, RunState
 from tf_unilth.scores import Scores
 from tf_unilth.timeline import Timeline
 from tf_unilth.train_step import TrainStepHook
@@ -133,16 +133,18 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   @property
   def rounds(self) -> int:
     """How many rounds of pruning are completed."""
-    return self._state.get('round')
+    return self._run_state().get('round')
 
   @property
   def sparsity(self) -> float:
     """The fraction of the wrapped weights that is pruned, in [0, 1)."""
+    self._run_state()
     return self._pruner.zeros / self._pruner.total
 
   @property
   def reached_target(self) -> bool:
     """Whether the sparsity that was asked for is met."""
+    self._run_state()
     return self._pruner.reached_target
 
   @property
@@ -162,8 +164,16 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     return self._rewind_weights
 
   def _epoch(self, name: str) -> int | None:
-    epoch = self._state.get(name)
+    epoch = self._run_state().get(name)
     return None if epoch < 0 else epoch
+
+  def _run_state(self) -> RunState:
+    state = getattr(self, '_state', None)
+    if state is None:
+      raise RuntimeError(
+        f'{type(self).__name__} can tell nothing yet: pass it to fit first.'
+      )
+    return state
 
   # What a training loop of the user's own calls in each step.
 
