@@ -21,8 +21,9 @@ class TrainStepHook:
   Pruned weights get no gradient. Under Keras's optimizers a weight that is 0
   stays 0 while its gradient and its slots are 0, so that is all: the others
   train as if it were not there, and clipping by norm does not see it. After
-  other optimizers, where a kernel has a constraint, and where `model.optimizer`
-  does not train it, the kernel is multiplied by its mask.
+  an optimizer of which that is not known, where a kernel has a constraint, and
+  where `model.optimizer` does not train it, the kernel is multiplied by its
+  mask.
   The penalty joins the gradients of SGD, lambda w for candidates, so that the
   loss that Keras reports does not hold it. Adaptive optimizers would normalise
   it away, and gradient clipping cut it; there the candidates shrink by
@@ -58,7 +59,8 @@ class TrainStepHook:
     self._constrained = {
       i for i, k in enumerate(layers.kernels) if k.weight.constraint is not None
     }
-    self._gradients = TicketGradients(layers, state.candidates)
+    negated = optimizers.negates_gradients(model.optimizer)
+    self._gradients = TicketGradients(layers, state.candidates, negated)
     self._ramps = False
     # Replicas are traced in threads of their own. In a step: its graph, and
     # which kernels the optimizer was given, so far.
@@ -163,7 +165,8 @@ class TrainStepHook:
     setattr(thing, name, value)
 
   def _hooked_train_step(self, data: Any) -> Any:
-    iteration = tf.identity(self._optimizer.iterations)
+    shrinks = self._decoupled and self._ramps
+    iteration = tf.identity(self._optimizer.iterations) if shrinks else None
     trained = set(self._kept)
     self._step.trained, self._step.graph = trained, holding.graph()
     try:
@@ -178,7 +181,7 @@ class TrainStepHook:
         'the ramp would do nothing. Use it, or ramp=L2Ramp(limit=0).'
       )
     self._mask(but=trained - self._constrained if self._keeps_zeros else set())
-    if self._decoupled and self._ramps:
+    if shrinks:
       self._shrink(iteration)
     return logs
 
@@ -188,15 +191,15 @@ class TrainStepHook:
     trained = getattr(self._step, 'trained', None)
     if trained is None:  # A loop of the user's own.
       return self._apply_gradients(grads_and_vars, *args, **kwargs)
-    pairs, found = self._gradients.masked(grads_and_vars)
-    trained |= found
     kept = holding.graph() is not self._step.graph
-    if kept:
-      self._kept |= found
+    coefficient = None
     # What is kept serves steps of both kinds; off the ramp lambda is 0.
     if self._in_gradient and (self._ramps or kept):
-      coefficient = self._lambda(self._optimizer.iterations)
-      pairs = self._gradients.penalised(pairs, coefficient / _summands(kwargs))
+      coefficient = self._lambda(self._optimizer.iterations) / _summands(kwargs)
+    pairs, found = self._gradients.changed(grads_and_vars, coefficient)
+    trained |= found
+    if kept:
+      self._kept |= found
     return self._apply_gradients(pairs, *args, **kwargs)
 
   def _mask(self, but: set[int]) -> None:
