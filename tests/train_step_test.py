@@ -307,9 +307,8 @@ def test_under_sgd_a_mask_takes_the_place_of_a_pass(nesterov):
     toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2)
   )
   toys.compiled_for_labels(ticket, optimizer())
-  dense, ramp = _optimized_ops(
-    ticket, tf_unilth.UniLTH(patience=None, verbose=0), epochs=6
-  )
+  callback = tf_unilth.UniLTH(patience=None, max_dense_fraction=0.2, verbose=0)
+  dense, ramp = _optimized_ops(ticket, callback, epochs=9)
   kernels = 2
   assert dense['Neg'] == plain['Neg'] - kernels
   assert dense['ReciprocalGrad'] == kernels and dense['Mul'] == plain['Mul']
@@ -319,6 +318,43 @@ def test_under_sgd_a_mask_takes_the_place_of_a_pass(nesterov):
   assert more == {'ReciprocalGrad': kernels, 'ReadVariableOp': kernels}
   assert ramp['Neg'] == dense['Neg']
   assert ramp['ReciprocalGrad'] == 2 * kernels
+
+
+def test_a_ramp_before_the_only_cut_has_no_product_with_a_mask():
+  model = tf_unilth.prune_low_magnitude(
+    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1)
+  )
+  toys.compiled_for_labels(model)
+  spy = toys.Spy()
+  dlth = tf_unilth.DLTH(verbose=0)
+  ramp, held = _optimized_ops(model, dlth, spy, epochs=6)
+  kernels = 2
+  # Of the candidates with the weights; then of the masks with the gradients.
+  assert ramp['ReciprocalGrad'] == held['ReciprocalGrad'] == kernels
+  assert ramp['Neg'] == held['Neg'] and ramp['Sub'] > held['Sub']
+  cut = 0
+  for masks, weights in spy.batches:
+    for mask, weight in zip(masks, weights):
+      assert not weight[~mask].any()
+      cut += not mask.all()
+  assert 0 < cut < 2 * len(spy.batches)
+
+
+def test_a_ramp_holds_what_was_pruned_before_it():
+  model = _fitted()
+  before = toys.masks(model)
+  model = tf_unilth.prune_low_magnitude(
+    tf_unilth.strip_pruning(model), tf_unilth.IterativeSparsity(0.8, rounds=1)
+  )
+  for kernel, mask in zip(PrunedLayers(model).kernels, before):
+    kernel.mask.assign(mask)
+  toys.compiled_for_labels(model)
+  spy = toys.Spy()
+  toys.fit(model, tf_unilth.DLTH(verbose=0), spy, epochs=4)
+  for _, weights in spy.batches:
+    for mask, weight in zip(before, weights):
+      assert not weight[~mask].any()
+  assert not before[0].all()
 
 
 class _Traced(keras.Sequential):

@@ -36,7 +36,10 @@ class TicketGradients:
     self._indices = {k.weight.ref(): i for i, k in enumerate(self._kernels)}
 
   def changed(
-    self, pairs: Iterable[tuple[Any, Any]], coefficient: tf.Tensor | None
+    self,
+    pairs: Iterable[tuple[Any, Any]],
+    coefficient: tf.Tensor | None,
+    masks: bool = True,
   ) -> tuple[Pairs, set[int]]:
     """Returns pairs of gradient and variable as the optimizer is to get them.
 
@@ -44,6 +47,7 @@ class TicketGradients:
       pairs: of gradient and variable.
       coefficient: of the gradient of the candidates' L2 loss, a scalar; `None`
         for no penalty.
+      masks: whether anything may be pruned.
 
     Returns:
       The pairs, and which of the kernels are among them.
@@ -53,22 +57,31 @@ class TicketGradients:
       index = self._indices.get(prunable.uncast(variable).ref())
       if index is not None:
         found.add(index)
-        gradient = self._changed(index, gradient, coefficient)
+        gradient = self._changed(index, gradient, coefficient, masks)
       result.append((gradient, variable))
     return result, found
 
   def _changed(
-    self, index: int, gradient: Any, coefficient: tf.Tensor | None
+    self,
+    index: int,
+    gradient: Any,
+    coefficient: tf.Tensor | None,
+    masks: bool,
   ) -> Any:
     """Returns gradient * mask + coefficient * candidates * weight."""
     kernel = self._kernels[index]
+    if coefficient is None and not masks:
+      return gradient
     if isinstance(gradient, tf.IndexedSlices):
       if coefficient is None:
         return _masked_slices(gradient, kernel.mask)
       gradient = tf.convert_to_tensor(gradient)
     terms = []
     if gradient is not None:  # Else the loss does not depend on the weight.
-      terms.append(self._product(gradient, kernel.mask))
+      if masks:
+        terms.append(self._product(gradient, kernel.mask))
+      else:
+        terms.append(-gradient if self._negated else gradient)
     if coefficient is not None:
       terms.append(self._penalty(kernel, self._candidates[index], coefficient))
     if not terms:

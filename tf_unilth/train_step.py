@@ -30,7 +30,9 @@ class TrainStepHook:
   themselves after the step, w <- w (1 - learning rate * lambda), as in AdamW
   (Loshchilov & Hutter 2019).
   Steps with a penalty and without are two functions, so that neither asks at
-  every step which it is.
+  every step which it is. Where all steps of a kind come before anything is
+  pruned, theirs has no product with a mask; a function of its own for those
+  that do only in part would cost a trace more.
 
   Args:
     model: a compiled model.
@@ -61,7 +63,7 @@ class TrainStepHook:
     }
     negated = optimizers.negates_gradients(model.optimizer)
     self._gradients = TicketGradients(layers, state.candidates, negated)
-    self._ramps = False
+    self._ramps, self._masks = False, True
     # Replicas are traced in threads of their own. In a step: its graph, and
     # which kernels the optimizer was given, so far.
     self._step = threading.local()
@@ -83,14 +85,15 @@ class TrainStepHook:
     )
     # Keras made the train function before it told any callback of the run;
     # what is added later is silently ignored unless it is made again.
-    functions: dict[bool, Any] = {}
+    functions: dict[tuple[bool, bool], Any] = {}
 
     def train_or_tell(iterator: Any) -> Any:
-      if self._ramps not in functions:
-        functions[self._ramps] = make_train_function(force=True)
+      kind = self._ramps, self._masks
+      if kind not in functions:
+        functions[kind] = make_train_function(force=True)
         model.train_function = train_or_tell
       try:
-        return functions[self._ramps](iterator)
+        return functions[kind](iterator)
       except (StopIteration, tf.errors.OutOfRangeError):
         raise  # An epoch's end, where Keras does not know its length.
       except BaseException:
@@ -110,9 +113,15 @@ class TrainStepHook:
       model, self._layers.wrappers, self._layers.mask
     )
 
-  def ramp(self, ramps: bool) -> None:
-    """Says whether there is a penalty from the next step on."""
+  def set_kind(self, ramps: bool, masks: bool) -> None:
+    """Says what the steps from the next one on are.
+
+    Args:
+      ramps: whether there is a penalty.
+      masks: whether there are zeros to keep, now or in later steps of the kind.
+    """
     self._ramps = ramps and self._ramp is not None
+    self._masks = masks
 
   def detach(self) -> None:
     """Leaves the training of the model as it was found."""
@@ -193,10 +202,12 @@ class TrainStepHook:
       return self._apply_gradients(grads_and_vars, *args, **kwargs)
     kept = holding.graph() is not self._step.graph
     coefficient = None
-    # What is kept serves steps of both kinds; off the ramp lambda is 0.
+    # What is kept serves steps of all kinds; off the ramp lambda is 0.
     if self._in_gradient and (self._ramps or kept):
       coefficient = self._lambda(self._optimizer.iterations) / _summands(kwargs)
-    pairs, found = self._gradients.changed(grads_and_vars, coefficient)
+    pairs, found = self._gradients.changed(
+      grads_and_vars, coefficient, self._masks or kept
+    )
     trained |= found
     if kept:
       self._kept |= found
