@@ -68,7 +68,10 @@ def _footprint_lines(rows: Sequence[Row]) -> Iterator[str]:
     more, copies = peak - median(DENSE, 'peak_bytes'), ''
     wrapped = median(method, 'wrapped_bytes')
     if wrapped:
-      copies = f'{more / wrapped:+.1f} copies of the wrapped weights'
+      copies = (
+        f'{more / 1e6:+.0f} MB, {more / wrapped:.1f} copies of the wrapped '
+        'weights'
+      )
     yield f'| peak memory | {method} | {peak / 1e6:.0f} MB | {copies} |'
 
 
