@@ -19,7 +19,7 @@ SCOPES = ('global', 'layer', 'erk')
 # How many values bracket a threshold.
 _SAMPLE = 50_000
 # How many values are worked on at once.
-_PIECE = 1 << 17
+_PIECE = 1 << 18
 
 
 def zeros_at(sparsity: float, total: int) -> int:
@@ -197,7 +197,7 @@ def random_scores(shapes: Sequence[tuple[int, ...]], seed: int) -> list:
 def _in_pieces(
   function: Callable[..., Any], *groups: Sequence[np.ndarray]
 ) -> list[Any]:
-  """Returns what a function returns for pieces of flat arrays, in order.
+  """Returns what a function returns for pieces of flat arrays, in any order.
 
   A piece stays in the cache of a core while it is worked on, and all cores
   work: NumPy lets go of the interpreter meanwhile.
@@ -211,10 +211,16 @@ def _in_pieces(
     for arrays in zip(*groups, strict=True)
     for begin in range(0, arrays[0].size, _PIECE)
   ]
-  if sum(array.size for array in groups[0]) <= _PIECE:
-    return [function(*piece) for piece in pieces]
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    return list(pool.map(lambda piece: function(*piece), pieces))
+  few = sum(array.size for array in groups[0]) <= _PIECE
+  workers = 1 if few else os.cpu_count() or 1
+
+  def work(first: int) -> list[Any]:
+    return [function(*piece) for piece in pieces[first::workers]]
+
+  if few:
+    return work(0)
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    return [found for part in pool.map(work, range(workers)) for found in part]
 
 
 def _kth_smallest(arrays: Sequence[np.ndarray], count: int) -> float:
