@@ -586,6 +586,22 @@ def test_a_ramp_works_in_a_train_step_that_is_a_function(run_eagerly):
   np.testing.assert_allclose(*sums, rtol=1e-5)
 
 
+def test_a_train_step_that_is_a_function_holds_what_its_ramp_did_not_know():
+  model = _KeptStep(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      tf_unilth.prune_low_magnitude(
+        keras.layers.Dense(2), tf_unilth.IterativeSparsity(0.5, rounds=1)
+      ),
+    ]
+  )
+  toys.compiled_for_labels(model)
+  spy = toys.Spy()
+  toys.fit(model, tf_unilth.DLTH(verbose=0), spy, epochs=4)
+  masks, weights = spy.batches[-1]
+  assert not masks[0].all() and not weights[0][~masks[0]].any()
+
+
 class _Compiled(keras.Sequential):
   """A model whose forward pass is a function of the user's own."""
 
