@@ -85,6 +85,29 @@ def test_the_table_and_the_plot_show_all_of_it(found, tmp_path):
   assert (tmp_path / 'plot.png').stat().st_size > 10_000
 
 
+def test_panels_of_a_plot_share_rows_that_not_all_of_them_have(
+  found, tmp_path, monkeypatch
+):
+  from matplotlib import axes
+
+  drawn = []
+  labels = []
+  monkeypatch.setattr(
+    axes.Axes, 'errorbar', lambda _, x, y, **__: drawn.append((x, y))
+  )
+  monkeypatch.setattr(
+    axes.Axes, 'set_yticks', lambda _, places, names: labels.append(names)
+  )
+  fewer = {
+    **found,
+    'steps': [row for row in found['steps'] if row['method'] != 'tfmot'],
+  }
+  overhead_report.plot(tmp_path / 'plot.png', {'a': found, 'b': fewer})
+  assert labels[0] == labels[1]
+  last = [y for _, y in drawn].index(len(labels[0]) - 1) + 1
+  assert set(drawn[last:]) < set(drawn[:last])  # The same in the same places.
+
+
 @pytest.mark.parametrize('name', list(contenders.METHODS)[1:])
 def test_contenders_are_in_the_stages_that_they_name(name):
   workload = contenders.Workload(_build, (6, 6, 1), 4, 2)
