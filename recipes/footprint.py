@@ -6,14 +6,13 @@
 """
 
 import json
-import resource
 import time
 from typing import Any
 
 import tf_keras as keras
 from absl import app, flags
 
-from recipes import contenders
+from recipes import contenders, memory
 from tf_unilth.pruned_layers import PrunedLayers
 
 _MODEL = flags.DEFINE_enum('model', 'lenet', contenders.WORKLOADS, 'Which.')
@@ -30,11 +29,6 @@ class _FirstStep(keras.callbacks.Callback):
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     self.time = self.time or time.perf_counter()
-
-
-def _peak() -> int:
-  """Returns the most memory that this process has had, in bytes."""
-  return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _main(_: list[str]) -> None:
@@ -59,7 +53,7 @@ def _main(_: list[str]) -> None:
     json.dumps(
       {
         'first_step': first.time - begin,
-        'peak_bytes': _peak(),
+        'peak_bytes': memory.peak(),
         'wrapped_bytes': 4 * wrapped,
       }
     )

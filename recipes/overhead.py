@@ -11,6 +11,7 @@ under a callback that counts steps, so that the dense model has one too. For the
 masks of a large model beside tfmot's see `recipes.mask_cost`.
 """
 
+import json
 import pathlib
 import sys
 from typing import Any
@@ -29,7 +30,7 @@ _FOOTPRINTS = flags.DEFINE_integer(
 )
 _JIT_COMPILE = flags.DEFINE_bool('jit_compile', False, 'Compile with XLA.')
 _OUTPUT = flags.DEFINE_string(
-  'output', None, 'Where to write .json, .md and .png.'
+  'output', None, 'Where to write .json, .md and .png; keeps other models.'
 )
 # What is timed by itself, for those that differ in it.
 _FOOTPRINT_OF = (DENSE, 'tfmot', 'UniLTH')
@@ -43,6 +44,25 @@ def _check() -> None:
         raise ValueError(f'--{flag.name} must be of {names}, but has {name!r}.')
 
 
+def _begun(path: pathlib.Path | None) -> dict[str, Any]:
+  """Returns what is known before: the other models in an output like ours."""
+  content: dict[str, Any] = {
+    'versions': run_directory.versions(),
+    'devices': [d.name for d in tf.config.list_logical_devices()],
+    'jit_compile': _JIT_COMPILE.value,
+  }
+  models = {}
+  if path and path.with_suffix('.json').exists():
+    before = json.loads(path.with_suffix('.json').read_text())
+    models = before.pop('models')
+    if before != content:
+      raise ValueError(
+        f'--output {path} is of other versions, devices or --jit_compile: '
+        'remove it or name another.'
+      )
+  return {**content, 'models': models}
+
+
 def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
   models = content['models']
   run_directory.write_json(path.with_suffix('.json'), content)
@@ -54,17 +74,12 @@ def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
 
 
 def _main(_: list[str]) -> str | None:
+  output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
   try:
     _check()
+    content = _begun(output)
   except ValueError as error:
     return f'error: {error}'
-  devices = [d.name for d in tf.config.list_logical_devices()]
-  content: dict[str, Any] = {
-    'versions': run_directory.versions(),
-    'devices': devices,
-    'jit_compile': _JIT_COMPILE.value,
-    'models': {},
-  }
   for model in _MODELS.value:
     found = overhead_times.measure(
       model, _METHODS.value, _REPEATS.value, _JIT_COMPILE.value
@@ -75,8 +90,8 @@ def _main(_: list[str]) -> str | None:
     )
     content['models'][model] = found
     print(overhead_report.table(model, found), flush=True)
-    if _OUTPUT.value:  # After each, so that a run cut short keeps its models.
-      _write(pathlib.Path(_OUTPUT.value), content)
+    if output:  # After each, so that a run cut short keeps its models.
+      _write(output, content)
   return None
 
 

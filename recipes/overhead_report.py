@@ -68,7 +68,10 @@ def _footprint_lines(rows: Sequence[Row]) -> Iterator[str]:
     more, copies = peak - median(DENSE, 'peak_bytes'), ''
     wrapped = median(method, 'wrapped_bytes')
     if wrapped:
-      copies = f'{more / wrapped:+.1f} copies of the wrapped weights'
+      copies = (
+        f'{more / 1e6:+.0f} MB, {more / wrapped:.1f} copies of the wrapped '
+        'weights'
+      )
     yield f'| peak memory | {method} | {peak / 1e6:.0f} MB | {copies} |'
 
 
@@ -88,6 +91,18 @@ def table(model: str, found: Row) -> str:
   return '\n'.join(lines) + '\n'
 
 
+def _ratios(found: Row) -> Iterator[tuple[str, list[float]]]:
+  """Yields what a panel shows, each row with its name."""
+  for name, same in _merged(
+    [r for r in found['steps'] if r['method'] != DENSE]
+  ):
+    yield name, _all(same, 'ratios')
+  for kind in ('evaluate', 'predict'):
+    for row in found[kind]:
+      if row['method'] != DENSE:
+        yield f'{kind}: {row["method"]}', row['ratios']
+
+
 def plot(path: pathlib.Path, models: Mapping[str, Row]) -> None:
   """Draws the ratios of steps and evaluations, a panel per model."""
   import matplotlib  # Slow to import, and an extra.
@@ -98,30 +113,24 @@ def plot(path: pathlib.Path, models: Mapping[str, Row]) -> None:
   figure, axes = pyplot.subplots(
     1, len(models), figsize=(2 + 4 * len(models), 6), sharey=True, squeeze=False
   )
-  for axis, (model, found) in zip(axes[0], models.items(), strict=True):
-    rows = [
-      *_merged([r for r in found['steps'] if r['method'] != DENSE]),
-      *(
-        (f'{kind}: {row["method"]}', [row])
-        for kind in ('evaluate', 'predict')
-        for row in found[kind]
-        if row['method'] != DENSE
-      ),
-    ]
-    for place, (name, same) in enumerate(rows):
-      first, median, third = _quartiles(_all(same, 'ratios'))
+  rows = {model: dict(_ratios(found)) for model, found in models.items()}
+  # The panels share their rows; a method need not be in all of them.
+  names = list(dict.fromkeys(name for found in rows.values() for name in found))
+  for axis, (model, found) in zip(axes[0], rows.items(), strict=True):
+    for name, ratios in found.items():
+      first, median, third = _quartiles(ratios)
       stock = 'tfmot' in name
       axis.errorbar(
         median,
-        place,
+        names.index(name),
         xerr=[[median - first], [third - median]],
         fmt='s' if stock else 'o',
         color='#D55E00' if stock else '#0072B2',
         capsize=3,
       )
     axis.axvline(1, color='#666666', linewidth=1)
-    axis.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_title(model)
     axis.set_xlabel('time, dense model = 1')
     axis.grid(axis='x', color='#E5E5E5')

@@ -27,6 +27,9 @@ class SGD(keras.optimizers.SGD):
     **kwargs: as of Keras's `SGD`.
   """
 
+  # Its l2 w is 0 where w is.
+  keeps_zeros = True
+
   def __init__(self, learning_rate: Any = 0.01, l2: float = 0.0, **kwargs: Any):
     super().__init__(learning_rate, **kwargs)
     self.l2 = l2

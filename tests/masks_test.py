@@ -85,6 +85,23 @@ def test_linear_time_selection_agrees_with_a_full_sort():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize('scope', masks.SCOPES)
+def test_a_selection_in_pieces_is_that_of_the_whole(scope, monkeypatch):
+  rng = np.random.default_rng(3)
+  shapes = [(40, 7), (13,), (3, 3, 2, 9), (1,)]
+  # With ties, and weights of 0 that are not pruned.
+  scores = [np.round(rng.random(shape), 1).astype('f4') for shape in shapes]
+  ones = _ones(*shapes)
+  found = []
+  for piece in (1 << 20, 8):
+    monkeypatch.setattr(masks, '_PIECE', piece)
+    first = masks.select(scores, ones, 0.3, scope)
+    found.append([*first, *masks.select(scores, first, 0.6, scope)])
+  for whole, pieces in zip(*found, strict=True):
+    np.testing.assert_array_equal(whole, pieces)
+  assert sum(_zeros(found[0][4:])) == masks.zeros_at(0.6, 456)
+
+
 def test_erk_meets_its_formula():
   shapes = [(3, 3, 16, 32), (64, 128), (10, 10)]
   found = masks.erk_sparsities(shapes, 0.9)

@@ -1,5 +1,8 @@
 """The recipes that time what pruning costs."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -7,6 +10,7 @@ import tf_keras as keras
 from recipes import (
   contenders,
   mask_cost,
+  memory,
   overhead_report,
   overhead_times,
   step_time,
@@ -75,10 +79,33 @@ def test_the_table_and_the_plot_show_all_of_it(found, tmp_path):
   table = overhead_report.table('toy', found)
   assert all(line.count('|') == 5 for line in table.strip().splitlines())
   assert '| first step | UniLTH | 2 s | 2.000 |' in table
-  assert '| peak memory | UniLTH | 9 MB | +2.0 copies of the wr' in table
+  assert '| peak memory | UniLTH | 9 MB | +4 MB, 2.0 copies of the w' in table
   assert '| checkpoint |' in table and 'UniLTH, mask held' in table
   overhead_report.plot(tmp_path / 'plot.png', {'a': found, 'b': found})
   assert (tmp_path / 'plot.png').stat().st_size > 10_000
+
+
+def test_panels_of_a_plot_share_rows_that_not_all_of_them_have(
+  found, tmp_path, monkeypatch
+):
+  from matplotlib import axes
+
+  drawn = []
+  labels = []
+  monkeypatch.setattr(
+    axes.Axes, 'errorbar', lambda _, x, y, **__: drawn.append((x, y))
+  )
+  monkeypatch.setattr(
+    axes.Axes, 'set_yticks', lambda _, places, names: labels.append(names)
+  )
+  fewer = {
+    **found,
+    'steps': [row for row in found['steps'] if row['method'] != 'tfmot'],
+  }
+  overhead_report.plot(tmp_path / 'plot.png', {'a': found, 'b': fewer})
+  assert labels[0] == labels[1]
+  last = [y for _, y in drawn].index(len(labels[0]) - 1) + 1
+  assert set(drawn[last:]) < set(drawn[:last])  # The same in the same places.
 
 
 @pytest.mark.parametrize('name', list(contenders.METHODS)[1:])
@@ -155,3 +182,11 @@ def test_mask_cost_checks_that_both_reach_the_sparsity():
     ]
     total = sum(mask.size for mask in masks)
     assert sum((mask == 0).sum() for mask in masks) == round(0.9 * total)
+
+
+def test_a_peak_of_memory_is_not_that_of_the_process_before():
+  code = 'from recipes import memory; print(memory.peak())'
+  own = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert 1e6 < int(own.stdout) < 100e6 < memory.peak()  # We have TensorFlow.

@@ -1,13 +1,18 @@
 """What a train step does to gradients, and who holds the masks when."""
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from tensorflow.python.eager import context
 
 import tf_unilth
+from recipes import training
 from tests import toys
 from tf_unilth import compat, optimizers
+from tf_unilth.gradients import TicketGradients
 from tf_unilth.pruned_layers import PrunedLayers
 
 _NEW = ('Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax')
@@ -27,6 +32,7 @@ _OPTIMIZERS = {
   'legacy momentum': keras.optimizers.legacy.SGD(momentum=0.9),
   'amsgrad': keras.optimizers.Adam(amsgrad=True),
   'centered': keras.optimizers.RMSprop(momentum=0.9, centered=True),
+  "the recipes'": training.SGD(0.1, l2=0.01, momentum=0.9, nesterov=True),
 }
 
 
@@ -85,6 +91,17 @@ def test_an_optimizer_that_moves_zeros_is_not_relied_on():
       assert not weight[~mask].any()
       pruned += np.sum(~mask)
   assert pruned
+
+
+def test_a_class_says_of_itself_alone_that_it_keeps_zeros():
+  class Says(keras.optimizers.SGD):
+    keeps_zeros = True
+
+  class DerivesFromIt(Says):
+    pass
+
+  assert optimizers.keeps_zeros(Says())
+  assert not optimizers.keeps_zeros(DerivesFromIt())
 
 
 def _noise(pairs):
@@ -231,6 +248,142 @@ def test_the_loss_that_is_reported_has_no_penalty():
   history = toys.fit(model, callback, epochs=4).history
   assert history['l2_lambda'][2] > 1
   np.testing.assert_allclose(history['loss'][:3], history['val_loss'][:3], 1e-4)
+
+
+# What it costs.
+
+
+@pytest.mark.parametrize('penalised', [False, True])
+def test_gradients_are_the_same_for_who_negates_them(penalised):
+  model = _fitted()
+  layers = PrunedLayers(model)
+  candidates = [tf.cast(k.weight > 0, tf.float32) for k in layers.kernels]
+  coefficient = tf.constant(0.3) if penalised else None
+  random = np.random.default_rng(0)
+  weights = [kernel.weight for kernel in layers.kernels]
+  dense = tf.constant(random.standard_normal(weights[0].shape, np.float32))
+  rows = tf.constant(random.standard_normal((2, 2)).astype(np.float32))
+  slices = tf.IndexedSlices(rows, tf.constant([1, 3]), tf.constant([16, 2]))
+  for gradient, weight in ((dense, 0), (slices, 1), (None, 1)):
+    pairs = [(gradient, weights[weight])]
+    changed = [
+      TicketGradients(layers, candidates, negated).changed(pairs, coefficient)
+      for negated in (False, True)
+    ]
+    (((one, _),), found), (((other, _),), _) = changed
+    assert found == {weight}
+    if one is not None:
+      one, other = tf.convert_to_tensor(one), tf.convert_to_tensor(other)
+      np.testing.assert_array_equal(one, other)
+      assert np.any(one) and not np.any(other[layers.kernels[weight].mask == 0])
+  assert penalised == (one is not None)
+
+
+def _optimized_ops(model: keras.Model, *callbacks, **arguments) -> list[dict]:
+  """Returns the operations of each train step that a fit traces, optimized."""
+  eager = context.context()
+  eager.enable_graph_collection()
+  try:
+    toys.fit(model, *callbacks, validation_data=None, **arguments)
+    graphs = eager.export_run_metadata().function_graphs
+  finally:
+    eager.disable_graph_collection()
+  counts = [
+    collections.Counter(node.op for node in g.post_optimization_graph.node)
+    for g in graphs
+  ]
+  return [count for count in counts if count['IteratorGetNext']]
+
+
+@pytest.mark.parametrize('nesterov', [False, True])
+def test_under_sgd_a_mask_takes_the_place_of_a_pass(nesterov):
+  def optimizer():
+    return keras.optimizers.SGD(0.05, momentum=0.9, nesterov=nesterov)
+
+  (plain,) = _optimized_ops(
+    toys.compiled_for_labels(toys.dense(), optimizer()), epochs=1
+  )
+  ticket = tf_unilth.prune_low_magnitude(
+    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2)
+  )
+  toys.compiled_for_labels(ticket, optimizer())
+  callback = tf_unilth.UniLTH(patience=None, max_dense_fraction=0.2, verbose=0)
+  dense, ramp = _optimized_ops(ticket, callback, epochs=9)
+  kernels = 2
+  assert dense['Neg'] == plain['Neg'] - kernels
+  assert dense['ReciprocalGrad'] == kernels and dense['Mul'] == plain['Mul']
+  # What is new is the read of a mask. All else is as it was.
+  more = dense - plain
+  del more['_Arg']
+  assert more == {'ReciprocalGrad': kernels, 'ReadVariableOp': kernels}
+  assert ramp['Neg'] == dense['Neg']
+  assert ramp['ReciprocalGrad'] == 2 * kernels
+
+
+def test_a_ramp_before_the_only_cut_has_no_product_with_a_mask():
+  model = tf_unilth.prune_low_magnitude(
+    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1)
+  )
+  toys.compiled_for_labels(model)
+  spy = toys.Spy()
+  dlth = tf_unilth.DLTH(verbose=0)
+  ramp, held = _optimized_ops(model, dlth, spy, epochs=6)
+  kernels = 2
+  # Of the candidates with the weights; then of the masks with the gradients.
+  assert ramp['ReciprocalGrad'] == held['ReciprocalGrad'] == kernels
+  assert ramp['Neg'] == held['Neg'] and ramp['Sub'] > held['Sub']
+  cut = 0
+  for masks, weights in spy.batches:
+    for mask, weight in zip(masks, weights):
+      assert not weight[~mask].any()
+      cut += not mask.all()
+  assert 0 < cut < 2 * len(spy.batches)
+
+
+def test_a_ramp_holds_what_was_pruned_before_it():
+  model = _fitted()
+  before = toys.masks(model)
+  model = tf_unilth.prune_low_magnitude(
+    tf_unilth.strip_pruning(model), tf_unilth.IterativeSparsity(0.8, rounds=1)
+  )
+  for kernel, mask in zip(PrunedLayers(model).kernels, before):
+    kernel.mask.assign(mask)
+  toys.compiled_for_labels(model)
+  spy = toys.Spy()
+  toys.fit(model, tf_unilth.DLTH(verbose=0), spy, epochs=4)
+  for _, weights in spy.batches:
+    for mask, weight in zip(before, weights):
+      assert not weight[~mask].any()
+  assert not before[0].all()
+
+
+class _Traced(keras.Sequential):
+  """Counts how often its train step is traced."""
+
+  traces = 0
+
+  def train_step(self, data):
+    self.traces += 1
+    return super().train_step(data)
+
+
+@pytest.mark.parametrize(
+  ('callback', 'more'),
+  [(tf_unilth.LTH, 0), (tf_unilth.UniLTH, 1), (tf_unilth.DLTH, 1)],
+)
+def test_steps_are_traced_once_with_a_penalty_and_once_without(callback, more):
+  model = _Traced(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      tf_unilth.prune_low_magnitude(
+        keras.layers.Dense(2), tf_unilth.IterativeSparsity(0.5, rounds=3)
+      ),
+    ]
+  )
+  toys.compiled_for_labels(model)
+  toys.fit(model, callback(verbose=0), epochs=12)
+  # Keras makes metrics in the first trace, after which TensorFlow traces again.
+  assert model.traces == 2 + more
 
 
 # Who holds the masks.
@@ -431,6 +584,22 @@ def test_a_ramp_works_in_a_train_step_that_is_a_function(run_eagerly):
     )
     sums.append([np.abs(weights[0]).sum() for _, weights in spy.batches])
   np.testing.assert_allclose(*sums, rtol=1e-5)
+
+
+def test_a_train_step_that_is_a_function_holds_what_its_ramp_did_not_know():
+  model = _KeptStep(
+    [
+      keras.layers.Flatten(input_shape=(6, 6, 1)),
+      tf_unilth.prune_low_magnitude(
+        keras.layers.Dense(2), tf_unilth.IterativeSparsity(0.5, rounds=1)
+      ),
+    ]
+  )
+  toys.compiled_for_labels(model)
+  spy = toys.Spy()
+  toys.fit(model, tf_unilth.DLTH(verbose=0), spy, epochs=4)
+  masks, weights = spy.batches[-1]
+  assert not masks[0].all() and not weights[0][~masks[0]].any()
 
 
 class _Compiled(keras.Sequential):

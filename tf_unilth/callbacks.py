@@ -447,7 +447,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         end = self._timeline.round_end(self._state.get('round') + 1)
         self._due = min(self._due, end)
     if self._hook is not None:
-      self._hook.ramp(self._state.get('ramp_limit') > 0)
+      ramps = self._state.get('ramp_limit') > 0
+      only_round = ramps and self._state.get('rounds') == 1
+      self._hook.set_kind(ramps, bool(self._pruner.zeros) or not only_round)
 
   def _do_due(self, step: int) -> None:
     while step >= self._due:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_unilth import prunable
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.pruned_layers import Kernel, PrunedLayers
 
 Pairs = list[tuple[Any, Any]]
 
@@ -16,72 +16,98 @@ Pairs = list[tuple[Any, Any]]
 class TicketGradients:
   """Changes gradients on their way to the optimizer.
 
+  Each change is a pass over all weights. An optimizer that negates what it is
+  given gets the negation of what is computed negative, with the same bits:
+  TensorFlow drops the two negations when it optimizes the graph, and the
+  product with the mask takes the place of a pass that there was before.
+
   Args:
     layers: the wrapped layers, whose masks count.
     candidates: a variable per kernel, 1 where the penalty is, else 0.
+    negated: whether the optimizer begins by negating its gradients.
   """
 
-  def __init__(self, layers: PrunedLayers, candidates: Sequence[Any]):
+  def __init__(
+    self, layers: PrunedLayers, candidates: Sequence[Any], negated: bool
+  ):
     self._kernels = layers.kernels
     self._candidates = candidates
+    self._negated = negated
     self._indices = {k.weight.ref(): i for i, k in enumerate(self._kernels)}
 
-  def masked(self, pairs: Iterable[tuple[Any, Any]]) -> tuple[Pairs, set[int]]:
-    """Returns pairs of gradient and variable without those of pruned weights.
+  def changed(
+    self,
+    pairs: Iterable[tuple[Any, Any]],
+    coefficient: tf.Tensor | None,
+    masks: bool = True,
+  ) -> tuple[Pairs, set[int]]:
+    """Returns pairs of gradient and variable as the optimizer is to get them.
+
+    Args:
+      pairs: of gradient and variable.
+      coefficient: of the gradient of the candidates' L2 loss, a scalar; `None`
+        for no penalty.
+      masks: whether anything may be pruned.
 
     Returns:
       The pairs, and which of the kernels are among them.
     """
     result, found = [], set()
     for gradient, variable in pairs:
-      index = self._index(variable)
+      index = self._indices.get(prunable.uncast(variable).ref())
       if index is not None:
         found.add(index)
-        gradient = _masked(gradient, self._kernels[index].mask)
+        gradient = self._changed(index, gradient, coefficient, masks)
       result.append((gradient, variable))
     return result, found
 
-  def penalised(self, pairs: Pairs, coefficient: tf.Tensor) -> Pairs:
-    """Adds coefficient * w for the candidates, the gradient of their L2 loss.
+  def _changed(
+    self,
+    index: int,
+    gradient: Any,
+    coefficient: tf.Tensor | None,
+    masks: bool,
+  ) -> Any:
+    """Returns gradient * mask + coefficient * candidates * weight."""
+    kernel = self._kernels[index]
+    if coefficient is None and not masks:
+      return gradient
+    if isinstance(gradient, tf.IndexedSlices):
+      if coefficient is None:
+        return _masked_slices(gradient, kernel.mask)
+      gradient = tf.convert_to_tensor(gradient)
+    terms = []
+    if gradient is not None:  # Else the loss does not depend on the weight.
+      if masks:
+        terms.append(self._product(gradient, kernel.mask))
+      else:
+        terms.append(-gradient if self._negated else gradient)
+    if coefficient is not None:
+      terms.append(self._penalty(kernel, self._candidates[index], coefficient))
+    if not terms:
+      return None
+    total = terms[0] if len(terms) == 1 else terms[0] + terms[1]
+    return -total if self._negated else total
 
-    Args:
-      pairs: of gradient and variable.
-      coefficient: a scalar, at least 0.
-    """
-    return [
-      (
-        g if self._index(v) is None else self._with_penalty(g, v, coefficient),
-        v,
-      )
-      for g, v in pairs
-    ]
-
-  def _index(self, variable: Any) -> int | None:
-    return self._indices.get(prunable.uncast(variable).ref())
-
-  def _with_penalty(
-    self, gradient: Any, variable: Any, coefficient: tf.Tensor
+  def _penalty(
+    self, kernel: Kernel, chosen: Any, coefficient: tf.Tensor
   ) -> tf.Tensor:
-    index = self._index(variable)
-    assert index is not None
-    weight = tf.convert_to_tensor(self._kernels[index].weight)
-    coefficient = tf.cast(coefficient, weight.dtype)
-    chosen = tf.cast(self._candidates[index], weight.dtype)
+    weight = tf.convert_to_tensor(kernel.weight)
     # In this order: the first product is a new tensor, the second is in place.
-    penalty = coefficient * chosen * weight
-    if gradient is None:  # The loss does not depend on it, but the penalty.
-      return penalty
-    return tf.convert_to_tensor(gradient) + penalty
+    return tf.cast(coefficient, weight.dtype) * self._product(weight, chosen)
+
+  def _product(self, tensor: tf.Tensor, chosen: Any) -> tf.Tensor:
+    """Returns the product with what is 1 or 0, or its negation, in one pass."""
+    chosen = tf.cast(chosen, tensor.dtype)
+    if self._negated:  # -chosen^2 * tensor, by a kernel that every device has.
+      return tf.raw_ops.ReciprocalGrad(y=chosen, dy=tensor)
+    return tensor * chosen
 
 
-def _masked(gradient: Any, mask: Any) -> Any:
-  if gradient is None:
-    return None
+def _masked_slices(gradient: tf.IndexedSlices, mask: Any) -> tf.IndexedSlices:
   mask = tf.cast(mask, gradient.dtype)
-  if isinstance(gradient, tf.IndexedSlices):
-    return tf.IndexedSlices(
-      gradient.values * tf.gather(mask, gradient.indices),
-      gradient.indices,
-      gradient.dense_shape,
-    )
-  return gradient * mask
+  return tf.IndexedSlices(
+    gradient.values * tf.gather(mask, gradient.indices),
+    gradient.indices,
+    gradient.dense_shape,
+  )

@@ -16,7 +16,7 @@ from tf_unilth.regularization import L2Ramp, limit_for
 _LegacyOptimizer = keras.optimizers.legacy.Optimizer
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
 # Under them a weight of 0 stays 0 while its gradient and its slots are 0. Not
-# under Ftrl, which divides by its slots, nor under what others derive.
+# under Ftrl, which divides by its slots, and what others derive must say it.
 _KEEPING_ZEROS = tuple(
   getattr(family, name)
   for family in (keras.optimizers, keras.optimizers.legacy)
@@ -67,19 +67,39 @@ def follows_loss(optimizer: Any) -> bool:
 
 
 def keeps_zeros(optimizer: Any) -> bool:
-  """Returns whether what is 0, with its gradient and its slots, stays 0."""
+  """Returns whether what is 0, with its gradient and its slots, stays 0.
+
+  So it does under most of Keras's. A class that derives from them says it of
+  itself by a class attribute, `keeps_zeros = True`; what derives from that one
+  must say it again. Others work as well, at the cost of a product more.
+  """
   outer, optimizer = optimizer, inner(optimizer)
   if outer is not optimizer and not type(outer).__module__.startswith(
     'tf_keras.'
   ):
     return False
-  if type(optimizer) not in _KEEPING_ZEROS:
+  own = type(optimizer)
+  if own not in _KEEPING_ZEROS and not vars(own).get('keeps_zeros', False):
     return False
   divides = getattr(optimizer, 'epsilon', None) == 0  # By its slots alone.
   # What a user put in comes after the masks, and may change any gradient.
   transforms = bool(getattr(optimizer, 'gradient_transformers', None))
   return not (
     divides or transforms or _is_changed(outer) or _is_changed(optimizer)
+  )
+
+
+def negates_gradients(optimizer: Any) -> bool:
+  """Returns whether it negates dense gradients, before all else it does.
+
+  So does the SGD of `keras.optimizers` in `fit`'s graph. One that XLA compiles
+  by itself does it in a function of its own.
+  """
+  return (
+    type(optimizer) is keras.optimizers.SGD
+    and follows_loss(optimizer)
+    and not optimizer.jit_compile
+    and not _is_changed(optimizer)
   )
 
 

@@ -244,16 +244,15 @@ class PrunedLayers:
   def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
     """Writes masks, and zeros into the weights that they remove."""
     for kernel, mask in zip(self.kernels, masks, strict=True):
+      keep = tf.constant(mask)
       # By TensorFlow, which uses all cores.
-      kernel.mask.assign(tf.cast(tf.constant(mask), kernel.mask.dtype))
-    self.mask()
+      kernel.mask.assign(tf.cast(keep, kernel.mask.dtype))
+      _keep(kernel.weight, keep)
 
   def mask(self) -> None:
     """Sets to zero what the present masks remove."""
     for kernel in self.kernels:
-      keep = tf.cast(kernel.mask, tf.bool)
-      weight = tf.convert_to_tensor(kernel.weight)
-      kernel.weight.assign(tf.where(keep, weight, tf.zeros((), weight.dtype)))
+      _keep(kernel.weight, tf.cast(kernel.mask, tf.bool))
 
   def multiply(self, factors: Mapping[int, tf.Tensor]) -> None:
     """Multiplies weights, inside of a train step.
@@ -267,6 +266,12 @@ class PrunedLayers:
       for variable, factor in zip(variables, factors.values(), strict=True)
     ]
     _assign(variables, values)
+
+
+def _keep(variable: Any, chosen: tf.Tensor) -> None:
+  """Sets to zero all but the values that are chosen."""
+  value = tf.convert_to_tensor(variable)
+  variable.assign(tf.where(chosen, value, tf.zeros((), value.dtype)))
 
 
 def _weight_mask_op(wrapper: Any) -> Any:

@@ -21,15 +21,18 @@ class TrainStepHook:
   Pruned weights get no gradient. Under Keras's optimizers a weight that is 0
   stays 0 while its gradient and its slots are 0, so that is all: the others
   train as if it were not there, and clipping by norm does not see it. After
-  other optimizers, where a kernel has a constraint, and where `model.optimizer`
-  does not train it, the kernel is multiplied by its mask.
+  an optimizer of which that is not known, where a kernel has a constraint, and
+  where `model.optimizer` does not train it, the kernel is multiplied by its
+  mask.
   The penalty joins the gradients of SGD, lambda w for candidates, so that the
   loss that Keras reports does not hold it. Adaptive optimizers would normalise
   it away, and gradient clipping cut it; there the candidates shrink by
   themselves after the step, w <- w (1 - learning rate * lambda), as in AdamW
   (Loshchilov & Hutter 2019).
   Steps with a penalty and without are two functions, so that neither asks at
-  every step which it is.
+  every step which it is. Where all steps of a kind come before anything is
+  pruned, theirs has no product with a mask; a function of its own for those
+  that do only in part would cost a trace more.
 
   Args:
     model: a compiled model.
@@ -58,8 +61,9 @@ class TrainStepHook:
     self._constrained = {
       i for i, k in enumerate(layers.kernels) if k.weight.constraint is not None
     }
-    self._gradients = TicketGradients(layers, state.candidates)
-    self._ramps = False
+    negated = optimizers.negates_gradients(model.optimizer)
+    self._gradients = TicketGradients(layers, state.candidates, negated)
+    self._ramps, self._masks = False, True
     # Replicas are traced in threads of their own. In a step: its graph, and
     # which kernels the optimizer was given, so far.
     self._step = threading.local()
@@ -81,14 +85,15 @@ class TrainStepHook:
     )
     # Keras made the train function before it told any callback of the run;
     # what is added later is silently ignored unless it is made again.
-    functions: dict[bool, Any] = {}
+    functions: dict[tuple[bool, bool], Any] = {}
 
     def train_or_tell(iterator: Any) -> Any:
-      if self._ramps not in functions:
-        functions[self._ramps] = make_train_function(force=True)
+      kind = self._ramps, self._masks
+      if kind not in functions:
+        functions[kind] = make_train_function(force=True)
         model.train_function = train_or_tell
       try:
-        return functions[self._ramps](iterator)
+        return functions[kind](iterator)
       except (StopIteration, tf.errors.OutOfRangeError):
         raise  # An epoch's end, where Keras does not know its length.
       except BaseException:
@@ -108,9 +113,15 @@ class TrainStepHook:
       model, self._layers.wrappers, self._layers.mask
     )
 
-  def ramp(self, ramps: bool) -> None:
-    """Says whether there is a penalty from the next step on."""
+  def set_kind(self, ramps: bool, masks: bool) -> None:
+    """Says what the steps from the next one on are.
+
+    Args:
+      ramps: whether there is a penalty.
+      masks: whether there are zeros to keep, now or in later steps of the kind.
+    """
     self._ramps = ramps and self._ramp is not None
+    self._masks = masks
 
   def detach(self) -> None:
     """Leaves the training of the model as it was found."""
@@ -163,7 +174,8 @@ class TrainStepHook:
     setattr(thing, name, value)
 
   def _hooked_train_step(self, data: Any) -> Any:
-    iteration = tf.identity(self._optimizer.iterations)
+    shrinks = self._decoupled and self._ramps
+    iteration = tf.identity(self._optimizer.iterations) if shrinks else None
     trained = set(self._kept)
     self._step.trained, self._step.graph = trained, holding.graph()
     try:
@@ -178,7 +190,7 @@ class TrainStepHook:
         'the ramp would do nothing. Use it, or ramp=L2Ramp(limit=0).'
       )
     self._mask(but=trained - self._constrained if self._keeps_zeros else set())
-    if self._decoupled and self._ramps:
+    if shrinks:
       self._shrink(iteration)
     return logs
 
@@ -188,15 +200,17 @@ class TrainStepHook:
     trained = getattr(self._step, 'trained', None)
     if trained is None:  # A loop of the user's own.
       return self._apply_gradients(grads_and_vars, *args, **kwargs)
-    pairs, found = self._gradients.masked(grads_and_vars)
-    trained |= found
     kept = holding.graph() is not self._step.graph
+    coefficient = None
+    # What is kept serves steps of all kinds; off the ramp lambda is 0.
+    if self._in_gradient and (self._ramps or kept):
+      coefficient = self._lambda(self._optimizer.iterations) / _summands(kwargs)
+    pairs, found = self._gradients.changed(
+      grads_and_vars, coefficient, self._masks or kept
+    )
+    trained |= found
     if kept:
       self._kept |= found
-    # What is kept serves steps of both kinds; off the ramp lambda is 0.
-    if self._in_gradient and (self._ramps or kept):
-      coefficient = self._lambda(self._optimizer.iterations)
-      pairs = self._gradients.penalised(pairs, coefficient / _summands(kwargs))
     return self._apply_gradients(pairs, *args, **kwargs)
 
   def _mask(self, but: set[int]) -> None:

@@ -1,0 +1,17 @@
+"""How much memory this process has had."""
+
+import pathlib
+import resource
+
+_STATUS = pathlib.Path('/proc/self/status')
+
+
+def peak() -> int:
+  """Returns the most memory that this process has had at once, in bytes."""
+  if _STATUS.exists():
+    # On Linux `getrusage` tells of the process that started this one, if that
+    # had more.
+    lines = _STATUS.read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith('VmHWM:')]
+    return 1024 * int(line.split()[1])
+  return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
