@@ -247,7 +247,9 @@ def test_unknown_values_name_what_is_allowed(argument, message, capsys):
   with pytest.raises(SystemExit) as left:
     tiny_recipe.main(argument)
   assert left.value.code == 1
-  assert message in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert said.startswith('error: ') and message in said
+  assert said.endswith(' See --help.\n') and said.count('\n') == 1
 
 
 def test_several_replicas_cannot_be_compiled(monkeypatch, tmp_path):
