@@ -93,7 +93,7 @@ class Contents:
     lines = [f'{self.kind} {self.path}', '']
     facts = dict(self.facts)
     if rows:
-      lines += [*_table([_HEADER, *rows]), '']
+      lines += [*table([_HEADER, *rows], left=3), '']
       facts |= _totals(self)
     facts['bytes on disk'] = f'{self.bytes:,}'
     for check in self.checks:
@@ -122,11 +122,17 @@ def _row(name: str, shape: str, dtype: str, weight: Weight) -> tuple[str, ...]:
   return name, shape, dtype, *numbers, f'{weight.bytes:,}'
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def table(rows: list[tuple[str, ...]], left: int) -> list[str]:
+  """Returns the lines of a table.
+
+  Args:
+    rows: of cells, the header first.
+    left: how many columns are words, and not numbers.
+  """
   widths = [max(map(len, column)) for column in zip(*rows)]
   lines = [
     '  '.join(
-      cell.ljust(width) if i < 3 else cell.rjust(width)
+      cell.ljust(width) if i < left else cell.rjust(width)
       for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
     for row in rows

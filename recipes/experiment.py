@@ -54,7 +54,11 @@ def _parse(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
     about = sys.modules['__main__'].__doc__ or ''
     print(run_flags.help_text(about, recipe.flags))
     sys.exit(0)
-  return app.parse_flags_with_usage(arguments)
+  try:
+    return FLAGS(arguments)
+  except flags.Error as error:
+    print(f'error: {error} See --help.', file=sys.stderr)
+    sys.exit(1)
 
 
 def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:

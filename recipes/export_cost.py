@@ -69,7 +69,7 @@ _BUILD: dict[str, Callable[[], keras.Model]] = {
   'resnet20': _resnet20,
   'resnet50': _resnet50,
 }
-_MODELS = flags.DEFINE_list('models', list(_BUILD), 'Which.')
+_MODELS = flags.DEFINE_list('models', list(_BUILD), 'Which models.')
 
 
 def _make_sparse(model: keras.Model, sparsity: float) -> None:

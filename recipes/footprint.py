@@ -15,8 +15,12 @@ from absl import app, flags
 from recipes import contenders, memory
 from tf_unilth.pruned_layers import PrunedLayers
 
-_MODEL = flags.DEFINE_enum('model', 'lenet', contenders.WORKLOADS, 'Which.')
-_METHOD = flags.DEFINE_enum('method', 'dense', contenders.METHODS, 'Which.')
+_MODEL = flags.DEFINE_enum(
+  'model', 'lenet', contenders.WORKLOADS, 'Which model.'
+)
+_METHOD = flags.DEFINE_enum(
+  'method', 'dense', contenders.METHODS, 'Which method.'
+)
 _STEPS = 3  # Of an epoch.
 
 

@@ -23,8 +23,10 @@ from recipes.datasets import Dataset, Request
 FLAGS = experiment.FLAGS
 
 _RECIPE = flags.DEFINE_string('recipe', 'cifar10_resnet20', 'Which recipe.')
-_SECONDS = flags.DEFINE_float('seconds', 5, 'Of each measurement.', 0.0)
-_REPEATS = flags.DEFINE_integer('repeats', 5, 'After one uncounted.', 1)
+_SECONDS = flags.DEFINE_float('seconds', 5, 'How long each is timed.', 0.0)
+_REPEATS = flags.DEFINE_integer(
+  'repeats', 5, 'How often each is timed, after one uncounted.', 1
+)
 
 
 def measure(

@@ -1,11 +1,13 @@
-"""What a model file or a run directory holds, and what it computes.
+"""What a model, a ticket or a run directory holds, and how two differ.
 
   python -m recipes.inspect runs/digits_cnn/unilth-0.9-seed0
   python -m recipes.inspect model.tflite --against=export
+  python -m recipes.inspect a.ticket --against=b.ticket
 
-Reads SavedModels, TFLite files, .keras and .h5 files and run directories, and
-ends with an error if a check fails. With `--against` both compute the outputs
-of the same random inputs.
+Reads SavedModels, TFLite files, .keras and .h5 files, tickets and run
+directories, and ends with an error if a check fails. With `--against` two
+models compute the outputs of the same random inputs; of two tickets the masks
+and rewind weights are compared.
 """
 
 import sys
@@ -24,10 +26,14 @@ if __name__ == 'inspect':
 else:
   from absl import app, flags
 
-  from recipes import contents, programs
+  from recipes import contents, programs, ticket_comparison
 
-  _AGAINST = flags.DEFINE_string('against', None, 'What to compare it with.')
-  _SEED = flags.DEFINE_integer('input_seed', 0, 'Of the random inputs.', 0)
+  _AGAINST = flags.DEFINE_string(
+    'against', None, 'Another path, to compare it with.'
+  )
+  _SEED = flags.DEFINE_integer(
+    'input_seed', 0, 'What the random inputs are drawn from.', 0
+  )
 
 
 def _main(arguments: list[str]) -> str | None:
@@ -39,11 +45,17 @@ def _main(arguments: list[str]) -> str | None:
     found = contents.read(path)
     print(found)
     if _AGAINST.value:
-      print(programs.against(path, _AGAINST.value, _SEED.value))
+      print(_compared(path, _AGAINST.value))
   except contents.UnreadableError as error:
     return f'error: {error}'
   failed = [check.name for check in found.checks if not check.passed]
   return f'error: checks failed: {", ".join(failed)}' if failed else None
+
+
+def _compared(path: str, other: str) -> str:
+  if contents.kind_of(path) == contents.kind_of(other) == 'ticket':
+    return ticket_comparison.against(path, other)
+  return programs.against(path, other, _SEED.value)
 
 
 if __name__ == '__main__':

@@ -26,8 +26,12 @@ from tf_unilth import masks
 from tf_unilth.pruned_layers import PrunedLayers
 
 _WEIGHTS = flags.DEFINE_integer('weights', 25_000_000, 'How many in all.', 1000)
-_LAYERS = flags.DEFINE_integer('layers', 10, 'Over how many layers.', 1)
-_UPDATES = flags.DEFINE_integer('updates', 5, 'Timed, after one uncounted.', 1)
+_LAYERS = flags.DEFINE_integer(
+  'layers', 10, 'Over how many layers they are spread.', 1
+)
+_UPDATES = flags.DEFINE_integer(
+  'updates', 5, 'How many are timed, after one uncounted.', 1
+)
 _OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
 
 _SPARSITY = 0.9

@@ -5,6 +5,7 @@ callbacks, under their names; where one is not given, the library's default
 stands.
 """
 
+import inspect
 from typing import Any
 
 from absl import flags
@@ -130,6 +131,14 @@ _READ: dict[str, tuple[str, ...]] = {
   'unilth': (*_TICKET, *_RAMP, *_UNIFIED),
   'unidlth': (*_TICKET, *_RAMP, *_UNIFIED),
 }
+# What the library's defaults stand in: that of all methods, and the callbacks.
+_COMMON = (tf_unilth.IterativeSparsity, tf_unilth.L2Ramp)
+_CALLBACKS = {
+  'lth': tf_unilth.LTH,
+  'dlth': tf_unilth.DLTH,
+  'unilth': tf_unilth.UniLTH,
+  'unidlth': tf_unilth.UniDLTH,
+}
 _OPTIONAL = tuple(dict.fromkeys(n for names in _READ.values() for n in names))
 NAMES = ('method', 'target_sparsity', *_OPTIONAL)
 
@@ -139,6 +148,22 @@ def readers(name: str) -> list[str]:
   if name not in _OPTIONAL:
     return list(_READ)
   return [method for method, names in _READ.items() if name in names]
+
+
+def library_default(name: str) -> str:
+  """Returns what stands where a flag is not given, as text; empty: nothing.
+
+  Where methods differ it says each one's.
+  """
+  found = {
+    of: inspect.signature(made).parameters[name].default
+    for of, made in (*((None, c) for c in _COMMON), *_CALLBACKS.items())
+    if name in inspect.signature(made).parameters
+  }
+  known = {of: value for of, value in found.items() if value is not None}
+  if len(set(known.values())) == 1:
+    return str(next(iter(known.values())))
+  return ', '.join(f'{value} for {of}' for of, value in known.items())
 
 
 def config() -> dict[str, Any]:

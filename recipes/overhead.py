@@ -22,8 +22,10 @@ from absl import app, flags
 from recipes import overhead_report, overhead_times, run_directory
 from recipes.contenders import DENSE, METHODS, WORKLOADS
 
-_MODELS = flags.DEFINE_list('models', list(WORKLOADS), 'Of which models.')
-_METHODS = flags.DEFINE_list('methods', list(METHODS)[1:], 'Beside the dense.')
+_MODELS = flags.DEFINE_list('models', list(WORKLOADS), 'Which models.')
+_METHODS = flags.DEFINE_list(
+  'methods', list(METHODS)[1:], 'Which methods, beside the dense model.'
+)
 _REPEATS = flags.DEFINE_integer('repeats', 10, 'Blocks timed per epoch.', 2)
 _FOOTPRINTS = flags.DEFINE_integer(
   'footprints', 3, 'Processes per method for memory and first step; 0: none.', 0

@@ -29,7 +29,12 @@ flags.DEFINE_integer(
   1,
 )
 flags.DEFINE_float(
-  'validation_fraction', 0.15, 'Cut from the training set.', 0.01, 0.9
+  'validation_fraction',
+  0.15,
+  'Share of the training images that validate; of no effect on folders that '
+  'have both val/ and test/.',
+  0.01,
+  0.9,
 )
 
 flags.DEFINE_integer('epochs', None, 'All epochs of the run.', 1)
@@ -49,8 +54,9 @@ flags.DEFINE_float(
 flags.DEFINE_float(
   'warmup_epochs',
   None,
-  'In which the learning rate rises, at the start of the run. What restarts '
-  'the schedule for a shorter stage warms up for the same share of it.',
+  'Epochs at the start of the run in which the learning rate rises. What '
+  'restarts the schedule for a shorter stage warms up for the same share of '
+  'it.',
   0.0,
 )
 flags.DEFINE_float(
@@ -107,12 +113,15 @@ flags.DEFINE_bool(
 )
 
 flags.DEFINE_string(
-  'output_dir', None, 'The run directory; by default runs/RECIPE/METHOD-...'
+  'output_dir',
+  None,
+  'The run directory; by default runs/RECIPE/METHOD-TARGET_SPARSITY-seedSEED.',
 )
 flags.DEFINE_list(
   'export',
   ['saved_model'],
-  f'What to write of the sparse model: {", ".join(exports.KINDS)}.',
+  f'What to write of the sparse model: {", ".join(exports.KINDS)}; --export= '
+  'for none.',
 )
 flags.DEFINE_bool('plots', True, 'Draw the plots of report.md.')
 flags.DEFINE_bool('tensorboard', False, 'Write event files for TensorBoard.')
@@ -234,25 +243,37 @@ def help_text(about: str, own: Sequence[str]) -> str:
 
 def _flag_help(name: str) -> Sequence[str]:
   flag = FLAGS[name]
-  says = flag.help.rpartition('>: ')[
-    2
-  ]  # absl puts the values of an enum first.
+  # absl puts the values of an enum first.
+  says = flag.help.rpartition('>: ')[2]
+  placeholder = _placeholder(flag)
+  head = f'  --[no]{name}' if flag.boolean else f'  --{name}={placeholder}'
+  if len(head) > _WIDTH:
+    says += f' One of {placeholder.replace("|", ", ")}.'
+    head = f'  --{name}=TEXT'
   readers = method_flags.readers(name)
   others = [m for m in methods.METHODS if m not in readers]
   if len(others) > len(readers):
     says += f' Only for {", ".join(readers)}.'
   elif others:
     says += f' Not for {", ".join(others)}.'
-  head = f'[no]{name}' if flag.boolean else f'{name}={_placeholder(flag)}'
-  if flag.default is not None and flag.default is not False:
-    says += f' Default: {flag.serialize().partition("=")[2]}.'
+  default = _default(flag) or method_flags.library_default(name)
+  if default:
+    says += f' Default: {default}.'
   body = textwrap.wrap(says, _WIDTH - 6)
-  return [f'  --{head}', *(f'      {line}' for line in body)]
+  return [head, *(f'      {line}' for line in body)]
+
+
+def _default(flag: Any) -> str:
+  if flag.default is None or flag.default is False:
+    return ''
+  return flag.serialize().partition('=')[2]
 
 
 def _placeholder(flag: Any) -> str:
   values = getattr(flag.parser, 'enum_values', None)
   if values:
     return '|'.join(values)
+  if isinstance(flag.parser, flags.ListParser):
+    return 'A,B'
   kind = flag.flag_type()
   return {'int': 'N', 'float': 'X'}.get(kind, 'TEXT')

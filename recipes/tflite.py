@@ -19,7 +19,9 @@ from recipes import models
 from tf_unilth import export_tflite
 from tf_unilth.tflite import TFLiteExport
 
-_SPARSITIES = flags.DEFINE_list('sparsities', '0.8,0.9,0.95', 'In [0, 1).')
+_SPARSITIES = flags.DEFINE_list(
+  'sparsities', '0.8,0.9,0.95', 'Shares of zeros in each layer, in [0, 1).'
+)
 
 _QUANTIZATIONS = (None, 'float16', 'dynamic', 'int8')
 

@@ -5,7 +5,10 @@ python -m recipes.tiny_imagenet_resnet18 --data_dir=.../tiny-imagenet-200
 The folder is the official one, as it is unpacked; its validation images, which
 have labels, are the test set. The network is that of SynFlow's code (no stride
 and no pooling before the first block), the schedule the one of the CIFAR-100
-recipe. There is no published figure for just these settings.
+recipe. For just these settings no published figure is known to us. OpenMixup's
+benchmark has 61.68% for this network, dense, on those test images (median of
+the last 10 of 400 epochs; a cosine from 0.2, 100 images per GPU, weight decay
+1e-4, crops of random size, all 100,000 images for training).
 """
 
 from recipes import benchmarks, experiment, residual_networks

@@ -1,12 +1,13 @@
-"""Binaries: each loads its data and trains; networks are the published ones."""
+"""Binaries: each trains for real; networks are the published ones."""
 
-import importlib
+import csv
+import json
 import pathlib
+import runpy
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
 
@@ -14,8 +15,10 @@ from recipes import (
   benchmarks,
   class_folders,
   image_files,
-  image_folder,
   input_speed,
+  models,
+  plots,
+  run,
 )
 from recipes.arrays import DataError
 from recipes.datasets import Request
@@ -28,21 +31,25 @@ def parsed_flags():
 
 
 def _mnist(folder):
-  made_data.write_idx(folder, made_data.arrays((28, 28), 10), packed=True)
+  made_data.write_idx(
+    folder, made_data.arrays((28, 28), 10, test=2), packed=True
+  )
 
 
 def _cifar10(folder):
-  made_data.write_cifar10_binary(folder, made_data.arrays((32, 32, 3), 10))
+  made_data.write_cifar10_binary(
+    folder, made_data.arrays((32, 32, 3), 10, test=2)
+  )
 
 
 def _cifar100(folder):
-  data = made_data.arrays((32, 32, 3), 100)
+  data = made_data.arrays((32, 32, 3), 100, test=2)
   made_data.write_npz(folder / 'cifar100.npz', data)
 
 
 def _tiny_imagenet(folder):
   """As it is unpacked: labels of val/ in a table, none for test/."""
-  data = made_data.arrays((64, 64, 3), 200, train=200, test=3)
+  data = made_data.arrays((64, 64, 3), 200, train=200, test=2)
   for label, image in enumerate(data.x_train):
     name = f'n{label:08}'
     made_data.write_images(folder / 'train' / name / 'images', image[None])
@@ -50,104 +57,122 @@ def _tiny_imagenet(folder):
     boxes.write_text('0.png\t0\t0\t63\t63\n')
   made_data.write_images(folder / 'val' / 'images', data.x_test)
   made_data.write_images(folder / 'test' / 'images', data.x_test)
-  table = [f'{i}.png\tn{i:08}\t0\t0\t63\t63\n' for i in range(3)]
+  table = [f'{i}.png\tn{i:08}\t0\t0\t63\t63\n' for i in range(2)]
   (folder / 'val' / 'val_annotations.txt').write_text(''.join(table))
 
 
 def _imagenet(folder):
-  data = made_data.arrays((40, 50, 3), 4)
+  data = made_data.arrays((40, 50, 3), 4, test=1)
   made_data.write_class_folders(folder, data, 'val', 'jpeg')
 
 
-# What it trains on, image shape, classes, and the published number of trained
-# parameters with `published` classes:
+# What it trains on, image shape, classes, inputs of the last layer, and the
+# published number of parameters with `published` classes:
 # - LeNet-300-100: 784 x 300 + 300 x 100 + 100 x 10 and biases.
 # - ResNet-20, ResNet-56 (He et al. 2016: 0.27 and 0.85 million): those of
-#   akamaster's pytorch_resnet_cifar10, option A.
+#   akamaster's pytorch_resnet_cifar10, option A, 269,722 and 853,018, and the
+#   statistics of normalization.
 # - VGG-16: the sum of its layers without biases before normalization (14.7
-#   million in the literature).
-# - ResNet-18: torchvision's 11,689,512, with a first convolution of 3x3.
-# - ResNet-50, MobileNet: of keras.applications, its 25,636,712 and 4,253,864
-#   with the statistics of normalization, 53,120 and 21,888.
+#   million in the literature), and its statistics.
+# - ResNet-18: torchvision's 11,689,512, with a first convolution of 3x3, and
+#   its statistics.
+# - ResNet-50, MobileNet: of keras.applications.
 _BINARIES = {
-  'mnist_lenet': (_mnist, (28, 28, 1), 10, 266_610, 10),
-  'cifar10_resnet20': (_cifar10, (32, 32, 3), 10, 269_722, 10),
-  'cifar10_vgg16': (_cifar10, (32, 32, 3), 10, 14_724_042, 10),
-  'cifar100_resnet56': (_cifar100, (32, 32, 3), 100, 853_018, 10),
+  'mnist_lenet': (_mnist, (28, 28, 1), 10, 100, 266_610, 10),
+  'cifar10_resnet20': (_cifar10, (32, 32, 3), 10, 64, 269_722 + 1_376, 10),
+  'cifar10_vgg16': (_cifar10, (32, 32, 3), 10, 512, 14_724_042 + 8_448, 10),
+  'cifar100_resnet56': (_cifar100, (32, 32, 3), 100, 64, 853_018 + 4_064, 10),
   'tiny_imagenet_resnet18': (
     _tiny_imagenet,
     (64, 64, 3),
     200,
-    11_689_512 - 64 * 3 * (49 - 9),
+    512,
+    11_689_512 - 64 * 3 * (49 - 9) + 9_600,
     1000,
   ),
-  'imagenet_resnet50': (_imagenet, (224, 224, 3), 4, 25_583_592, 1000),
-  'imagenet_mobilenet': (_imagenet, (224, 224, 3), 4, 4_231_976, 1000),
-  'image_folder': (_imagenet, (224, 224, 3), 4, 4_231_976, 1000),
+  'imagenet_resnet50': (_imagenet, (224, 224, 3), 4, 2048, 25_636_712, 1000),
+  'imagenet_mobilenet': (_imagenet, (224, 224, 3), 4, 1024, 4_253_864, 1000),
+  'image_folder': (_imagenet, (28, 28, 3), 4, 100, 266_610 + 470_400, 10),
 }
+# As a user runs it. The others do not prune, and compute without tracing a
+# graph, which takes longer than their two steps.
+_THREE_EPOCHS = ['--epochs=3', '--batch_size=1']
+_TWO_STEPS = ['--method=dense', '--epochs=1', '--batch_size=1']
+_OWN_FLAGS = {'image_folder': ['--model=lenet_300_100', '--image_size=28']}
 
 
-def _trained(model):
-  return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+@pytest.fixture
+def main(monkeypatch):
+  """Returns a function that does what `python -m recipes.NAME` does.
+
+  It returns the exit code and the data set that the run was made with.
+  """
+  seen = []
+  look_at = run.Run._look_at
+
+  def look(self, data):
+    seen.append(data)
+    look_at(self, data)
+
+  monkeypatch.setattr(run.Run, '_look_at', look)
+  monkeypatch.setattr(plots, 'available', lambda: False)  # They take time.
+
+  def run_binary(name, *arguments):
+    path = pathlib.Path(benchmarks.__file__).with_name(f'{name}.py')
+    monkeypatch.setattr('sys.argv', [str(path), *arguments])
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as left:
+      runpy.run_path(str(path), run_name='__main__')
+    return left.value.code, *seen
+
+  return run_binary
 
 
 @pytest.mark.parametrize('name', _BINARIES)
-def test_a_binary_loads_its_data_and_takes_two_steps(name, tmp_path):
-  make, shape, classes, parameters, published = _BINARIES[name]
+def test_a_binary_trains_for_two_steps(name, main, tmp_path):
+  make, shape, classes, width, parameters, published = _BINARIES[name]
   make(tmp_path)
-  recipe = importlib.import_module(f'recipes.{name}').RECIPE
-  assert recipe.name == name
-  data = recipe.load(Request(str(tmp_path)))
+  prunes = name == 'mnist_lenet'
+  tf.config.run_functions_eagerly(not prunes)
+  try:
+    code, data = main(
+      name,
+      f'--data_dir={tmp_path}',
+      f'--output_dir={tmp_path}/run',
+      '--train_examples=2',
+      f'--validation_fraction={0.01 if classes == 200 else 0.05}',
+      '--export=',
+      *(_THREE_EPOCHS if prunes else _TWO_STEPS),
+      *_OWN_FLAGS.get(name, ()),
+    )
+  finally:
+    tf.config.run_functions_eagerly(False)
+  assert code is None
   assert data.image_shape == shape and data.classes == classes
-  batches = [*data.train.epochs(2, 0, 0, 1).take(2), *data.test.batches(2)]
-  for images, labels in batches:
+  for images, labels in data.test.batches(2):
     assert images.shape[1:] == shape and images.dtype == tf.float32
     assert labels.dtype == tf.int64 and max(labels) < classes
     assert np.abs(images).max() < 4
-  # What takes images of any size takes small ones, to be quick.
-  side = min(shape[0], 32)
-  model = recipe.build((side, side, shape[-1]), classes)
-  more_classes = (published - classes) * _of_a_class(model)
-  assert _trained(model) + more_classes == parameters
-  before = model.get_weights()
-  for images, labels in batches[:2]:
-    _step(model, images[:, :side, :side], labels)
-  after = model.get_weights()
-  assert all(np.isfinite(w).all() for w in after)
-  assert any((a != b).any() for a, b in zip(after, before))
+  results = json.loads((tmp_path / 'run' / 'results.json').read_text())
+  assert results['model'] == name and results['steps'] >= 2
+  more_classes = (published - classes) * (width + 1)
+  assert results['dense_parameters_bytes'] == 4 * (parameters - more_classes)
+  if prunes:
+    zeros = results['total_weights'] - results['nonzero_weights']
+    assert zeros == round(0.9 * results['total_weights'])
+  history = (tmp_path / 'run' / 'history.csv').read_text()
+  rows = list(csv.DictReader(history.splitlines()))
+  assert all(np.isfinite(float(row['val_loss'])) for row in rows)
 
 
-def _step(model, images, labels):
-  """Takes a step of gradient descent, without what Keras makes of it."""
-  with tf.GradientTape() as tape:
-    loss = keras.losses.sparse_categorical_crossentropy(
-      labels, model(images, training=True), from_logits=True
-    )
-  gradients = tape.gradient(loss, model.trainable_variables)
-  for variable, gradient in zip(model.trainable_variables, gradients):
-    variable.assign_sub(0.001 * gradient)
-
-
-def _of_a_class(model):
-  """Returns the parameters of one class in the last layer."""
-  last = [layer for layer in model.layers if layer.weights][-1]
-  return sum(w.shape.num_elements() // w.shape[-1] for w in last.weights)
-
-
-def test_every_binary_has_a_docstring_with_its_command():
-  folder = pathlib.Path(benchmarks.__file__).parent
-  for name in _BINARIES:
-    text = (folder / f'{name}.py').read_text()
-    assert f'python -m recipes.{name} --data_dir' in text
-
-
-def test_image_folder_reads_its_flags(tmp_path):
-  _imagenet(tmp_path)
-  with flagsaver.flagsaver(model='lenet_300_100', image_size=28):
-    data = image_folder.RECIPE.load(Request(str(tmp_path)))
-    model = image_folder.RECIPE.build(data.image_shape, data.classes)
-  assert data.image_shape == (28, 28, 3) and data.name == tmp_path.name
-  assert model.name == 'lenet_300_100'
+@pytest.mark.parametrize('name', _BINARIES)
+def test_help_begins_with_a_command_and_fits_a_terminal(name, main, capsys):
+  assert main(name, '--help') == (0,)
+  said = capsys.readouterr().out
+  head, _, flags_told = said.partition('\n\nData:\n')
+  assert f'python -m recipes.{name} --data_dir' in head
+  assert ('Of this recipe:' in head) == (name in _OWN_FLAGS)
+  assert '--epochs=N' in flags_told
+  assert max(map(len, said.splitlines())) <= 80
 
 
 @pytest.mark.parametrize('in_memory', [True, False])
@@ -238,9 +263,8 @@ def test_bad_annotations_are_named(tmp_path):
 
 def test_input_speed_times_both_in_turn(tmp_path):
   _mnist(tmp_path)
-  recipe = importlib.import_module('recipes.mnist_lenet').RECIPE
-  data = recipe.load(Request(str(tmp_path)))
-  model = recipe.build(data.image_shape, data.classes)
+  data = benchmarks.MNIST.load(Request(str(tmp_path)))
+  model = models.lenet_300_100(data.image_shape, data.classes)
   before = model.get_weights()
   speeds = input_speed.measure(data, model, 4, seconds=0.01, repeats=2)
   assert list(speeds) == ['pipeline', 'training']

@@ -186,6 +186,33 @@ def test_a_mirrored_model_is_packed(inside, tmp_path):
   assert exported.output_difference == 0
 
 
+def test_a_scope_loads_what_is_not_packed(tmp_path):
+  # In a scope TensorFlow gives functions placeholders for variables while it
+  # loads, so that no initializer can assign one. Should this change, say so.
+  model = _sparse(_mlp(300))
+  for packed in (True, False):
+    path = tmp_path / str(packed)
+    tf_unilth.export_saved_model(model, path, packed=packed)
+    with tf.distribute.MirroredStrategy(['CPU:0']).scope():
+      if packed:
+        with pytest.raises(tf.errors.InvalidArgumentError, match='cross-repl'):
+          tf.saved_model.load(str(path))
+      else:
+        tf.saved_model.load(str(path))
+
+
+def test_what_unpacks_is_loaded_as_it_was_traced(tmp_path):
+  tf_unilth.export_saved_model(_sparse(_mlp(300)), tmp_path / 'export')
+  unpacker = tf.saved_model.load(str(tmp_path / 'export')).unpacker
+  polymorphic = tf.types.experimental.PolymorphicFunction
+  assert not isinstance(unpacker._initialize, polymorphic)
+  assert isinstance(unpacker._initialize, tf.types.experimental.Callable)
+  # Nothing is called when it goes.
+  assert not isinstance(
+    unpacker._destroy_resource, tf.types.experimental.Callable
+  )
+
+
 def test_zeros_with_a_sign_come_back(tmp_path):
   model = _sparse(_mlp(300))
   kernel = model.layers[0].kernel

@@ -9,9 +9,11 @@ import sys
 import numpy as np
 import pytest
 import tf_keras as keras
+from absl import flags
+from absl.testing import flagsaver
 
 import tf_unilth
-from recipes import contents, inspect, programs
+from recipes import contents, inspect, programs, ticket_comparison
 from tests import toys
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -119,6 +121,75 @@ def test_models_of_other_inputs_are_not_compared(folder, tmp_path):
   model.save(tmp_path / 'a.keras')
   with pytest.raises(contents.UnreadableError, match=r'inputs differ: .*7'):
     programs.against(tmp_path / 'a.keras', folder / 'model.h5', 0)
+
+
+def _ticket(path, kept, weights=None, name='dense'):
+  masks = {name: np.array(kept, bool)[:, None], 'head': np.eye(2, dtype=bool)}
+  tf_unilth.Ticket(masks, weights).save(path)
+  return path
+
+
+def _weights(value, name='dense/kernel'):
+  kernel = np.float32([[1], [0], [np.nan], [value]])
+  return {name: kernel, 'head/kernel': np.ones((2, 2), np.float32)}
+
+
+def test_two_tickets_are_compared_kernel_by_kernel(tmp_path):
+  a = _ticket(tmp_path / 'a', [1, 1, 0, 1], _weights(3))
+  b = _ticket(
+    tmp_path / 'b', [0, 1, 0, 1], _weights(3.5, 'dense_4/kernel'), 'dense_4'
+  )
+  said = ticket_comparison.against(a, b).splitlines()
+  cells = {line.split()[0]: line.split()[1:] for line in said if line}
+  assert cells['dense'] == ['4', '3', '2', '2', '66.667%']
+  assert cells['head'] == ['4', '2', '2', '2', '100.000%']
+  assert cells['total'] == ['8', '5', '4', '4', '80.000%']
+  assert said[-1] == (
+    'rewind weights: differ by 0.5 at most, in dense/kernel; 1 of 2 the same '
+    'to the bit'
+  )
+  same = ticket_comparison.against(a, a)
+  assert same.endswith('rewind weights: all 2 the same to the bit')
+  c = _ticket(tmp_path / 'c', [0, 0, 1, 0], _weights(np.nan))
+  assert 'differ by inf at most' in ticket_comparison.against(a, c)
+  d = _ticket(tmp_path / 'd', [0, 0, 1, 0])
+  assert f'only {a} has them' in ticket_comparison.against(d, a)
+  assert ticket_comparison.against(d, d).endswith('rewind weights: none')
+
+
+@pytest.mark.parametrize(
+  ('other', 'words'),
+  [
+    ({'kept': [1, 0]}, r"its kernel 1 is 'dense' of shape \(4, 1\), the other"),
+    ({'kept': [1, 0, 1, 1], 'name': 'b'}, "the other's 'b' of shape"),
+    (
+      {'kept': [1, 0, 1, 1], 'weights': {'dense/bias': np.ones(4, 'f4')}},
+      r"rewind weight 1 is 'dense/kernel' of shape \(4, 1\) and dtype float32, "
+      r"the other's 'dense/bias'",
+    ),
+  ],
+)
+def test_tickets_of_other_architectures_are_not_compared(
+  other, words, tmp_path
+):
+  a = _ticket(tmp_path / 'a', [1, 1, 0, 1], _weights(3))
+  b = _ticket(tmp_path / 'b', **other)
+  with pytest.raises(contents.UnreadableError, match=words):
+    ticket_comparison.against(a, b)
+
+
+@flagsaver.flagsaver
+def test_the_command_compares_tickets_with_tickets_alone(
+  folder, tmp_path, capsys
+):
+  flags.FLAGS(['test'])
+  path = str(_ticket(tmp_path / 'a', [1, 1, 0, 1]))
+  flags.FLAGS.against = path
+  assert inspect._main(['inspect', path]) is None
+  assert 'kept by both' in capsys.readouterr().out
+  flags.FLAGS.against = str(folder / 'model.tflite')
+  error = inspect._main(['inspect', path])
+  assert error == f'error: {path!r}, a ticket, computes nothing.'
 
 
 def test_failed_checks_are_seen(folder, tmp_path):

@@ -117,7 +117,7 @@ def test_layers_and_structure_are_chosen_by_flags(tmp_path):
   assert results['nonzero_weights'] == weights // 2
 
 
-def test_the_binary_runs_and_leaves(tmp_path):
+def test_a_binary_with_everything_on_runs_and_leaves(tmp_path):
   finished = subprocess.run(
     [
       sys.executable,
@@ -125,6 +125,8 @@ def test_the_binary_runs_and_leaves(tmp_path):
       'recipes.digits_cnn',
       '--epochs=3',
       '--batch_size=256',
+      '--export=saved_model,tflite,ticket',
+      '--tensorboard',
       f'--output_dir={tmp_path}',
     ],
     capture_output=True,
@@ -135,6 +137,10 @@ def test_the_binary_runs_and_leaves(tmp_path):
   assert finished.returncode == 0, finished.stderr
   assert 'sparsity             90.000% (3,816 of 38,160' in finished.stdout
   assert 'epoch 3/3' in finished.stdout and 'accuracy' in finished.stdout
+  assert '<Ticket unilth' in finished.stdout
+  left = {path.name for path in tmp_path.iterdir()}
+  assert left >= {'saved_model', 'model.tflite', 'ticket', 'tensorboard'}
+  assert left >= {'report.md', *plots.FILES}
 
 
 def test_the_default_run_rewinds_and_ends_exactly(tmp_path):

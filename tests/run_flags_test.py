@@ -1,7 +1,9 @@
 """The recipes' flags: each of them changes something, and --help tells all."""
 
+import ast
 import dataclasses
 import json
+import pathlib
 
 import pytest
 import tensorflow as tf
@@ -129,6 +131,49 @@ def observe(monkeypatch, tmp_path):
 def test_the_table_has_every_flag():
   named = {name for group in run_flags.GROUPS.values() for name in group}
   assert named == _VALUES.keys() | _ELSEWHERE
+  defined = {
+    flag.name
+    for module in ('recipes.run_flags', 'recipes.method_flags')
+    for flag in flags.FLAGS.flags_by_module_dict()[module]
+  }
+  assert named == defined
+
+
+def _defined_and_read(path):
+  """Returns, by flag, whether a module reads what it defines."""
+  nodes = list(ast.walk(ast.parse(path.read_text())))
+  read = {
+    node.value.id
+    for node in nodes
+    if isinstance(node, ast.Attribute)
+    and node.attr == 'value'
+    and isinstance(node.value, ast.Name)
+  }
+  holders = {
+    node.value: ast.unparse(node.targets[0])
+    for node in nodes
+    if isinstance(node, ast.Assign)
+  }
+  return {
+    node.args[0].value: holders.get(node) in read
+    for node in nodes
+    if isinstance(node, ast.Call)
+    and ast.unparse(node.func).startswith('flags.DEFINE_')
+  }
+
+
+def test_no_binary_defines_a_flag_that_nothing_reads():
+  shared = {name for group in run_flags.GROUPS.values() for name in group}
+  binaries = 0
+  for path in pathlib.Path(run_flags.__file__).parent.glob('*.py'):
+    found = _defined_and_read(path)
+    if path.stem in ('run_flags', 'method_flags'):
+      assert found.keys() <= shared  # Which test_each_flag_is_read looks at.
+      continue
+    binaries += bool(found)
+    dead = [name for name, is_read in found.items() if not is_read]
+    assert not dead, f'{path.name} defines and never reads {dead}'
+  assert binaries > 5
 
 
 @pytest.mark.parametrize('name', _VALUES)
@@ -157,6 +202,10 @@ def test_help_tells_every_flag(capsys):
   assert (
     '--rewind_step=N\n      The step that LTH rewinds to. Only for lth.' in said
   )
+  # What stands is shown also where it is the library's.
+  assert 'the plateau. Only for unilth, unidlth. Default: val_loss.' in words
+  assert 'Default: 0.5 for dlth, 0.4 for unilth, 0.8 for unidlth.' in words
+  assert '--skip=A,B' in said
   assert max(map(len, said.splitlines())) <= 80
 
 
@@ -198,7 +247,9 @@ def test_unknown_values_name_what_is_allowed(argument, message, capsys):
   with pytest.raises(SystemExit) as left:
     tiny_recipe.main(argument)
   assert left.value.code == 1
-  assert message in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert said.startswith('error: ') and message in said
+  assert said.endswith(' See --help.\n') and said.count('\n') == 1
 
 
 def test_several_replicas_cannot_be_compiled(monkeypatch, tmp_path):

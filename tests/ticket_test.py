@@ -312,6 +312,53 @@ def test_wrappers_that_would_not_hold_it_are_refused(schedule, skip, words):
   _assert_equal(model.get_weights(), before)
 
 
+def test_layers_that_it_leaves_dense_need_not_be_wrapped():
+  masks = {'a': np.eye(5, 4, dtype=bool), 'b': np.ones((4, 3), bool)}
+  ticket = tf_unilth.Ticket({**masks, 'c': np.eye(3, 2, dtype=bool)})
+  model = tf_unilth.prune_low_magnitude(
+    _three(), tf_unilth.FixedMask(), skip=['b']
+  )
+  assert ticket.apply(model) is model
+  _assert_equal(toys.masks(model), [masks['a'], ticket.masks['c']])
+
+
+_IN_PART = np.arange(32).reshape(8, 4) % 5 > 0
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'whole'),
+  [
+    ({'block_size': (3, 4)}, np.repeat([1, 0, 1], 3)[:8, None]),
+    ({'sparsity_m_by_n': (2, 4)}, np.array([1, 0, 0, 1] * 2)[:, None]),
+    # Groups that are not cut yet: further rounds cut them.
+    ({'sparsity_m_by_n': (2, 4)}, np.array([1, 0, 0, 1] + [1] * 4)[:, None]),
+    # A group of three at the end: it is filled up by a zero.
+    ({'sparsity_m_by_n': (3, 5)}, np.array([1, 0, 0, 0, 1, 1, 0, 1])[:, None]),
+  ],
+)
+def test_whole_units_are_applied_and_cut_ones_refused(arguments, whole):
+  def wrapped():
+    model = keras.Sequential([layers.Dense(4, input_shape=(8,), name='a')])
+    target = 0.5
+    if 'sparsity_m_by_n' in arguments:
+      m, n = arguments['sparsity_m_by_n']
+      target = m / n
+    schedule = tf_unilth.IterativeSparsity(target)
+    return tf_unilth.prune_low_magnitude(model, schedule, **arguments)
+
+  mask = np.broadcast_to(whole, (8, 4)).astype(bool)
+  model = tf_unilth.Ticket({'a': mask}).apply(wrapped())
+  _assert_equal(toys.masks(model), [mask])
+  model = wrapped()
+  before = model.get_weights()
+  ((name, value),) = arguments.items()
+  with pytest.raises(ValueError) as error:
+    tf_unilth.Ticket({'a': _IN_PART}).apply(model)
+  assert f"layer 'a' is wrapped with {name}={value}, but" in str(error.value)
+  assert 'in part' in str(error.value)
+  _assert_equal(model.get_weights(), before)
+
+
 def _with_zeros(model):
   """Cuts the first half of each kernel of a model."""
   for _, kernel in tf_unilth.prunable.model_kernels(model):

@@ -10,7 +10,7 @@ generators) and `data_position.py` (Keras's data handler).
 import contextlib
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -204,6 +204,38 @@ def without_fused_recurrence(model: keras.Model) -> Iterator[None]:
 def handle(variable: Any) -> tf.Tensor:
   """Returns a variable's handle, of a mirrored one that of its first copy."""
   return getattr(variable, '_primary', variable).handle
+
+
+def call_as_it_is(function: Callable[[], None]) -> None:
+  """Lets a graph call a function that TensorFlow does not rewrite.
+
+  What runs once, when it is loaded, is run sooner than it is optimized. The
+  function keeps to this wherever it is loaded.
+
+  Args:
+    function: of a graph that is being traced.
+  """
+  key = 'disable_meta_optimizer'
+  before = tf.config.optimizer.get_experimental_options().get(key, False)
+  # It is noted in the graph how to optimize what is called.
+  tf.config.optimizer.set_experimental_options({key: True})
+  try:
+    tf.function(
+      function, autograph=False, experimental_attributes={'_noinline': True}
+    )()
+  finally:
+    tf.config.optimizer.set_experimental_options({key: before})
+
+
+def traced(function: Any) -> Any:
+  """Returns a `tf.function` without arguments as its one concrete function.
+
+  What is saved so is called by a loader without being traced again.
+  """
+  concrete = function.get_concrete_function()
+  # What saves the initializer of a resource asks it for itself.
+  concrete.get_concrete_function = lambda: concrete
+  return concrete
 
 
 class Untracked:

@@ -32,7 +32,8 @@ def export_saved_model(
   `saved_model_cli`; without tf_unilth) unpacks them, once: then it holds, and
   costs per call, what a dense one does. A weight of two dimensions or more,
   pruned or not, is packed where that saves bytes. What is to be loaded in the
-  scope of a distribution strategy needs `packed=False`.
+  scope of a distribution strategy needs `packed=False`: there TensorFlow gives
+  functions no variables while it loads, so that nothing could be unpacked.
 
   It is written beside `path` and renamed, so that no half file is left, and
   loaded again by plain TensorFlow to compare it with the model.

@@ -97,6 +97,10 @@ class PackedWeights(tf.Module):
     return tf.gather(ends, tf.where(tf.not_equal(stored, stored.dtype.max)))
 
 
+# What TensorFlow saves of a resource, but for what destroys it.
+_FUNCTIONS = ('_create_resource', '_initialize')
+
+
 class _Unpacker(tf.saved_model.experimental.TrackableResource):
   """Gives variables their values when a SavedModel is loaded."""
 
@@ -105,6 +109,9 @@ class _Unpacker(tf.saved_model.experimental.TrackableResource):
     self._groups = groups
 
   def _initialize(self) -> None:
+    compat.call_as_it_is(self._unpack)
+
+  def _unpack(self) -> None:
     for group in self._groups:
       group.unpack()
 
@@ -113,6 +120,15 @@ class _Unpacker(tf.saved_model.experimental.TrackableResource):
 
   def _export_to_saved_model_graph(self, **unused: Any) -> list[Any]:
     return []
+
+  def _trackable_children(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    children = super()._trackable_children(*args, **kwargs)
+    # A function that TensorFlow loads and calls, to destroy nothing.
+    children.pop('_destroy_resource', None)
+    return {
+      name: compat.traced(child) if name in _FUNCTIONS else child
+      for name, child in children.items()
+    }
 
 
 def write(

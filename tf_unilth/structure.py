@@ -27,6 +27,11 @@ class Structure(abc.ABC):
 
   @property
   @abc.abstractmethod
+  def argument(self) -> str:
+    """What `prune_low_magnitude` is told to have it, as a message says it."""
+
+  @property
+  @abc.abstractmethod
   def needs(self) -> str:
     """What a kernel needs to have, as a message says it."""
 
@@ -58,6 +63,19 @@ class Structure(abc.ABC):
       scores: of the weights, as given to `pool_scores`.
       mask: of the weights, the present one; what it removes stays removed.
     """
+
+  def is_whole(self, mask: np.ndarray) -> bool:
+    """Returns whether a mask of weights cuts each unit as a whole or not.
+
+    >>> ones = np.ones((2, 2), bool)
+    >>> Block(2, 1).is_whole(ones & [True, False])
+    True
+    >>> Block(2, 1).is_whole(ones & [[True, False], [True, True]])
+    False
+    """
+    scores = mask.astype(np.float32)  # What is cut has the smallest.
+    units = self.pool_mask(mask)
+    return np.array_equal(self.expand(units, scores, np.ones_like(mask)), mask)
 
   @property
   def only_target(self) -> float | None:
@@ -97,6 +115,10 @@ class Single(Structure):
   """
 
   noun = 'weight'
+
+  @property
+  def argument(self) -> str:
+    return 'block_size=(1, 1)'
 
   @property
   def needs(self) -> str:
@@ -160,8 +182,12 @@ class Block(Structure):
       )
 
   @property
+  def argument(self) -> str:
+    return f'block_size={(self.height, self.width)}'
+
+  @property
   def needs(self) -> str:
-    return f'block_size={(self.height, self.width)} needs a matrix'
+    return f'{self.argument} needs a matrix'
 
   def fits(self, shape: Sequence[int]) -> bool:
     return len(shape) == 2
@@ -242,10 +268,13 @@ class MByN(Structure):
       raise ValueError(f'axis must be negative, but is {self.axis}.')
 
   @property
+  def argument(self) -> str:
+    return f'sparsity_m_by_n={(self.m, self.n)}'
+
+  @property
   def needs(self) -> str:
     return (
-      f'sparsity_m_by_n={(self.m, self.n)} needs at least {self.n} weights '
-      f'along axis {self.axis}'
+      f'{self.argument} needs at least {self.n} weights along axis {self.axis}'
     )
 
   def fits(self, shape: Sequence[int]) -> bool:

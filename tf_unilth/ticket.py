@@ -5,17 +5,17 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, prunable, resumption, ticket_file
+from tf_unilth import compat, layout, prunable, resumption, ticket_file
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.compat import keras, tfmot
 from tf_unilth.fixed_mask import FixedMask
+from tf_unilth.layout import Line
 from tf_unilth.prune import prune_low_magnitude
 from tf_unilth.pruned_layers import Kernel, PrunedLayers
 from tf_unilth.sparsity_schedule import IterativeSparsity
@@ -210,7 +210,9 @@ class Ticket(ticket_file.Contents):
     """Puts the ticket onto a model, which then trains sparse.
 
     A model that is not wrapped is wrapped with a `FixedMask`; one that is
-    keeps its schedules, which prune further if they ask for more. Compile the
+    keeps its schedules, which prune further if they ask for more. Layers that
+    the ticket leaves dense are wrapped too, with open masks: to leave them as
+    they are, wrap the model before, with a `FixedMask` and `skip`. Compile the
     result: any ticket callback holds the mask in `fit`. Call it in the scope
     of the model's distribution strategy, where there is one.
 
@@ -233,7 +235,8 @@ class Ticket(ticket_file.Contents):
     Raises:
       TypeError: not a tf_keras model.
       ValueError: another architecture, with the first difference; a subclassed
-        model that is not wrapped; wrappers that would not hold the mask.
+        model that is not wrapped; wrappers that would not hold the mask, or
+        whose blocks or groups it cuts through.
 
     >>> ticket = Ticket({'dense': np.eye(2, dtype=bool)})
     >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(2,))])
@@ -249,7 +252,9 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     self._check_kernels(model)
     values = self.rewind_weights if weights else None
     if values is not None:
-      _check_same(model, 'weight', _layout(values), _weights_layout(model))
+      _check_same(
+        model, 'weight', layout.of_values(values), _weights_layout(model)
+      )
     if not compat.has_wrappers(model):
       model = prune_low_magnitude(model, FixedMask())
     masks = {
@@ -269,14 +274,11 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     return model
 
   def _check_kernels(self, model: keras.Model) -> None:
-    mine = [
-      _Line(name, mask.shape, _stem(name)) for name, mask in self.masks.items()
-    ]
     theirs = [
-      _Line(name, tuple(weight.shape), _stem(name))
+      layout.of_kernel(name, tuple(weight.shape))
       for name, weight in prunable.model_kernels(model)
     ]
-    _check_same(model, 'kernel', mine, theirs)
+    _check_same(model, 'kernel', layout.of_masks(self.masks), theirs)
 
   def __repr__(self) -> str:
     count = len(self.masks)
@@ -406,29 +408,8 @@ def _versions() -> dict[str, str]:
 # Putting it onto one.
 
 
-@dataclasses.dataclass(frozen=True)
-class _Line:
-  """A kernel or weight: what is shown of it, and what is compared."""
-
-  name: str
-  shape: tuple[int, ...]
-  stem: str
-  dtype: str = ''
-
-  def __str__(self) -> str:
-    dtype = f' and dtype {self.dtype}' if self.dtype else ''
-    return f'{self.name!r} of shape {self.shape}{dtype}'
-
-  def fits(self, other: '_Line') -> bool:
-    """Returns whether one can stand for the other."""
-    return dataclasses.replace(other, name=self.name) == self
-
-
 def _check_same(
-  model: keras.Model,
-  kind: str,
-  mine: Sequence[_Line],
-  theirs: Sequence[_Line],
+  model: keras.Model, kind: str, mine: list[Line], theirs: list[Line]
 ) -> None:
   """Raises a `ValueError` with the first difference, if there is one."""
   wrong = f'ticket does not fit model {model.name!r}: '
@@ -436,36 +417,15 @@ def _check_same(
     raise ValueError(
       f'{wrong}it has no {kind}s; build it, if it has no weights yet.'
     )
-  for number, (one, other) in enumerate(zip(mine, theirs), start=1):
-    if not one.fits(other):
-      raise ValueError(
-        f"{wrong}its {kind} {number} is {one}, the model's {other}."
-      )
-  if len(mine) != len(theirs):
-    longer, whose = (
-      (mine, 'the ticket') if len(mine) > len(theirs) else (theirs, 'the model')
-    )
-    first = longer[min(len(mine), len(theirs))]
-    raise ValueError(
-      f'{wrong}it has {len(mine)} {kind}s, the model {len(theirs)}; only '
-      f'{whose} has {first}.'
-    )
+  found = layout.difference(kind, mine, theirs, 'the ticket', 'the model')
+  if found:
+    raise ValueError(wrong + found)
 
 
-def _layout(values: Mapping[str, np.ndarray]) -> list[_Line]:
+def _weights_layout(model: keras.Model) -> list[Line]:
   return [
-    _Line(name, value.shape, _stem(name.split('/')[-1]), value.dtype.name)
-    for name, value in values.items()
-  ]
-
-
-def _weights_layout(model: keras.Model) -> list[_Line]:
-  return [
-    _Line(
-      _name(variable),
-      tuple(variable.shape),
-      _stem(_name(variable).split('/')[-1]),
-      variable.dtype.name,
+    layout.of_weight(
+      _name(variable), tuple(variable.shape), variable.dtype.name
     )
     for variable in PrunedLayers(model).model_weights
   ]
@@ -481,6 +441,14 @@ def _check_holds(layers: PrunedLayers, masks: Mapping[Any, np.ndarray]) -> None:
         'does not wrap: apply it to the model before it is wrapped.'
       )
   for kernel in layers.kernels:
+    units = kernel.structure
+    if not units.is_whole(masks[kernel.weight.ref()]):
+      raise ValueError(
+        f'layer {kernel.name!r} is wrapped with {units.argument}, but the '
+        f"ticket's mask cuts {units.noun}s of it in part: apply it to the "
+        'model before it is wrapped, or to one that is wrapped like the one '
+        'from which the ticket came.'
+      )
     schedule = kernel.schedule
     if isinstance(schedule, FixedMask):
       continue
@@ -499,12 +467,6 @@ def _check_holds(layers: PrunedLayers, masks: Mapping[Any, np.ndarray]) -> None:
 
 def _name(variable: Any) -> str:
   return variable.name.split(':')[0]
-
-
-def _stem(name: str) -> str:
-  """Returns a name without what counts: Keras's numbers, and ours."""
-  parts = name.partition('#')[0].split('/')
-  return '/'.join(re.sub(r'_\d+$', '', part) for part in parts)
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -1,0 +1,118 @@
+"""How far two tickets agree: the weights they keep, and begin from."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+import tf_unilth
+from recipes import contents
+from tf_unilth import layout
+
+_HEADER = (
+  'kernel',
+  'weights',
+  'kept here',
+  'kept there',
+  'kept by both',
+  'overlap',
+)
+
+
+def against(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> str:
+  """Returns a table of what two tickets of one architecture keep.
+
+  The overlap is Jaccard's: of the weights that at least one keeps, the share
+  that both keep. Kernels and rewind weights belong together as `Ticket.apply`
+  has it: in order, of the same shapes and of the same names but for numbers.
+
+  Args:
+    path: the one.
+    other: the other.
+
+  Raises:
+    UnreadableError: one is no ticket, or they are of other architectures.
+  """
+  one, two = _load(path), _load(other)
+  _check_same(
+    path,
+    other,
+    'kernel',
+    layout.of_masks(one.masks),
+    layout.of_masks(two.masks),
+  )
+  rows = [
+    _row(name, mask, other_mask)
+    for (name, mask), other_mask in zip(
+      one.masks.items(), two.masks.values(), strict=True
+    )
+  ]
+  total = _row('total', *(_flat(ticket.masks) for ticket in (one, two)))
+  lines = contents.table([_HEADER, *rows, total], left=1)
+  weights = _weights(path, other, one.rewind_weights, two.rewind_weights)
+  return '\n'.join([f'\nagainst {os.fspath(other)}:', '', *lines, '', weights])
+
+
+def _load(path: str | os.PathLike[str]) -> tf_unilth.Ticket:
+  return contents.guarded(lambda: tf_unilth.Ticket.load(path), path)
+
+
+def _row(name: str, one: np.ndarray, two: np.ndarray) -> tuple[str, ...]:
+  counts = [np.count_nonzero(mask) for mask in (one, two, one & two)]
+  either = np.count_nonzero(one | two)
+  overlap = counts[-1] / either if either else 1.0
+  numbers = [f'{count:,}' for count in (one.size, *counts)]
+  return (name, *numbers, f'{100 * overlap:.3f}%')
+
+
+def _flat(masks: Mapping[str, np.ndarray]) -> np.ndarray:
+  return np.concatenate([mask.reshape(-1) for mask in masks.values()])
+
+
+def _weights(
+  path: str | os.PathLike[str],
+  other: str | os.PathLike[str],
+  one: Mapping[str, np.ndarray] | None,
+  two: Mapping[str, np.ndarray] | None,
+) -> str:
+  """Returns a line about the rewind weights."""
+  if one is None or two is None:
+    has = [
+      os.fspath(p) for p, w in ((path, one), (other, two)) if w is not None
+    ]
+    return f'rewind weights: {f"only {has[0]} has them" if has else "none"}'
+  _check_same(
+    path, other, 'rewind weight', layout.of_values(one), layout.of_values(two)
+  )
+  pairs = list(zip(one.items(), two.values(), strict=True))
+  if all(a.tobytes() == b.tobytes() for (_, a), b in pairs):
+    return f'rewind weights: all {len(pairs)} the same to the bit'
+  found = {name: _difference(a, b) for (name, a), b in pairs}
+  worst = max(found, key=found.__getitem__)
+  same = sum(a.tobytes() == b.tobytes() for (_, a), b in pairs)
+  return (
+    f'rewind weights: differ by {found[worst]:.3g} at most, in {worst}; '
+    f'{same} of {len(pairs)} the same to the bit'
+  )
+
+
+def _difference(one: np.ndarray, two: np.ndarray) -> float:
+  a, b = one.astype(np.float64), two.astype(np.float64)
+  with np.errstate(invalid='ignore'):
+    found = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+  # What is NaN on one side alone must not hide.
+  return float(np.max(np.where(np.isnan(found), np.inf, found)))
+
+
+def _check_same(
+  path: str | os.PathLike[str],
+  other: str | os.PathLike[str],
+  kind: str,
+  mine: list[layout.Line],
+  theirs: list[layout.Line],
+) -> None:
+  found = layout.difference(kind, mine, theirs, 'it', 'the other')
+  if found:
+    raise contents.UnreadableError(
+      f'{os.fspath(path)!r} does not fit {os.fspath(other)!r}: {found}'
+    )

@@ -1,0 +1,101 @@
+"""Layouts: what kernels or weights a model or a ticket has, compared in order.
+
+Shapes and dtypes count exactly. Names count without the numbers that end them
+(`dense_3`), since Keras counts all layers that a process makes.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A kernel or weight: what is shown of it, and what is compared.
+
+  Args:
+    name: as it is shown.
+    shape: of the array.
+    stem: of the name, what is compared of it.
+    dtype: of a weight; empty for a kernel, of which it does not count.
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  stem: str
+  dtype: str = ''
+
+  def __str__(self) -> str:
+    dtype = f' and dtype {self.dtype}' if self.dtype else ''
+    return f'{self.name!r} of shape {self.shape}{dtype}'
+
+  def fits(self, other: 'Line') -> bool:
+    """Returns whether one can stand for the other."""
+    return dataclasses.replace(other, name=self.name) == self
+
+
+def of_kernel(name: str, shape: tuple[int, ...]) -> Line:
+  """Returns the line of a kernel, of which the whole name counts."""
+  return Line(name, shape, _stem(name))
+
+
+def of_weight(name: str, shape: tuple[int, ...], dtype: str) -> Line:
+  """Returns the line of a weight, of which its own name counts (`bias`)."""
+  return Line(name, shape, _stem(name.split('/')[-1]), dtype)
+
+
+def of_masks(masks: Mapping[str, np.ndarray]) -> list[Line]:
+  """Returns the layout of a ticket's masks."""
+  return [of_kernel(name, mask.shape) for name, mask in masks.items()]
+
+
+def of_values(values: Mapping[str, np.ndarray]) -> list[Line]:
+  """Returns the layout of a ticket's rewind weights."""
+  return [
+    of_weight(name, value.shape, value.dtype.name)
+    for name, value in values.items()
+  ]
+
+
+def difference(
+  kind: str,
+  mine: Sequence[Line],
+  theirs: Sequence[Line],
+  i: str,
+  they: str,
+) -> str:
+  """Returns the first difference of two layouts, empty if there is none.
+
+  Args:
+    kind: what a line is called, such as `kernel`.
+    mine: one layout.
+    theirs: another.
+    i: who has the one.
+    they: who has the other.
+
+  >>> some = [of_kernel('dense_7', (2, 3)), of_kernel('head', (3, 1))]
+  >>> difference('kernel', some, some[:1], 'one', 'other')
+  "it has 2 kernels, other 1; only one has 'head' of shape (3, 1)."
+  >>> difference('kernel', some, [of_kernel('dense', (2, 3))] + some[1:],
+  ...            'one', 'other')
+  ''
+  """
+  for number, (one, other) in enumerate(zip(mine, theirs), start=1):
+    if not one.fits(other):
+      return f"its {kind} {number} is {one}, {they}'s {other}."
+  if len(mine) == len(theirs):
+    return ''
+  longer, whose = (mine, i) if len(mine) > len(theirs) else (theirs, they)
+  first = longer[min(len(mine), len(theirs))]
+  return (
+    f'it has {len(mine)} {kind}s, {they} {len(theirs)}; only {whose} has '
+    f'{first}.'
+  )
+
+
+def _stem(name: str) -> str:
+  """Returns a name without what counts: Keras's numbers, and ours."""
+  parts = name.partition('#')[0].split('/')
+  return '/'.join(re.sub(r'_\d+$', '', part) for part in parts)
