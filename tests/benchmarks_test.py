@@ -17,7 +17,6 @@ from recipes import (
   image_files,
   input_speed,
   models,
-  plots,
   run,
 )
 from recipes.arrays import DataError
@@ -79,6 +78,7 @@ def _imagenet(folder):
 # - ResNet-50, MobileNet: of keras.applications.
 _BINARIES = {
   'mnist_lenet': (_mnist, (28, 28, 1), 10, 100, 266_610, 10),
+  'cifar10_small': (_cifar10, (16, 16, 3), 10, 128, 189_290, 10),
   'cifar10_resnet20': (_cifar10, (32, 32, 3), 10, 64, 269_722 + 1_376, 10),
   'cifar10_vgg16': (_cifar10, (32, 32, 3), 10, 512, 14_724_042 + 8_448, 10),
   'cifar100_resnet56': (_cifar100, (32, 32, 3), 100, 64, 853_018 + 4_064, 10),
@@ -115,7 +115,6 @@ def main(monkeypatch):
     look_at(self, data)
 
   monkeypatch.setattr(run.Run, '_look_at', look)
-  monkeypatch.setattr(plots, 'available', lambda: False)  # They take time.
 
   def run_binary(name, *arguments):
     path = pathlib.Path(benchmarks.__file__).with_name(f'{name}.py')
@@ -141,6 +140,7 @@ def test_a_binary_trains_for_two_steps(name, main, tmp_path):
       '--train_examples=2',
       f'--validation_fraction={0.01 if classes == 200 else 0.05}',
       '--export=',
+      '--noplots',  # They take time.
       *(_THREE_EPOCHS if prunes else _TWO_STEPS),
       *_OWN_FLAGS.get(name, ()),
     )
