@@ -16,7 +16,7 @@ from recipes.run import Run
 FLAGS = flags.FLAGS
 
 # What a run may end with that is no fault of the program.
-_EXPECTED = (
+EXPECTED = (
   ValueError,
   FloatingPointError,
   OSError,
@@ -58,16 +58,16 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
   except SystemExit as stop:
     print(f'stopped; the same command goes on, in {directory}', flush=True)
     raise stop
-  except _EXPECTED as error:
+  except EXPECTED as error:
     if FLAGS.debug:
       raise
-    return f'error: {_one_line(error)}'
+    return f'error: {one_line(error)}'
   if results is not None:
     print(f'\n{report.table(results)}\n\nwritten to {directory}')
   return None
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
   """Returns what a user needs of an error's message."""
   if isinstance(error, tf.errors.OpError):
     # Behind the first line come the graph and the stack.

@@ -97,7 +97,9 @@ _UNIFIED = (
   'max_dense_fraction',
   'finetune_fraction',
 )
-_TICKET = ('skip', *_STRUCTURE, *_SCHEDULE)
+# What `wrapping` reads.
+WRAPPING = ('skip', *_STRUCTURE)
+_TICKET = (*WRAPPING, *_SCHEDULE)
 # Which of them a method reads.
 _READ: dict[str, tuple[str, ...]] = {
   'dense': (),
@@ -175,7 +177,7 @@ def plan(
   ramp = {name: given.pop(name) for name in _RAMP if name in given}
   schedule = {name: given.pop(name) for name in _SCHEDULE if name in given}
   lr_restart = given.pop('lr_restart', False)
-  for name in ('skip', *_STRUCTURE):
+  for name in WRAPPING:
     given.pop(name, None)
   if given.get('patience') == 0:
     given['patience'] = None

@@ -259,3 +259,85 @@ def _weights(plt: Any, title: str, histograms: Mapping[str, Any]) -> Any:
   figure.legend(loc='outside lower center', ncols=3)
   figure.suptitle(title, x=0.02, ha='left', fontsize=12)
   return figure
+
+
+def draw_search(
+  path: pathlib.Path, title: str, trials: Sequence[Mapping[str, Any]]
+) -> None:
+  """Draws the trials of a search, in their order and by their sparsity.
+
+  Args:
+    path: of the PNG.
+    title: of the plot.
+    trials: `tune_report.rows`.
+  """
+  import matplotlib
+
+  matplotlib.use('Agg')
+  from matplotlib import pyplot as plt
+
+  done = [
+    {'number': number, **trial}
+    for number, trial in enumerate(trials, 1)
+    if 'accuracy' in trial
+  ]
+  several = len({trial['sparsity'] for trial in done}) > 1
+  with plt.rc_context(_STYLE):
+    figure, axes = plt.subplots(
+      1 + several,
+      figsize=(8, 4 + 4 * several),
+      layout='constrained',
+      squeeze=False,
+    )
+    _trials_in_order(axes[0, 0], done, several)
+    if several:
+      _front(axes[1, 0], done)
+    figure.suptitle(
+      f'{title}: {len(trials)} trials, {len(trials) - len(done)} failed',
+      x=0.02,
+      ha='left',
+      fontsize=12,
+    )
+    figure.savefig(path, dpi=_DPI, metadata={'Software': None})
+    plt.close(figure)
+
+
+def _trials_in_order(
+  axis: Any, done: Sequence[Mapping[str, Any]], several: bool
+) -> None:
+  numbers = [trial['number'] for trial in done]
+  accuracies = 100 * np.asarray([trial['accuracy'] for trial in done])
+  axis.plot(numbers, accuracies, 'o', color=_GREY, label='a trial')
+  if not several:  # Else the least sparse would look best.
+    best = np.maximum.accumulate(accuracies)
+    axis.step(numbers, best, where='post', color=_BLUE, label='best so far')
+  if numbers[0] == 1:
+    axis.plot(1, accuracies[0], 'D', color=_RED, label='the defaults')
+  axis.set_xlabel('trial')
+  axis.set_ylabel('validation accuracy, %')
+  axis.xaxis.get_major_locator().set_params(integer=True)
+  _zoom(axis, [accuracies / 100])
+  axis.legend(loc='lower right')
+
+
+def _front(axis: Any, done: Sequence[Mapping[str, Any]]) -> None:
+  """Draws accuracy over what is left of the weights, sparser to the right."""
+  for on_front, style, label in (
+    (False, {'marker': 'o', 'color': _GREY, 'linestyle': ''}, 'beaten'),
+    (True, {'marker': 'o', 'color': _BLUE, 'linestyle': '-'}, 'the front'),
+  ):
+    chosen = sorted(
+      (t['sparsity'], t['accuracy']) for t in done if t['on_front'] == on_front
+    )
+    if chosen:
+      sparsities, accuracies = zip(*chosen)
+      left = 100 * (1 - np.asarray(sparsities))
+      axis.plot(left, 100 * np.asarray(accuracies), label=label, **style)
+  axis.set_xscale('log', subs=())
+  axis.invert_xaxis()
+  axis.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+  axis.xaxis.set_major_formatter('{x:g}')
+  axis.set_xlabel('weights left, % (fewer to the right)')
+  axis.set_ylabel('validation accuracy, %')
+  _zoom(axis, [[trial['accuracy'] for trial in done]])
+  axis.legend(loc='lower left')
