@@ -316,7 +316,7 @@ def _trials_in_order(
   axis.set_xlabel('trial')
   axis.set_ylabel('validation accuracy, %')
   axis.xaxis.get_major_locator().set_params(integer=True)
-  _zoom(axis, [accuracies / 100])
+  _zoom(axis, [[trial['accuracy'] for trial in done]])
   axis.legend(loc='lower right')
 
 

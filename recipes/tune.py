@@ -16,7 +16,6 @@ trials, KERASTUNER_TUNER_ID=chief there, and another name on each of the others.
 """
 
 import functools
-import importlib
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -26,11 +25,19 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from recipes import (
+  cifar10_resnet20,
+  cifar10_vgg16,
+  cifar100_resnet56,
   devices,
+  digits_cnn,
   experiment,
+  image_folder,
+  imagenet_mobilenet,
+  imagenet_resnet50,
   method_flags,
-  run_directory,
+  mnist_lenet,
   run_flags,
+  tiny_imagenet_resnet18,
   tune_model,
   tune_report,
 )
@@ -40,17 +47,20 @@ from tf_unilth.tuner import machines
 
 FLAGS = flags.FLAGS
 
-RECIPES = (
-  'digits_cnn',
-  'mnist_lenet',
-  'cifar10_resnet20',
-  'cifar10_vgg16',
-  'cifar100_resnet56',
-  'tiny_imagenet_resnet18',
-  'image_folder',
-  'imagenet_resnet50',
-  'imagenet_mobilenet',
-)
+RECIPES = {
+  module.RECIPE.name: module.RECIPE
+  for module in (
+    digits_cnn,
+    mnist_lenet,
+    cifar10_resnet20,
+    cifar10_vgg16,
+    cifar100_resnet56,
+    tiny_imagenet_resnet18,
+    image_folder,
+    imagenet_resnet50,
+    imagenet_mobilenet,
+  )
+}
 _TUNERS = {
   'random': tuner.RandomSearch,
   'bayesian': tuner.BayesianOptimization,
@@ -59,7 +69,9 @@ _TUNERS = {
 }
 _OBJECTIVES = ('accuracy', 'sparsest', 'front')
 
-flags.DEFINE_enum('recipe', 'digits_cnn', RECIPES, 'Which recipe to tune.')
+flags.DEFINE_enum(
+  'recipe', 'digits_cnn', list(RECIPES), 'Which recipe to tune.'
+)
 flags.DEFINE_enum('tuner', 'bayesian', list(_TUNERS), 'How to search.')
 flags.DEFINE_integer(
   'max_trials', 20, 'How many trials at most; more of them go on.', 1
@@ -68,8 +80,8 @@ flags.DEFINE_enum(
   'objective',
   'accuracy',
   _OBJECTIVES,
-  'accuracy at target_sparsity; the sparsest ticket that loses at most max_loss '
-  "of the dense model's accuracy; the front of both.",
+  'accuracy at target_sparsity; the sparsest ticket that loses at most '
+  "max_loss of the dense model's accuracy; the front of both.",
 )
 flags.DEFINE_list(
   'sparsities',
@@ -111,9 +123,8 @@ def _recipe(arguments: Sequence[str]) -> Recipe:
     flag, equals, value = argument.lstrip('-').partition('=')
     if argument.startswith('-') and flag == 'recipe':
       name = value if equals else ''.join(arguments[index + 1 : index + 2])
-  if name not in RECIPES:
-    name = RECIPES[0]  # Parsing says what is wrong.
-  return importlib.import_module(f'recipes.{name}').RECIPE
+  # Of a name that is none, parsing says so.
+  return RECIPES.get(name, digits_cnn.RECIPE)
 
 
 def _parse(arguments: Sequence[str]) -> list[str]:
@@ -148,7 +159,7 @@ def _check() -> None:
   run_flags.check()
 
 
-def _target() -> float | tuple[float, ...]:
+def _target() -> Any:
   if not FLAGS.sparsities:
     return FLAGS.target_sparsity
   try:
@@ -250,7 +261,7 @@ def _main(arguments: Sequence[str]) -> str | None:
       raise ValueError(
         f'{arguments[1]!r} is no flag: they are given as --name=value.'
       )
-    recipe = _recipe([f'--recipe={FLAGS.recipe}'])
+    recipe = RECIPES[FLAGS.recipe]
     directory = output_dir(recipe)
     summary = run(recipe, directory)
   except (*experiment.EXPECTED, RuntimeError) as error:

@@ -111,4 +111,6 @@ class RecipeModel(keras_tuner.HyperModel):
   def test_accuracy(self, model: keras.Model) -> float:
     """Returns the accuracy of a compiled model on the test set."""
     batches = self.data.test.batches(FLAGS.batch_size)
-    return float(model.evaluate(batches, verbose=0, return_dict=True)['accuracy'])
+    return float(
+      model.evaluate(batches, verbose=0, return_dict=True)['accuracy']
+    )

@@ -69,7 +69,13 @@ def write(
   table = rows(search)
   run_directory.write_text(directory / CSV, _csv(table))
   text = _summary(search, model, table, directory)
-  lines = [f'# {model.recipe.name}: {len(table)} trials', '', '```', text, '```']
+  lines = [
+    f'# {model.recipe.name}: {len(table)} trials',
+    '',
+    '```',
+    text,
+    '```',
+  ]
   if plots.available() and any('accuracy' in row for row in table):
     plots.draw_search(directory / PLOT, model.recipe.name, table)
     lines += ['', f'![The trials]({PLOT})']

@@ -54,7 +54,9 @@ def describe(
     'shuffle': fit.get('shuffle'),
     'seed': random_state.global_seed(),
     'optimizer': _optimizer(model.optimizer),
-    'schedules': [schedule_settings(s) for s in compat.pruning_schedules(model)],
+    'schedules': [
+      schedule_settings(s) for s in compat.pruning_schedules(model)
+    ],
     **{
       f'callback {type(callback).__name__}': callback.settings
       for callback in callbacks

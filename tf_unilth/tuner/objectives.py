@@ -1,4 +1,4 @@
-"""What a search is for: accuracy at a sparsity, sparsity, or a front of both."""
+"""What a search is for: accuracy at a sparsity, sparsity, or both."""
 
 import dataclasses
 import math
@@ -40,9 +40,8 @@ def front(outcomes: Sequence[Outcome]) -> list[int]:
   found: list[int] = []
   for index in order:
     sparsest = outcomes[found[-1]] if found else None
-    if sparsest is None or outcomes[index].sparsity > sparsest.sparsity:
-      found.append(index)
-    elif outcomes[index] == sparsest:
+    outcome = outcomes[index]
+    if sparsest in (None, outcome) or outcome.sparsity > sparsest.sparsity:
       found.append(index)
   return found
 
@@ -91,7 +90,9 @@ class TicketObjective(keras_tuner.Objective):
   @property
   def settings(self) -> dict[str, float | str]:
     """What it was made with: a search goes on with the same."""
-    own = {n: v for n, v in vars(self).items() if n not in ('name', 'direction')}
+    own = {
+      n: v for n, v in vars(self).items() if n not in ('name', 'direction')
+    }
     return {'class': type(self).__name__, 'monitor': self.name, **own}
 
 

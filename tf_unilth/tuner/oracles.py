@@ -268,9 +268,7 @@ def reason(message: str | None) -> str:
   return said if colon and ' ' not in kind else lines[-1]
 
 
-class RandomSearchOracle(
-  TicketOracle, keras_tuner.oracles.RandomSearchOracle
-):
+class RandomSearchOracle(TicketOracle, keras_tuner.oracles.RandomSearchOracle):
   """Random values, no two trials alike."""
 
 
@@ -278,6 +276,8 @@ class BayesianOptimizationOracle(
   TicketOracle, keras_tuner.oracles.BayesianOptimizationOracle
 ):
   """Where a Gaussian process expects most, after some random trials."""
+
+  num_initial_points: int | None
 
   def populate_space(self, trial_id: str) -> dict[str, Any]:
     """Returns the values of a new trial."""
@@ -288,6 +288,8 @@ class BayesianOptimizationOracle(
 
 class GridSearchOracle(TicketOracle, keras_tuner.oracles.GridSearchOracle):
   """All combinations, in order."""
+
+  _ordered_ids: Any
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Takes a state, and finds its place in the grid by the trials."""
@@ -316,5 +318,5 @@ class HyperbandOracle(TicketOracle, keras_tuner.oracles.HyperbandOracle):
     # Fewer make no ticket; the brackets that keras-tuner has begun have fewer.
     self.min_epochs = budget.MIN_EPOCHS
     self._current_bracket = self._get_num_brackets() - 1
-    self._brackets = []
+    self._brackets: list[dict[str, Any]] = []
     self._start_new_bracket()

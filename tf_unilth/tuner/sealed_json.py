@@ -44,4 +44,6 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _digest(content: dict[str, Any]) -> str:
-  return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+  return hashlib.sha256(
+    json.dumps(content, sort_keys=True).encode()
+  ).hexdigest()

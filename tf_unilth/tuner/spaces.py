@@ -28,6 +28,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
   'limit': ('0', '0.01', '0.03', '0.1', '0.3', '1'),
 }
 _SCHEDULE = ('prune_fraction', 'pace')
+# Settings of a schedule that are not searched.
+_SCHEDULE_FIXED = ('rounds', 'scope')
 _RAMP = ('limit', 'power')
 _UNIFIED = (
   'patience',
@@ -85,6 +87,12 @@ class TicketSpace:
       raise ValueError(f'method must be one of {METHODS}, but is {method!r}.')
     self._target = _checked_target(target_sparsity)
     self._method, self._fixed, self._seed = method, dict(fixed or {}), seed
+    for name in self._fixed:
+      if name not in self._known():
+        raise ValueError(
+          f'fixed must be of {sorted(self._known())} for {method!r}, but has '
+          f'{name!r}.'
+        )
 
   def __call__(
     self, hp: HyperParameters
@@ -94,13 +102,11 @@ class TicketSpace:
     given = {name: self._ask(hp, name) for name in names} | self._fixed
     schedule = {
       name: given.pop(name)
-      for name in (*_SCHEDULE, 'rounds', 'scope')
+      for name in (*_SCHEDULE, *_SCHEDULE_FIXED)
       if name in given
     }
     ramp = {
-      name: given.pop(name)
-      for name in (*_RAMP, 'increment', 'interval')
-      if name in given
+      name: given.pop(name) for name in _parameters(L2Ramp) if name in given
     }
     if ramp:
       given['ramp'] = L2Ramp(**ramp)
@@ -116,6 +122,17 @@ class TicketSpace:
       make(**{'verbose': 0, **given}),
     )
 
+  def _known(self) -> set[str]:
+    """Returns the names of all settings of the algorithm."""
+    make, names = _ALGORITHMS[self._method]
+    sources = [make, *([L2Ramp] if 'limit' in names else [])]
+    known = {n for source in sources for n in _parameters(source)}
+    return (known | {*_SCHEDULE, *_SCHEDULE_FIXED}) - {
+      'ramp',
+      'seed',
+      'verbose',
+    }
+
   def _ask(self, hp: HyperParameters, name: str) -> Any:
     if name in self._fixed:
       return self._fixed[name]
@@ -128,12 +145,18 @@ class TicketSpace:
     return _ASK[name](hp, default)
 
 
+def _parameters(source: Any) -> Mapping[str, inspect.Parameter]:
+  return inspect.signature(source).parameters
+
+
 def _default(make: Any, name: str) -> Any:
   """Returns what the library takes for a setting that is not given."""
   if name == 'pace':
     return make._pace
-  source = {'prune_fraction': IterativeSparsity, 'power': L2Ramp}.get(name, make)
-  return inspect.signature(source).parameters[name].default
+  source = {'prune_fraction': IterativeSparsity, 'power': L2Ramp}.get(
+    name, make
+  )
+  return _parameters(source)[name].default
 
 
 _ASK: dict[str, Callable[[HyperParameters, Any], Any]] = {

@@ -67,6 +67,7 @@ class TicketTuner(BaseTuner):
   """
 
   oracle: TicketOracle
+  hypermodel: Any
 
   def __init__(
     self,
@@ -140,8 +141,9 @@ class TicketTuner(BaseTuner):
     self.oracle.update_space(hp)
     # The same for the space as keras-tuner does for a model: until all
     # conditions have been met.
-    plain, self.hypermodel = self.hypermodel, types.SimpleNamespace(
-      build=self._workshop.wrapped
+    plain, self.hypermodel = (
+      self.hypermodel,
+      types.SimpleNamespace(build=self._workshop.wrapped),
     )
     try:
       self._activate_all_conditions()
@@ -212,7 +214,9 @@ class TicketTuner(BaseTuner):
         workers, no worker is left, or no chief.
     """
     epochs = self._checked_epochs(epochs)
-    if any(isinstance(a, types.GeneratorType) for a in (*args, *kwargs.values())):
+    if any(
+      isinstance(a, types.GeneratorType) for a in (*args, *kwargs.values())
+    ):
       raise SearchError(
         'the data are a generator, which can be read only once, but each trial '
         'reads them: give arrays, a tf.data.Dataset or a Sequence.'
@@ -283,7 +287,8 @@ class TicketTuner(BaseTuner):
   @property
   def _known(self) -> TicketOracle:
     """The oracle of this process, which in a worker proposes nothing."""
-    return getattr(self.oracle, '_oracle', self.oracle)
+    oracle: Any = self.oracle
+    return getattr(oracle, '_oracle', oracle)
 
   def _load(self, trial: Trial) -> Any:
     return self._workshop.load(
@@ -313,7 +318,9 @@ class TicketTuner(BaseTuner):
     monitor = self.oracle.objective.name
     if monitor in _ADDED:
       return
-    plain = {n: v for n, v in kwargs.items() if n not in ('epochs', 'callbacks')}
+    plain = {
+      n: v for n, v in kwargs.items() if n not in ('epochs', 'callbacks')
+    }
     hp = self.oracle.get_space()
     names = self._workshop.rehearse(as_sent(hp), epochs, args, plain)
     if monitor not in names:
@@ -582,4 +589,6 @@ class Hyperband(TicketTuner):
 
 def _check_whole(name: str, value: Any, least: int = 1) -> None:
   if not isinstance(value, int | np.integer) or value < least:
-    raise ValueError(f'{name} must be a whole number >= {least}, but is {value!r}.')
+    raise ValueError(
+      f'{name} must be a whole number >= {least}, but is {value!r}.'
+    )
