@@ -15,7 +15,6 @@ KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the one that hands out the
 trials, KERASTUNER_TUNER_ID=chief there, and another name on each of the others.
 """
 
-import functools
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -281,4 +280,4 @@ def main(arguments: Sequence[str]) -> str | None:
 
 
 if __name__ == '__main__':
-  app.run(_main, flags_parser=functools.partial(_parse))
+  app.run(_main, flags_parser=_parse)

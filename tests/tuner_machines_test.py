@@ -14,7 +14,8 @@ import pytest
 
 from tests import tuned
 from tf_unilth import tuner
-from tf_unilth.tuner import machines
+from tf_unilth.tuner import chief as chief_of
+from tf_unilth.tuner import worker as worker_of
 
 pytestmark = pytest.mark.xdist_group('tuner_machines')
 
@@ -46,14 +47,14 @@ class _Chief(threading.Thread):
 
   def run(self):
     try:
-      machines.serve(self._oracle, self._timeout, self.said.append)
+      chief_of.serve(self._oracle, self._timeout, self.said.append)
     except Exception as error:
       self.error = error
 
 
 def _client(monkeypatch, oracle, name, timeout):
   monkeypatch.setenv('KERASTUNER_TUNER_ID', name)
-  return machines.Client(oracle, timeout)
+  return worker_of.Client(oracle, timeout)
 
 
 def _end(client, trial, accuracy):
@@ -177,7 +178,7 @@ def test_a_port_that_is_taken_is_named(oracle, address, monkeypatch):
     port = taken.getsockname()[1]
     monkeypatch.setenv('KERASTUNER_ORACLE_PORT', str(port))
     with pytest.raises(OSError, match=f'cannot listen at 127.0.0.1:{port}'):
-      machines.serve(oracle, 1, print)
+      chief_of.serve(oracle, 1, print)
 
 
 def test_half_of_the_environment_is_refused(monkeypatch, tmp_path):

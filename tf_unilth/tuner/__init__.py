@@ -18,6 +18,7 @@ from tf_unilth.tuner.objectives import (
   TicketObjective,
   front,
 )
+from tf_unilth.tuner.search import SearchError, TicketTuner
 from tf_unilth.tuner.spaces import METHODS, TicketSpace
 from tf_unilth.tuner.tickets import BestTicket
 from tf_unilth.tuner.tuners import (
@@ -25,8 +26,6 @@ from tf_unilth.tuner.tuners import (
   GridSearch,
   Hyperband,
   RandomSearch,
-  SearchError,
-  TicketTuner,
 )
 
 __all__ = [
