@@ -4,6 +4,7 @@ import csv
 import io
 import pathlib
 import shutil
+import textwrap
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +17,7 @@ from tf_unilth.tuner import oracles
 FLAGS = flags.FLAGS
 CSV, REPORT, PLOT = 'trials.csv', 'report.md', 'front.png'
 _SHOWN = 10
+_WIDTH = 60
 
 
 def rows(search: tuner.TicketTuner) -> list[dict[str, Any]]:
@@ -91,42 +93,68 @@ def _summary(
   table: list[dict[str, Any]],
   directory: pathlib.Path,
 ) -> str:
-  best = search.oracle.get_best_trials(_SHOWN)
-  failed = sum('accuracy' not in row for row in table)
-  if not best:
-    return f'no ticket: all {failed} trials failed'
+  failures = [row for row in table if 'accuracy' not in row]
+  lines = _best(search, table)
+  lines += [
+    f'trial {row["trial"]} {row["status"]}: {row["message"]}'
+    for row in failures
+  ]
+  objective = ', '.join(
+    f'{name} {_short(value)}'
+    for name, value in search.oracle.objective.settings.items()
+  )
+  lines += [
+    '',
+    f'{len(table)} trials, {len(failures)} failed; {objective}',
+  ]
+  if len(failures) < len(table):
+    lines.append(_export(search, model, directory))
+    lines.append(_defaults(search, model))
+  return '\n'.join(lines)
+
+
+def _best(search: tuner.TicketTuner, table: list[dict[str, Any]]) -> list[str]:
+  """Returns the best trials as the lines of a table."""
   by_id = {row['trial']: row for row in table}
   defaults = search.oracle.default_values()
-  shown = [_cells(by_id[trial.trial_id], defaults) for trial in best]
-  header = ('trial', 'accuracy', 'sparsity', 'seconds', 'not as by default')
-  widths = [max(map(len, column)) for column in zip(header, *shown)]
-  lines = [
-    '  '.join(c.ljust(w) for c, w in zip(cells, widths)).rstrip()
-    for cells in (header, *shown)
+  rows = [
+    _cells(by_id[trial.trial_id], defaults)
+    for trial in search.oracle.get_best_trials(_SHOWN)
   ]
+  header = ('trial', 'validation', 'sparsity', 'seconds', 'not as by default')
+  widths = [max(map(len, column)) for column in zip(header[:-1], *rows)]
+  lines = []
+  for *cells, last in (header, *rows):
+    head = '  '.join(c.ljust(w) for c, w in zip(cells, widths))
+    first, *others = textwrap.wrap(last, _WIDTH)
+    lines.append(f'{head}  {first}')
+    lines += [' ' * (len(head) + 2) + other for other in others]
+  return lines
+
+
+def _export(
+  search: tuner.TicketTuner,
+  model: tune_model.RecipeModel,
+  directory: pathlib.Path,
+) -> str:
+  """Exports the best ticket; returns what it comes to on the test set."""
   (found,) = search.get_best_tickets()
   batch = next(iter(model.data.test.batches(FLAGS.batch_size)))[0].numpy()
   ticket = found.ticket if 'ticket' in FLAGS.export else None
   exports.write(FLAGS.export, directory, found.model, ticket, batch)
-  lines += [
-    '',
-    f'{len(table)} trials, {failed} failed; the best {len(shown)} are shown. '
-    'accuracy is of the validation images.',
+  return (
     f'best: trial {found.trial_id}, test accuracy '
-    f'{model.test_accuracy(found.model):.2%}',
-  ]
-  return '\n'.join(lines + _defaults(search, model))
+    f'{model.test_accuracy(found.model):.2%}'
+  )
 
 
-def _defaults(
-  search: tuner.TicketTuner, model: tune_model.RecipeModel
-) -> list[str]:
+def _defaults(search: tuner.TicketTuner, model: tune_model.RecipeModel) -> str:
   """Returns what the defaults, the first trial, come to on the test set."""
   first = search.oracle.trials[search.oracle.start_order[0]]
   if first.status != oracles.COMPLETED:
-    return [f'the defaults (trial {first.trial_id}) failed']
+    return f'the defaults (trial {first.trial_id}) failed'
   accuracy = model.test_accuracy(search.load_model(first))
-  return [f'defaults: trial {first.trial_id}, test accuracy {accuracy:.2%}']
+  return f'defaults: trial {first.trial_id}, test accuracy {accuracy:.2%}'
 
 
 def _cells(row: dict[str, Any], defaults: dict[str, Any]) -> tuple[str, ...]:

@@ -39,12 +39,6 @@ def left_alone(tmp_path_factory):
   return made
 
 
-def _killed(directory, epoch, kind=tuner.RandomSearch, **given):
-  _KillAt.left = epoch
-  with pytest.raises(_Killed):
-    tuned.run(tuned.search(directory, kind, **given), callbacks=[_KillAt()])
-
-
 def test_trials_differ_and_begin_with_the_defaults(left_alone):
   trials = tuned.found(left_alone)
   assert trials[0][1] == {'learning_rate': 0.03, 'finetune_fraction': 0.5}
@@ -83,26 +77,24 @@ def test_the_best_tickets_are_stripped_models_and_tickets(left_alone):
 
 
 @pytest.mark.parametrize(
-  'kind, given',
+  'kind, given, ended',
   [
-    (tuner.RandomSearch, {}),
-    (tuner.BayesianOptimization, {'max_trials': 4, 'num_initial_points': 2}),
-    (tuner.GridSearch, {}),
-    (tuner.Hyperband, {'max_epochs': 9}),
+    (tuner.RandomSearch, {}, 1),
+    (tuner.BayesianOptimization, {'max_trials': 5, 'num_initial_points': 2}, 3),
+    (tuner.GridSearch, {}, 1),
+    (tuner.Hyperband, {'max_epochs': 9, 'max_trials': 7}, 5),
   ],
 )
-def test_a_search_that_was_killed_goes_on_with_the_same(kind, given, tmp_path):
-  epochs = {} if kind is not tuner.Hyperband else {'epochs': None}
-  if kind is tuner.RandomSearch:
-    epochs = {'epochs': 3}
+def test_a_killed_search_goes_on_with_the_same(kind, given, ended, tmp_path):
+  epochs = {'epochs': None} if kind is tuner.Hyperband else {}
   whole = tuned.search(tmp_path / 'whole', kind, **given)
   tuned.run(whole, **epochs)
-  _KillAt.left = 5  # In the second trial.
+  _KillAt.left = 3 * ended + 2  # In the trial after those that ended.
   with pytest.raises(_Killed):
     killed = tuned.search(tmp_path / 'killed', kind, **given)
     tuned.run(killed, callbacks=[_KillAt()], **epochs)
   resumed = tuned.search(tmp_path / 'killed', kind, **given)
-  assert len(resumed.oracle.end_order) == 1
+  assert len(resumed.oracle.end_order) == ended
   tuned.run(resumed, **epochs)
   assert tuned.found(resumed) == tuned.found(whole)
 

@@ -111,6 +111,7 @@ class TicketTuner(BaseTuner):
     self._path = pathlib.Path(directory).absolute()
     self._space, self._seed = space, int(seed)
     self._wrapping = dict(wrapping or {})
+    self._read: int | None = None
     super().__init__(
       oracle(
         objective=objective or AccuracyAtSparsity(),
@@ -126,9 +127,8 @@ class TicketTuner(BaseTuner):
       self.oracle = worker.Client(self.oracle._oracle, worker_timeout)
     elif (self._path / _SEARCH).exists():
       self._check_same(self._identity)
-      if (self._path / 'oracle.json').exists():
-        self.oracle.reload()
-    elif (self._path / 'oracle.json').exists():
+      self._reload()
+    elif self._state.exists():
       raise SearchError(
         f'directory {str(self._path)!r} has a search that tf_unilth did not '
         'begin: choose another.'
@@ -235,6 +235,7 @@ class TicketTuner(BaseTuner):
     if self._role == machines.ALONE and not self.oracle.end_order:
       self._check_objective(epochs, args, kwargs)
     with self._locked():
+      self._reload()
       sealed_json.write(self._path / _SEARCH, identity)
       self.oracle.save()
       with _short_failures():
@@ -252,10 +253,12 @@ class TicketTuner(BaseTuner):
     Raises:
       TicketFileError: a `ValueError`; a file of one is damaged.
     """
+    if self._role == machines.WORKER:
+      self._reload()  # The chief has written, and may have gone.
     found = []
-    for trial in self.oracle.get_best_trials(num_tickets):
+    for trial in self._known.get_best_trials(num_tickets):
       model, ticket = self._load(trial)
-      outcome = self.oracle.outcome(trial)
+      outcome = self._known.outcome(trial)
       found.append(
         BestTicket(
           model,
@@ -270,6 +273,19 @@ class TicketTuner(BaseTuner):
     return found
 
   # The rest.
+
+  @property
+  def _state(self) -> pathlib.Path:
+    return self._path / 'oracle.json'
+
+  def _reload(self) -> None:
+    """Reads the state that is there, unless it is the one that is known."""
+    if not self._state.exists():
+      return
+    written = self._state.stat().st_mtime_ns
+    if written != self._read:
+      self._known.reload()
+      self._read = written
 
   def _checked_epochs(self, epochs: Any) -> int:
     own = self._settings_of_oracle().get('max_epochs')
