@@ -9,11 +9,13 @@ and write their files in place.
 import functools
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
 import numpy as np
+import threadpoolctl
 from keras_tuner.engine.trial import Trial
 
 from tf_unilth import budget
@@ -283,7 +285,13 @@ class BayesianOptimizationOracle(
     """Returns the values of a new trial."""
     if self.num_initial_points is None:
       self.num_initial_points = max(2, len(self._nonfixed_space()))
-    return super().populate_space(trial_id)
+    # Its matrices are tiny: threads that share one would only wait, on a busy
+    # machine for minutes.
+    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
+      # Of scikit-learn, that a length scale is at its bound: where a
+      # hyperparameter does not matter it is.
+      warnings.simplefilter('ignore')
+      return super().populate_space(trial_id)
 
 
 class GridSearchOracle(TicketOracle, keras_tuner.oracles.GridSearchOracle):
