@@ -17,6 +17,8 @@ _STAGES = {
   3: ('finetuning', '#56B4E9'),
 }
 _DPI = 120
+# The share of a search's trials that may lie below a plot: some learn nothing.
+_WORST_TRIALS = 0.25
 _STYLE: Any = {
   'font.size': 11,
   'axes.spines.top': False,
@@ -125,9 +127,12 @@ def _epochs(
   return figure
 
 
-def _zoom(axis: Any, curves: Sequence[Sequence[float]]) -> None:
+def _zoom(
+  axis: Any, curves: Sequence[Sequence[float]], share: float = 0.03
+) -> None:
+  """Leaves out a share of the values, the lowest."""
   values = 100 * np.concatenate([curve for curve in curves])
-  low = np.quantile(values, 0.03)
+  low = np.quantile(values, share)
   span = max(values.max() - low, 1.0)
   axis.set_ylim(max(low - 0.1 * span, 0), min(values.max() + 0.1 * span, 101))
 
@@ -278,7 +283,7 @@ def draw_search(
 
   done = [
     {'number': number, **trial}
-    for number, trial in enumerate(trials, 1)
+    for number, trial in enumerate(trials)
     if 'accuracy' in trial
   ]
   several = len({trial['sparsity'] for trial in done}) > 1
@@ -292,8 +297,13 @@ def draw_search(
     _trials_in_order(axes[0, 0], done, several)
     if several:
       _front(axes[1, 0], done)
+    hidden = sum(
+      100 * trial['accuracy'] < axes[0, 0].get_ylim()[0] for trial in done
+    )
+    figure.legend(loc='outside lower center', ncols=5)
     figure.suptitle(
-      f'{title}: {len(trials)} trials, {len(trials) - len(done)} failed',
+      f'{title}: {len(trials)} trials, {len(trials) - len(done)} failed, '
+      f'{hidden} too inaccurate to be shown',
       x=0.02,
       ha='left',
       fontsize=12,
@@ -307,17 +317,18 @@ def _trials_in_order(
 ) -> None:
   numbers = [trial['number'] for trial in done]
   accuracies = 100 * np.asarray([trial['accuracy'] for trial in done])
-  axis.plot(numbers, accuracies, 'o', color=_GREY, label='a trial')
+  axis.plot(
+    numbers, accuracies, 'o', color=_GREY, label='' if several else 'a trial'
+  )
   if not several:  # Else the least sparse would look best.
     best = np.maximum.accumulate(accuracies)
     axis.step(numbers, best, where='post', color=_BLUE, label='best so far')
-  if numbers[0] == 1:
-    axis.plot(1, accuracies[0], 'D', color=_RED, label='the defaults')
+  if numbers[0] == 0:
+    axis.plot(0, accuracies[0], 'D', color=_RED, label='the defaults')
   axis.set_xlabel('trial')
   axis.set_ylabel('validation accuracy, %')
   axis.xaxis.get_major_locator().set_params(integer=True)
-  _zoom(axis, [[trial['accuracy'] for trial in done]])
-  axis.legend(loc='lower right')
+  _zoom(axis, [[trial['accuracy'] for trial in done]], _WORST_TRIALS)
 
 
 def _front(axis: Any, done: Sequence[Mapping[str, Any]]) -> None:
@@ -339,5 +350,6 @@ def _front(axis: Any, done: Sequence[Mapping[str, Any]]) -> None:
   axis.xaxis.set_major_formatter('{x:g}')
   axis.set_xlabel('weights left, % (fewer to the right)')
   axis.set_ylabel('validation accuracy, %')
-  _zoom(axis, [[trial['accuracy'] for trial in done]])
-  axis.legend(loc='lower left')
+  low = np.quantile([trial['accuracy'] for trial in done], _WORST_TRIALS)
+  shown = [t['accuracy'] for t in done if t['on_front'] or t['accuracy'] >= low]
+  _zoom(axis, [shown], 0)

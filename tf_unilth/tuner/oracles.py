@@ -15,7 +15,6 @@ from typing import Any
 
 import keras_tuner
 import numpy as np
-import threadpoolctl
 from keras_tuner.engine.trial import Trial
 
 from tf_unilth import budget
@@ -283,6 +282,8 @@ class BayesianOptimizationOracle(
 
   def populate_space(self, trial_id: str) -> dict[str, Any]:
     """Returns the values of a new trial."""
+    import threadpoolctl  # It comes with scikit-learn, which only this needs.
+
     if self.num_initial_points is None:
       self.num_initial_points = max(2, len(self._nonfixed_space()))
     # Its matrices are tiny: threads that share one would only wait, on a busy
