@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group('tune')
 _QUICK = {
   'method': 'dlth',
   'epochs': 3,
-  'max_trials': 3,
+  'max_trials': 2,
   'tuner': 'random',
   'target_sparsity': 0.8,
   'verbose': 0,
@@ -55,10 +55,10 @@ def searched(tmp_path_factory):
 def test_a_search_writes_its_report(searched):
   directory, summary = searched
   rows = list(csv.DictReader((directory / 'trials.csv').open()))
-  assert [row['trial'] for row in rows] == ['0', '1', '2']
+  assert [row['trial'] for row in rows] == ['0', '1']
   assert {row['status'] for row in rows} == {'completed'}
   sparsities = [float(row['sparsity']) for row in rows]
-  assert sparsities == pytest.approx([0.8] * 3, abs=1e-3)
+  assert sparsities == pytest.approx([0.8] * 2, abs=1e-3)
   best = max(rows, key=lambda row: float(row['accuracy']))
   assert best['on_front'] == 'True'
   lines = summary.splitlines()
@@ -149,7 +149,7 @@ import sys
 {first}
 from tests import tuned
 import tf_keras
-made = tuned.search(sys.argv[1], max_trials=2)
+made = tuned.search(sys.argv[1], max_trials=1)
 tuned.run(made)
 (best,) = made.get_best_tickets()
 assert isinstance(best.model, tf_keras.Model)
