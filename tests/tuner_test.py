@@ -140,6 +140,15 @@ def test_more_trials_go_on_with_a_search(left_alone, copied):
   assert len(more.oracle.completed()) == 4
 
 
+def test_more_trials_go_on_with_a_grid(tmp_path):
+  for trials in (1, 2):
+    made = tuned.search(
+      tmp_path / 'search', tuner.GridSearch, max_trials=trials
+    )
+    tuned.run(made)
+    assert len(made.oracle.completed()) == trials
+
+
 @pytest.mark.parametrize(
   'name', ['trial_1/trial.json', 'trial_1/trained.ticket', 'trial_1/gone']
 )
