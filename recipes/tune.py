@@ -162,7 +162,8 @@ def _target() -> Any:
   if not FLAGS.sparsities:
     return FLAGS.target_sparsity
   try:
-    return tuple(map(float, FLAGS.sparsities))
+    lowest, highest = map(float, FLAGS.sparsities)
+    return lowest, highest
   except ValueError:
     raise ValueError(
       '--sparsities must be LOWEST,HIGHEST, but is '
