@@ -21,6 +21,7 @@ _EXTRAS['test'] = [
   *_EXTRAS['data'],
   *_EXTRAS['report'],
   *_EXTRAS['tensorboard'],
+  *_EXTRAS['tuner'],
   'mypy>=1.11',
   'pytest>=8',
   'pytest-xdist>=3.5',
@@ -35,7 +36,7 @@ setuptools.setup(
   long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
-  packages=['tf_unilth'],
+  packages=['tf_unilth', 'tf_unilth.tuner'],
   package_data={'tf_unilth': ['py.typed']},
   python_requires='>=3.10',
   install_requires=[

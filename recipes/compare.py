@@ -13,7 +13,6 @@ and `comparison.png`. The same command goes on where it stopped; with more
 seeds, sparsities or methods it runs what is new.
 """
 
-import importlib
 import pathlib
 import sys
 import time
@@ -24,6 +23,7 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from recipes import (
+  catalogue,
   comparison,
   comparison_plot,
   experiment,
@@ -37,20 +37,6 @@ from recipes.recipe import Recipe
 from recipes.trials import Grid, Trial, csv_text
 
 FLAGS = flags.FLAGS
-RECIPES = (
-  'digits_cnn',
-  'mnist_lenet',
-  'cifar10_small',
-  'cifar10_resnet20',
-  'cifar10_vgg16',
-  'cifar100_resnet56',
-  'tiny_imagenet_resnet18',
-  'imagenet_resnet50',
-  'imagenet_mobilenet',
-  'image_folder',
-)
-
-flags.DEFINE_enum('recipe', None, RECIPES, 'What to train on what.')
 flags.DEFINE_list(
   'methods', ['all'], f'Which: all, ablations, or of {", ".join(ENTRANTS)}.'
 )
@@ -296,10 +282,7 @@ def _main(arguments: Sequence[str]) -> Any:
   try:
     if arguments[1:]:
       raise ValueError(f'{arguments[1]!r} is no flag.')
-    if FLAGS.recipe is None:
-      raise ValueError(f'--recipe must be one of {", ".join(RECIPES)}.')
-    recipe = importlib.import_module(f'recipes.{FLAGS.recipe}').RECIPE
-    grid = _grid(recipe)
+    grid = _grid(catalogue.load(FLAGS.recipe))
     _check(grid, [*grid.search(), *grid.comparison()])
     if FLAGS.dry_run:
       return _list(grid)

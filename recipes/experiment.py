@@ -79,13 +79,13 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
   except EXPECTED as error:
     if FLAGS.debug:
       raise
-    return f'error: {_one_line(error)}'
+    return f'error: {one_line(error)}'
   if results is not None:
     print(f'\n{report.table(results)}\n\nwritten to {directory}')
   return None
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
   """Returns what a user needs of an error's message."""
   if isinstance(error, tf.errors.OpError):
     # Behind the first line come the graph and the stack.

@@ -7,7 +7,6 @@ pipeline is read as fast as it goes; a training step is the network's, forward
 and backward, with SGD, on one batch that is there already.
 """
 
-import importlib
 import itertools
 import statistics
 import time
@@ -17,12 +16,11 @@ import tensorflow as tf
 import tf_keras as keras
 from absl import app, flags
 
-from recipes import experiment
+from recipes import catalogue, experiment
 from recipes.datasets import Dataset, Request
 
 FLAGS = experiment.FLAGS
 
-_RECIPE = flags.DEFINE_string('recipe', 'cifar10_resnet20', 'Which recipe.')
 _SECONDS = flags.DEFINE_float('seconds', 5, 'How long each is timed.', 0.0)
 _REPEATS = flags.DEFINE_integer(
   'repeats', 5, 'How often each is timed, after one uncounted.', 1
@@ -88,7 +86,7 @@ def _row(name: str, values: list[float], digits: int) -> str:
 
 
 def _main(_: list[str]) -> None:
-  recipe = importlib.import_module(f'recipes.{_RECIPE.value}').RECIPE
+  recipe = catalogue.load(FLAGS.recipe)
   batch_size = FLAGS.batch_size or recipe.batch_size
   data = recipe.load(Request(data_dir=FLAGS.data_dir))
   model = recipe.build(data.image_shape, data.classes)

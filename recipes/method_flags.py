@@ -118,7 +118,9 @@ _UNIFIED = (
   'max_dense_fraction',
   'finetune_fraction',
 )
-_TICKET = ('skip', *_STRUCTURE, *_SCHEDULE)
+# What `wrapping` reads.
+WRAPPING = ('skip', *_STRUCTURE)
+_TICKET = (*WRAPPING, *_SCHEDULE)
 # Which of them a method reads.
 _READ: dict[str, tuple[str, ...]] = {
   'dense': (),
@@ -222,7 +224,7 @@ def plan(
   lr_restart = given.pop('lr_restart', False)
   begin_fraction = given.pop('begin_fraction', None)
   end_fraction = given.pop('end_fraction', 0.7)
-  for name in ('skip', *_STRUCTURE):
+  for name in WRAPPING:
     given.pop(name, None)
   if given.get('patience') == 0:
     given['patience'] = None

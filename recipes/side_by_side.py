@@ -5,7 +5,6 @@ which saves each run some seconds.
 """
 
 import dataclasses
-import importlib
 import multiprocessing
 import os
 import pathlib
@@ -19,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recipes import experiment
+from recipes import catalogue, experiment
 
 LOG = 'log.txt'
 
@@ -115,9 +114,8 @@ def _run(recipe: str, job: Job, place: Place) -> None:
     os.environ['CUDA_VISIBLE_DEVICES'] = str(place.gpu)
   tf.config.threading.set_intra_op_parallelism_threads(place.threads)
   tf.config.threading.set_inter_op_parallelism_threads(place.threads)
-  module = importlib.import_module(f'recipes.{recipe}')
   arguments = [recipe, *job.flags, f'--output_dir={job.directory}']
-  error = experiment.main(module.RECIPE, arguments)
+  error = experiment.main(catalogue.load(recipe), arguments)
   if error:
     sys.exit(error)
   # No run goes on from a finished one.

@@ -70,10 +70,18 @@ class SmoothedCrossentropy(keras.losses.Loss):
     return {**super().get_config(), 'smoothing': self.smoothing}
 
 
-def learning_rate(recipe: Recipe, steps: int) -> tf_unilth.StagedLearningRate:
-  """Returns the schedule over a run of so many steps."""
+def learning_rate(
+  recipe: Recipe, steps: int, highest: float | None = None
+) -> tf_unilth.StagedLearningRate:
+  """Returns the schedule over a run.
+
+  Args:
+    recipe: says how it decays.
+    steps: of the run.
+    highest: the rate that it begins with; `None` for what the flag says.
+  """
   return tf_unilth.StagedLearningRate(
-    FLAGS.learning_rate,
+    FLAGS.learning_rate if highest is None else highest,
     recipe.decay,
     steps,
     warmup=FLAGS.warmup_epochs / FLAGS.epochs,

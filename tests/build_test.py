@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 _ROOT = pathlib.Path(__file__).parent.parent
-_OURS = ('tf_unilth', 'recipes', 'tests')
+_OURS = ('tf_unilth', 'tf_unilth/tuner', 'recipes', 'tests')
 
 
 def _targets():
@@ -44,8 +44,9 @@ def _imports(path):
     elif isinstance(node, ast.ImportFrom):
       for alias in node.names:
         module = node.module.replace('.', '/')
-        is_module = f'{module}/{alias.name}.py' in _files()
-        names.add(f'{module}/{alias.name}' if is_module else module)
+        inside = f'{module}/{alias.name}'
+        modules = {f'{inside}.py', f'{inside}/__init__.py'} & _files()
+        names.add(inside if modules else module)
   candidates = {name.replace('.', '/') for name in names}
   files = {f'{c}{end}' for c in candidates for end in ('.py', '/__init__.py')}
   packages = {'recipes/__init__.py', 'tests/__init__.py'}

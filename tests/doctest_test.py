@@ -5,14 +5,20 @@ import importlib
 import pkgutil
 import tempfile
 
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
+from tests import tuned
+from tf_unilth import tuner
 
-_MODULES = [module.name for module in pkgutil.iter_modules(tf_unilth.__path__)]
+_MODULES = [
+  module.name.removeprefix('tf_unilth.')
+  for module in pkgutil.walk_packages(tf_unilth.__path__, 'tf_unilth.')
+]
 
 
 @pytest.mark.parametrize('name', _MODULES)
@@ -20,6 +26,9 @@ def test_examples(name):
   module = importlib.import_module(f'tf_unilth.{name}')
   names = {name: getattr(tf_unilth, name) for name in tf_unilth.__all__}
   names |= {'keras': keras, 'np': np, 'tempfile': tempfile, 'tf': tf}
+  if name.startswith('tuner.'):
+    names |= {name: getattr(tuner, name) for name in tuner.__all__}
+    names |= {'keras_tuner': keras_tuner, 'build': tuned.build}
   found = doctest.testmod(module, extraglobs=names)
   assert not found.failed
 

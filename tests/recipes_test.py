@@ -18,6 +18,7 @@ from recipes import (
   figures,
   methods,
   model_zoo,
+  plots,
   report,
 )
 

@@ -154,6 +154,11 @@ def steps_per_execution(model: keras.Model) -> int:
   return 1 if steps is None else int(steps.numpy())
 
 
+def compile_arguments(model: keras.Model) -> dict[str, Any]:
+  """Returns what a model was compiled with, the objects themselves."""
+  return dict(model._compile_config.config)
+
+
 def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
   """Returns all layers, in order, those inside of models and layers too.
 

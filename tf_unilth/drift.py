@@ -54,7 +54,9 @@ def describe(
     'shuffle': fit.get('shuffle'),
     'seed': random_state.global_seed(),
     'optimizer': _optimizer(model.optimizer),
-    'schedules': [_schedule(s) for s in compat.pruning_schedules(model)],
+    'schedules': [
+      schedule_settings(s) for s in compat.pruning_schedules(model)
+    ],
     **{
       f'callback {type(callback).__name__}': callback.settings
       for callback in callbacks
@@ -69,7 +71,7 @@ def _plain(value: Any) -> Any:
   return value.item() if isinstance(value, np.generic) else repr(value)
 
 
-def _schedule(schedule: Any) -> dict[str, Any]:
+def schedule_settings(schedule: Any) -> dict[str, Any]:
   """Returns a pruning schedule's class and arguments."""
   config = schedule.get_config()['config']
   return {

@@ -1,0 +1,47 @@
+"""Searches for the settings of tickets, with keras-tuner's four tuners.
+
+Not imported with `tf_unilth`: it needs `pip install tf_unilth[tuner]`.
+"""
+
+try:
+  import keras_tuner as keras_tuner
+except ModuleNotFoundError as error:
+  raise ModuleNotFoundError(
+    'tf_unilth.tuner needs keras-tuner: pip install tf_unilth[tuner].'
+  ) from error
+
+from tf_unilth.tuner.objectives import (
+  AccuracyAtSparsity,
+  Front,
+  Outcome,
+  SparsestWithin,
+  TicketObjective,
+  front,
+)
+from tf_unilth.tuner.search import SearchError, TicketTuner
+from tf_unilth.tuner.spaces import METHODS, TicketSpace
+from tf_unilth.tuner.tickets import BestTicket
+from tf_unilth.tuner.tuners import (
+  BayesianOptimization,
+  GridSearch,
+  Hyperband,
+  RandomSearch,
+)
+
+__all__ = [
+  'METHODS',
+  'AccuracyAtSparsity',
+  'BayesianOptimization',
+  'BestTicket',
+  'Front',
+  'GridSearch',
+  'Hyperband',
+  'Outcome',
+  'RandomSearch',
+  'SearchError',
+  'SparsestWithin',
+  'TicketObjective',
+  'TicketSpace',
+  'TicketTuner',
+  'front',
+]
