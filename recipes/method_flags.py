@@ -12,6 +12,7 @@ from absl import flags
 
 import tf_unilth
 from recipes import methods
+from tf_unilth import structure
 
 FLAGS = flags.FLAGS
 
@@ -201,6 +202,9 @@ def wrapping() -> dict[str, Any]:
         f'{",".join(numbers)}.'
       )
     given[name] = tuple(map(int, numbers))
+  structure.from_arguments(
+    given.get('block_size', (1, 1)), 'AVG', given.get('sparsity_m_by_n')
+  )
   return given
 
 

@@ -68,7 +68,7 @@ class Run:
       training.compile_model(self._model, self._recipe, self._rate)
     if self._chief:
       self._look_at(data)
-      run_directory.begin(self._directory, self._config)
+      run_directory.make(self._directory)
     noted = self._fit(per_epoch)
     return self._finish(noted)
 
@@ -122,6 +122,7 @@ class Run:
       validation_steps=-(-data.validation.examples // batch_size),
       callbacks=[
         *self._plan.callbacks,
+        *self._beginning(first),
         noted,
         resume,
         *self._watchers(),
@@ -129,6 +130,20 @@ class Run:
       verbose=0,
     )
     return noted
+
+  def _beginning(self, first: int) -> list[keras.callbacks.Callback]:
+    """Returns what notes the configuration, once nothing has refused it.
+
+    Budgets are looked at when the first epoch begins, by the callbacks before.
+    """
+    if not self._chief:
+      return []
+
+    def begin(epoch: int, logs: Any) -> None:
+      if epoch == first:
+        run_directory.begin(self._directory, self._config)
+
+    return [keras.callbacks.LambdaCallback(on_epoch_begin=begin)]
 
   def _watchers(self) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that show the run while it goes on."""

@@ -10,6 +10,8 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tf_unilth import arguments
+
 _PACKAGES = ('tensorflow', 'tf-keras', 'tensorflow-model-optimization', 'numpy')
 
 
@@ -24,11 +26,19 @@ def versions() -> dict[str, str]:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file beside its name and renames it: whole or not at all."""
+  """Writes a file beside its name and renames it: whole or not at all.
+
+  Raises:
+    OSError: it cannot be written; it names the file.
+  """
   beside = path.with_name(path.name + '.tmp')
   try:
     beside.write_text(text)
     os.replace(beside, path)
+  except OSError as error:  # A full disk is told without a name.
+    raise OSError(
+      error.errno, error.strerror or str(error), str(path)
+    ) from None
   finally:
     beside.unlink(missing_ok=True)
 
@@ -64,7 +74,9 @@ def finished(
 
   Raises:
     RunDirectoryError: it cannot be read, or holds another configuration.
+    OSError: a file is in its way.
   """
+  arguments.folder('output_dir', directory)
   with _readable(directory, 'read'):
     known = directory / 'config.json'
     if not known.exists():
@@ -74,14 +86,23 @@ def finished(
     return read_json(results) if results.exists() else None
 
 
-def begin(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Makes a run directory, or goes on with one.
+def make(directory: pathlib.Path) -> None:
+  """Makes a run directory, if it is not there.
 
   Raises:
     RunDirectoryError: it cannot be written.
   """
   with _readable(directory, 'written'):
     directory.mkdir(parents=True, exist_ok=True)
+
+
+def begin(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Says whose run it is: another configuration is refused from here on.
+
+  Raises:
+    RunDirectoryError: it cannot be written.
+  """
+  with _readable(directory, 'written'):
     write_json(directory / 'config.json', config)
 
 

@@ -1,6 +1,7 @@
 """The flags that all recipes share, but for those that say how to prune."""
 
 import importlib.util
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -195,6 +196,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
 
 def check() -> None:
   """Raises a `ValueError` for flags that no run could be made of."""
+  _check_finite()
   method_flags.check()
   exports.check(FLAGS.export, FLAGS.method, FLAGS.target_sparsity)
   if FLAGS.tensorboard and importlib.util.find_spec('tensorboard') is None:
@@ -210,6 +212,19 @@ def check() -> None:
     raise ValueError(
       f'--learning_rate must be above 0, but is {FLAGS.learning_rate}.'
     )
+
+
+def _check_finite() -> None:
+  """Raises for NaN, which absl takes to be in any range, and for the endless.
+
+  What TensorFlow counts is below 2^63.
+  """
+  for name in (name for group in GROUPS.values() for name in group):
+    value = FLAGS[name].value
+    if isinstance(value, float) and not math.isfinite(value):
+      raise ValueError(f'--{name} must be a finite number, but is {value}.')
+    if isinstance(value, int) and value >= 1 << 63:
+      raise ValueError(f'--{name} must be below 2^63, but is {value}.')
 
 
 def command(recipe: Recipe) -> str:

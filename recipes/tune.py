@@ -126,8 +126,8 @@ def _check() -> None:
     )
   if FLAGS.objective == 'accuracy' and FLAGS.sparsity_range:
     raise ValueError(
-      '--sparsity_range is for --objective=sparsest and front; with accuracy the '
-      'least sparse ticket would win.'
+      '--sparsity_range is for --objective=sparsest and front; with accuracy '
+      'the least sparse ticket would win.'
     )
   _target()
   run_flags.check()

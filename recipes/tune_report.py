@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from recipes import exports, plots, run_directory, tune_model
+from recipes import exports, figures, plots, run_directory, tune_model
 from tf_unilth import tuner
 from tf_unilth.tuner import oracles
 
@@ -78,7 +78,7 @@ def write(
     text,
     '```',
   ]
-  if plots.available() and any('accuracy' in row for row in table):
+  if figures.available() and any('accuracy' in row for row in table):
     plots.draw_search(directory / PLOT, model.recipe.name, table)
     lines += ['', f'![The trials]({PLOT})']
   run_directory.write_text(directory / REPORT, '\n'.join(lines) + '\n')

@@ -978,3 +978,41 @@ def test_evaluating_and_predicting_in_mid_run_changes_nothing():
   assert toys.zeros(toys.masks(watched)) == 547
   for before, after in zip(toys.kernels(alone), toys.kernels(watched)):
     np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize('name', ['LTH', 'DLTH', 'UniLTH', 'UniDLTH'])
+@pytest.mark.parametrize('verbose', [None, 3, 'auto', 1.5])
+def test_verbose_is_0_1_or_2(name, verbose):
+  with pytest.raises(ValueError, match='verbose must be one of'):
+    getattr(tf_unilth, name)(verbose=verbose)
+
+
+@pytest.mark.parametrize(
+  'arguments, match',
+  [
+    ({'finetune_fraction': '0.4'}, "finetune_fraction must .* but is '0.4'"),
+    ({'finetune_fraction': True}, 'finetune_fraction must .* but is True'),
+    ({'seed': 1.0}, 'seed must be a whole number >= 0, but is 1.0'),
+    ({'seed': True}, 'seed must be a whole number >= 0, but is True'),
+    ({'ramp': np.ones((2, 2))}, 'ramp must be None or an L2Ramp, but is array'),
+  ],
+)
+def test_arguments_of_a_wrong_type_are_named(arguments, match):
+  with pytest.raises(ValueError, match=match):
+    tf_unilth.DLTH(**arguments)
+
+
+@pytest.mark.parametrize(
+  'arguments, match',
+  [
+    ({'rewind': np.ones(2)}, 'rewind must be one of'),
+    (
+      {'rewind_step': True},
+      'rewind_step must be a whole number >= 0, but is T',
+    ),
+    ({'rewind_step': '3'}, "rewind_step .* but is '3'"),
+  ],
+)
+def test_arguments_of_lth_of_a_wrong_type_are_named(arguments, match):
+  with pytest.raises(ValueError, match=match):
+    tf_unilth.LTH(**arguments)

@@ -388,3 +388,30 @@ def test_a_subclassed_model_is_exported(tmp_path):
   model(x)
   exported = tf_unilth.export_saved_model(model, tmp_path / 'export', x)
   assert exported.output_difference == 0
+
+
+@pytest.mark.parametrize(
+  'arguments, match',
+  [
+    ({'overwrite': 'no'}, "overwrite must be True or False, but is 'no'"),
+    ({'packed': 'no'}, "packed must be True or False, but is 'no'"),
+    ({'signatures': {'a': len}}, 'signatures must be a dict from names to tf.'),
+    ({'signatures': []}, 'signatures must be a dict from names to tf.'),
+    ({'inputs': np.ones((2, 3))}, 'inputs must be a batch, nested as'),
+    ({'inputs': 'words'}, 'inputs must be a batch, nested as'),
+    ({'inputs': np.ones((0, 200))}, 'inputs must hold samples'),
+    ({'path': 7}, 'path must be a path, but is 7'),
+    ({'path': ''}, "path must be a path that is not empty, but is ''"),
+  ],
+)
+def test_bad_arguments_are_named_and_leave_nothing(arguments, match, tmp_path):
+  given = {'path': tmp_path / 'new' / 'export', **arguments}
+  with pytest.raises((TypeError, ValueError), match=match):
+    tf_unilth.export_saved_model(_sparse(_mlp(8)), **given)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+  (tmp_path / 'file').write_text('words')
+  with pytest.raises(NotADirectoryError, match=r'path .* is no folder'):
+    tf_unilth.export_saved_model(_sparse(_mlp(8)), tmp_path / 'file' / 'export')

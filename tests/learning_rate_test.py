@@ -1,8 +1,11 @@
 """StagedLearningRate: its shapes, restarts and arguments."""
 
+import json
 import math
 
+import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
@@ -91,15 +94,28 @@ def test_an_optimizer_with_it_can_be_copied():
     ({'initial_learning_rate': 0}, 'initial_learning_rate must be a fin'),
     ({'initial_learning_rate': math.nan}, 'but is nan'),
     ({'decay': 'square'}, "decay must be one of .* but is 'square'"),
-    ({'decay_steps': 0}, 'decay_steps must be None or >= 1, but is 0'),
+    ({'decay_steps': 0}, 'decay_steps must be None or a whole number >= 1'),
     ({'warmup': 1.0}, r'warmup must be in \[0, 1\), but is 1.0'),
     ({'factor': 0}, r'factor must be in \(0, 1\), but is 0'),
     ({'decay': 'step'}, "boundaries must be given with decay='step'"),
     ({'boundaries': [0.5]}, "are \\(0.5,\\) with 'cosine'"),
     ({'decay': 'step', 'boundaries': [0.5, 0.5]}, 'must rise within'),
-    ({'decay': 'step', 'boundaries': [0.5, 1]}, 'must rise within'),
+    ({'decay': 'step', 'boundaries': [0.5, 1]}, r'boundaries must be in \(0'),
+    ({'decay': 'step', 'boundaries': [0.5, 'x']}, 'boundaries must be a numb'),
+    ({'boundaries': None}, 'boundaries must be numbers, but are None'),
+    ({'initial_learning_rate': '0.1'}, "initial_learning_rate .* but is '0.1'"),
+    ({'initial_learning_rate': 10**400}, 'initial_learning_rate must be a fin'),
+    ({'decay_steps': '3'}, "decay_steps must .* but is '3'"),
+    ({'decay_steps': 2.5}, 'decay_steps must .* but is 2.5'),
+    ({'decay_steps': 2**63}, r'decay_steps must .* and < 2\^63'),
+    ({'decay': tf.constant(1.0)}, 'decay must be one of'),
   ],
 )
 def test_arguments_out_of_range_are_named(arguments, match):
   with pytest.raises(ValueError, match=match):
     tf_unilth.StagedLearningRate(**{'initial_learning_rate': 0.1, **arguments})
+
+
+def test_its_configuration_is_of_plain_numbers():
+  rate = tf_unilth.StagedLearningRate(np.float32(0.1), decay_steps=np.int64(3))
+  assert json.loads(json.dumps(rate.get_config())) == rate.get_config()

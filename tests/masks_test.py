@@ -175,3 +175,27 @@ def test_a_misleading_sample_does_not_mislead(hidden):
     expected = np.ones(scores.size, bool)
     expected[np.argsort(scores, kind='stable')[:count]] = False
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('sparsity', [1e-6, 0.2, 0.6, 0.9, 0.99, 0.999])
+@pytest.mark.parametrize('fraction', [0.03, 0.1, 0.2, 0.5, 0.9, 0.999])
+def test_cubic_rounds_are_the_fewest_that_do(sparsity, fraction):
+  def largest(rounds):
+    density = 1 - np.array(
+      [
+        masks.sparsity_at_round(sparsity, r, rounds, 'cubic')
+        for r in range(rounds + 1)
+      ]
+    )
+    return np.max(1 - density[1:] / density[:-1])
+
+  rounds = masks.rounds_needed(sparsity, fraction, 'cubic')
+  assert largest(rounds) <= fraction + 1e-9
+  fewest = masks.rounds_needed(sparsity, fraction, 'geometric')
+  assert rounds == fewest or largest(rounds - 1) > fraction + 1e-9
+
+
+@pytest.mark.parametrize('pace', masks.PACES)
+@pytest.mark.parametrize('fraction', [1e-9, 1e-300, 5e-324])
+def test_a_tiny_fraction_takes_no_time(fraction, pace):
+  assert masks.rounds_needed(0.9, fraction, pace) == 10**9

@@ -11,18 +11,17 @@ that names what is wrong; all else is a failure. A case is a pure function of
 import collections
 import csv
 import dataclasses
-import multiprocessing
+import functools
 import os
 import pathlib
 import re
 import sys
-from typing import Any
 
-import tensorflow as tf
 from absl import app, flags
 
 from tests import fuzz_case
 from tests.fuzz_case import FAILED, REFUSED, TRAINED, Row
+from tests.fuzz_worker import Worker
 
 FLAGS = flags.FLAGS
 
@@ -30,53 +29,14 @@ FLAGS = flags.FLAGS
 _PER_PROCESS = 25
 
 
-class Worker:
-  """A process that runs cases, and is replaced if it hangs or dies."""
-
-  def __init__(self, seed: int, limit: float):
-    self._seed, self._limit = seed, limit
-    self._process: Any = None
-    self._done = 0
-
-  def run(self, index: int) -> Row:
-    """Returns the row of a case, whatever it does to its process."""
-    if self._process is None or self._done >= _PER_PROCESS:
-      self.stop()
-      self._start()
-    self._done += 1
-    self._pipe.send(index)
-    try:
-      if self._pipe.poll(self._limit):
-        return self._pipe.recv()
-      text = f'took more than {self._limit} s'
-    except EOFError:
-      text = 'its process died'
-    self.stop()
-    return Row(self._seed, index, outcome=FAILED, text=text)
-
-  def _start(self) -> None:
-    context = multiprocessing.get_context('spawn')
-    self._pipe, theirs = context.Pipe()
-    self._process = context.Process(
-      target=_run_cases, args=(theirs, self._seed), daemon=True
-    )
-    self._process.start()
-    theirs.close()  # Or the end of the process would not end the pipe.
-    self._done = 0
-
-  def stop(self) -> None:
-    """Ends the process, if there is one."""
-    if self._process is not None:
-      self._process.kill()
-      self._process.join()
-      self._process = None
-
-
-def _run_cases(pipe: Any, seed: int) -> None:
-  """Runs the cases whose indices come through a pipe."""
-  tf.get_logger().setLevel('ERROR')
-  while True:
-    pipe.send(fuzz_case.run(seed, pipe.recv()))
+def worker(seed: int, limit: float) -> Worker:
+  """Returns what runs the cases of a seed."""
+  return Worker(
+    functools.partial(fuzz_case.run, seed),
+    lambda index, text: Row(seed, index, outcome=FAILED, text=text),
+    limit,
+    _PER_PROCESS,
+  )
 
 
 def known(path: pathlib.Path, seed: int) -> list[Row]:
@@ -156,15 +116,15 @@ def main(argv: list[str]) -> None:
   wanted = range(FLAGS.start, FLAGS.start + FLAGS.count)
   rows = known(path, FLAGS.seed) if path else []
   rows = [row for row in rows if row.index in wanted]
-  worker = Worker(FLAGS.seed, FLAGS.limit)
+  cases = worker(FLAGS.seed, FLAGS.limit)
   done = {row.index for row in rows}
   for index in [index for index in wanted if index not in done]:
-    row = worker.run(index)
+    row = cases.run(index)
     if path:
       add(path, row)
     _print(row)
     rows.append(row)
-  worker.stop()
+  cases.stop()
   print(summary(rows))
   sys.exit(any(row.outcome == FAILED for row in rows))
 

@@ -45,7 +45,7 @@ def test_only_errors_of_ours_that_name_an_argument_are_refusals():
 
 
 def test_a_case_that_hangs_is_a_failure():
-  worker = model_fuzz.Worker(seed=0, limit=0.01)
+  worker = model_fuzz.worker(seed=0, limit=0.01)
   row = worker.run(0)
   assert (row.outcome, row.index) == (fuzz_case.FAILED, 0)
   assert 'took more than' in row.text

@@ -109,3 +109,21 @@ def test_a_state_that_was_reset_forgets_the_last_run():
   assert state.get('best') == state.get('lowest') == math.inf
   assert (state.get('plateau_epoch'), state.get('round')) == (-1, 0)
   assert state.get('ramp_limit') == 0
+
+
+@pytest.mark.parametrize(
+  'arguments, match',
+  [
+    ({'monitor': 7}, 'monitor must be a string that is not empty, but is 7'),
+    ({'monitor': ''}, "monitor must be a string that is not empty, but is ''"),
+    ({'patience': True}, 'patience must be None or a whole number >= 1, but'),
+    ({'patience': '2'}, "patience .* but is '2'"),
+    ({'min_delta': '0'}, "min_delta must be a finite number >= 0, but is '0'"),
+    ({'rewind_epochs': 1.0}, 'rewind_epochs .* but is 1.0'),
+    ({'max_dense_fraction': 1j}, 'max_dense_fraction must be None or a number'),
+    ({'mode': ['min']}, 'mode must be one of .* but is ..min'),
+  ],
+)
+def test_arguments_of_a_wrong_type_are_named(arguments, match):
+  with pytest.raises(ValueError, match=match):
+    _plateau(**arguments)

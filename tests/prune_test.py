@@ -525,3 +525,13 @@ def test_a_name_means_all_layers_that_have_it():
 def test_what_is_no_schedule_is_refused():
   with pytest.raises(TypeError, match=r'pruning_schedule must be .* is 0.9'):
     prune_low_magnitude(_three(), 0.9)
+
+
+@pytest.mark.parametrize('pooling', ['MIN', None, np.ones(2), tf.constant(1.0)])
+def test_a_pooling_is_looked_at_where_nothing_is_pooled_too(pooling):
+  with pytest.raises(ValueError, match='block_pooling_type must be one of'):
+    tf_unilth.prune_low_magnitude(
+      toys.dense(),
+      tf_unilth.IterativeSparsity(0.5),
+      block_pooling_type=pooling,
+    )

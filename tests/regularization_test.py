@@ -41,9 +41,15 @@ def test_the_limit_gives_the_strength():
     ({'limit': -1}, 'limit must be None or a finite number'),
     ({'limit': math.nan}, 'limit .* but is nan'),
     ({'power': -1}, 'power must be a finite number >= 0, but is -1'),
-    ({'limit': 1, 'increment': 0}, 'increment must be None or a number'),
+    ({'limit': 1, 'increment': 0}, 'increment must be None or a finite numb'),
     ({'increment': 0.1}, 'increment=0.1 needs a limit > 0'),
     ({'interval': 0}, 'interval must be a whole number >= 1'),
+    ({'limit': '0.1'}, "limit must be None or .* but is '0.1'"),
+    ({'limit': np.ones(2)}, 'limit must be None or a finite number >= 0, but'),
+    ({'limit': 10**400}, 'limit must be None or a finite number >= 0, but'),
+    ({'power': None}, 'power must be a finite number >= 0, but is None'),
+    ({'limit': 1, 'increment': [1]}, 'increment must be None or a finite numb'),
+    ({'limit': 1, 'interval': True}, 'interval must .* but is True'),
   ],
 )
 def test_arguments_out_of_range_are_named(arguments, match):

@@ -425,7 +425,7 @@ def test_a_directory_that_another_writes_into_is_refused(tmp_path):
   ('arguments', 'match'),
   [
     ({'keep': 1}, 'keep must be a whole number >= 2, but is 1'),
-    ({'every_steps': 0}, 'every_steps must be a whole number >= 1, but is 0'),
+    ({'every_steps': 0}, 'every_steps must be None or a whole number >= 1'),
     ({'config': [1]}, 'config must be a mapping'),
     ({'config': {'a': {1}}}, 'config must be what JSON can hold'),
   ],
@@ -535,3 +535,29 @@ def test_data_that_are_not_finite_are_named(tmp_path):
       callbacks=[Resume(tmp_path, verbose=0)],
     )
   assert not [*tmp_path.glob('*.checkpoint')]
+
+
+@pytest.mark.parametrize(
+  'arguments, match',
+  [
+    (
+      {'directory': ''},
+      "directory must be a path that is not empty, but is ''",
+    ),
+    ({'directory': None}, 'directory must be a path, but is None'),
+    ({'directory': b'run'}, "directory must be a path, but is b'run'"),
+    ({'verbose': 'yes'}, "verbose must be one of .* but is 'yes'"),
+    ({'config': []}, 'config must be a mapping'),
+    ({'every_steps': True}, 'every_steps must be None or a whole number'),
+    ({'keep': 10**30}, r'keep must be a whole number >= 2 and < 2\^63'),
+  ],
+)
+def test_arguments_are_named_at_once(arguments, match, tmp_path):
+  with pytest.raises((TypeError, ValueError), match=match):
+    tf_unilth.CheckpointAndResume(**{'directory': tmp_path, **arguments})
+
+
+def test_a_file_where_the_directory_should_be_is_named_at_once(tmp_path):
+  (tmp_path / 'file').write_text('words')
+  with pytest.raises(NotADirectoryError, match=r'directory .* is no folder'):
+    tf_unilth.CheckpointAndResume(tmp_path / 'file')

@@ -227,8 +227,8 @@ def test_a_finished_run_is_shown_and_another_refused(
 def test_a_directory_that_cannot_be_written(tmp_path):
   (tmp_path / 'file').touch()
   said = tiny_recipe.main(f'--output_dir={tmp_path}/file/run')
-  assert said.startswith('error: output_dir=') and '\n' not in said
-  assert 'Not a directory' in said
+  assert said.startswith('error: output_dir') and '\n' not in said
+  assert 'is no folder' in said
 
 
 @pytest.mark.parametrize(
@@ -325,3 +325,30 @@ def test_two_runs_cannot_write_one_directory(no_plots, tmp_path):
   lock.release()
   assert said.startswith('error: ') and f'{os.getpid()}' in said
   assert '\n' not in said
+
+
+def test_a_run_that_its_budget_refuses_can_be_started_with_other_flags(
+  no_plots, tmp_path
+):
+  with pytest.raises(ValueError, match='rounds=3 do not fit into 3 epochs'):
+    tiny_recipe.run(tmp_path, epochs=3, rounds=3, batch_size=2000)
+  assert not (tmp_path / 'config.json').exists()
+  given = {'epochs': 3, 'rounds': 1, 'batch_size': 64, 'export': []}
+  assert tiny_recipe.run(tmp_path, **given)['rounds'] == 1
+
+
+def test_a_file_in_the_way_is_named_before_data_are_read(tmp_path):
+  (tmp_path / 'file').write_text('words')
+  recipe = dataclasses.replace(tiny_recipe.RECIPE, load=None)
+  with pytest.raises(NotADirectoryError, match=r'output_dir .* is no folder'):
+    tiny_recipe.run(tmp_path / 'file' / 'run', recipe)
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
+  def full(self, text):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(pathlib.Path, 'write_text', full)
+  with pytest.raises(OSError, match=r'No space left on device: .*a\.csv'):
+    run_directory.write_text(tmp_path / 'a.csv', 'words')
+  assert not list(tmp_path.iterdir())

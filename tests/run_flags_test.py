@@ -239,6 +239,13 @@ def test_help_tells_every_flag(capsys):
     (['--export=ticket', '--method=dense'], '--export=ticket needs zeros'),
     (['--warmup_epochs=5'], '--warmup_epochs must be below --epochs=5'),
     (['--learning_rate=0'], '--learning_rate must be above 0, but is 0'),
+    # absl takes NaN to be in any range.
+    (['--label_smoothing=nan'], '--label_smoothing must be a finite number'),
+    (['--weight_decay=inf'], '--weight_decay must be a finite number, but is'),
+    (['--target_sparsity=nan'], '--target_sparsity must be a finite number'),
+    ([f'--batch_size={10**30}'], '--batch_size must be below 2^63, but is 100'),
+    (['--block_size=0,1'], 'block_size must be two whole numbers >= 1, but is'),
+    (['--sparsity_m_by_n=0,4'], 'sparsity_m_by_n must be (m, n) with 1 <= m'),
     (
       ['--strategy=multi_worker'],
       'multi_worker needs the environment variable',

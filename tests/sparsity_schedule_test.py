@@ -1,5 +1,7 @@
 """IterativeSparsity: arguments, standing alone under tfmot, configuration."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,12 +20,18 @@ from tests import toys
     ({'target_sparsity': float('nan')}, 'target_sparsity .* but is nan'),
     ({'prune_fraction': 0.0}, r'prune_fraction must be in \(0, 1\)'),
     ({'prune_fraction': 1.0}, 'prune_fraction .* but is 1.0'),
-    ({'rounds': 0}, 'rounds must be a whole number >= 1, but is 0'),
-    ({'rounds': 2.5}, 'rounds must be a whole number >= 1, but is 2.5'),
+    ({'rounds': 0}, 'rounds must be None or a whole number >= 1, but is 0'),
+    ({'rounds': 2.5}, 'rounds must be None or a whole number >= 1, but is 2.5'),
     ({'pace': 'linear'}, "pace must be .* but is 'linear'"),
     ({'scope': 'net'}, "scope must be .* but is 'net'"),
-    ({'begin_step': 0}, 'begin_step must be a whole number >= 1'),
+    ({'begin_step': 0}, 'begin_step must be None or a whole number'),
     ({'frequency': 0}, 'frequency must be a whole number >= 1'),
+    ({'target_sparsity': True}, 'target_sparsity must be a number in'),
+    ({'target_sparsity': 1j}, 'target_sparsity must be a number in'),
+    ({'rounds': True}, 'rounds must .* but is True'),
+    ({'pace': np.ones(2)}, 'pace must be '),
+    ({'begin_step': 1, 'rounds': 10**9}, 'begin_step needs 100000 rounds'),
+    ({'begin_step': 1, 'prune_fraction': 1e-9}, 'begin_step needs 100000 rou'),
   ],
 )
 def test_arguments_out_of_range_are_named(arguments, match):
@@ -87,3 +95,11 @@ def test_from_config_takes_what_get_config_gives():
   schedule = tf_unilth.IterativeSparsity(0.7, rounds=4)
   copy = tf_unilth.IterativeSparsity.from_config(schedule.get_config())
   assert copy.get_config() == schedule.get_config()
+
+
+def test_its_configuration_is_of_plain_numbers():
+  schedule = tf_unilth.IterativeSparsity(
+    np.float32(0.5), np.float64(0.3), np.int64(3), begin_step=np.int32(2)
+  )
+  given = schedule.get_config()['config']
+  assert json.loads(json.dumps(given)) == given

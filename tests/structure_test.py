@@ -583,3 +583,11 @@ def test_a_kernel_that_does_not_fit_is_refused(attribute, value, match):
   setattr(wrapper, attribute, value)
   name = wrapper.layer.name
   _error(rf"{match}.* layer '{name}' has shape \(3, 3, 1, 4\)", model)
+
+
+@pytest.mark.parametrize(
+  'value', [b'24', '24', (True, 4), (1, 10**30), 2, None]
+)
+def test_what_is_no_pair_of_numbers_is_named(value):
+  with pytest.raises(ValueError, match='block_size must be two whole numbers'):
+    structure.from_arguments(value, 'AVG', None)

@@ -344,3 +344,23 @@ def test_a_damaged_file_is_no_tflite_file(exported, tmp_path, keep):
     (tmp_path / 'a').write_bytes(file.read(keep))
   with pytest.raises(ValueError, match=r'no TFLite|damaged'):
     read_tflite(tmp_path / 'a')
+
+
+@pytest.mark.parametrize(
+  'arguments, match',
+  [
+    ({'overwrite': 'no'}, "overwrite must be True or False, but is 'no'"),
+    ({'sparse': 'no'}, "sparse must be True or False, but is 'no'"),
+    ({'quantization': np.ones(2)}, 'quantization must be None or one of'),
+    ({'representative_data': 7}, 'with quantization=None it is 7'),
+    ({'inputs': 'words'}, "inputs for .* must be of float32, but is 'words'"),
+    ({'inputs': []}, 'inputs must hold samples'),
+    ({'path': None}, 'path must be a path, but is None'),
+  ],
+)
+def test_bad_arguments_are_named_and_leave_nothing(arguments, match, tmp_path):
+  model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
+  given = {'path': tmp_path / 'new' / 'model.tflite', **arguments}
+  with pytest.raises((TypeError, ValueError), match=match):
+    tf_unilth.export_tflite(model, **given)
+  assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """A ticket's file: bit for bit, whole or not at all, and trusted in nothing."""
 
+import errno
 import hashlib
 import json
 import os
@@ -117,7 +118,7 @@ def test_a_save_that_fails_leaves_nothing(path, monkeypatch, exists):
 
 
 def test_what_json_cannot_hold_is_refused_before_the_file_is_there(path):
-  with pytest.raises(TypeError):
+  with pytest.raises(ValueError, match='provenance must be what JSON can hol'):
     _ticket(provenance={'model': object()}).save(path)
   weights = {'words': np.array(['a'], object)}
   with pytest.raises(ValueError, match="'words' is of dtype object"):
@@ -268,7 +269,7 @@ def test_a_malicious_header_is_refused(path, header, words):
     (_forged(_header(), b''), 'claim 1 bytes, but it holds 0'),
     (_forged(_header(), b'\x80\0'), 'claim 1 bytes, but it holds 2'),
     (_forged(_header(), b'\x81'), "mask 'a' does not end in zeros"),
-    (_forged(_header(), b'\xc0'), 'no zero'),
+    (_forged(_header(), b'\xc0'), 'must have a zero'),
     (_forged(_header(weights=_weight()), b'\x80\x02'), 'is not of booleans'),
     (
       _forged(_header(masks=_header()['masks'] * 2), b'\x80\x80'),
@@ -344,3 +345,25 @@ def test_a_file_that_does_not_begin_as_one_is_not_read(path):
     file.truncate(1 << 40)
   with pytest.raises(Error, match='does not begin'):
     ticket_file.read(path)
+
+
+@pytest.mark.parametrize('name', ['nowhere', '.', 'file/below'])
+def test_a_path_that_cannot_be_read_is_named(name, tmp_path):
+  (tmp_path / 'file').write_text('words')
+  with pytest.raises((OSError, ValueError), match=r'path .*(read|intact)'):
+    tf_unilth.Ticket.load(tmp_path / name)
+
+
+@pytest.mark.parametrize('place', [None, 7, '', b'a', 'a\0b'])
+def test_what_is_no_path_is_refused(place):
+  with pytest.raises((TypeError, ValueError), match='path must be a path'):
+    tf_unilth.Ticket.load(place)
+
+
+def test_a_full_disk_is_told_with_the_path(path, monkeypatch):
+  def full_disk(descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(os, 'fsync', full_disk)
+  with pytest.raises(OSError, match=r'path .*a\.ticket. cannot be written: No'):
+    _ticket().save(path)

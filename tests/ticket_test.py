@@ -1,6 +1,7 @@
 """Ticket: taken from a run, put onto another model, trained there."""
 
 import functools
+import math
 import pathlib
 import re
 import subprocess
@@ -186,7 +187,7 @@ def test_layers_left_dense_are_in_it():
   [
     ({}, ValueError, 'has no zeros'),
     ({'callback': 'UniLTH'}, TypeError, 'ticket callback of a fit'),
-    ({'seed': -1}, ValueError, 'seed must be at least 0'),
+    ({'seed': -1}, ValueError, 'seed must be None or a whole number >= 0'),
   ],
 )
 def test_what_is_no_ticket_is_refused(arguments, error, words):
@@ -568,3 +569,53 @@ def test_what_is_no_model_is_refused(thing):
   for use in (ticket.apply, tf_unilth.Ticket.from_model):
     with pytest.raises(TypeError, match=r'must be a tf_keras.Model'):
       use(thing)
+
+
+_EYE = {'dense': np.eye(3, dtype=bool)}
+
+
+@pytest.mark.parametrize(
+  'arguments, match',
+  [
+    ({'masks': {}}, 'masks must be arrays of booleans by name, but is {}'),
+    ({'masks': {'a': np.eye(3)}}, 'masks must be arrays of booleans by name'),
+    ({'masks': None}, 'masks must be arrays of booleans by name, but is None'),
+    ({'rewind_weights': {'a': None}}, 'rewind_weights must be arrays of'),
+    ({'rewind_weights': [1]}, 'rewind_weights must be arrays of'),
+    ({'method': 7}, 'method must be None or a string'),
+    ({'seed': -1}, 'seed must be None or a whole number >= 0, but is -1'),
+    ({'provenance': {'a': math.nan}}, 'provenance must be what JSON can hold'),
+    ({'provenance': 7}, 'provenance must be a mapping, but is 7'),
+  ],
+)
+def test_what_a_file_could_not_hold_is_refused_at_once(arguments, match):
+  with pytest.raises(ValueError, match=match):
+    tf_unilth.Ticket(**{'masks': _EYE, **arguments})
+
+
+def test_a_seed_of_numpys_can_be_saved(tmp_path):
+  ticket = tf_unilth.Ticket(_EYE, seed=np.int64(3))
+  ticket.save(tmp_path / 'ticket')
+  assert tf_unilth.Ticket.load(tmp_path / 'ticket').seed == 3
+
+
+def test_arguments_that_are_neither_true_nor_false_are_refused(tmp_path):
+  ticket = tf_unilth.Ticket(_EYE)
+  with pytest.raises(ValueError, match='weights must be True or False, but is'):
+    ticket.apply(toys.dense(), weights='no')
+  ticket.save(tmp_path / 'ticket')
+  with pytest.raises(ValueError, match='overwrite must be True or False'):
+    ticket.save(tmp_path / 'ticket', overwrite='no')
+
+
+@pytest.mark.parametrize('weights', [7, 'w', {}, np.ones(4)])
+def test_rewind_weights_that_are_no_list_are_refused(weights):
+  model = toys.dense()
+  model.set_weights(
+    [np.eye(*w.shape) for w in model.get_weights()[:1]]
+    + model.get_weights()[1:]
+  )
+  with pytest.raises(
+    ValueError, match=r'rewind_weights must be what get_weigh'
+  ):
+    tf_unilth.Ticket.from_model(model, rewind_weights=weights)

@@ -1,20 +1,14 @@
-"""A small run that can be killed: what `tests.torture` starts again and again.
+"""A small run of the library: what `tests.torture` starts again and again.
 
 It trains with everything that makes resuming hard: shuffling, dropout, noise,
 augmentation, normalisation, a learning rate that moves, an EarlyStopping that
-counts. At its end it writes the hashes of all that it ended as.
+counts, SGD and Adam.
 """
 
-import errno
 import functools
 import hashlib
-import json
-import os
 import pathlib
-import resource
-import signal
-import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,9 +18,6 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth import callbacks, checkpoint_directory, sealed_file
-from tf_unilth.pruned_layers import PrunedLayers
-from tf_unilth.pruner import Pruner
 
 EPOCHS = 10
 METHODS = {
@@ -38,33 +29,25 @@ METHODS = {
   'dense': None,
 }
 OPTIMIZERS = ('sgd', 'adam')
-# Where a run can kill itself: what is called there. A rewind and a change of
-# stage are the ticket callbacks' alone, as masks are.
-POINTS = {
-  'saving': (checkpoint_directory.CheckpointDirectory, 'write'),
-  'flushing': (os, 'fsync'),
-  'renaming': (os, 'replace'),
-  'removing old': (pathlib.Path, 'unlink'),
-  'making masks': (Pruner, 'write'),
-  'rewinding': (callbacks.TicketCallback, '_rewind'),
-  'a stage switch': (callbacks.TicketCallback, '_begin_rounds'),
-  'resuming': (callbacks.TicketCallback, 'after_restore'),
-  'holding masks': (PrunedLayers, 'assign_masks'),
-}
 
 
-def run(case: dict[str, Any], directory: pathlib.Path) -> None:
-  """Trains a case in a directory, from where it stands, to the end.
+def run(case: dict[str, Any], directory: pathlib.Path) -> dict[str, str]:
+  """Trains a case from where it stands to the end.
 
   Args:
-    case: `method`, `optimizer`, `every_steps`, `dataset`; and how it fails:
-      `kill` (point, call, seconds after its begin), `full` (what fails, save).
-    directory: for the checkpoints; `result.json` is written beside them.
+    case: `method`, `optimizer`, `every_steps`, `dataset`.
+    directory: of the run.
+
+  Returns:
+    The hashes of all that it ended as.
   """
-  _arm(case)
   model, history = train(case, directory / 'checkpoints')
-  result = json.dumps(hashes(model, history), indent=2)
-  (directory / 'result.json').write_text(result)
+  return {
+    'weights': _hash(model.get_weights()),
+    'masks': _hash(toys.masks(model)),
+    'optimizer': _hash([v.numpy() for v in model.optimizer.variables()]),
+    'history': hashlib.sha256(repr(history).encode()).hexdigest(),
+  }
 
 
 def train(
@@ -95,16 +78,6 @@ def train(
   return model, history.history
 
 
-def hashes(model: keras.Model, history: dict[str, list[float]]) -> dict:
-  """Returns the SHA-256 of all that a run ended as."""
-  return {
-    'weights': _hash(model.get_weights()),
-    'masks': _hash(toys.masks(model)),
-    'optimizer': _hash([v.numpy() for v in model.optimizer.variables()]),
-    'history': hashlib.sha256(repr(history).encode()).hexdigest(),
-  }
-
-
 def _hash(arrays: list[np.ndarray]) -> str:
   digest = hashlib.sha256()
   for array in arrays:
@@ -113,7 +86,7 @@ def _hash(arrays: list[np.ndarray]) -> str:
 
 
 def _model(case: dict[str, Any]) -> tuple[keras.Model, list[Any]]:
-  method, layers, wrap, ticket = case['method'], keras.layers, _as_it_is, []
+  method, wrap, ticket = case['method'], _as_it_is, []
   if method == 'gmp':
     schedule = tfmot.sparsity.keras.PolynomialDecay(
       0, 0.9, begin_step=8, end_step=64, frequency=4
@@ -122,20 +95,7 @@ def _model(case: dict[str, Any]) -> tuple[keras.Model, list[Any]]:
       tfmot.sparsity.keras.prune_low_magnitude, pruning_schedule=schedule
     )
     ticket = [tfmot.sparsity.keras.UpdatePruningStep()]
-  model = keras.Sequential(
-    [
-      layers.Input((6, 6, 1)),
-      layers.RandomFlip('horizontal'),
-      wrap(layers.Conv2D(4, 3)),
-      layers.BatchNormalization(),
-      layers.ReLU(),
-      layers.Flatten(),
-      layers.Dropout(0.3),
-      wrap(layers.Dense(16, activation='relu')),
-      layers.GaussianNoise(0.1),
-      layers.Dense(2),
-    ]
-  )
+  model = network(wrap)
   if METHODS[method] is not None:
     schedule = tf_unilth.IterativeSparsity(0.9, rounds=4)
     model = tf_unilth.prune_low_magnitude(model, schedule)
@@ -153,49 +113,20 @@ def _as_it_is(layer: keras.layers.Layer) -> keras.layers.Layer:
   return layer
 
 
-def _arm(case: dict[str, Any]) -> None:
-  """Lets this process fail as its case says."""
-  if case.get('kill'):
-    point, call, seconds = case['kill']
-    _at_call(*POINTS[point], call, lambda: _kill_after(seconds))
-  if case.get('full'):
-    what, save, size = case['full']
-    owner = checkpoint_directory.CheckpointDirectory
-    _at_call(owner, 'write', save, lambda: _fill(what, size))
-
-
-def _at_call(owner: Any, name: str, call: int, act: Any) -> None:
-  """Calls `act` as a function is called for the `call`-th time, from 0."""
-  original, calls = getattr(owner, name), iter(range(1 << 30))
-
-  def counted(*args: Any, **kwargs: Any) -> Any:
-    if next(calls) == call:
-      act()
-    return original(*args, **kwargs)
-
-  setattr(owner, name, counted)
-
-
-def _kill_after(seconds: float) -> None:
-  def kill() -> None:
-    time.sleep(seconds)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-  if seconds:
-    threading.Thread(target=kill, daemon=True).start()
-  else:
-    kill()
-
-
-def _fill(what: str, size: int) -> None:
-  """Lets there be room for `size` more bytes in a file, or none to flush."""
-  if what == 'write':
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-    return
-
-  def no_room(*args: Any, **kwargs: Any) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-  setattr(
-    sealed_file.os, {'flush': 'fsync', 'rename': 'replace'}[what], no_room
+def network(wrap: Callable[[Any], Any] = _as_it_is) -> keras.Model:
+  """Returns a small model in which much is drawn at random."""
+  layers = keras.layers
+  return keras.Sequential(
+    [
+      layers.Input((6, 6, 1)),
+      layers.RandomFlip('horizontal'),
+      wrap(layers.Conv2D(4, 3)),
+      layers.BatchNormalization(),
+      layers.ReLU(),
+      layers.Flatten(),
+      layers.Dropout(0.3),
+      wrap(layers.Dense(16, activation='relu')),
+      layers.GaussianNoise(0.1),
+      layers.Dense(2),
+    ]
   )

@@ -11,6 +11,8 @@ def test_the_short_form_finds_no_fault():
   command = [sys.executable, '-m', 'tests.torture', '--kills=1', '--rounds=0']
   done = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT)
   assert done.returncode == 0, done.stdout + done.stderr
-  killed = '| SIGKILL at a random moment | ends bit-identical | 1 of 1 |'
+  killed = (
+    '| recipe: SIGKILL at a random moment | ends bit-identical | 1 of 1 |'
+  )
   assert killed in done.stdout
   assert 'the one before it used | 200 of 200 |' in done.stdout

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import budget, compat, fit_checks, optimizers, resumption
+from tf_unilth import (
+  arguments,
+  budget,
+  compat,
+  fit_checks,
+  optimizers,
+  resumption,
+)
 from tf_unilth.compat import keras
 from tf_unilth.messages import Messages
 from tf_unilth.pruned_layers import PrunedLayers
@@ -57,15 +64,15 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   ):
     super().__init__()
     if ramp is not None and not isinstance(ramp, L2Ramp):
-      raise ValueError(f'ramp must be None or an L2Ramp, but is {ramp!r}.')
-    if not 0 <= finetune_fraction <= 1:
       raise ValueError(
-        f'finetune_fraction must be in [0, 1], but is {finetune_fraction}.'
+        f'ramp must be None or an L2Ramp, but is {arguments.shown(ramp)}.'
       )
-    self.verbose = verbose
+    self.verbose = verbose = arguments.one_of('verbose', verbose, (0, 1, 2))
     self._scores = scores
     self._ramp = ramp if ramp is not None and ramp.limit != 0 else None
-    self._finetune_fraction = finetune_fraction
+    self._finetune_fraction = arguments.number(
+      'finetune_fraction', finetune_fraction, '[0, 1]'
+    )
     self._messages = Messages(type(self).__name__, verbose)
     self._hook: TrainStepHook | None = None
     self._rewind_weights: list[np.ndarray] | None = None

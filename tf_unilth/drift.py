@@ -11,22 +11,6 @@ from tf_unilth.callbacks import TicketCallback
 from tf_unilth.compat import keras
 
 
-def as_json(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a configuration as a file gives it back.
-
-  Raises:
-    ValueError: it is no mapping, or JSON cannot hold it.
-  """
-  if not isinstance(config, Mapping):
-    raise ValueError(f'config must be a mapping, but is {config!r}.')
-  try:
-    return json.loads(json.dumps(dict(config), allow_nan=False))
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-      f'config must be what JSON can hold, but {error}.'
-    ) from None
-
-
 def describe(
   model: keras.Model,
   callbacks: Sequence[Any],

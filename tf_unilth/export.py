@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
-import pathlib
 import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tf_unilth import compat, packed_saved_model, verification
+from tf_unilth import arguments, compat, packed_saved_model, verification
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 
@@ -72,12 +71,9 @@ def export_saved_model(
   zeros: 57,000 of 57,000 kept; weights the same to the bit
   outputs differ by at most 0 (on made-up inputs)
   """
-  _check(model, dtype, packed)
-  target = pathlib.Path(path)
-  if target.exists() and not overwrite:
-    raise FileExistsError(
-      f'path {str(target)!r} exists: choose another, or overwrite=True.'
-    )
+  _check(model, dtype, packed, {} if signatures is None else signatures)
+  target = arguments.new_file('path', path, overwrite)
+  verification.check_inputs(model, inputs)
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
     prefix=f'.{target.name}-', dir=target.parent
@@ -104,15 +100,25 @@ def export_saved_model(
   )
 
 
-def _check(model: keras.Model, dtype: str, packed: bool) -> None:
+def _check(
+  model: keras.Model, dtype: str, packed: bool, signatures: Mapping[str, Any]
+) -> None:
   compat.check_keras(model, 'model', keras.Model)
   if PrunedLayers(model).kernels:
     raise ValueError(
       'model is still wrapped: export what '
       'tfmot.sparsity.keras.strip_pruning(model) returns.'
     )
-  if dtype not in _DTYPES:
-    raise ValueError(f'dtype must be one of {_DTYPES}, but it is {dtype!r}.')
+  arguments.one_of('dtype', dtype, _DTYPES)
+  arguments.truth('packed', packed)
+  if not isinstance(signatures, Mapping) or not all(
+    isinstance(name, str) and hasattr(function, 'get_concrete_function')
+    for name, function in signatures.items()
+  ):
+    raise ValueError(
+      'signatures must be a dict from names to tf.functions, but is '
+      f'{arguments.shown(signatures)}.'
+    )
   if dtype != 'float32' and not packed:
     raise ValueError(
       f'dtype={dtype!r} needs packed=True: a plain SavedModel '

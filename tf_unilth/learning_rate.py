@@ -1,11 +1,12 @@
 """A learning-rate schedule that knows the stage of a ticket run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth import arguments
 from tf_unilth.compat import keras, register
 
 DECAYS = ('cosine', 'linear', 'step', 'constant')
@@ -65,31 +66,21 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     factor: float = 0.1,
   ):
     super().__init__()
-    if not 0 < initial_learning_rate < np.inf:
-      raise ValueError(
-        'initial_learning_rate must be a finite number > 0, but is '
-        f'{initial_learning_rate}.'
+    self.initial_learning_rate = float(
+      arguments.number(
+        'initial_learning_rate', initial_learning_rate, '(0, inf)'
       )
-    if decay not in DECAYS:
-      raise ValueError(f'decay must be one of {DECAYS}, but is {decay!r}.')
-    if decay_steps is not None and decay_steps < 1:
-      raise ValueError(
-        f'decay_steps must be None or >= 1, but is {decay_steps}.'
-      )
-    if not 0 <= warmup < 1:
-      raise ValueError(f'warmup must be in [0, 1), but is {warmup}.')
-    if not 0 < factor < 1:
-      raise ValueError(f'factor must be in (0, 1), but is {factor}.')
-    _check_boundaries(decay, tuple(boundaries))
-    self.initial_learning_rate = float(initial_learning_rate)
-    self.decay = decay
-    self.decay_steps = decay_steps
-    self.warmup = float(warmup)
-    self.boundaries = tuple(map(float, boundaries))
-    self.factor = float(factor)
+    )
+    self.decay = arguments.one_of('decay', decay, DECAYS)
+    self.decay_steps = arguments.whole('decay_steps', decay_steps, 1, none=True)
+    self.warmup = float(arguments.number('warmup', warmup, '[0, 1)'))
+    self.factor = float(arguments.number('factor', factor, '(0, 1)'))
+    self.boundaries = _checked_boundaries(self.decay, boundaries)
     self._begin = tf.Variable(0, trainable=False, dtype=tf.int64)
     # 0 steps: no length is known yet, the rate stays where it begins.
-    self._steps = tf.Variable(decay_steps or 0, trainable=False, dtype=tf.int64)
+    self._steps = tf.Variable(
+      self.decay_steps or 0, trainable=False, dtype=tf.int64
+    )
 
   def restart(self, begin: int, steps: int) -> None:
     """Starts a new decay.
@@ -137,9 +128,15 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     }
 
 
-def _check_boundaries(decay: str, boundaries: tuple[float, ...]) -> None:
-  inside = all(0 < boundary < 1 for boundary in boundaries)
-  if not inside or sorted(set(boundaries)) != list(boundaries):
+def _checked_boundaries(decay: str, given: Any) -> tuple[float, ...]:
+  if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+    raise ValueError(
+      f'boundaries must be numbers, but are {arguments.shown(given)}.'
+    )
+  boundaries = tuple(
+    float(arguments.number('boundaries', value, '(0, 1)')) for value in given
+  )
+  if sorted(set(boundaries)) != list(boundaries):
     raise ValueError(
       f'boundaries must rise within (0, 1), but are {boundaries}.'
     )
@@ -148,6 +145,7 @@ def _check_boundaries(decay: str, boundaries: tuple[float, ...]) -> None:
       f"boundaries must be given with decay='step', and only there, but are "
       f'{boundaries} with {decay!r}.'
     )
+  return boundaries
 
 
 # HDF5 files and SavedModels name the schedule of an optimizer by its bare name.

@@ -3,9 +3,7 @@
 import sys
 import warnings
 
-import numpy as np
-
-from tf_unilth import optimizers
+from tf_unilth import arguments, optimizers
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.run_state import PRUNING
 from tf_unilth.scores import Magnitude
@@ -53,12 +51,8 @@ class LTH(TicketCallback):
     self, rewind: str = 'weights', rewind_step: int = 0, verbose: int = 1
   ):
     super().__init__(Magnitude(), None, 0.0, verbose)
-    if rewind not in REWINDS:
-      raise ValueError(f'rewind must be one of {REWINDS}, but is {rewind!r}.')
-    if not isinstance(rewind_step, int | np.integer) or rewind_step < 0:
-      raise ValueError(
-        f'rewind_step must be a whole number >= 0, but is {rewind_step}.'
-      )
+    rewind = arguments.one_of('rewind', rewind, REWINDS)
+    rewind_step = arguments.whole('rewind_step', rewind_step, 0)
     if rewind == 'learning_rate' and rewind_step:
       raise ValueError(
         "rewind_step must be 0 with rewind='learning_rate', but is "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat
+from tf_unilth import arguments, compat
 from tf_unilth.compat import keras
 
 Arrays = dict[str, np.ndarray]
@@ -81,9 +81,18 @@ class ModelInputs:
       )
     named = {}
     for (name, spec), array in zip(self.specs.items(), flat, strict=True):
-      value = np.asarray(array).astype(spec.dtype.as_numpy_dtype)
+      try:
+        value = np.asarray(array).astype(spec.dtype.as_numpy_dtype)
+      except (TypeError, ValueError):
+        raise ValueError(
+          f'{argument} for {name} must be of {spec.dtype.name}, but is '
+          f'{arguments.shown(array)}.'
+        ) from None
       if not value.ndim or not len(value):
-        raise ValueError(f'{argument} holds no samples for {name}.')
+        raise ValueError(
+          f'{argument} must hold samples for {name}, but is '
+          f'{arguments.shown(array)}.'
+        )
       if not spec.shape[1:].is_compatible_with(value.shape[1:]):
         raise ValueError(
           f'{argument} for {name} has the shape {value.shape}, but the model '

@@ -1,12 +1,9 @@
 """Stage 1 of UniLTH and UniDLTH: train dense until a plateau, then rewind."""
 
 import dataclasses
-import math
 from typing import Any
 
-import numpy as np
-
-from tf_unilth import budget
+from tf_unilth import arguments, budget
 from tf_unilth.run_state import RunState
 
 
@@ -38,26 +35,20 @@ class Plateau:
   max_dense_fraction: float | None
 
   def __post_init__(self):
-    if self.mode not in ('auto', 'min', 'max'):
-      raise ValueError(
-        f"mode must be 'auto', 'min' or 'max', but is {self.mode!r}."
-      )
-    for name, least in (('patience', 1), ('rewind_epochs', 0)):
-      value = getattr(self, name)
-      whole = isinstance(value, int | np.integer) and value >= least
-      if value is not None and not whole:
-        raise ValueError(
-          f'{name} must be None or a whole number >= {least}, but is {value}.'
-        )
-    if not 0 <= self.min_delta < math.inf:
-      raise ValueError(
-        f'min_delta must be a finite number >= 0, but is {self.min_delta}.'
-      )
-    fraction = self.max_dense_fraction
-    if fraction is not None and not 0 < fraction < 1:
-      raise ValueError(
-        f'max_dense_fraction must be None or in (0, 1), but is {fraction}.'
-      )
+    checked = {
+      'monitor': arguments.text('monitor', self.monitor),
+      'mode': arguments.one_of('mode', self.mode, ('auto', 'min', 'max')),
+      'patience': arguments.whole('patience', self.patience, 1, none=True),
+      'min_delta': arguments.number('min_delta', self.min_delta, '[0, inf)'),
+      'rewind_epochs': arguments.whole(
+        'rewind_epochs', self.rewind_epochs, 0, none=True
+      ),
+      'max_dense_fraction': arguments.number(
+        'max_dense_fraction', self.max_dense_fraction, '(0, 1)', none=True
+      ),
+    }
+    for name, value in checked.items():
+      object.__setattr__(self, name, value)
 
   def dense_epochs(self, epochs: int) -> int:
     """Returns after how many of the epochs stage 1 ends at the latest."""

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from tf_unilth import compat, kernel_axes, prunable, structure
+from tf_unilth import arguments, compat, kernel_axes, prunable, structure
 from tf_unilth.compat import PruningSchedule, keras, tfmot
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.wrapper import PruneLowMagnitude
@@ -75,9 +75,12 @@ def prune_low_magnitude(
       'pruning_schedule must be an IterativeSparsity or another '
       f'PruningSchedule of tfmot, but is {pruning_schedule!r}.'
     )
-  arguments: dict[str, Any] = {
+  pooling = arguments.one_of(
+    'block_pooling_type', block_pooling_type, structure.POOLINGS
+  )
+  units: dict[str, Any] = {
     'block_size': block_size,
-    'block_pooling_type': block_pooling_type,
+    'block_pooling_type': pooling,
     'sparsity_m_by_n': sparsity_m_by_n,
   }
   if kwargs and isinstance(to_prune, keras.Model | list):
@@ -90,9 +93,9 @@ def prune_low_magnitude(
     return _wrap_model(
       to_prune,
       pruning_policy,
-      _left_dense(to_prune, skip, own, arguments),
+      _left_dense(to_prune, skip, own, units),
       lambda layer: PruneLowMagnitude(
-        layer, own.get(layer, pruning_schedule), **arguments
+        layer, own.get(layer, pruning_schedule), **units
       ),
     )
   if skip or targets:
@@ -102,7 +105,7 @@ def prune_low_magnitude(
     )
   if isinstance(to_prune, list):
     return [
-      prune_low_magnitude(layer, pruning_schedule, **arguments)
+      prune_low_magnitude(layer, pruning_schedule, **units)
       if isinstance(layer, keras.Model) or _is_to_wrap(layer)
       else layer
       for layer in to_prune
@@ -112,23 +115,23 @@ def prune_low_magnitude(
       f'to_prune is a {type(to_prune).__name__}, which has no kernel to prune: '
       'leave it unwrapped, or give its class a get_prunable_weights method.'
     )
-  return PruneLowMagnitude(to_prune, pruning_schedule, **arguments, **kwargs)
+  return PruneLowMagnitude(to_prune, pruning_schedule, **units, **kwargs)
 
 
 def _left_dense(
   model: keras.Model,
   skip: Any,
   own: Mapping[Layer, PruningSchedule],
-  arguments: Mapping[str, Any],
+  units: Mapping[str, Any],
 ) -> set[Layer]:
   """Returns the layers to leave; raises if one has a target of its own."""
   left = set(_find(model, skip, 'skip'))
   if both := [layer.name for layer in own if layer in left]:
     raise ValueError(f'skip and targets must differ, but both name {both}.')
-  unfit = _unfit(model, arguments, left)
+  unfit = _unfit(model, units, left)
   if both := [layer.name for layer in own if layer in unfit]:
     raise ValueError(
-      f'targets names {both}, whose kernels do not have units of {arguments}.'
+      f'targets names {both}, whose kernels do not have units of {units}.'
     )
   return left | unfit
 
@@ -221,10 +224,10 @@ def _is_to_wrap(layer: Layer) -> bool:
 
 
 def _unfit(
-  model: keras.Model, arguments: Mapping[str, Any], left: set[Layer]
+  model: keras.Model, given: Mapping[str, Any], left: set[Layer]
 ) -> set[Layer]:
   """Returns the layers whose kernels do not have such units; warns of them."""
-  units = structure.from_arguments(**arguments)
+  units = structure.from_arguments(**given)
   found = [
     layer
     for layer in _named_layers(model)
@@ -233,7 +236,7 @@ def _unfit(
     and not isinstance(layer, compat.PruneLowMagnitude)
     for weight in prunable.prunable_weights(layer)
     if not structure.from_arguments(
-      **arguments, axis=kernel_axes.input_axis(layer, weight)
+      **given, axis=kernel_axes.input_axis(layer, weight)
     ).fits(tuple(weight.shape))
   ]
   if found:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth import arguments
+
 # The share of a round over which lambda rises; for the rest it holds. DLTH's
 # own settings rise for 50,000 of 90,000 steps.
 RAMP_SHARE = 0.5
@@ -52,26 +54,20 @@ class L2Ramp:
   interval: int = 1
 
   def __post_init__(self):
-    if self.limit is not None and not 0 <= self.limit < np.inf:
-      raise ValueError(
-        f'limit must be None or a finite number >= 0, but is {self.limit}.'
-      )
-    if not 0 <= self.power < np.inf:
-      raise ValueError(
-        f'power must be a finite number >= 0, but is {self.power}.'
-      )
-    if self.increment is not None and not 0 < self.increment < np.inf:
-      raise ValueError(
-        f'increment must be None or a number > 0, but is {self.increment}.'
-      )
+    checked = {
+      'limit': arguments.number('limit', self.limit, '[0, inf)', none=True),
+      'power': arguments.number('power', self.power, '[0, inf)'),
+      'increment': arguments.number(
+        'increment', self.increment, '(0, inf)', none=True
+      ),
+      'interval': arguments.whole('interval', self.interval, 1),
+    }
+    for name, value in checked.items():
+      object.__setattr__(self, name, value)
     if self.increment is not None and not self.limit:
       raise ValueError(
         f'increment={self.increment} needs a limit > 0, but limit is '
         f'{self.limit}.'
-      )
-    if not isinstance(self.interval, int | np.integer) or self.interval < 1:
-      raise ValueError(
-        f'interval must be a whole number >= 1, but is {self.interval}.'
       )
 
   def ramp_steps(self, round_steps: int) -> int:

@@ -4,9 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from tf_unilth import (
+  arguments,
   compat,
   data_position,
   drift,
@@ -88,15 +87,18 @@ class CheckpointAndResume(keras.callbacks.Callback):
     verbose: int = 1,
   ):
     super().__init__()
-    _check_whole('keep', keep, 2)
-    if every_steps is not None:
-      _check_whole('every_steps', every_steps, 1)
-    self._config = drift.as_json(config or {})
-    self._every_steps = every_steps
-    self._directory = CheckpointDirectory(directory, keep)
+    self._config = arguments.as_json('config', {} if config is None else config)
+    self._every_steps = arguments.whole(
+      'every_steps', every_steps, 1, none=True
+    )
+    self._directory = CheckpointDirectory(
+      arguments.folder('directory', directory), arguments.whole('keep', keep, 2)
+    )
     self._lock = DirectoryLock(self._directory.path)
     self._signals = StopSignals()
-    self._messages = Messages(type(self).__name__, verbose)
+    self._messages = Messages(
+      type(self).__name__, arguments.one_of('verbose', verbose, (0, 1))
+    )
     self._late: Checkpoint | None = None
     newest = self._directory.newest()
     self._epoch, self._step = (
@@ -320,11 +322,3 @@ class _Last(keras.callbacks.Callback):
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
     self._followed._after_epoch(epoch + 1, logs or {})
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-  whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-  if not whole or value < least:
-    raise ValueError(
-      f'{name} must be a whole number >= {least}, but is {value!r}.'
-    )

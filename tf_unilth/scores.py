@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tf_unilth import masks
+from tf_unilth import arguments, masks
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.sparsity_schedule import IterativeSparsity
 
@@ -39,8 +39,8 @@ class Random:
   scope: str = 'layer'
 
   def __post_init__(self):
-    if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-      raise ValueError(f'seed must be a whole number >= 0, but is {self.seed}.')
+    seed = arguments.whole('seed', self.seed, 0)
+    object.__setattr__(self, 'seed', seed)
 
   def of(self, layers: PrunedLayers) -> list[np.ndarray]:
     """Returns a score per weight, the same at each call."""

@@ -4,12 +4,14 @@ import uuid
 import weakref
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from tf_unilth import masks
+from tf_unilth import arguments, masks
 from tf_unilth.compat import PruningSchedule, register, registered_config
 from tf_unilth.run_state import NOT_BEGUN, RunState
+
+# Rounds without a ticket callback, which the graph holds a table of.
+_MOST_FIRED = 100_000
 
 
 @register
@@ -78,26 +80,23 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     frequency: int = 100,
   ):
     super().__init__(name='iterative_sparsity')
-    _check_fraction('target_sparsity', target_sparsity, '[0, 1)')
-    _check_fraction('prune_fraction', prune_fraction, '(0, 1)')
-    _check_whole('rounds', rounds)
-    _check_whole('begin_step', begin_step)
-    _check_whole('frequency', frequency)
-    if pace not in (None, *masks.PACES):
+    self.target_sparsity = float(
+      arguments.number('target_sparsity', target_sparsity, '[0, 1)')
+    )
+    self.prune_fraction = float(
+      arguments.number('prune_fraction', prune_fraction, '(0, 1)')
+    )
+    self.rounds = arguments.whole('rounds', rounds, 1, none=True)
+    self.pace = arguments.one_of('pace', pace, masks.PACES, none=True)
+    self.scope = arguments.one_of('scope', scope, masks.SCOPES, none=True)
+    self.begin_step = arguments.whole('begin_step', begin_step, 1, none=True)
+    self.frequency = arguments.whole('frequency', frequency, 1)
+    if begin_step is not None and self.rounds_needed('cubic') > _MOST_FIRED:
       raise ValueError(
-        f'pace must be None or one of {masks.PACES}, but is {pace!r}.'
+        f'begin_step needs {_MOST_FIRED} rounds at most, but with rounds='
+        f'{rounds} and prune_fraction={self.prune_fraction} there are '
+        f'{self.rounds_needed("cubic")}.'
       )
-    if scope not in (None, *masks.SCOPES):
-      raise ValueError(
-        f'scope must be None or one of {masks.SCOPES}, but is {scope!r}.'
-      )
-    self.target_sparsity = float(target_sparsity)
-    self.prune_fraction = float(prune_fraction)
-    self.rounds = rounds
-    self.pace = pace
-    self.scope = scope
-    self.begin_step = begin_step
-    self.frequency = frequency
     # Layers of one model that were saved and loaded know each other by it.
     self.group = uuid.uuid4().hex
     self._loaded: dict[str, Any] | None = None
@@ -204,8 +203,8 @@ class IterativeSparsity(tf.Module, PruningSchedule):
 
   def with_target(self, target_sparsity: float) -> 'IterativeSparsity':
     """Returns another schedule like this one, for layers ranked apart."""
-    arguments = self._arguments() | {'target_sparsity': target_sparsity}
-    return IterativeSparsity(**arguments)
+    given = self._arguments() | {'target_sparsity': target_sparsity}
+    return IterativeSparsity(**given)
 
   def _arguments(self) -> dict[str, Any]:
     return {
@@ -242,28 +241,13 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> 'IterativeSparsity':
     """Returns a schedule from `get_config`'s dict, or its inner one."""
-    arguments = dict(config.get('config', config))
-    group = arguments.pop('group', None)
-    state = arguments.pop('run_state', None)
-    schedule = cls(**arguments)
+    given = dict(config.get('config', config))
+    group = given.pop('group', None)
+    state = given.pop('run_state', None)
+    schedule = cls(**given)
     if group is not None:
       schedule.group = group
     schedule._loaded = state
     # Layers that share a schedule load a copy each, of which one will be
     # used. A SavedModel could not bind the others' variables to anything.
     return schedule
-
-
-def _check_fraction(name: str, value: Any, allowed: str) -> None:
-  if not isinstance(value, int | float | np.number):
-    raise ValueError(f'{name} must be a number in {allowed}, but is {value!r}.')
-  above_zero = value >= 0 if allowed[0] == '[' else value > 0
-  if not (above_zero and value < 1):  # NaN fails both comparisons.
-    raise ValueError(f'{name} must be in {allowed}, but is {value}.')
-
-
-def _check_whole(name: str, value: Any) -> None:
-  if value is not None and not (
-    isinstance(value, int | np.integer) and value >= 1
-  ):
-    raise ValueError(f'{name} must be a whole number >= 1, but is {value}.')

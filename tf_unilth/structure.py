@@ -14,7 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tf_unilth import arguments
+
 POOLINGS = ('AVG', 'MAX')
+# Of what NumPy counts with.
+_BEYOND = 1 << 63
 
 
 class Structure(abc.ABC):
@@ -372,10 +376,16 @@ def from_arguments(
 
 
 def _whole_pair(name: str, value: Any) -> tuple[int, int]:
-  pair = tuple(value) if isinstance(value, Iterable) else ()
+  # The bytes of b'24' are numbers.
+  is_pair = isinstance(value, Iterable) and not isinstance(value, bytes)
+  pair = tuple(value) if is_pair else ()
   if len(pair) != 2 or not all(
-    isinstance(number, int | np.integer) and not isinstance(number, bool)
+    isinstance(number, int | np.integer)
+    and not isinstance(number, bool)
+    and number < _BEYOND
     for number in pair
   ):
-    raise ValueError(f'{name} must be two whole numbers, but is {value!r}.')
-  return pair
+    raise ValueError(
+      f'{name} must be two whole numbers, but is {arguments.shown(value)}.'
+    )
+  return int(pair[0]), int(pair[1])

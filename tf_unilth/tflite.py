@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tf_unilth import compat, summary
+from tf_unilth import arguments, compat, summary
 from tf_unilth.compat import keras
 from tf_unilth.float32 import in_float32
 from tf_unilth.model_inputs import Arrays, ModelInputs
@@ -143,8 +143,9 @@ def export_tflite(
   ('sparse', 4032, True)
   """
   compat.check_keras(model, 'model', keras.Model)
-  target = pathlib.Path(path)
-  _check(model, target, quantization, representative_data, overwrite)
+  target = arguments.new_file('path', path, overwrite)
+  _check(model, target, quantization, representative_data)
+  sparse = arguments.truth('sparse', sparse)
   kernels = summary.sparsity_summary(model).rows
   half, model = model, in_float32(model)
   samples = _samples(ModelInputs(model), inputs, representative_data)
@@ -180,38 +181,34 @@ def _check(
   target: pathlib.Path,
   quantization: str | None,
   representative_data: Any,
-  overwrite: bool,
 ) -> None:
   if PrunedLayers(model).kernels:
     raise ValueError(
       'model is still wrapped: strip it and export what '
       'tf_unilth.strip_pruning(model) returns.'
     )
-  if quantization not in _TOLERANCES:
-    raise ValueError(
-      "quantization must be None, 'float16', 'dynamic' or 'int8', but is "
-      f'{quantization!r}.'
-    )
+  kinds = [kind for kind in _TOLERANCES if kind]
+  arguments.one_of('quantization', quantization, kinds, none=True)
   if (quantization == 'int8') != (representative_data is not None):
     raise ValueError(
       "quantization='int8' needs representative_data, samples that show the "
-      'ranges of the activations; no other quantization reads it.'
+      'ranges of the activations, and no other reads it; but with '
+      f'quantization={quantization!r} it is '
+      f'{arguments.shown(representative_data)}.'
     )
   if target.is_dir():
     raise IsADirectoryError(f'path {str(target)!r} is a folder, not a file.')
-  if target.exists() and not overwrite:
-    raise FileExistsError(
-      f'path {str(target)!r} exists: choose another, or overwrite=True.'
-    )
 
 
 def _samples(takes: ModelInputs, inputs: Any, representative: Any) -> list[Any]:
   """Returns batches for the comparison."""
+  named: Arrays = {}
+  if representative is not None:
+    named = takes.named(representative, 'representative_data')
   if inputs is not None:
     return [takes.named(inputs, 'inputs')]
-  if representative is not None:
+  if named:
     # Random inputs may lie far outside of the ranges that it shows.
-    named = takes.named(representative, 'representative_data')
     return [{name: array[:64] for name, array in named.items()}]
   return [takes.made_up(seed) for seed in _SEEDS]
 

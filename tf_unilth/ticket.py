@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, layout, prunable, resumption, ticket_file
+from tf_unilth import (
+  arguments,
+  compat,
+  layout,
+  prunable,
+  resumption,
+  ticket_file,
+)
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.compat import keras, tfmot
 from tf_unilth.fixed_mask import FixedMask
@@ -41,7 +48,7 @@ class Ticket(ticket_file.Contents):
     provenance: what else is known of it, as JSON can hold it.
 
   Raises:
-    ValueError: no mask has a zero.
+    ValueError: no mask has a zero, or an argument is not what a file can hold.
 
   >>> model = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
   >>> initial = model.get_weights()
@@ -67,8 +74,18 @@ class Ticket(ticket_file.Contents):
   """
 
   def __post_init__(self):
+    _check_arrays('masks', self.masks, 'booleans')
+    if self.rewind_weights is not None:
+      _check_arrays('rewind_weights', self.rewind_weights, 'values')
+    arguments.text('method', self.method, none=True)
+    # A number of NumPy's could not be written.
+    seed = arguments.whole('seed', self.seed, 0, none=True)
+    object.__setattr__(self, 'seed', seed)
+    arguments.as_json('provenance', self.provenance)
     if not self.zeros:
-      raise ValueError('masks have no zero: a dense model is no ticket.')
+      raise ValueError(
+        'masks must have a zero, but have none: a dense model is no ticket.'
+      )
 
   @classmethod
   def from_model(
@@ -120,8 +137,9 @@ class Ticket(ticket_file.Contents):
         'callback must be the ticket callback of a fit, such as a UniLTH, but '
         f'is a {type(callback).__name__}.'
       )
-    if seed is not None and seed < 0:
-      raise ValueError(f'seed must be at least 0, but is {seed}.')
+    seed = arguments.whole('seed', seed, 0, none=True)
+    method = arguments.text('method', method, none=True)
+    provenance = arguments.as_json('provenance', provenance or {})
     if callback is not None:
       method = method or type(callback).__name__
       seed = callback.seed if seed is None else seed
@@ -134,8 +152,8 @@ class Ticket(ticket_file.Contents):
       if rewind_weights is None
       else _named_values(model, layers, rewind_weights),
       method or _method(layers),
-      None if seed is None else int(seed),
-      {**_circumstances(model, layers), **(provenance or {})},
+      seed,
+      {**_circumstances(model, layers), **provenance},
     )
 
   @property
@@ -167,7 +185,6 @@ class Ticket(ticket_file.Contents):
     Raises:
       FileExistsError: `path` exists and `overwrite` is not set.
       OSError: `path` cannot be written.
-      TypeError: `provenance` holds what JSON cannot.
 
     >>> ticket = Ticket({'dense': np.eye(3, dtype=bool)}, method='by hand')
     >>> ticket
@@ -249,6 +266,7 @@ class Ticket(ticket_file.Contents):
 shape (2, 2), the model's 'dense_7' of shape (2, 3).
     """
     compat.check_keras(model, 'model', keras.Model)
+    arguments.truth('weights', weights)
     self._check_kernels(model)
     values = self.rewind_weights if weights else None
     if values is not None:
@@ -293,6 +311,25 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     )
 
 
+def _check_arrays(argument: str, given: Any, what: str) -> None:
+  """Raises unless it is arrays by name, of booleans or of what a file holds."""
+  fits = isinstance(given, Mapping) and all(
+    isinstance(key, str)
+    and key
+    and isinstance(array, np.ndarray)
+    and array.size
+    and (what != 'booleans' or array.dtype == bool)
+    for key, array in given.items()
+  )
+  if not fits or not given:
+    raise ValueError(
+      f'{argument} must be arrays of {what} by name, but is '
+      f'{arguments.shown(given)}.'
+    )
+  for name, array in given.items():
+    ticket_file.check_dtype(name, array)
+
+
 # Taking it from a model.
 
 
@@ -333,6 +370,11 @@ def _named_values(
 ) -> dict[str, np.ndarray]:
   """Returns weights by name, of those with or without tfmot's own."""
   variables = layers.model_weights
+  if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+    raise ValueError(
+      'rewind_weights must be what get_weights() returns, but is '
+      f'{arguments.shown(values)}.'
+    )
   if len(values) == len(model.weights):
     own = {variable.ref() for variable in variables}
     pairs = zip(model.weights, values, strict=True)

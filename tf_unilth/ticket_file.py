@@ -14,13 +14,12 @@ says must add up to the file's length first. The same ticket is the same bytes.
 import dataclasses
 import math
 import os
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from tf_unilth import array_bytes, sealed_file
+from tf_unilth import arguments, array_bytes, sealed_file
 from tf_unilth.array_bytes import DTYPES
 from tf_unilth.sealed_file import DamagedError, require
 
@@ -79,18 +78,18 @@ def write(
     OSError: `path` cannot be written.
     ValueError: a dtype that a file cannot hold, or no JSON in `provenance`.
   """
-  target = pathlib.Path(path)
-  if os.path.lexists(target) and not overwrite:
-    raise FileExistsError(
-      f'path {str(target)!r} exists: choose another, or overwrite=True.'
-    )
-  target.parent.mkdir(parents=True, exist_ok=True)
-  sealed_file.write(
-    target,
-    _FORMAT.chunks(
-      _header(contents), _payload(contents), _payload_size(contents)
-    ),
+  target = arguments.new_file('path', path, overwrite)
+  chunks = _FORMAT.chunks(
+    _header(contents), _payload(contents), _payload_size(contents)
   )
+  try:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sealed_file.write(target, chunks)
+  except OSError as error:
+    raise OSError(
+      error.errno,
+      f'path {str(target)!r} cannot be written: {error.strerror or error}',
+    ) from None
 
 
 def read(path: str | os.PathLike[str]) -> Contents:
@@ -103,11 +102,16 @@ def read(path: str | os.PathLike[str]) -> Contents:
     TicketFileError: it is no ticket, or not all of one, or was altered.
     OSError: it cannot be read.
   """
+  place = arguments.path('path', path)
   try:
-    return _parse(*_FORMAT.read(path))
+    return _parse(*_FORMAT.read(place))
   except DamagedError as error:
     raise TicketFileError(
-      f'path {os.fspath(path)!r} is no intact ticket: {error}'
+      f'path {str(place)!r} is no intact ticket: {error}'
+    ) from None
+  except OSError as error:
+    raise OSError(
+      error.errno, f'path {str(place)!r} cannot be read: {error.strerror}'
     ) from None
 
 

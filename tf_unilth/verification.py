@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import packed_saved_model
+from tf_unilth import arguments, packed_saved_model
 from tf_unilth.compat import keras
 
 # Of inputs that are made up: the batch, and any other size that is free.
@@ -124,6 +124,28 @@ def verify(
   )
 
 
+def check_inputs(model: keras.Model, inputs: Any) -> None:
+  """Raises a `ValueError` unless inputs are a batch that the model takes."""
+  if inputs is None:
+    return
+  if not all(len(np.atleast_1d(part)) for part in _flat(inputs)):
+    raise ValueError('inputs must hold samples, but has none.')
+  try:
+    model(_batch(packed_saved_model.signature(model), inputs), training=False)
+  except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
+    raise ValueError(
+      'inputs must be a batch, nested as the inputs of the model are, but is '
+      f'{arguments.shown(inputs)}: {str(error).strip().splitlines()[0][:200]}'
+    ) from None
+
+
+def _batch(signature: Any, inputs: Any) -> Any:
+  """Returns inputs in the model's types."""
+  return tf.nest.map_structure(
+    lambda spec, array: tf.cast(array, spec.dtype), signature, inputs
+  )
+
+
 def _load(path: str) -> Any:
   # In a thread of its own there is no strategy's scope, in which the variables
   # would be mirrored.
@@ -146,9 +168,7 @@ def _compare(
       return None, 'no inputs given, and none can be made up'
     compared_on = 'on made-up inputs'
   else:
-    batch = tf.nest.map_structure(
-      lambda spec, array: tf.cast(array, spec.dtype), signature, inputs
-    )
+    batch = _batch(signature, inputs)
     outputs = _flat(ours(batch))
     compared_on = f'on {len(tf.nest.flatten(inputs)[0])} inputs given'
   pairs = list(zip(outputs, _flat(theirs(batch)), strict=True))

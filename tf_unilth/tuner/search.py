@@ -12,7 +12,7 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
-from tf_unilth import budget, drift, sealed_file
+from tf_unilth import arguments, budget, drift, sealed_file
 from tf_unilth.compat import keras
 from tf_unilth.directory_lock import DirectoryLock
 from tf_unilth.sealed_file import DamagedError
@@ -122,7 +122,7 @@ class TicketTuner(BaseTuner):
       directory=str(self._path.parent),
       project_name=self._path.name,
     )
-    self._identity = self._describe(drift.as_json(config or {}))
+    self._identity = self._describe(arguments.as_json('config', config or {}))
     if self._role == machines.WORKER:
       self.oracle = worker.Client(self.oracle._oracle, worker_timeout)
     elif (self._path / _SEARCH).exists():
@@ -356,7 +356,8 @@ class TicketTuner(BaseTuner):
     hp = known.get_space()
     hp.values = known.default_values()
     model, schedule, callback = self._workshop.build(hp)
-    return drift.as_json(
+    return arguments.as_json(
+      'config',
       {
         'tuner': type(self).__name__,
         'objective': known.objective.settings,
@@ -371,7 +372,7 @@ class TicketTuner(BaseTuner):
         'seed': self._seed,
         **self._settings_of_oracle(),
         'config': config,
-      }
+      },
     )
 
   def _check_same(self, identity: Mapping[str, Any]) -> None:
