@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from recipes import figures
 from recipes.contenders import DENSE
 
 Row = Mapping[str, Any]
@@ -105,37 +106,35 @@ def _ratios(found: Row) -> Iterator[tuple[str, list[float]]]:
 
 def plot(path: pathlib.Path, models: Mapping[str, Row]) -> None:
   """Draws the ratios of steps and evaluations, a panel per model."""
-  import matplotlib  # Slow to import, and an extra.
-
-  matplotlib.use('Agg')
-  from matplotlib import pyplot
-
-  figure, axes = pyplot.subplots(
-    1, len(models), figsize=(2 + 4 * len(models), 6), sharey=True, squeeze=False
-  )
   rows = {model: dict(_ratios(found)) for model, found in models.items()}
   # The panels share their rows; a method need not be in all of them.
   names = list(dict.fromkeys(name for found in rows.values() for name in found))
-  for axis, (model, found) in zip(axes[0], rows.items(), strict=True):
-    for name, ratios in found.items():
-      first, median, third = _quartiles(ratios)
-      stock = 'tfmot' in name
-      axis.errorbar(
-        median,
-        names.index(name),
-        xerr=[[median - first], [third - median]],
-        fmt='s' if stock else 'o',
-        color='#D55E00' if stock else '#0072B2',
-        capsize=3,
-      )
-    axis.axvline(1, color='#666666', linewidth=1)
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set_title(model)
-    axis.set_xlabel('time, dense model = 1')
-    axis.grid(axis='x', color='#E5E5E5')
-    axis.set_axisbelow(True)
-  figure.suptitle("Ours (circles), tfmot's wrapper (squares)")
-  figure.tight_layout()
-  figure.savefig(path, dpi=110)
-  pyplot.close(figure)
+  with figures.styled() as pyplot:
+    figure, axes = pyplot.subplots(
+      1,
+      len(models),
+      figsize=(2 + 4 * len(models), 6),
+      sharey=True,
+      squeeze=False,
+      layout='constrained',
+    )
+    for axis, (model, found) in zip(axes[0], rows.items(), strict=True):
+      for name, ratios in found.items():
+        first, median, third = _quartiles(ratios)
+        stock = 'tfmot' in name
+        axis.errorbar(
+          median,
+          names.index(name),
+          xerr=[[median - first], [third - median]],
+          fmt='s' if stock else 'o',
+          color='#D55E00' if stock else '#0072B2',
+          capsize=3,
+        )
+      axis.axvline(1, color='#666666', linewidth=1)
+      axis.set_yticks(range(len(names)), names)
+      axis.set_ylim(len(names) - 0.5, -0.5)
+      axis.set_title(model)
+      axis.set_xlabel('time, dense model = 1')
+      axis.grid(visible=False, axis='y')
+    figure.suptitle("Ours (circles), tfmot's wrapper (squares)")
+    figures.save(pyplot, figure, path)
