@@ -1,6 +1,6 @@
 """Stopping early acts like L2, on a quadratic: around the start, not around 0.
 
-  python -m recipes.early_stopping --output=early_stopping.png
+  python -m recipes.early_stopping --plot=early_stopping.png
 
 The loss is J(w) = (w - w*)^T H (w - w*) / 2. Gradient descent of step size e
 that stops after t steps is set beside the minimum of J(w) + |w - c|^2 l / 2,
@@ -17,7 +17,7 @@ from absl import app, flags
 
 from recipes import figures
 
-_OUTPUT = flags.DEFINE_string('output', None, 'Where to draw it, as PNG.')
+_PLOT = flags.DEFINE_string('plot', None, 'Where to draw it, as PNG.')
 
 _DIRECTIONS, _STEP_SIZE = 25, 0.5
 _STEPS = (3, 10, 30, 100, 300, 1000)
@@ -196,8 +196,8 @@ def _line(
 
 def _main(_: Sequence[str]) -> None:
   print('\n'.join(table()))
-  if _OUTPUT.value:
-    draw(pathlib.Path(_OUTPUT.value))
+  if _PLOT.value:
+    draw(pathlib.Path(_PLOT.value))
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """What export_tflite makes of two networks: bytes, encodings, differences.
 
   python -m recipes.tflite
-  python -m recipes.tflite --sparsities=0.8,0.95
+  python -m recipes.tflite --target_sparsities=0.8,0.95
 
 The networks are the recipes' convolutional one for 8x8 images and a perceptron
 with two hidden layers, trained on nothing; per layer the smallest weights are
@@ -20,7 +20,9 @@ from tf_unilth import export_tflite
 from tf_unilth.tflite import TFLiteExport
 
 _SPARSITIES = flags.DEFINE_list(
-  'sparsities', '0.8,0.9,0.95', 'Shares of zeros in each layer, in [0, 1).'
+  'target_sparsities',
+  '0.8,0.9,0.95',
+  'Shares of zeros in each layer, in [0, 1).',
 )
 
 _QUANTIZATIONS = (None, 'float16', 'dynamic', 'int8')

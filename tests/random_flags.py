@@ -61,6 +61,8 @@ ARGUMENTS = {
   'finetune_fraction': _number(('0', '0.4', '1'), ('1.1',)),
   'rewind_step': _whole(('0', '3')),
   'lr_restart': _switch(),
+  'begin_fraction': _number(('0', '0.3'), ('1', '2')),
+  'end_fraction': _number(('0.5', '1'), ('0', '1.5')),
   'epochs': _whole(('3', '4', '5'), ('0',)),
   'batch_size': _whole(('64', '256'), ('0',)),
   'learning_rate': _number(('0.1', '0.01'), ('0',)),
@@ -78,6 +80,7 @@ ARGUMENTS = {
     ('saved_model', 'ticket', '', 'ticket,saved_model'),
     ('onnx', 'ticket,onnx', 'SAVED_MODEL', ',', '{}'),
   ),
+  'plots': _switch(),
   'tensorboard': _switch(),
   'verbose': _whole(('0', '1', '2'), ('3',)),
 }
@@ -93,8 +96,8 @@ _OF_PLATEAUS = (
 )
 _READ = {
   'dense': (),
-  'gmp': ('lr_restart', 'skip'),
-  'oneshot': ('lr_restart', 'skip'),
+  'gmp': ('lr_restart', 'begin_fraction', 'end_fraction', 'skip'),
+  'oneshot': ('lr_restart', 'begin_fraction', 'skip'),
   'random': _OF_TICKETS,
   'lr_rewind': _OF_TICKETS,
   'lth': (*_OF_TICKETS, 'rewind_step'),

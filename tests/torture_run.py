@@ -41,7 +41,13 @@ def run(case: dict[str, Any], directory: pathlib.Path) -> dict[str, str]:
   Returns:
     The hashes of all that it ended as.
   """
-  model, history = train(case, directory / 'checkpoints')
+  return hashes(*train(case, directory / 'checkpoints'))
+
+
+def hashes(
+  model: keras.Model, history: dict[str, list[float]]
+) -> dict[str, str]:
+  """Returns the hashes of all that a run ended as."""
   return {
     'weights': _hash(model.get_weights()),
     'masks': _hash(toys.masks(model)),
