@@ -15,6 +15,7 @@ from recipes.run import Run
 
 FLAGS = flags.FLAGS
 
+_LONGEST = 400  # Characters of an error that absl found.
 # What a run may end with that is no fault of the program.
 EXPECTED = (
   ValueError,
@@ -57,7 +58,10 @@ def _parse(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
   try:
     return FLAGS(arguments)
   except flags.Error as error:
-    print(f'error: {error} See --help.', file=sys.stderr)
+    said = ' '.join(str(error).split())
+    if len(said) > _LONGEST:  # A value can be endless.
+      said = f'{said[: _LONGEST // 2]} ... {said[-_LONGEST // 2 :]}'
+    print(f'error: {said} See --help.', file=sys.stderr)
     sys.exit(1)
 
 
