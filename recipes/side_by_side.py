@@ -51,7 +51,9 @@ class Place:
 
 def places(wanted: int | None) -> list[Place]:
   """Returns places for so many runs; by default one per GPU, else per core."""
-  cores = len(os.sched_getaffinity(0))
+  cores = os.cpu_count() or 1
+  if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
+    cores = len(os.sched_getaffinity(0))
   gpus = len(tf.config.list_physical_devices('GPU'))
   count = wanted or gpus or cores
   threads = max(1, cores // count)
