@@ -73,10 +73,16 @@ def _values(name: str, *values: Any) -> tuple[Knobs, ...]:
 
 _RATES = _values('learning_rate', 0.25, 0.5, 2.0)
 _CUTS = _values('begin_fraction', 0.2, 0.35, 0.7)
-_SPANS = tuple(
-  {'begin_fraction': begin, 'end_fraction': end}
-  for begin, end in ((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
-)
+
+
+def _spans(*shares: tuple[float, float]) -> tuple[Knobs, ...]:
+  names = 'begin_fraction', 'end_fraction'
+  return tuple(dict(zip(names, pair)) for pair in shares)
+
+
+_SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
+# A restart at the first step would be none.
+_RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 _ROUNDS = _values('rounds', 1, 2, 3)
 _FINETUNING = _values('finetune_fraction', 0.3, 0.7, 0.9)
 _FIND = (
@@ -115,7 +121,9 @@ METHODS: dict[str, Entrant] = {
   'oneshot': Entrant({'method': 'oneshot'}, _CUTS),
   'oneshot_restart': Entrant({'method': 'oneshot', 'lr_restart': True}, _CUTS),
   'gmp': Entrant({'method': 'gmp'}, _SPANS),
-  'gmp_restart': Entrant({'method': 'gmp', 'lr_restart': True}, _SPANS),
+  'gmp_restart': Entrant(
+    {'method': 'gmp', 'lr_restart': True}, _RESTARTED_SPANS
+  ),
   'lr_rewind': Entrant({'method': 'lr_rewind'}, _ROUNDS),
   'lth': Entrant({'method': 'lth'}, _ROUNDS),
   'lth_late': Entrant({'method': 'lth', 'rewind_step': _LATE}, _ROUNDS),
