@@ -81,7 +81,6 @@ def test_the_best_tickets_are_stripped_models_and_tickets(left_alone):
   'kind, given, ended',
   [
     (tuner.BayesianOptimization, {'max_trials': 5, 'num_initial_points': 2}, 3),
-    (tuner.GridSearch, {}, 1),
     (tuner.Hyperband, {'max_epochs': 9, 'max_trials': 6}, 5),
   ],
 )
