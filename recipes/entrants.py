@@ -84,7 +84,11 @@ _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
 # A restart at the first step would be none.
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 _ROUNDS = _values('rounds', 1, 2, 3)
-_FINETUNING = _values('finetune_fraction', 0.3, 0.7, 0.9)
+_CUT = (
+  {'finetune_fraction': 0.3},
+  {'finetune_fraction': 0.9},
+  {'finetune_fraction': 0.9, 'learning_rate': 2.0},
+)
 _FIND = (
   {'finetune_fraction': 0.6},
   {'max_dense_fraction': 0.1},
@@ -92,8 +96,8 @@ _FIND = (
 )
 _TRANSFORM = (
   {'max_dense_fraction': 0.07},
-  {'rounds': 4, 'max_dense_fraction': 0.07},
-  {'learning_rate': 2.0, 'max_dense_fraction': 0.07},
+  {'finetune_fraction': 0.9, 'max_dense_fraction': 0.07},
+  {'finetune_fraction': 0.9, 'max_dense_fraction': 0.07, 'learning_rate': 2.0},
 )
 # Past the first steps, where larger networks have no winning tickets yet.
 _LATE = 100
@@ -131,10 +135,10 @@ METHODS: dict[str, Entrant] = {
   'random': Entrant({'method': 'random'}, _RATES),
   # Random tickets whose small layers keep more, as UniDLTH's do.
   'random_erk': Entrant({'method': 'random', 'scope': 'erk'}, _RATES),
-  'random_cut': Entrant({'method': 'dlth', 'limit': 0.0}, _FINETUNING),
-  'dlth': Entrant({'method': 'dlth'}, _FINETUNING),
-  'dlth_erk': Entrant({'method': 'dlth', 'scope': 'erk'}, _FINETUNING),
-  'dlth_iter': Entrant({'method': 'dlth', 'rounds': 4}, _FINETUNING),
+  'random_cut': Entrant({'method': 'dlth', 'limit': 0.0}, _CUT),
+  'dlth': Entrant({'method': 'dlth'}, _CUT),
+  'dlth_erk': Entrant({'method': 'dlth', 'scope': 'erk'}, _CUT),
+  'dlth_iter': Entrant({'method': 'dlth', 'rounds': 4}, _CUT),
   'unidlth': Entrant({'method': 'unidlth'}, _TRANSFORM),
   # Last: it takes ten to twenty times as long.
   'lth_full': Entrant({'method': 'lth'}, full_cost=True),

@@ -185,15 +185,9 @@ def run(algorithm_name: str, case_name: str) -> Run:
 
 
 def _cells(names: Any) -> Any:
-  """Returns the table's cells; those of one run go to one worker."""
-  return pytest.mark.parametrize(
-    'name, case',
-    [
-      pytest.param(name, case, marks=pytest.mark.xdist_group(f'{name}-{case}'))
-      for name in names
-      for case in CASES
-    ],
-  )
+  """Returns the table's cells."""
+  cells = list(itertools.product(names, CASES))
+  return pytest.mark.parametrize('name, case', cells)
 
 
 every_cell = _cells(ALGORITHMS)

@@ -17,9 +17,6 @@ from recipes import (
 )
 from tests import toys
 
-# One worker makes what the tests share.
-pytestmark = pytest.mark.xdist_group('overhead')
-
 
 def _build(input_shape, classes):
   return keras.Sequential(

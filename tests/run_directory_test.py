@@ -19,9 +19,6 @@ from tests import tiny_recipe
 from tf_unilth.checkpoint_directory import CheckpointDirectory
 from tf_unilth.directory_lock import DirectoryLock
 
-# One worker makes what the tests share.
-pytestmark = pytest.mark.xdist_group('run_directory')
-
 # A run with a plateau, a rewind and rounds.
 _EVENTFUL = {
   'epochs': 7,

@@ -13,9 +13,6 @@ from absl import flags
 
 from tests import replicas
 
-# One worker makes what the tests share.
-pytestmark = pytest.mark.xdist_group('strategies')
-
 _ROOT = pathlib.Path(__file__).parent.parent
 
 

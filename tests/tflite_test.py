@@ -14,9 +14,6 @@ from tf_unilth import float32, tflite, tflite_run
 from tf_unilth.model_inputs import ModelInputs
 from tf_unilth.tflite_file import read_tflite
 
-# One worker makes what the tests share.
-pytestmark = pytest.mark.xdist_group('tflite')
-
 layers = keras.layers
 
 

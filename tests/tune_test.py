@@ -15,8 +15,6 @@ from absl.testing import flagsaver
 from recipes import run_flags, tune
 from tests import tiny_recipe
 
-pytestmark = pytest.mark.xdist_group('tune')
-
 _QUICK = {
   'method': 'dlth',
   'epochs': 3,

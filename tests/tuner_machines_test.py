@@ -17,8 +17,6 @@ from tf_unilth import tuner
 from tf_unilth.tuner import chief as chief_of
 from tf_unilth.tuner import worker as worker_of
 
-pytestmark = pytest.mark.xdist_group('tuner_machines')
-
 
 def _free_port():
   with socket.socket() as found:

@@ -14,8 +14,6 @@ from tests import tuned
 from tf_unilth import tuner
 from tf_unilth.sealed_file import DamagedError
 
-pytestmark = pytest.mark.xdist_group('tuner')
-
 
 class _Killed(BaseException):
   """Ends a process at once, as far as the search can see."""
