@@ -280,8 +280,7 @@ def _list(grid: Grid) -> None:
 
 def _main(arguments: Sequence[str]) -> Any:
   try:
-    if arguments[1:]:
-      raise ValueError(f'{arguments[1]!r} is no flag.')
+    run_flags.refuse_words(arguments)
     grid = _grid(catalogue.load(FLAGS.recipe))
     _check(grid, [*grid.search(), *grid.comparison()])
     if FLAGS.dry_run:

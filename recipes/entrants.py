@@ -71,7 +71,7 @@ def _values(name: str, *values: Any) -> tuple[Knobs, ...]:
   return tuple({name: value} for value in values)
 
 
-_RATES = _values('learning_rate', 0.25, 0.5, 2.0)
+_RATES = _values('learning_rate', 0.5, 1.5, 2.0)
 _CUTS = _values('begin_fraction', 0.2, 0.35, 0.7)
 
 
@@ -84,20 +84,21 @@ _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
 # A restart at the first step would be none.
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 _ROUNDS = _values('rounds', 1, 2, 3)
-_CUT = (
+_AT_ONCE = (
   {'finetune_fraction': 0.3},
-  {'finetune_fraction': 0.9},
-  {'finetune_fraction': 0.9, 'learning_rate': 2.0},
+  {'finetune_fraction': 0.7},
+  {'finetune_fraction': 0.7, 'learning_rate': 1.5},
 )
 _FIND = (
-  {'finetune_fraction': 0.6},
+  {'finetune_fraction': 0.4},
   {'max_dense_fraction': 0.1},
-  {'finetune_fraction': 0.6, 'max_dense_fraction': 0.1},
+  {'finetune_fraction': 0.75, 'max_dense_fraction': 0.1},
 )
+_SHORT = {'rounds': 4, 'finetune_fraction': 0.95, 'max_dense_fraction': 0.07}
 _TRANSFORM = (
   {'max_dense_fraction': 0.07},
-  {'finetune_fraction': 0.9, 'max_dense_fraction': 0.07},
-  {'finetune_fraction': 0.9, 'max_dense_fraction': 0.07, 'learning_rate': 2.0},
+  _SHORT,
+  {**_SHORT, 'learning_rate': 1.5},
 )
 # Past the first steps, where larger networks have no winning tickets yet.
 _LATE = 100
@@ -135,10 +136,10 @@ METHODS: dict[str, Entrant] = {
   'random': Entrant({'method': 'random'}, _RATES),
   # Random tickets whose small layers keep more, as UniDLTH's do.
   'random_erk': Entrant({'method': 'random', 'scope': 'erk'}, _RATES),
-  'random_cut': Entrant({'method': 'dlth', 'limit': 0.0}, _CUT),
-  'dlth': Entrant({'method': 'dlth'}, _CUT),
-  'dlth_erk': Entrant({'method': 'dlth', 'scope': 'erk'}, _CUT),
-  'dlth_iter': Entrant({'method': 'dlth', 'rounds': 4}, _CUT),
+  'random_cut': Entrant({'method': 'dlth', 'limit': 0.0}, _AT_ONCE),
+  'dlth': Entrant({'method': 'dlth'}, _AT_ONCE),
+  'dlth_erk': Entrant({'method': 'dlth', 'scope': 'erk'}, _AT_ONCE),
+  'dlth_iter': Entrant({'method': 'dlth', 'rounds': 4}, _AT_ONCE),
   'unidlth': Entrant({'method': 'unidlth'}, _TRANSFORM),
   # Last: it takes ten to twenty times as long.
   'lth_full': Entrant({'method': 'lth'}, full_cost=True),

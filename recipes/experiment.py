@@ -71,10 +71,7 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
   logging.set_verbosity(logging.ERROR)
   tf.get_logger().setLevel('ERROR')
   try:
-    if arguments[1:]:
-      raise ValueError(
-        f'{arguments[1]!r} is no flag: they are given as --name=value.'
-      )
+    run_flags.refuse_words(arguments)
     directory = output_dir(recipe)
     results = run(recipe, directory)
   except SystemExit as stop:

@@ -194,6 +194,18 @@ def config(recipe: Recipe) -> dict[str, Any]:
   return {'recipe': recipe.name, **method_flags.config(), **given}
 
 
+def refuse_words(arguments: Sequence[str]) -> None:
+  """Raises a `ValueError` for words behind a program's name that are no flags.
+
+  Args:
+    arguments: what absl has left, the program's name first.
+  """
+  if arguments[1:]:
+    raise ValueError(
+      f'{arguments[1]!r} is no flag: they are given as --name=value.'
+    )
+
+
 def check() -> None:
   """Raises a `ValueError` for flags that no run could be made of."""
   _check_finite()

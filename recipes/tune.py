@@ -232,10 +232,7 @@ def _main(arguments: Sequence[str]) -> str | None:
   logging.set_verbosity(logging.ERROR)
   tf.get_logger().setLevel('ERROR')
   try:
-    if arguments[1:]:
-      raise ValueError(
-        f'{arguments[1]!r} is no flag: they are given as --name=value.'
-      )
+    run_flags.refuse_words(arguments)
     recipe = catalogue.load(FLAGS.recipe)
     directory = output_dir(recipe)
     summary = run(recipe, directory)

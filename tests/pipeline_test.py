@@ -103,6 +103,12 @@ def test_evaluation_is_in_order_and_not_augmented(kind, images, folder):
   np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_the_end_of_a_run_waits_for_no_tuning(images, folder):
+  split = _split('plain', images, folder)
+  for dataset in (split.epochs(8, 0, 0, 2), split.batches(8).repeat()):
+    assert dataset.options().autotune.enabled is False
+
+
 def test_shifts_are_cuts_from_the_padded_image_some_mirrored():
   image = np.arange(1, 13, dtype=np.uint8).reshape(3, 4, 1)
   count = 400

@@ -174,7 +174,7 @@ class UniLTH(_UnifiedTicket):
     min_delta: float = 0.0,
     rewind_epochs: int | None = None,
     max_dense_fraction: float | None = None,
-    finetune_fraction: float = 0.4,
+    finetune_fraction: float = 0.6,
     ramp: L2Ramp | None = None,
     verbose: int = 1,
   ):
