@@ -16,7 +16,7 @@ seeds, sparsities or methods it runs what is new.
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -159,7 +159,7 @@ class _Runner:
   def __init__(self, grid: Grid, places: Sequence[side_by_side.Place]):
     self._grid, self._places = grid, places
     self._succeeded = False
-    self.failed: list[str] = []
+    self.failed: dict[str, str] = {}
 
   def run(self, trials: Sequence[Trial], what: str) -> None:
     """Runs those trials that are not finished."""
@@ -177,6 +177,8 @@ class _Runner:
     )
     for number, (job, error) in enumerate(ended, 1):
       trial = by_directory[job.directory]
+      if error is not None:
+        error += f' (runs/{trial.name}/{side_by_side.LOG})'
       left = clock.add(grid.cost(trial))
       print(
         f'[{number}/{len(missing)}] {_said(trial)}: '
@@ -186,12 +188,12 @@ class _Runner:
       self._note(trial, error)
       rows = csv_text(grid.rows())
       run_directory.write_text(grid.directory / 'comparison.csv', rows)
-    write(grid, len(self._places))
+    write(grid, len(self._places), self.failed)
 
   def _note(self, trial: Trial, error: str | None) -> None:
     self._succeeded |= error is None
     if error is not None:
-      self.failed.append(_said(trial))
+      self.failed[_said(trial)] = error
       if not self._succeeded:
         raise ValueError(f'the first run to end failed: {error}')
 
@@ -211,8 +213,14 @@ def _found(grid: Grid, trial: Trial) -> str:
   )
 
 
-def write(grid: Grid, jobs: int) -> None:
-  """Writes the report and, with matplotlib, the plot."""
+def write(grid: Grid, jobs: int, failed: Mapping[str, str]) -> None:
+  """Writes the report and, with matplotlib, the plot.
+
+  Args:
+    grid: whose finished runs are reported.
+    jobs: how many ran side by side.
+    failed: the runs that did not end, and why.
+  """
   rows, directory = grid.rows(), grid.directory
   lines = [f'# {grid.recipe.name}: methods at {grid.epochs} epochs', '']
   lines += ['```shell', _command(grid), '```', '']
@@ -255,6 +263,9 @@ def write(grid: Grid, jobs: int) -> None:
       '',
       *comparison.search_table(rows),
     ]
+  if failed:
+    lines += ['', '## Failed', '', 'Not in the tables:', '']
+    lines += [f'- {said}: {error}' for said, error in failed.items()]
   run_directory.write_text(directory / 'report.md', '\n'.join(lines) + '\n')
 
 
@@ -302,7 +313,8 @@ def _main(arguments: Sequence[str]) -> Any:
   print('\n'.join(comparison.accuracy_table(grid.rows())))
   print(f'\nwritten to {grid.directory}')
   if runner.failed:
-    return f'error: {len(runner.failed)} runs failed: {runner.failed}'
+    names = '; '.join(runner.failed)
+    return f'error: {len(runner.failed)} runs failed: {names}'
   return None
 
 

@@ -103,7 +103,7 @@ def run(
 def _last_line(job: Job) -> str:
   path = job.directory / LOG
   lines = path.read_text(errors='replace').strip().splitlines()
-  return f'{lines[-1] if lines else "it left without a word"} ({path})'
+  return lines[-1] if lines else 'it left without a word'
 
 
 def _run(recipe: str, job: Job, place: Place) -> None:

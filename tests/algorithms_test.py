@@ -53,7 +53,9 @@ ALGORITHMS = {
   'dlth': Algorithm(
     functools.partial(tf_unilth.DLTH, seed=SEED), random=True, ramped=True
   ),
-  'unilth': Algorithm(tf_unilth.UniLTH, ramped=True),
+  'unilth': Algorithm(
+    functools.partial(tf_unilth.UniLTH, finetune_fraction=0.4), ramped=True
+  ),
   'unidlth': Algorithm(
     functools.partial(tf_unilth.UniDLTH, seed=SEED, finetune_fraction=0.4),
     random=True,

@@ -119,7 +119,7 @@ def test_a_setting_that_is_not_better_is_not_chosen(tmp_path):
 def test_a_learning_rate_is_a_factor_to_the_recipes(tmp_path):
   trial = trials.Trial('dense', 1, 0.0, 5)
   flags = trial.flags(digits_cnn.RECIPE, 3)
-  assert flags['learning_rate'] == pytest.approx(0.025)
+  assert flags['learning_rate'] == pytest.approx(0.05)
   assert flags['seed'] == 5 and flags['target_sparsity'] == 0.0
 
 
@@ -147,6 +147,31 @@ def test_csv_has_a_line_per_run():
   (row,) = csv.DictReader(text.splitlines())
   assert row['method'] == 'gmp' and row['test_accuracy'] == '0.5'
   assert row['plateau_epoch'] == ''
+
+
+def test_a_run_that_fails_is_reported_and_the_others_go_on(
+  tmp_path, monkeypatch, capsys
+):
+  grid = _grid(tmp_path)
+
+  def run(recipe, jobs, places):
+    for job, trial in zip(jobs, grid.comparison()):
+      failed = trial.method == 'gmp' and trial.seed == 1
+      if not failed:
+        _finish(grid, trial, 0.9)
+      yield job, 'it diverged' if failed else None
+
+  monkeypatch.setattr(side_by_side, 'run', run)
+  with flagsaver.flagsaver():
+    flags.FLAGS(['', '--recipe=digits_cnn'])
+    runner = compare._Runner(grid, side_by_side.places(2))
+    runner.run(grid.comparison(), 'comparison')
+  assert len(runner.failed) == 3
+  assert 'seed 1: it diverged (runs/gmp-0.95-seed1/' in capsys.readouterr().out
+  report = (tmp_path / 'report.md').read_text()
+  assert '| gmp | 45.00 (1) | 45.00 (1) | 45.00 (1) |' in report
+  assert '- gmp at 95%, seed 1: it diverged (runs/gmp' in report
+  assert str(tmp_path) not in report
 
 
 def test_places_share_the_cores(monkeypatch):
