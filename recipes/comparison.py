@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from recipes.entrants import ABLATIONS
 from recipes.trials import Row
 
 # Our methods, and what each of them has to beat.
@@ -85,13 +86,15 @@ def accuracy_table(rows: Iterable[Row]) -> list[str]:
 
 
 def difference_table(rows: Iterable[Row], method: str) -> list[str]:
-  """Returns by how much a method is above each of its rivals.
+  """Returns by how much a method is above its rivals and its ablations.
 
   The mean over the seeds that both have of the difference, and its standard
   error.
   """
   found = accuracies(rows)
-  rivals = [rival for rival in RIVALS[method] if rival in found]
+  rivals = [*RIVALS[method]]
+  rivals += [rival for rival in ABLATIONS if rival.startswith(f'{method}_')]
+  rivals = [rival for rival in rivals if rival in found]
   if method not in found or not rivals:
     return []
   sparsities = _sparsities({method: found[method]})

@@ -131,13 +131,15 @@ def test_tables_have_means_deviations_and_differences_by_seed():
     _row('gmp', 0.9, 0, 0.96),
     _row('gmp', 0.9, 1, 0.92),
     _row('gmp', 0.9, 2, 0.10),
+    _row('unilth_no_ramp', 0.9, 1, 0.94),
     _row('gmp', 0.9, 0, 0.99, chosen=0, knobs='begin_fraction=0.5'),
   ]
   table = comparison.accuracy_table(rows)
   assert table[0] == '| method | 90% |'
   assert '| dense | 98.00 (1) |' in table
   assert '| unilth | 96.00 ± 1.41 (2) |' in table
-  (line,) = comparison.difference_table(rows, 'unilth')[2:]
+  line, ablation = comparison.difference_table(rows, 'unilth')[2:]
+  assert ablation == '| unilth_no_ramp | +1.00 (1) |'
   assert line == '| gmp | +2.00 ± 1.00 |'  # Seed 2 has no partner.
   assert comparison.difference_table(rows, 'unidlth') == []
 
