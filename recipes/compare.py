@@ -298,6 +298,7 @@ def _main(arguments: Sequence[str]) -> Any:
       return _list(grid)
     config = _config(grid)
     run_directory.finished(grid.directory, config)  # Or it is of another.
+    run_directory.make(grid.directory)
     run_directory.begin(grid.directory, config)
     runner = _Runner(grid, side_by_side.places(FLAGS.jobs))
     if FLAGS.search_seeds:

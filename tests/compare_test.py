@@ -211,6 +211,7 @@ def _compare_here(directory, *given):
 
 
 def test_a_comparison_runs_and_goes_on(tmp_path, capsys):
+  directory = tmp_path / 'new' / 'folder'
   small = (
     '--epochs=3',
     '--batch_size=512',
@@ -219,20 +220,20 @@ def test_a_comparison_runs_and_goes_on(tmp_path, capsys):
     '--sparsities=0.9',
     '--seeds=1',
   )
-  code, said = _compare(tmp_path, *small)
+  code, said = _compare(directory, *small)
   assert code == 0, said
   assert 'comparison: 2 runs, 0 of them done' in said
-  written = (tmp_path / 'comparison.csv').read_text()
+  written = (directory / 'comparison.csv').read_text()
   rows = list(csv.DictReader(written.splitlines()))
   assert {row['method'] for row in rows} == {'gmp', 'unilth'}
   assert all(0.89 < float(row['sparsity']) < 0.91 for row in rows)
-  assert '| unilth above | 90% |' in (tmp_path / 'report.md').read_text()
-  assert (tmp_path / 'comparison.png').stat().st_size > 10_000
-  assert not list(tmp_path.glob('runs/*/checkpoints'))
+  assert '| unilth above | 90% |' in (directory / 'report.md').read_text()
+  assert (directory / 'comparison.png').stat().st_size > 10_000
+  assert not list(directory.glob('runs/*/checkpoints'))
 
-  assert _compare_here(tmp_path, *small) is None
+  assert _compare_here(directory, *small) is None
   assert '2 runs, 2 of them done' in capsys.readouterr().out
-  said = _compare_here(tmp_path, *small, '--learning_rate=0.2')
+  said = _compare_here(directory, *small, '--learning_rate=0.2')
   assert 'another configuration' in said and 'learning_rate=0.2' in said
 
 

@@ -1,0 +1,58 @@
+"""Committed comparisons: what documents show is what the runs gave."""
+
+import csv
+import pathlib
+import re
+
+import pytest
+
+from recipes import comparison, trials
+
+_ROOT = pathlib.Path(__file__).parent.parent
+_RESULTS = sorted((_ROOT / 'recipes' / 'results').glob('comparison_*'))
+_DOCUMENTS = [_ROOT / 'README.md', _ROOT / 'docs' / 'comparison.md']
+# As in | unilth | 98.39 ± 0.16 (5) | or | gmp | +0.18 ± 0.05 |.
+_CELLS = re.compile(r'\| \w+ \|.* ± .*\|')
+
+
+def _number(text):
+  try:
+    return float(text)
+  except ValueError:
+    return text
+
+
+def _rows(directory):
+  lines = (directory / 'comparison.csv').read_text().splitlines()
+  return [
+    {name: _number(text) for name, text in row.items()}
+    for row in csv.DictReader(lines)
+  ]
+
+
+def test_there_are_some():
+  assert _RESULTS
+
+
+@pytest.mark.parametrize('directory', _RESULTS, ids=lambda path: path.name)
+def test_a_report_has_the_tables_of_its_runs(directory):
+  rows = _rows(directory)
+  assert set(rows[0]) == set(trials.COLUMNS)
+  report = (directory / 'report.md').read_text()
+  assert '\n'.join(comparison.accuracy_table(rows)) in report
+  for method in comparison.RIVALS:
+    assert '\n'.join(comparison.difference_table(rows, method)) in report
+  assert (directory / 'comparison.png').exists()
+
+
+@pytest.mark.parametrize('document', _DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_shows_is_in_a_report(document):
+  reports = ''.join((d / 'report.md').read_text() for d in _RESULTS)
+  shown = [
+    line
+    for line in document.read_text().splitlines()
+    if _CELLS.fullmatch(line)
+  ]
+  assert shown
+  for line in shown:
+    assert line in reports.splitlines(), line
