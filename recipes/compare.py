@@ -170,6 +170,7 @@ class _Runner:
       f'{len(self._places)} at a time',
       flush=True,
     )
+    self._succeeded |= len(missing) < len(trials)
     by_directory = {grid.job(trial).directory: trial for trial in missing}
     clock = _Clock(sum(map(grid.cost, missing)))
     ended = side_by_side.run(

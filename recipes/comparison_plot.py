@@ -26,6 +26,10 @@ _COLOURS = (
   '#8C6D31',
 )
 _MARKERS = 'os^vDPX<>'
+_TICKS = (
+  *(0, 20, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 97.5),
+  *(98, 98.5, 99, 99.25, 99.5, 99.75, 99.9),
+)
 
 
 def draw(path: pathlib.Path, title: str, rows: Iterable[Row]) -> None:
@@ -55,12 +59,14 @@ def _panel(
 ) -> None:
   sparsities = sorted({s for method in methods for s in found[method]})
   places = {s: place for place, s in enumerate(sparsities)}
+  drawn = []
   for index, method in enumerate(methods):
     cells = sorted(found[method].items())
     means = [comparison.mean(list(c.values())) for _, c in cells]
     x = [places[s] for s, _ in cells]
     y = np.array([m.value for m in means])
     error = np.array([m.error for m in means])
+    drawn.append(y)
     colour = _COLOURS[index % len(_COLOURS)]
     axis.plot(
       x,
@@ -76,10 +82,36 @@ def _panel(
   if 'dense' in found:
     (by_seed,) = found['dense'].values()
     dense = comparison.mean(list(by_seed.values()))
+    drawn.append(np.array([dense.value]))
     axis.axhline(dense.value, color='black', linestyle=':', label='dense')
   axis.set_xticks(
     range(len(sparsities)), [f'{100 * s:.6g}' for s in sparsities]
   )
   axis.set_xlabel('sparsity, %')
-  axis.set_ylabel('test accuracy, %')
-  axis.legend(loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=4)
+  axis.set_ylabel('test accuracy, % (by log error)')
+  _scale_by_error(axis, max(map(max, drawn)), min(drawn[0]))
+  axis.legend(
+    loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=9
+  )
+
+
+def _scale_by_error(axis: Any, best: float, ours: float) -> None:
+  """Spreads what is near 100%; a method that collapses leaves it below.
+
+  Args:
+    axis: with accuracies in percent.
+    best: the highest of them.
+    ours: the lowest one of our method; down to twice its error is shown.
+  """
+  axis.set_yscale(
+    'function',
+    functions=(
+      lambda accuracy: -np.log(np.maximum(100 - accuracy, 1e-2)),
+      lambda value: 100 - np.exp(-value),
+    ),
+  )
+  low = 100 - 2 * max(100 - ours, 0.5)
+  high = 100 - 0.9 * max(100 - best, 0.1)
+  axis.set_ylim(low, high)
+  axis.set_yticks([tick for tick in _TICKS if low <= tick <= high])
+  axis.yaxis.set_major_formatter('{x:g}')
