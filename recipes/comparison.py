@@ -85,6 +85,12 @@ def accuracy_table(rows: Iterable[Row]) -> list[str]:
   return lines
 
 
+def beside(method: str) -> list[str]:
+  """Returns what one of our methods is shown with: rivals, and ablations."""
+  own = [name for name in ABLATIONS if name.startswith(f'{method}_')]
+  return [*RIVALS[method], *own]
+
+
 def difference_table(rows: Iterable[Row], method: str) -> list[str]:
   """Returns by how much a method is above its rivals and its ablations.
 
@@ -92,9 +98,7 @@ def difference_table(rows: Iterable[Row], method: str) -> list[str]:
   error.
   """
   found = accuracies(rows)
-  rivals = [*RIVALS[method]]
-  rivals += [rival for rival in ABLATIONS if rival.startswith(f'{method}_')]
-  rivals = [rival for rival in rivals if rival in found]
+  rivals = [rival for rival in beside(method) if rival in found]
   if method not in found or not rivals:
     return []
   sparsities = _sparsities({method: found[method]})

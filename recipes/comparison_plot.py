@@ -10,8 +10,8 @@ from recipes import comparison, figures
 from recipes.trials import Row
 
 _PANELS = {
-  'found by magnitude': ('unilth', *comparison.RIVALS['unilth']),
-  'drawn at random': ('unidlth', *comparison.RIVALS['unidlth']),
+  'found by magnitude': ('unilth', *comparison.beside('unilth')),
+  'drawn at random': ('unidlth', *comparison.beside('unidlth')),
 }
 # Ours in strong colours and full lines, the others apart from each other.
 _COLOURS = (
