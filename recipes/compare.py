@@ -7,7 +7,8 @@
 
 Every flag of the recipe may be given too, and is given to all runs. The methods
 and their knobs are those of `recipes/entrants.py`; `all` stands for the methods
-and `ablations` for ours without one of their parts. In the output directory it
+and `ablations` for ours, and ours without one of their parts each, which are
+compared as they are with --search_seeds=0. In the output directory it
 writes `comparison.csv` with a line per run, as they finish, then `report.md`
 and `comparison.png`. The same command goes on where it stopped; with more
 seeds, sparsities or methods it runs what is new.
@@ -16,7 +17,7 @@ seeds, sparsities or methods it runs what is new.
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
@@ -25,9 +26,8 @@ from absl.testing import flagsaver
 from recipes import (
   catalogue,
   comparison,
-  comparison_plot,
+  comparison_report,
   experiment,
-  figures,
   run_directory,
   run_flags,
   side_by_side,
@@ -99,7 +99,7 @@ def _config(grid: Grid) -> dict[str, Any]:
 
 
 def _methods() -> list[str]:
-  groups = {'all': list(METHODS), 'ablations': list(ABLATIONS)}
+  groups = {'all': list(METHODS), 'ablations': [*comparison.RIVALS, *ABLATIONS]}
   chosen: list[str] = []
   for name in FLAGS.methods:
     if name not in groups and name not in ENTRANTS:
@@ -189,14 +189,18 @@ class _Runner:
       self._note(trial, error)
       rows = csv_text(grid.rows())
       run_directory.write_text(grid.directory / 'comparison.csv', rows)
-    write(grid, len(self._places), self.failed)
+    comparison_report.write(
+      grid, _command(grid), len(self._places), self.failed
+    )
 
   def _note(self, trial: Trial, error: str | None) -> None:
     self._succeeded |= error is None
     if error is not None:
       self.failed[_said(trial)] = error
       if not self._succeeded:
-        raise ValueError(f'the first run to end failed: {error}')
+        raise ValueError(
+          f'the first run to end failed, in {self._grid.directory}: {error}'
+        )
 
 
 def _said(trial: Trial) -> str:
@@ -212,62 +216,6 @@ def _found(grid: Grid, trial: Trial) -> str:
     f'test accuracy {results["test_accuracy"]:.2%} '
     f'in {results["seconds"]:.0f} s'
   )
-
-
-def write(grid: Grid, jobs: int, failed: Mapping[str, str]) -> None:
-  """Writes the report and, with matplotlib, the plot.
-
-  Args:
-    grid: whose finished runs are reported.
-    jobs: how many ran side by side.
-    failed: the runs that did not end, and why.
-  """
-  rows, directory = grid.rows(), grid.directory
-  lines = [f'# {grid.recipe.name}: methods at {grid.epochs} epochs', '']
-  lines += ['```shell', _command(grid), '```', '']
-  lines += [
-    'Test accuracy in percent: mean ± standard deviation (seeds).',
-    '',
-    *comparison.accuracy_table(rows),
-  ]
-  if figures.available():
-    title = f'{grid.recipe.name}, {grid.epochs} epochs in all'
-    comparison_plot.draw(directory / 'comparison.png', title, rows)
-    lines += ['', '![accuracy over sparsity](comparison.png)']
-  for method in comparison.RIVALS:
-    table = comparison.difference_table(rows, method)
-    if table:
-      lines += [
-        '',
-        f'## {method} against the others',
-        '',
-        'Points of test accuracy: mean of the differences per seed ± its '
-        'standard error.',
-        '',
-        *table,
-      ]
-  lines += [
-    '',
-    '## Cost',
-    '',
-    f'Seconds of one run: median, {jobs} runs side by side.',
-    '',
-    *comparison.cost_table(rows),
-  ]
-  if grid.search_seeds:
-    lines += [
-      '',
-      '## Search',
-      '',
-      'Knobs tried at the middle sparsity; learning_rate is a factor to the '
-      "recipe's.",
-      '',
-      *comparison.search_table(rows),
-    ]
-  if failed:
-    lines += ['', '## Failed', '', 'Not in the tables:', '']
-    lines += [f'- {said}: {error}' for said, error in failed.items()]
-  run_directory.write_text(directory / 'report.md', '\n'.join(lines) + '\n')
 
 
 def _command(grid: Grid) -> str:
@@ -302,7 +250,7 @@ def _main(arguments: Sequence[str]) -> Any:
     run_directory.make(grid.directory)
     run_directory.begin(grid.directory, config)
     runner = _Runner(grid, side_by_side.places(FLAGS.jobs))
-    if FLAGS.search_seeds:
+    if grid.search():
       runner.run(grid.search(), 'search')
     runner.run(grid.comparison(), 'comparison')
   except KeyboardInterrupt:

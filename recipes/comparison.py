@@ -94,8 +94,8 @@ def beside(method: str) -> list[str]:
 def difference_table(rows: Iterable[Row], method: str) -> list[str]:
   """Returns by how much a method is above its rivals and its ablations.
 
-  The mean over the seeds that both have of the difference, and its standard
-  error.
+  The mean over the seeds that both have of the difference, its standard error,
+  and how many seeds those are.
   """
   found = accuracies(rows)
   rivals = [rival for rival in beside(method) if rival in found]
@@ -119,7 +119,7 @@ def _difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
   found = mean([ours[seed] - theirs[seed] for seed in both])
   if found.seeds == 1:
     return f'{found.value:+.2f} (1)'
-  return f'{found.value:+.2f} ± {found.error:.2f}'
+  return f'{found.value:+.2f} ± {found.error:.2f} ({found.seeds})'
 
 
 def cost_table(rows: Iterable[Row]) -> list[str]:

@@ -13,7 +13,7 @@ _PANELS = {
   'found by magnitude': ('unilth', *comparison.beside('unilth')),
   'drawn at random': ('unidlth', *comparison.beside('unidlth')),
 }
-# Ours in strong colours and full lines, the others apart from each other.
+# One fewer markers than colours, so that many methods differ in one of them.
 _COLOURS = (
   '#D55E00',
   '#0072B2',
@@ -25,7 +25,7 @@ _COLOURS = (
   '#000000',
   '#8C6D31',
 )
-_MARKERS = 'os^vDPX<>'
+_MARKERS = 'os^vDPX<'
 _TICKS = (
   *(0, 20, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 97.5),
   *(98, 98.5, 99, 99.25, 99.5, 99.75, 99.9),
@@ -74,7 +74,7 @@ def _panel(
       color=colour,
       marker=_MARKERS[index % len(_MARKERS)],
       markersize=5,
-      linewidth=2.2 if index == 0 else 1.2,
+      linewidth=2.2 if method in comparison.RIVALS else 1.2,
       label=method,
       zorder=3 if index == 0 else 2,
     )
@@ -101,7 +101,8 @@ def _scale_by_error(axis: Any, best: float, ours: float) -> None:
   Args:
     axis: with accuracies in percent.
     best: the highest of them.
-    ours: the lowest one of our method; down to twice its error is shown.
+    ours: the lowest of the first method, which is ours where it was run; down
+      to twice its error is shown.
   """
   axis.set_yscale(
     'function',
@@ -110,8 +111,8 @@ def _scale_by_error(axis: Any, best: float, ours: float) -> None:
       lambda value: 100 - np.exp(-value),
     ),
   )
-  low = 100 - 2 * max(100 - ours, 0.5)
-  high = 100 - 0.9 * max(100 - best, 0.1)
+  low = max(0, 100 - 2 * max(100 - ours, 0.5))
+  high = 100 - max(0.9 * (100 - best), 0.01)
   axis.set_ylim(low, high)
   axis.set_yticks([tick for tick in _TICKS if low <= tick <= high])
   axis.yaxis.set_major_formatter('{x:g}')

@@ -13,8 +13,10 @@ from absl.testing import flagsaver
 from recipes import (
   compare,
   comparison,
+  comparison_plot,
   digits_cnn,
   entrants,
+  figures,
   side_by_side,
   trials,
 )
@@ -140,7 +142,7 @@ def test_tables_have_means_deviations_and_differences_by_seed():
   assert '| unilth | 96.00 ± 1.41 (2) |' in table
   line, ablation = comparison.difference_table(rows, 'unilth')[2:]
   assert ablation == '| unilth_no_ramp | +1.00 (1) |'
-  assert line == '| gmp | +2.00 ± 1.00 |'  # Seed 2 has no partner.
+  assert line == '| gmp | +2.00 ± 1.00 (2) |'  # Seed 2 has no partner.
   assert comparison.difference_table(rows, 'unidlth') == []
 
 
@@ -178,6 +180,32 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
   assert '| gmp | 45.00 (1) | 45.00 (1) | 45.00 (1) |' in report
   assert '- gmp at 95%, seed 1: it diverged (runs/gmp' in report
   assert str(tmp_path) not in report
+
+
+def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
+  grid = _grid(tmp_path)
+  monkeypatch.setattr(
+    side_by_side, 'run', lambda recipe, jobs, places: [(jobs[0], 'no data')]
+  )
+  runner = compare._Runner(grid, side_by_side.places(2))
+  with pytest.raises(ValueError, match=f'failed, in {tmp_path}: no data'):
+    runner.run(grid.comparison(), 'comparison')
+
+
+@pytest.mark.parametrize('accuracies', [(1.0, 0.9), (0.9, 1.0), (0.2, 0.1)])
+def test_a_plot_shows_the_best_and_our_worst(accuracies, monkeypatch, tmp_path):
+  limits = []
+  monkeypatch.setattr(
+    figures, 'save', lambda plt, figure, path: limits.extend(
+      axis.get_ylim() for axis in figure.axes
+    )
+  )
+  ours, other = accuracies
+  rows = [_row('unilth', 0.9, 0, ours), _row('gmp', 0.9, 0, other)]
+  comparison_plot.draw(tmp_path / 'a.png', 'a', rows)
+  ((low, high),) = limits
+  assert 0 <= low < 100 * ours
+  assert 100 * max(ours, other) <= high + 0.01  # Above that all is the same.
 
 
 def test_places_share_the_cores(monkeypatch):

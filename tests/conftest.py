@@ -9,7 +9,8 @@ def _untuned(dataset: tf.data.Dataset):
   """Iterates without TensorFlow's tuning, for whose thread each end waits.
 
   The thread sleeps as long again as it has run, a minute at most, and `fit`
-  does not return before it wakes; hundreds of tests train for seconds.
+  does not return before it wakes; hundreds of tests train for seconds. What
+  tests start as processes of their own keeps the tuning.
   """
   options = tf.data.Options()
   options.autotune.enabled = False

@@ -243,8 +243,8 @@ def _kth_smallest(arrays: Sequence[np.ndarray], count: int) -> float:
   copied and partitioned; copies of all weights cost more than the selection.
   """
   total = sum(array.size for array in arrays)
-  # To sort n^(2/3) values costs about as much as to part the n / n^(1/3) that
-  # they leave in the bracket.
+  # To sort n^(2/3) of n values costs about as much as to partition those that
+  # they leave in the bracket, which are about as many.
   step = round(total ** (1 / 3))
   sample = np.sort(np.concatenate([array[::step] for array in arrays]))
   place, slack = count / total * sample.size, 2 * sample.size**0.5

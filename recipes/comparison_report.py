@@ -1,0 +1,64 @@
+"""The report of a comparison: tables, plot, costs, and what failed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from recipes import comparison, comparison_plot, figures, run_directory
+from recipes.trials import Grid, Row
+
+
+def write(
+  grid: Grid, command: str, jobs: int, failed: Mapping[str, str]
+) -> None:
+  """Writes `report.md` and, with matplotlib, the plot.
+
+  Args:
+    grid: whose finished runs are reported.
+    command: what makes them again.
+    jobs: how many ran side by side.
+    failed: the runs that did not end, and why.
+  """
+  rows, directory = grid.rows(), grid.directory
+  sections = [
+    [f'# {grid.recipe.name}: methods at {grid.epochs} epochs'],
+    ['```shell', command, '```'],
+    ['Test accuracy in percent: mean ± standard deviation (seeds).'],
+    comparison.accuracy_table(rows),
+  ]
+  if figures.available() and any(row['target_sparsity'] for row in rows):
+    title = f'{grid.recipe.name}, {grid.epochs} epochs in all'
+    comparison_plot.draw(directory / 'comparison.png', title, rows)
+    sections += [['![accuracy over sparsity](comparison.png)']]
+  sections += [*_differences(rows), *_cost(rows, jobs), *_search(rows)]
+  if failed:
+    each = [f'- {said}: {error}' for said, error in failed.items()]
+    sections += [['## Failed'], ['Not in the tables:'], each]
+  text = '\n\n'.join('\n'.join(lines) for lines in sections) + '\n'
+  run_directory.write_text(directory / 'report.md', text)
+
+
+def _differences(rows: Sequence[Row]) -> Iterator[list[str]]:
+  for method in comparison.RIVALS:
+    table = comparison.difference_table(rows, method)
+    if table:
+      yield [f'## {method} against the others']
+      yield [
+        'Points of test accuracy: mean of the differences per seed ± its '
+        'standard error (seeds).'
+      ]
+      yield table
+
+
+def _cost(rows: Sequence[Row], jobs: int) -> Iterator[list[str]]:
+  yield ['## Cost']
+  yield [f'Seconds of one run: median, {jobs} runs side by side.']
+  yield comparison.cost_table(rows)
+
+
+def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
+  if any(row['searched'] for row in rows):
+    yield ['## Search']
+    yield [
+      'Knobs tried at the middle sparsity; learning_rate is a factor to the '
+      "recipe's."
+    ]
+    yield comparison.search_table(rows)
