@@ -224,7 +224,7 @@ def test_help_tells_every_flag(capsys):
   )
   # What stands is shown also where it is the library's.
   assert 'the plateau. Only for unilth, unidlth. Default: val_loss.' in words
-  assert 'Default: 0.5 for dlth, 0.4 for unilth, 0.8 for unidlth.' in words
+  assert 'Default: 0.5 for dlth, 0.6 for unilth, 0.8 for unidlth.' in words
   assert '--skip=A,B' in said
   assert max(map(len, said.splitlines())) <= 80
 

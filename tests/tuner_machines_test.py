@@ -113,8 +113,8 @@ def test_a_worker_is_not_dismissed_while_another_may_die(
 def test_a_chief_without_workers_ends_with_an_error(
   oracle, address, monkeypatch
 ):
-  chief = _Chief(oracle, timeout=0.2)
-  client = _client(monkeypatch, oracle, 'one', 0.2)
+  chief = _Chief(oracle, timeout=0.4)
+  client = _client(monkeypatch, oracle, 'one', 0.4)
   chief.start()
   client.create_trial('one')
   chief.join(20)
@@ -122,7 +122,7 @@ def test_a_chief_without_workers_ends_with_an_error(
   assert 'no worker has called the chief at 127.0.0.1' in str(chief.error)
   assert '0 of 1 trials that were begun are done' in str(chief.error)
   # The next chief, of another process, gives the trial out again.
-  again = _Chief(oracle, timeout=0.2)
+  again = _Chief(oracle, timeout=0.4)
   again.start()
   again.join(20)
   assert isinstance(again.error, RuntimeError)

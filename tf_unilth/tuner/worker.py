@@ -20,6 +20,14 @@ from tf_unilth.tuner.machines import (
 )
 from tf_unilth.tuner.oracles import IDLE, STOPPED, TicketOracle
 
+# The chief may begin after its workers: gRPC by itself looks again after a
+# second, and then ever more seldom, up to two minutes.
+_RECONNECT = (
+  ('grpc.initial_reconnect_backoff_ms', 100),
+  ('grpc.min_reconnect_backoff_ms', 100),
+  ('grpc.max_reconnect_backoff_ms', 1000),
+)
+
 
 class Client(oracle_client.OracleClient):
   """A worker's oracle: the chief's, over the network.
@@ -33,7 +41,7 @@ class Client(oracle_client.OracleClient):
     super().__init__(oracle)
     self._timeout = timeout
     self._caller = _Caller(self.tuner_id, timeout)
-    channel = grpc.insecure_channel(address())
+    channel = grpc.insecure_channel(address(), _RECONNECT)
     channel = grpc.intercept_channel(channel, self._caller)
     self.stub = protos.get_service_grpc().OracleStub(channel)
 
@@ -90,7 +98,6 @@ class _Caller(grpc.UnaryUnaryClientInterceptor):
       (WORKER_KEY, worker),
       (PROCESS_KEY, uuid.uuid4().hex),
     )
-    # The chief may begin after its workers.
     self._wait = 2 * PATIENCE * timeout
     self._timeout = timeout
     self._open = True
