@@ -1,20 +1,24 @@
-"""What all tests share: iterators over data that end when they are asked to."""
+"""What all tests share: TensorFlow that does not prepare for long runs."""
 
 import tensorflow as tf
 
 _iterate = tf.data.Dataset.__iter__
 
 
-def _untuned(dataset: tf.data.Dataset):
+def _as_it_is(dataset: tf.data.Dataset):
   """Iterates without TensorFlow's tuning, for whose thread each end waits.
 
   The thread sleeps as long again as it has run, a minute at most, and `fit`
-  does not return before it wakes; hundreds of tests train for seconds. What
-  tests start as processes of their own keeps the tuning.
+  does not return before it wakes. To rewrite the graph of a dataset takes
+  longer than it saves in hundreds of trainings of seconds.
   """
   options = tf.data.Options()
   options.autotune.enabled = False
+  options.experimental_optimization.apply_default_optimizations = False
   return _iterate(dataset.with_options(options))
 
 
-tf.data.Dataset.__iter__ = _untuned
+tf.data.Dataset.__iter__ = _as_it_is
+# So it is with other graphs. What tests start as processes of their own, such
+# as recipes, is optimized and tuned as a user's is.
+tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})

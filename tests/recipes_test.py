@@ -21,6 +21,7 @@ from recipes import (
   plots,
   report,
 )
+from tests import tiny_recipe
 
 _RESULTS = {
   'method',
@@ -54,7 +55,7 @@ def no_plots(monkeypatch):
   monkeypatch.setattr(figures, 'available', lambda: False)  # They take time.
 
 
-def _run(directory, **given):
+def _run(directory, recipe=digits_cnn.RECIPE, **given):
   defaults = {
     'epochs': 4,
     'batch_size': 128,
@@ -62,12 +63,14 @@ def _run(directory, **given):
     'verbose': 0,
   }
   with flagsaver.flagsaver(**{**defaults, **given}):
-    return experiment.run(digits_cnn.RECIPE, directory)
+    return experiment.run(recipe, directory)
 
 
 @pytest.mark.parametrize('method', methods.METHODS)
 def test_each_method_runs_to_its_target(method, tmp_path):
-  results = _run(tmp_path, method=method, target_sparsity=0.9)
+  results = _run(
+    tmp_path, tiny_recipe.RECIPE, method=method, target_sparsity=0.9
+  )
   assert results.keys() >= _RESULTS
   assert json.loads((tmp_path / 'results.json').read_text()) == results
   rows = list(csv.DictReader((tmp_path / 'history.csv').open()))
@@ -88,7 +91,13 @@ def test_lr_restart_restarts_the_baselines(method, tmp_path):
   losses = []
   for lr_restart in (None, True):
     directory = tmp_path / str(lr_restart)
-    _run(directory, method=method, seed=3, lr_restart=lr_restart)
+    _run(
+      directory,
+      tiny_recipe.RECIPE,
+      method=method,
+      seed=3,
+      lr_restart=lr_restart,
+    )
     rows = list(csv.DictReader((directory / 'history.csv').open()))
     losses.append([float(row['loss']) for row in rows])
   plain, restarted = losses
