@@ -196,9 +196,11 @@ def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
 def test_a_plot_shows_the_best_and_our_worst(accuracies, monkeypatch, tmp_path):
   limits = []
   monkeypatch.setattr(
-    figures, 'save', lambda plt, figure, path: limits.extend(
+    figures,
+    'save',
+    lambda plt, figure, path: limits.extend(
       axis.get_ylim() for axis in figure.axes
-    )
+    ),
   )
   ours, other = accuracies
   rows = [_row('unilth', 0.9, 0, ours), _row('gmp', 0.9, 0, other)]

@@ -1,5 +1,8 @@
 """What all tests share: TensorFlow that does not prepare for long runs."""
 
+import gc
+
+import pytest
 import tensorflow as tf
 
 _iterate = tf.data.Dataset.__iter__
@@ -22,3 +25,11 @@ tf.data.Dataset.__iter__ = _as_it_is
 # So it is with other graphs. What tests start as processes of their own, such
 # as recipes, is optimized and tuned as a user's is.
 tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+
+
+@pytest.fixture(autouse=True, scope='module')
+def own_garbage():
+  """Frees the graphs of each file, and looks no more through what is left."""
+  yield
+  gc.collect()
+  gc.freeze()

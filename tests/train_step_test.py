@@ -283,10 +283,13 @@ def _optimized_ops(model: keras.Model, *callbacks, **arguments) -> list[dict]:
   """Returns the operations of each train step that a fit traces, optimized."""
   eager = context.context()
   eager.enable_graph_collection()
+  set_options = tf.config.optimizer.set_experimental_options
+  set_options({'disable_meta_optimizer': False})  # See conftest.py.
   try:
     toys.fit(model, *callbacks, validation_data=None, **arguments)
     graphs = eager.export_run_metadata().function_graphs
   finally:
+    set_options({'disable_meta_optimizer': True})
     eager.disable_graph_collection()
   counts = [
     collections.Counter(node.op for node in g.post_optimization_graph.node)
