@@ -525,6 +525,18 @@ def test_evaluations_after_a_fit_mask_once(traced):
   assert 'held' not in [getattr(i, '__name__', '') for i in inner]
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_an_evaluation_masks_what_is_not_finite(value):
+  model = _fitted()
+  expected = _masked(model)
+  for kernel in PrunedLayers(model).kernels:
+    pruned = kernel.mask.numpy() == 0
+    assert pruned.any()
+    kernel.weight.assign(np.where(pruned, value, kernel.weight.numpy()))
+  predicted = model.predict(toys.data()[0], verbose=0)
+  np.testing.assert_array_equal(predicted, expected)
+
+
 def test_what_others_traced_in_a_ticket_fit_masks():
   model = _ticket()
   x = tf.constant(toys.data()[0])

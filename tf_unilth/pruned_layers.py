@@ -244,15 +244,14 @@ class PrunedLayers:
   def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
     """Writes masks, and zeros into the weights that they remove."""
     for kernel, mask in zip(self.kernels, masks, strict=True):
-      keep = tf.constant(mask)
       # By TensorFlow, which uses all cores.
-      kernel.mask.assign(tf.cast(keep, kernel.mask.dtype))
-      _keep(kernel.weight, keep)
+      kernel.mask.assign(tf.cast(mask, kernel.mask.dtype))
+      _keep(kernel.weight, kernel.mask)
 
   def mask(self) -> None:
     """Sets to zero what the present masks remove."""
     for kernel in self.kernels:
-      _keep(kernel.weight, tf.cast(kernel.mask, tf.bool))
+      _keep(kernel.weight, kernel.mask)
 
   def multiply(self, factors: Mapping[int, tf.Tensor]) -> None:
     """Multiplies weights, inside of a train step.
@@ -268,10 +267,11 @@ class PrunedLayers:
     _assign(variables, values)
 
 
-def _keep(variable: Any, chosen: tf.Tensor) -> None:
-  """Sets to zero all but the values that are chosen."""
+def _keep(variable: Any, mask: tf.Tensor) -> None:
+  """Sets to zero what a mask, of 0 and 1, removes, even if it is NaN."""
   value = tf.convert_to_tensor(variable)
-  variable.assign(tf.where(chosen, value, tf.zeros((), value.dtype)))
+  # To choose takes twice as long.
+  variable.assign(tf.math.multiply_no_nan(value, tf.cast(mask, value.dtype)))
 
 
 def _weight_mask_op(wrapper: Any) -> Any:
