@@ -1,12 +1,13 @@
-"""Committed comparisons: what documents show is what the runs gave."""
+"""Committed results: what documents show is what the runs gave."""
 
 import csv
+import json
 import pathlib
 import re
 
 import pytest
 
-from recipes import comparison, trials
+from recipes import comparison, overhead_report, trials
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _RESULTS = sorted((_ROOT / 'recipes' / 'results').glob('comparison_*'))
@@ -57,3 +58,29 @@ def test_what_a_document_shows_is_in_a_report(document):
   assert shown
   for table in shown:
     assert any(table in report for report in reports), table
+
+
+def test_the_costs_in_the_readme_are_those_of_the_file():
+  path = _ROOT / 'recipes' / 'results' / 'overhead.json'
+  models = json.loads(path.read_text())['models']
+  measured = [
+    re.sub(
+      r'\d+\.\d{3}',
+      lambda found: f'{float(found[0]):.2f}',
+      overhead_report.table(name, row),
+    )
+    for name, row in models.items()
+  ]
+  section = (_ROOT / 'README.md').read_text().partition('## What pruning')[2]
+  table = _TABLES.search(section)[0]
+  rows = [line.split(' | ')[1:] for line in table.splitlines()[2:]]
+  assert {len(row) for row in rows} == {len(models)}
+  cells = [
+    (cell.strip(' |'), told)
+    for row in rows
+    for cell, told in zip(row, measured, strict=True)
+  ]
+  ratios = [(cell, told) for cell, told in cells if ' to ' in cell]
+  assert len(ratios) > 20
+  for cell, told in ratios:
+    assert f'| {cell} |' in told, cell
