@@ -12,8 +12,8 @@ def _as_it_is(dataset: tf.data.Dataset):
   """Iterates without TensorFlow's tuning, for whose thread each end waits.
 
   The thread sleeps as long again as it has run, a minute at most, and `fit`
-  does not return before it wakes. To rewrite the graph of a dataset takes
-  longer than it saves in hundreds of trainings of seconds.
+  does not return before it wakes. Rewriting the graph of a dataset takes
+  longer than it saves in a training of seconds, and there are hundreds.
   """
   options = tf.data.Options()
   options.autotune.enabled = False
@@ -22,9 +22,21 @@ def _as_it_is(dataset: tf.data.Dataset):
 
 
 tf.data.Dataset.__iter__ = _as_it_is
-# So it is with other graphs. What tests start as processes of their own, such
-# as recipes, is optimized and tuned as a user's is.
-tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+# So it is with other graphs, but where a test asks for `optimized`. Programs
+# that tests start are optimized and tuned as a user's are, but for SavedModels
+# that a test writes: these carry the setting.
+_AS_TRACED = 'disable_meta_optimizer'
+tf.config.optimizer.set_experimental_options({_AS_TRACED: True})
+
+
+@pytest.fixture
+def optimized():
+  """Lets TensorFlow optimize graphs, as it does for a user."""
+  options = tf.config.optimizer
+  before = options.get_experimental_options().get(_AS_TRACED, False)
+  options.set_experimental_options({_AS_TRACED: False})
+  yield
+  options.set_experimental_options({_AS_TRACED: before})
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -66,6 +66,7 @@ with tf.compat.v1.Session(graph=tf.Graph()) as session:
 @pytest.mark.parametrize(
   'build', [toys.conv, lambda: _sparse(_mlp(300, 300))], ids=['small', 'packed']
 )
+@pytest.mark.usefixtures('optimized')
 def test_a_process_with_tensorflow_alone_computes_the_same(tmp_path, build):
   model = build()
   x = _batch(5, *model.input_shape[1:])

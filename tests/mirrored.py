@@ -62,7 +62,7 @@ def main(wrap: str, optimizer: str) -> None:
     for devices in (DEVICES, DEVICES[:1])
   )
   chosen = WRAPS[wrap], OPTIMIZERS[optimizer]
-  if wrap == 'ours':
+  if wrap == 'ours':  # Convolutions and batch statistics: slow, so once.
     check_replicas(train(both, toys.conv, *chosen))
   # No batch statistics there, which are each replica's own.
   mirrored, alone = (train(s, toys.dense, *chosen) for s in (both, one))

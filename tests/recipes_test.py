@@ -68,9 +68,10 @@ def _run(directory, recipe=digits_cnn.RECIPE, **given):
 
 @pytest.mark.parametrize('method', methods.METHODS)
 def test_each_method_runs_to_its_target(method, tmp_path):
-  results = _run(
-    tmp_path, tiny_recipe.RECIPE, method=method, target_sparsity=0.9
-  )
+  # Ours have convolutions in the other tests.
+  theirs = method in ('gmp', 'random')
+  recipe = digits_cnn.RECIPE if theirs else tiny_recipe.RECIPE
+  results = _run(tmp_path, recipe, method=method, target_sparsity=0.9)
   assert results.keys() >= _RESULTS
   assert json.loads((tmp_path / 'results.json').read_text()) == results
   rows = list(csv.DictReader((tmp_path / 'history.csv').open()))
@@ -81,7 +82,7 @@ def test_each_method_runs_to_its_target(method, tmp_path):
   target = 0.0 if method == 'dense' else 0.9
   zeros = results['total_weights'] - results['nonzero_weights']
   # tfmot rounds each layer by itself.
-  slack = 4 if method in ('gmp', 'oneshot') else 0
+  slack = 2 if method in ('gmp', 'oneshot') else 0
   assert abs(zeros - round(target * results['total_weights'])) <= slack
   assert method in report.table(results)
 

@@ -283,13 +283,10 @@ def _optimized_ops(model: keras.Model, *callbacks, **arguments) -> list[dict]:
   """Returns the operations of each train step that a fit traces, optimized."""
   eager = context.context()
   eager.enable_graph_collection()
-  set_options = tf.config.optimizer.set_experimental_options
-  set_options({'disable_meta_optimizer': False})  # See conftest.py.
   try:
     toys.fit(model, *callbacks, validation_data=None, **arguments)
     graphs = eager.export_run_metadata().function_graphs
   finally:
-    set_options({'disable_meta_optimizer': True})
     eager.disable_graph_collection()
   counts = [
     collections.Counter(node.op for node in g.post_optimization_graph.node)
@@ -299,6 +296,7 @@ def _optimized_ops(model: keras.Model, *callbacks, **arguments) -> list[dict]:
 
 
 @pytest.mark.parametrize('nesterov', [False, True])
+@pytest.mark.usefixtures('optimized')
 def test_under_sgd_a_mask_takes_the_place_of_a_pass(nesterov):
   def optimizer():
     return keras.optimizers.SGD(0.05, momentum=0.9, nesterov=nesterov)
@@ -323,6 +321,7 @@ def test_under_sgd_a_mask_takes_the_place_of_a_pass(nesterov):
   assert ramp['ReciprocalGrad'] == 2 * kernels
 
 
+@pytest.mark.usefixtures('optimized')
 def test_a_ramp_before_the_only_cut_has_no_product_with_a_mask():
   model = tf_unilth.prune_low_magnitude(
     toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1)
@@ -525,8 +524,8 @@ def test_evaluations_after_a_fit_mask_once(traced):
   assert 'held' not in [getattr(i, '__name__', '') for i in inner]
 
 
-@pytest.mark.parametrize('value', [np.nan, np.inf])
-def test_an_evaluation_masks_what_is_not_finite(value):
+@pytest.mark.parametrize('value', [np.nan, np.inf, -1.0])
+def test_an_evaluation_sets_to_zero_whatever_is_masked(value):
   model = _fitted()
   expected = _masked(model)
   for kernel in PrunedLayers(model).kernels:
@@ -535,6 +534,9 @@ def test_an_evaluation_masks_what_is_not_finite(value):
     kernel.weight.assign(np.where(pruned, value, kernel.weight.numpy()))
   predicted = model.predict(toys.data()[0], verbose=0)
   np.testing.assert_array_equal(predicted, expected)
+  for kernel in PrunedLayers(model).kernels:
+    zeros = kernel.weight.numpy()[kernel.mask.numpy() == 0]
+    assert not np.any(zeros) and not np.any(np.signbit(zeros))
 
 
 def test_what_others_traced_in_a_ticket_fit_masks():

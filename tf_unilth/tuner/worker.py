@@ -21,10 +21,10 @@ from tf_unilth.tuner.machines import (
 from tf_unilth.tuner.oracles import IDLE, STOPPED, TicketOracle
 
 # The chief may begin after its workers: gRPC by itself looks again after a
-# second, and then ever more seldom, up to two minutes.
+# second, and then ever more seldom, up to two minutes. (What it calls the least
+# backoff is how long a connection may take to be made, and stays.)
 _RECONNECT = (
   ('grpc.initial_reconnect_backoff_ms', 100),
-  ('grpc.min_reconnect_backoff_ms', 100),
   ('grpc.max_reconnect_backoff_ms', 1000),
 )
 
