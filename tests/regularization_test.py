@@ -64,7 +64,7 @@ class _Norms(keras.callbacks.Callback):
     super().__init__()
     self.candidates, self.others = [], []
 
-  def on_epoch_end(self, epoch, logs=None):
+  def on_train_batch_end(self, batch, logs=None):
     state = self.model.layers[1].pruning_schedule.state
     if state.get('stage') == 2 and state.get('round') == 0:
       chosen = [c.numpy() != 0 for c in state.candidates]
@@ -99,12 +99,9 @@ def test_candidates_shrink_by_exp_a_and_the_others_do_not(optimizer):
   callback = tf_unilth.UniLTH(verbose=0, finetune_fraction=0.2)
   toys.fit(model, callback, norms, epochs=60)
   first, last = norms.candidates[0], norms.candidates[-1]
-  # A = 3 by default, of which the epoch before the cut is not seen, nor the
-  # first. With momentum A is a first-order figure.
-  epochs = len(norms.candidates)
-  assert epochs > 40
-  seen = 3.0 * (epochs / (epochs + 1)) ** 2
-  assert math.log(first / last) == pytest.approx(seen, rel=0.07)
+  assert len(norms.candidates) > 300
+  # A = 3 by default. With momentum A is a first-order figure.
+  assert math.log(first / last) == pytest.approx(3.0, rel=0.1)
   assert norms.others[-1] == norms.others[0]
 
 
