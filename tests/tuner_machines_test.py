@@ -128,6 +128,27 @@ def test_a_chief_without_workers_ends_with_an_error(
   assert isinstance(again.error, RuntimeError)
 
 
+def test_a_worker_that_comes_first_finds_its_chief_at_once(
+  oracle, address, monkeypatch
+):
+  client = _client(monkeypatch, oracle, 'one', 2)
+  found = []
+
+  def ask():
+    client.create_trial('one')
+    found.append(time.monotonic())
+
+  worker = threading.Thread(target=ask)
+  worker.start()
+  time.sleep(6)  # gRPC by itself would now wait for seconds.
+  chief = _Chief(oracle, timeout=0.4)
+  began = time.monotonic()
+  chief.start()
+  worker.join(20)
+  chief.join(20)
+  assert found and found[0] - began < 2.5
+
+
 def test_a_worker_without_a_chief_ends_with_an_error(
   oracle, address, monkeypatch
 ):
