@@ -39,7 +39,7 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
   snapshot = Snapshot()
 
   def update_masks() -> None:
-    scores = layers.read_magnitudes()
+    scores = layers.read_weights()
     dense = [np.ones(score.shape, bool) for score in scores]
     layers.assign_masks(masks.select(scores, dense, 0.9, 'global'))
 

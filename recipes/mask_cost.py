@@ -78,7 +78,7 @@ class _Ours:
 
   def prepare(self) -> None:
     """Reads what `select` selects from."""
-    self._scores = self._layers.read_magnitudes()
+    self._scores = self._layers.read_weights()
 
   def select(self) -> None:
     """Makes masks of scores that are there."""

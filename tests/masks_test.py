@@ -2,11 +2,12 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from tf_unilth import masks
+from tf_unilth import masks, ranks
 
 
 def _ones(*shapes):
@@ -94,12 +95,35 @@ def test_a_selection_in_pieces_is_that_of_the_whole(scope, monkeypatch):
   ones = _ones(*shapes)
   found = []
   for piece in (1 << 20, 8):
-    monkeypatch.setattr(masks, '_PIECE', piece)
+    monkeypatch.setattr(ranks, '_PIECE', piece)
     first = masks.select(scores, ones, 0.3, scope)
     found.append([*first, *masks.select(scores, first, 0.6, scope)])
   for whole, pieces in zip(*found, strict=True):
     np.testing.assert_array_equal(whole, pieces)
   assert sum(_zeros(found[0][4:])) == masks.zeros_at(0.6, 456)
+
+
+def test_a_sign_does_not_count():
+  weights = np.random.default_rng(3).standard_normal((5, 100))
+  one, other = (
+    masks.select([scores], _ones((5, 100)), 0.6, 'global')
+    for scores in (weights, np.abs(weights))
+  )
+  np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize('scope', masks.SCOPES)
+def test_a_selection_copies_no_weights(scope, monkeypatch):
+  monkeypatch.setattr(ranks, '_PIECE', 1 << 12)
+  rng = np.random.default_rng(3)
+  weights = [rng.standard_normal((500, 200), np.float32) for _ in range(8)]
+  before = masks.select(weights, _ones(*[(500, 200)] * 8), 0.3, scope)
+  tracemalloc.start()
+  after = masks.select(weights, before, 0.6, scope)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  new = sum(mask.nbytes for mask in after)
+  assert new < peak < 2 * new < sum(weight.nbytes for weight in weights)
 
 
 def test_erk_meets_its_formula():

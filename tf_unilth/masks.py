@@ -7,20 +7,17 @@ together, what is said of weights here holds of their units (`structure.py`).
 """
 
 import bisect
-import concurrent.futures
 import math
-import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+
+from tf_unilth.ranks import Ranks, without_smallest
 
 PACES = ('geometric', 'cubic')
 SCOPES = ('global', 'layer', 'erk')
 # More than any training has steps.
 _MOST_ROUNDS = 10**9
-# How many values are worked on at once.
-_PIECE = 1 << 18
 
 
 def zeros_at(sparsity: float, total: int) -> int:
@@ -207,109 +204,6 @@ def random_scores(shapes: Sequence[tuple[int, ...]], seed: int) -> list:
   ]
 
 
-def _in_pieces(
-  function: Callable[..., Any], *groups: Sequence[np.ndarray]
-) -> list[Any]:
-  """Returns what a function returns for pieces of flat arrays, in any order.
-
-  A piece stays in the cache of a core while it is worked on, and all cores
-  work: NumPy lets go of the interpreter meanwhile.
-
-  Args:
-    function: of a piece of an array of each group.
-    *groups: as many arrays each, of the same sizes.
-  """
-  pieces = [
-    [array[begin : begin + _PIECE] for array in arrays]
-    for arrays in zip(*groups, strict=True)
-    for begin in range(0, arrays[0].size, _PIECE)
-  ]
-  few = sum(array.size for array in groups[0]) <= _PIECE
-  workers = 1 if few else os.cpu_count() or 1
-
-  def work(first: int) -> list[Any]:
-    return [function(*piece) for piece in pieces[first::workers]]
-
-  if few:
-    return work(0)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    return [found for part in pool.map(work, range(workers)) for found in part]
-
-
-def _kth_smallest(arrays: Sequence[np.ndarray], count: int) -> float:
-  """Returns the `count`-th smallest value of flat arrays together.
-
-  A sample brackets the value, so that only the few values in the bracket are
-  copied and partitioned; copies of all weights cost more than the selection.
-  """
-  total = sum(array.size for array in arrays)
-  # To sort n^(2/3) of n values costs about as much as to partition those that
-  # they leave in the bracket, which are about as many.
-  step = round(total ** (1 / 3))
-  sample = np.sort(np.concatenate([array[::step] for array in arrays]))
-  place, slack = count / total * sample.size, 2 * sample.size**0.5
-  first, last = int(place - slack), int(place + slack)
-  low = sample[first] if first >= 0 else -np.inf
-  high = sample[last] if last < sample.size else np.inf
-
-  def bracketed(piece: np.ndarray) -> tuple[int, np.ndarray]:
-    lower = piece < low
-    return int(np.count_nonzero(lower)), piece[(piece <= high) ^ lower]
-
-  found = _in_pieces(bracketed, arrays)
-  below = sum(number for number, _ in found)
-  inside = np.concatenate([values for _, values in found])
-  if not below < count <= below + inside.size:  # An unlucky sample.
-    below, inside = 0, np.concatenate(arrays)
-  rank = count - below - 1
-  return np.partition(inside, rank)[rank]
-
-
-def _others(arrays: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
-  """Returns where the `count` smallest of flat arrays do not lie.
-
-  In linear time.
-  """
-  if count == 0:
-    return [np.ones(array.size, bool) for array in arrays]
-  threshold = _kth_smallest(arrays, count)
-  others = [np.empty(array.size, bool) for array in arrays]
-  _in_pieces(lambda a, out: np.greater(a, threshold, out=out), arrays, others)
-  # Ties at the threshold go by index, the last ones stay: to take all or none
-  # of them would miss the count.
-  surplus = sum(o.size - np.count_nonzero(o) for o in others) - count
-  for array, outside in zip(reversed(arrays), reversed(others), strict=True):
-    if surplus:
-      ties = np.flatnonzero(array == threshold)[-surplus:]
-      outside[ties] = True
-      surplus -= ties.size
-  return others
-
-
-def _rank(score: np.ndarray, mask: np.ndarray) -> np.ndarray:
-  """Returns scores by which what is pruned goes first."""
-  rank = np.empty_like(score)
-
-  def fill(piece: np.ndarray, kept: np.ndarray, out: np.ndarray) -> None:
-    # score * 1 - 0 or score * 0 - 1; to choose takes four times as long.
-    np.multiply(piece, kept, out=out)
-    np.subtract(out, ~kept, out=out)
-
-  _in_pieces(fill, [score], [mask], [rank])
-  return rank
-
-
-def _without_best(rank: np.ndarray) -> np.ndarray:
-  """Returns ranks in which the best one is not to be had.
-
-  Of equal ones it is the last, because ties go by index.
-  """
-  best = rank == rank.max()
-  result = rank.copy()
-  result[rank.size - 1 - np.argmax(best[::-1])] = np.inf
-  return result
-
-
 def select(
   scores: Sequence[np.ndarray],
   masks: Sequence[np.ndarray],
@@ -323,7 +217,8 @@ def select(
   there were more before), and every layer keeps at least `kept`.
 
   Args:
-    scores: finite and not negative, one array per weight; |w| for magnitude.
+    scores: finite, one array per weight; their absolute values count. The
+      weights themselves, for magnitude.
     masks: the present masks, True where kept.
     sparsity: fraction of zeros over all the arrays together, in [0, 1); in
       [0, 1] if nothing has to be kept.
@@ -341,18 +236,17 @@ def select(
   shapes = [mask.shape for mask in masks]
   pruned = [mask.size - int(np.count_nonzero(mask)) for mask in masks]
   total = max(zeros_at(sparsity, sum(m.size for m in masks)), sum(pruned))
-  ranks = [
-    _rank(score.ravel(), mask.ravel()) if count else score.ravel()
-    for score, mask, count in zip(scores, masks, pruned, strict=True)
-  ]
+  ranks = [Ranks(s, m) for s, m in zip(scores, masks, strict=True)]
   if scope == 'global':
-    left = _others(ranks, total)
+    left = without_smallest(ranks, total)
     if kept and not all(mask.any() for mask in left):
-      left = _others([_without_best(rank) for rank in ranks], total)
+      for rank in ranks:
+        rank.spare_best()
+      left = without_smallest(ranks, total)
   else:
     counts = layer_zeros(shapes, sparsity, total, scope, pruned, kept)
     left = [
-      _others([rank], count)[0]
+      without_smallest([rank], count)[0]
       for rank, count in zip(ranks, counts, strict=True)
     ]
   return [mask.reshape(shape) for mask, shape in zip(left, shapes, strict=True)]

@@ -220,15 +220,13 @@ class PrunedLayers:
     return own
 
   def read_weights(self) -> list[np.ndarray]:
-    """Returns the kernels' values in float32."""
-    return [np.asarray(k.weight.numpy(), np.float32) for k in self.kernels]
+    """Returns the kernels' values in float32, not to be written.
 
-  def read_magnitudes(self) -> list[np.ndarray]:
-    """Returns the kernels' absolute values in float32, not to be written."""
-    # By TensorFlow, which uses all cores; the arrays share its memory.
-    return [
-      np.asarray(tf.cast(tf.abs(k.weight), tf.float32)) for k in self.kernels
-    ]
+    Where they are float32, the arrays share TensorFlow's memory, which is let
+    alone when the weights change.
+    """
+    weights = [tf.convert_to_tensor(k.weight) for k in self.kernels]
+    return [np.asarray(tf.cast(weight, tf.float32)) for weight in weights]
 
   def read_masks(self) -> list[np.ndarray]:
     """Returns the masks as booleans, True where a weight is kept."""

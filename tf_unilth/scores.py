@@ -14,8 +14,8 @@ class Magnitude:
   """The smallest |w| go: the ticket is found."""
 
   def of(self, layers: PrunedLayers) -> list[np.ndarray]:
-    """Returns a score per weight; the smallest go first."""
-    return layers.read_magnitudes()
+    """Returns a score per weight; the smallest |score| go first."""
+    return layers.read_weights()
 
   def scope_of(self, schedule: IterativeSparsity) -> str:
     """Returns in which scope the schedule's layers are ranked."""

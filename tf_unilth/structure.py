@@ -52,7 +52,7 @@ class Structure(abc.ABC):
     """Returns the scores of units.
 
     Args:
-      scores: of the weights, finite and not negative.
+      scores: of the weights, finite; their absolute values count.
       mask: of the weights, the present one.
     """
 
@@ -202,6 +202,7 @@ class Block(Structure):
 
   def pool_scores(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     del mask
+    scores = np.abs(scores)
     if self.pooling == 'MAX':
       return self._pool(np.maximum, scores)
     # In double precision, so that the mean of equal scores is that score.
@@ -330,7 +331,7 @@ class MByN(Structure):
 
   def _ranks(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     # What is pruned goes first, or a cut group could lose more than m.
-    return self._groups(np.where(mask, scores, _PRUNED), _FILLED)
+    return self._groups(np.where(mask, np.abs(scores), _PRUNED), _FILLED)
 
   def _smallest(self, ranks: np.ndarray) -> np.ndarray:
     """Returns where the m smallest of each group lie."""
