@@ -33,9 +33,12 @@ def _watch(curve, first_epoch=0, **arguments):
   for epoch, value in enumerate(curve, first_epoch + 1):
     weight.assign(float(epoch))
     if plateau.watch(state, epoch, value, [weight]):
-      to = plateau.rewind(state, epoch, [weight])
-      assert to is None or float(weight) == to  # The epoch's own weights.
-      return epoch, to
+      snapshot = plateau.rewinds_to(state, epoch)
+      if snapshot is None:
+        return epoch, None
+      snapshot.restore([weight])
+      assert float(weight) == snapshot.epoch  # The epoch's own weights.
+      return epoch, snapshot.epoch
     plateau.keep(state, epoch, [weight])
   return None
 

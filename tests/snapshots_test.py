@@ -31,9 +31,22 @@ def test_restore_puts_every_bit_back():
   snapshot.take(variables, epoch=4)
   _spoil(variables)
   assert _bits(variables) != before
-  assert snapshot.restore(variables) == 4
+  values = snapshot.restore(variables)
   assert _bits(variables) == before
+  assert [value.tobytes() for value in values] == before
   assert snapshot.epoch == 4 and snapshot.taken
+
+
+def test_what_it_restored_is_no_copy_and_outlives_it():
+  variables, snapshot = _variables(), Snapshot()
+  before = _bits(variables)
+  snapshot.take(variables, epoch=4)
+  values = snapshot.restore(variables)
+  assert np.shares_memory(values[0], snapshot.restore(variables)[0])
+  _spoil(variables)
+  snapshot.clear()
+  assert [value.tobytes() for value in values] == before
+  assert not snapshot.taken
 
 
 def test_it_survives_a_checkpoint(tmp_path):

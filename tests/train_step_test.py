@@ -257,7 +257,7 @@ def test_the_loss_that_is_reported_has_no_penalty():
 def test_gradients_are_the_same_for_who_negates_them(penalised):
   model = _fitted()
   layers = PrunedLayers(model)
-  candidates = [tf.cast(k.weight > 0, tf.float32) for k in layers.kernels]
+  candidates = [k.weight > 0 for k in layers.kernels]
   coefficient = tf.constant(0.3) if penalised else None
   random = np.random.default_rng(0)
   weights = [kernel.weight for kernel in layers.kernels]
@@ -277,6 +277,39 @@ def test_gradients_are_the_same_for_who_negates_them(penalised):
       np.testing.assert_array_equal(one, other)
       assert np.any(one) and not np.any(other[layers.kernels[weight].mask == 0])
   assert penalised == (one is not None)
+
+
+def test_weights_are_read_without_a_copy_and_stay_as_they_were():
+  model = _fitted()
+  layers = PrunedLayers(model)
+  read, again = layers.read_weights(), layers.read_weights()
+  assert all(map(np.shares_memory, read, again))
+  before = [array.copy() for array in read]
+  toys.fit(model, epochs=1)
+  for array, old, new in zip(read, before, layers.read_weights(), strict=True):
+    np.testing.assert_array_equal(array, old)
+    assert np.any(array != new)
+
+
+@pytest.mark.parametrize('negated', [False, True])
+def test_a_penalty_waits_for_its_gradient(negated):
+  layers = PrunedLayers(_fitted())
+  weight = layers.kernels[0].weight
+  gradients = TicketGradients(layers, layers.new_candidates(), negated)
+
+  def changed(x):
+    pairs = [(tf.exp(x), weight)]
+    ((found, _),), _ = gradients.changed(pairs, tf.constant(0.3), masks=False)
+    return found
+
+  graph = tf.function(changed).get_concrete_function(weight.value()).graph
+  # The penalties of all layers, made when a step begins, would be one more copy
+  # of the weights.
+  reads = [op for op in graph.get_operations() if op.type == 'ReadVariableOp']
+  assert len(reads) == 2  # The weight, and where it is a candidate.
+  for read in reads:
+    (awaited,) = read.control_inputs
+    assert awaited.type == ('Neg' if negated else 'Exp')
 
 
 def _optimized_ops(model: keras.Model, *callbacks, **arguments) -> list[dict]:

@@ -24,6 +24,7 @@ from tf_unilth.pruner import Pruner
 from tf_unilth.regularization import L2Ramp
 from tf_unilth.run_state import FINETUNING, PRUNING, RunState
 from tf_unilth.scores import Scores
+from tf_unilth.snapshots import Snapshot
 from tf_unilth.timeline import Timeline
 from tf_unilth.train_step import TrainStepHook
 
@@ -165,8 +166,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
     In the order of the model's weights before it was wrapped. `None` if it
     has not rewound weights in this process, or before it in the run that a
-    `CheckpointAndResume` goes on with. One copy on the host is kept for them,
-    until another run begins or the callback goes.
+    `CheckpointAndResume` goes on with. They are what the snapshot held, kept on
+    the host until another run begins or the callback goes; not to be written.
     """
     return self._rewind_weights
 
@@ -404,7 +405,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     for variable, before, after in zip(
       state.candidates, self._pruner.masks, new, strict=True
     ):
-      variable.assign((before & ~after).astype(np.float32))
+      variable.assign(before & ~after)
     timeline = self._timeline
     steps = timeline.round_end(number) - timeline.round_end(number - 1)
     limit, exponent = optimizers.ramp_limit(
@@ -503,17 +504,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     """Returns what a snapshot holds: weights, statistics, optimizer state."""
     return [*self._layers.model_weights, *self.model.optimizer.variables()]
 
-  def _rewind(self, restore: Any) -> Any:
-    """Rewinds by `restore(variables)`; what is pruned stays zero.
-
-    Args:
-      restore: returns to the end of which epoch, `None` if it does nothing.
-    """
-    epoch = restore(self._rewindable())
-    if epoch is not None:
-      self._rewind_weights = [w.numpy() for w in self._layers.model_weights]
+  def _rewind(self, snapshot: Snapshot) -> None:
+    """Puts a snapshot back, but for what is pruned, which stays zero."""
+    values = snapshot.restore(self._rewindable())
+    self._rewind_weights = values[: len(self._layers.model_weights)]
     self._apply_masks()
-    return epoch
 
   def _apply_masks(self) -> None:
     """Sets to zero what is pruned, which nothing in a train step will move."""

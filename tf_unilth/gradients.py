@@ -23,7 +23,7 @@ class TicketGradients:
 
   Args:
     layers: the wrapped layers, whose masks count.
-    candidates: a variable per kernel, 1 where the penalty is, else 0.
+    candidates: a variable per kernel, True where the penalty is.
     negated: whether the optimizer begins by negating its gradients.
   """
 
@@ -83,7 +83,11 @@ class TicketGradients:
       else:
         terms.append(-gradient if self._negated else gradient)
     if coefficient is not None:
-      terms.append(self._penalty(kernel, self._candidates[index], coefficient))
+      # After the gradient: all at once would be one more copy of the weights.
+      with tf.control_dependencies(list(terms)):
+        terms.append(
+          self._penalty(kernel, self._candidates[index], coefficient)
+        )
     if not terms:
       return None
     total = terms[0] if len(terms) == 1 else terms[0] + terms[1]

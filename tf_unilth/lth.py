@@ -112,7 +112,7 @@ class LTH(TicketCallback):
 
   def _on_round_end(self) -> None:
     if self._rewinds_weights:
-      self._rewind(self._state.snapshots[0].restore)
+      self._rewind(self._state.snapshots[0])
     timeline, number = self._timeline, self.rounds
     end = timeline.steps
     if number < self._state.get('rounds'):

@@ -5,6 +5,7 @@ from typing import Any
 
 from tf_unilth import arguments, budget
 from tf_unilth.run_state import RunState
+from tf_unilth.snapshots import Snapshot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,17 +90,15 @@ class Plateau:
       slot = epoch % self.rewind_epochs
       state.snapshots[slot].take(variables, epoch)
 
-  def rewind(self, state: RunState, epoch: int, variables: Any) -> int | None:
-    """Rewinds from the plateau; returns to the end of which epoch, if any."""
+  def rewinds_to(self, state: RunState, epoch: int) -> Snapshot | None:
+    """Returns what to rewind to from a plateau at an epoch, if anything."""
     if self.rewind_epochs == 0:
       return None
     if self.rewind_epochs is None:
-      snapshot = state.snapshots[0]
-    else:
-      # Never before the start.
-      target = max(epoch - self.rewind_epochs, state.get('first_epoch'))
-      snapshot = state.snapshots[target % self.rewind_epochs]
-    return snapshot.restore(variables)
+      return state.snapshots[0]
+    # Never before the start.
+    target = max(epoch - self.rewind_epochs, state.get('first_epoch'))
+    return state.snapshots[target % self.rewind_epochs]
 
   def _is_max(self) -> bool:
     if self.mode == 'auto':

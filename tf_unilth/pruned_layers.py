@@ -233,9 +233,9 @@ class PrunedLayers:
     return [k.mask.numpy().astype(bool) for k in self.kernels]
 
   def new_candidates(self) -> list[tf.Variable]:
-    """Returns a variable per kernel, 1 where a weight is one; all are 0."""
+    """Returns a variable per kernel, True where a weight is one; none is."""
     return [
-      tf.Variable(tf.zeros(kernel.weight.shape), trainable=False)
+      tf.Variable(tf.zeros(kernel.weight.shape, tf.bool), trainable=False)
       for kernel in self.kernels
     ]
 

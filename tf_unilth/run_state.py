@@ -60,7 +60,7 @@ class RunState(tf.Module):
     self.ramp_begin = _integer()  # Iterations.
     self.ramp_steps = _integer(1)
     self.ramp_limit = tf.Variable(0.0, trainable=False)  # 0: no penalty.
-    self.candidates: list[tf.Variable] = []  # 1 where a weight is one, else 0.
+    self.candidates: list[tf.Variable] = []  # True where a weight is one.
     # The learning rate's decay.
     self.decay_begin = _integer()  # Iterations.
     self.decay_steps = _integer()
@@ -136,7 +136,7 @@ class RunState(tf.Module):
 
 
 def _packed(chosen: tf.Variable) -> dict[str, Any]:
-  bits = zlib.compress(np.packbits(chosen.numpy() != 0).tobytes())
+  bits = zlib.compress(np.packbits(chosen.numpy()).tobytes())
   return {
     'shape': chosen.shape.as_list(),
     'bits': base64.b64encode(bits).decode(),
@@ -147,4 +147,4 @@ def _unpacked(packed: dict[str, Any]) -> tf.Variable:
   shape = packed['shape']
   bits = zlib.decompress(base64.b64decode(packed['bits']))
   values = np.unpackbits(np.frombuffer(bits, np.uint8), count=math.prod(shape))
-  return tf.Variable(values.astype(np.float32).reshape(shape), trainable=False)
+  return tf.Variable(values.astype(bool).reshape(shape), trainable=False)

@@ -37,19 +37,22 @@ class Snapshot(PythonState):
     self._values = [variable.numpy().tobytes() for variable in variables]
     self.epoch = epoch
 
-  def restore(self, variables: Sequence[Any]) -> int:
+  def restore(self, variables: Sequence[Any]) -> list[np.ndarray]:
     """Puts the values back into the variables that they were taken from.
 
     Returns:
-      How many epochs were completed when they were taken.
+      The values, in the memory that is here, not to be written.
     """
-    for variable, value in zip(variables, self._values, strict=True):
-      dtype = variable.dtype.as_numpy_dtype
-      variable.assign(np.frombuffer(value, dtype).reshape(variable.shape))
-    return self.epoch
+    arrays = [
+      np.frombuffer(value, v.dtype.as_numpy_dtype).reshape(v.shape)
+      for v, value in zip(variables, self._values, strict=True)
+    ]
+    for variable, array in zip(variables, arrays, strict=True):
+      variable.assign(array)
+    return arrays
 
   def clear(self) -> None:
-    """Lets the memory go."""
+    """Lets the memory go, but for what `restore` returned."""
     self._values = []
 
   def serialize(self) -> bytes:

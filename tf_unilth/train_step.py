@@ -151,7 +151,10 @@ class TrainStepHook:
 
     def ramped() -> tf.Tensor:
       sums = [
-        tf.reduce_sum(chosen * tf.square(tf.cast(kernel.weight, tf.float32)))
+        tf.reduce_sum(
+          tf.cast(chosen, tf.float32)
+          * tf.square(tf.cast(kernel.weight, tf.float32))
+        )
         for kernel, chosen in zip(
           self._layers.kernels, self._state.candidates, strict=True
         )
@@ -223,7 +226,9 @@ class TrainStepHook:
     rate = optimizers.learning_rate(self._optimizer, iteration)
     share = tf.cast(rate, tf.float32) * self._lambda(iteration)
     candidates = enumerate(self._state.candidates)
-    self._layers.multiply({i: 1 - share * c for i, c in candidates})
+    self._layers.multiply(
+      {i: 1 - share * tf.cast(c, tf.float32) for i, c in candidates}
+    )
 
   def _lambda(self, iteration: Any) -> tf.Tensor:
     assert self._ramp is not None

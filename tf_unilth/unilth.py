@@ -96,12 +96,12 @@ class _UnifiedTicket(TicketCallback):
 
   def _end_dense_stage(self, epoch: int) -> None:
     """Rewinds from the plateau, and begins stage 2."""
-    to = self._rewind(
-      lambda kept: self._plateau.rewind(self._state, epoch, kept)
-    )
+    snapshot = self._plateau.rewinds_to(self._state, epoch)
     self._state.set(plateau_epoch=epoch)
     what = 'not rewound'
-    if to is not None:
+    if snapshot is not None:
+      self._rewind(snapshot)
+      to = snapshot.epoch
       self._state.set(rewound_to_epoch=to)
       where = f'the end of epoch {to}' if to else 'the start'
       what = f'rewound to {where}'
