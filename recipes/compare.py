@@ -14,6 +14,7 @@ and `comparison.png`. The same command goes on where it stopped; with more
 seeds, sparsities or methods it runs what is new.
 """
 
+import dataclasses
 import pathlib
 import sys
 import time
@@ -71,6 +72,10 @@ def _grid(recipe: Recipe) -> Grid:
     for name in [*recipe_flags, *recipe.flags]
     if FLAGS[name].present and name not in _OWN
   ]
+  if FLAGS['learning_rate'].present:
+    # What the search's factors are to.
+    given = FLAGS.learning_rate
+    recipe = dataclasses.replace(recipe, learning_rate=given)
   default = pathlib.Path('runs', 'compare', recipe.name)
   return Grid(
     recipe,

@@ -58,7 +58,7 @@ def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
   if any(row['searched'] for row in rows):
     yield ['## Search']
     yield [
-      'Knobs tried at the middle sparsity; learning_rate is a factor to the '
-      "recipe's."
+      'Knobs tried at the middle sparsity; learning_rate is a factor to that '
+      'of the other runs.'
     ]
     yield comparison.search_table(rows)

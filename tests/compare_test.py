@@ -286,6 +286,18 @@ def test_bad_flags_are_refused_before_the_first_run(flag, word, tmp_path):
   assert not (tmp_path / 'none').exists()
 
 
+def test_a_learning_rate_that_is_given_is_what_the_search_varies(
+  tmp_path, capsys
+):
+  given = '--methods=random', '--learning_rate=0.02', '--dry_run'
+  assert _compare_here(tmp_path / 'none', *given) is None
+  lines = capsys.readouterr().out.splitlines()
+  (half,) = (line for line in lines if '(learning_rate=0.5)' in line)
+  assert half.endswith('--seed=0') and ' --learning_rate=0.01 ' in half
+  (own, *_) = (line for line in lines if 'random at 95%, seed 0' in line)
+  assert ' --learning_rate=0.02 ' in own
+
+
 def test_a_dry_run_lists_and_does_nothing(tmp_path, capsys):
   given = '--methods=unilth', '--seeds=2', '--dry_run'
   assert _compare_here(tmp_path / 'none', *given) is None
