@@ -35,7 +35,7 @@ _OUTPUT = flags.DEFINE_string(
   'output', None, 'Where to write .json, .md and .png; keeps other models.'
 )
 # What is timed by itself, for those that differ in it.
-_FOOTPRINT_OF = (DENSE, 'tfmot', 'UniLTH')
+_FOOTPRINT_OF = (DENSE, 'tfmot', 'LTH', 'UniLTH')
 
 
 def _check() -> None:
