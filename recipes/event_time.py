@@ -36,17 +36,20 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
   """
   layers = PrunedLayers(model)
   variables = [*layers.model_weights, *model.optimizer.variables()]
-  snapshot = Snapshot()
+  snapshot, before = Snapshot(), layers.read_masks()
+  sparsity = 1 - sum(map(np.sum, before)) / sum(mask.size for mask in before)
 
   def update_masks() -> None:
-    scores = layers.read_weights()
-    dense = [np.ones(score.shape, bool) for score in scores]
-    layers.assign_masks(masks.select(scores, dense, 0.9, 'global'))
+    # Half of what is left goes, as in a round; the rewind puts it back.
+    new = masks.select(
+      layers.read_weights(), before, (1 + sparsity) / 2, 'global'
+    )
+    layers.assign_masks(new)
 
   seconds = step_time.alternating(
     {
-      'mask update': update_masks,
       'snapshot': lambda: snapshot.take(variables, epoch=0),
+      'mask update': update_masks,
       'rewind': lambda: snapshot.restore(variables),
     },
     repeats,

@@ -292,24 +292,24 @@ def test_weights_are_read_without_a_copy_and_stay_as_they_were():
 
 
 @pytest.mark.parametrize('negated', [False, True])
-def test_a_penalty_waits_for_its_gradient(negated):
+def test_a_penalty_waits_for_the_gradient_before_its_own(negated):
   layers = PrunedLayers(_fitted())
-  weight = layers.kernels[0].weight
+  weights = [kernel.weight for kernel in layers.kernels]
   gradients = TicketGradients(layers, layers.new_candidates(), negated)
 
-  def changed(x):
-    pairs = [(tf.exp(x), weight)]
-    ((found, _),), _ = gradients.changed(pairs, tf.constant(0.3), masks=False)
-    return found
+  def changed(one, other):
+    pairs = zip((tf.exp(one), tf.sin(other)), weights)
+    found, _ = gradients.changed(pairs, tf.constant(0.3), masks=False)
+    assert [weight is w for (_, weight), w in zip(found, weights)] == [True] * 2
+    return [gradient for gradient, _ in found]
 
-  graph = tf.function(changed).get_concrete_function(weight.value()).graph
-  # The penalties of all layers, made when a step begins, would be one more copy
-  # of the weights.
+  values = [weight.value() for weight in weights]
+  graph = tf.function(changed).get_concrete_function(*values).graph
   reads = [op for op in graph.get_operations() if op.type == 'ReadVariableOp']
-  assert len(reads) == 2  # The weight, and where it is a candidate.
-  for read in reads:
-    (awaited,) = read.control_inputs
-    assert awaited.type == ('Neg' if negated else 'Exp')
+  waits = [{op.type for op in read.control_inputs} for read in reads]
+  # Backpropagation begins with the last: of each, the weight and where it is a
+  # candidate.
+  assert waits == [set(), set(), {'Sin'}, {'Sin'}]
 
 
 def _optimized_ops(model: keras.Model, *callbacks, **arguments) -> list[dict]:

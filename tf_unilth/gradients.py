@@ -52,14 +52,23 @@ class TicketGradients:
     Returns:
       The pairs, and which of the kernels are among them.
     """
-    result, found = [], set()
-    for gradient, variable in pairs:
+    result: Pairs = []
+    found: set[int] = set()
+    before: list[tf.Tensor] = []
+    # Backpropagation begins with the last. A penalty waits for the gradient
+    # before its own: those of all layers, made when a step begins, would be one
+    # more copy of the weights.
+    for gradient, variable in reversed(list(pairs)):
       index = self._indices.get(prunable.uncast(variable).ref())
+      new = gradient
       if index is not None:
         found.add(index)
-        gradient = self._changed(index, gradient, coefficient, masks)
-      result.append((gradient, variable))
-    return result, found
+        with tf.control_dependencies(before):
+          new = self._changed(index, gradient, coefficient, masks)
+        if gradient is not None:
+          before = [getattr(gradient, 'values', gradient)]
+      result.append((new, variable))
+    return result[::-1], found
 
   def _changed(
     self,
@@ -83,11 +92,7 @@ class TicketGradients:
       else:
         terms.append(-gradient if self._negated else gradient)
     if coefficient is not None:
-      # After the gradient: all at once would be one more copy of the weights.
-      with tf.control_dependencies(list(terms)):
-        terms.append(
-          self._penalty(kernel, self._candidates[index], coefficient)
-        )
+      terms.append(self._penalty(kernel, self._candidates[index], coefficient))
     if not terms:
       return None
     total = terms[0] if len(terms) == 1 else terms[0] + terms[1]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_unilth.ranks import Ranks, without_smallest
+from tf_unilth.ranks import Ranks, each_without_smallest, without_smallest
 
 PACES = ('geometric', 'cubic')
 SCOPES = ('global', 'layer', 'erk')
@@ -245,8 +245,5 @@ def select(
       left = without_smallest(ranks, total)
   else:
     counts = layer_zeros(shapes, sparsity, total, scope, pruned, kept)
-    left = [
-      without_smallest([rank], count)[0]
-      for rank, count in zip(ranks, counts, strict=True)
-    ]
+    left = each_without_smallest(ranks, counts)
   return [mask.reshape(shape) for mask, shape in zip(left, shapes, strict=True)]

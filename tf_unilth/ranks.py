@@ -9,6 +9,9 @@ import numpy as np
 
 # How many values are worked on at once.
 _PIECE = 1 << 18
+_CORES = os.cpu_count() or 1
+_Work = Callable[[Any], Any]
+_Run = Callable[[_Work, Sequence[Any]], list[Any]]
 
 
 class Ranks:
@@ -50,15 +53,30 @@ class Ranks:
     return ranks
 
 
+def _in_turn(function: _Work, items: Sequence[Any]) -> list[Any]:
+  """Returns what a function returns for each item."""
+  return [function(item) for item in items]
+
+
+def _on_all_cores(function: _Work, items: Sequence[Any]) -> list[Any]:
+  """Returns the same, in any order; NumPy lets go of the interpreter."""
+
+  def work(first: int) -> list[Any]:
+    return _in_turn(function, items[first::_CORES])
+
+  with concurrent.futures.ThreadPoolExecutor(_CORES) as pool:
+    return [found for part in pool.map(work, range(_CORES)) for found in part]
+
+
 def _in_pieces(
-  function: Callable[..., Any], *groups: Sequence[Any]
+  run: _Run, function: Callable[..., Any], *groups: Sequence[Any]
 ) -> list[Any]:
   """Returns what a function returns for pieces of flat arrays, in any order.
 
-  A piece stays in the cache of a core while it is worked on, and all cores
-  work: NumPy lets go of the interpreter meanwhile.
+  A piece stays in the cache of a core while it is worked on.
 
   Args:
+    run: how to go through the pieces.
     function: of a piece of an array of each group.
     *groups: as many arrays or ranks each, of the same sizes.
   """
@@ -67,22 +85,10 @@ def _in_pieces(
     for arrays in zip(*groups, strict=True)
     for begin in range(0, arrays[0].size, _PIECE)
   ]
-  few = sum(array.size for array in groups[0]) <= _PIECE
-  workers = 1 if few else os.cpu_count() or 1
-
-  def work(first: int) -> list[Any]:
-    return [
-      function(*(array[part] for array in arrays))
-      for arrays, part in pieces[first::workers]
-    ]
-
-  if few:
-    return work(0)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    return [found for part in pool.map(work, range(workers)) for found in part]
+  return run(lambda piece: function(*(a[piece[1]] for a in piece[0])), pieces)
 
 
-def _kth_smallest(ranks: Sequence[Ranks], count: int) -> float:
+def _kth_smallest(ranks: Sequence[Ranks], count: int, run: _Run) -> float:
   """Returns the `count`-th smallest of ranks together.
 
   A sample brackets the value, so that only the few values in the bracket are
@@ -102,7 +108,7 @@ def _kth_smallest(ranks: Sequence[Ranks], count: int) -> float:
     lower = piece < low
     return int(np.count_nonzero(lower)), piece[(piece <= high) ^ lower]
 
-  found = _in_pieces(bracketed, ranks)
+  found = _in_pieces(run, bracketed, ranks)
   below = sum(number for number, _ in found)
   inside = np.concatenate([values for _, values in found])
   if not below < count <= below + inside.size:  # An unlucky sample.
@@ -111,16 +117,14 @@ def _kth_smallest(ranks: Sequence[Ranks], count: int) -> float:
   return np.partition(inside, rank_inside)[rank_inside]
 
 
-def without_smallest(ranks: Sequence[Ranks], count: int) -> list[np.ndarray]:
-  """Returns what stays without the `count` smallest of ranks, as flat masks.
-
-  Of equal ones the first go.
-  """
+def _without_smallest(
+  ranks: Sequence[Ranks], count: int, run: _Run
+) -> list[np.ndarray]:
   if count == 0:
     return [np.ones(rank.size, bool) for rank in ranks]
-  threshold = _kth_smallest(ranks, count)
+  threshold = _kth_smallest(ranks, count, run)
   left = [np.empty(rank.size, bool) for rank in ranks]
-  _in_pieces(lambda a, out: np.greater(a, threshold, out=out), ranks, left)
+  _in_pieces(run, lambda a, out: np.greater(a, threshold, out=out), ranks, left)
   # Ties at the threshold go by index, the last ones stay: to take all or none
   # of them would miss the count.
   surplus = sum(o.size - np.count_nonzero(o) for o in left) - count
@@ -130,3 +134,32 @@ def without_smallest(ranks: Sequence[Ranks], count: int) -> list[np.ndarray]:
       stays[ties] = True
       surplus -= ties.size
   return left
+
+
+def without_smallest(ranks: Sequence[Ranks], count: int) -> list[np.ndarray]:
+  """Returns what stays without the `count` smallest of all, as flat masks.
+
+  Of equal ones the first go.
+  """
+  few = sum(rank.size for rank in ranks) <= _PIECE
+  return _without_smallest(ranks, count, _in_turn if few else _on_all_cores)
+
+
+def each_without_smallest(
+  ranks: Sequence[Ranks], counts: Sequence[int]
+) -> list[np.ndarray]:
+  """Returns what stays of each without as many smallest of its own."""
+  sizes = [rank.size for rank in ranks]
+  if max(sizes) > sum(sizes) / _CORES or sum(sizes) <= _PIECE:
+    return [
+      without_smallest([rank], count)[0]
+      for rank, count in zip(ranks, counts, strict=True)
+    ]
+
+  # Side by side: a core that has one to itself need not wait for others.
+  def work(index: int) -> tuple[int, np.ndarray]:
+    (left,) = _without_smallest([ranks[index]], counts[index], _in_turn)
+    return index, left
+
+  found = dict(_on_all_cores(work, range(len(ranks))))
+  return [found[index] for index in range(len(ranks))]

@@ -225,10 +225,13 @@ class TrainStepHook:
     """Shrinks the candidates after the step of an iteration."""
     rate = optimizers.learning_rate(self._optimizer, iteration)
     share = tf.cast(rate, tf.float32) * self._lambda(iteration)
-    candidates = enumerate(self._state.candidates)
-    self._layers.multiply(
-      {i: 1 - share * tf.cast(c, tf.float32) for i, c in candidates}
-    )
+    factors = {}
+    for index, chosen in enumerate(self._state.candidates):
+      weight = tf.convert_to_tensor(self._layers.kernels[index].weight)
+      # After the weight: all at once would be one more copy of the weights.
+      with tf.control_dependencies([weight]):
+        factors[index] = 1 - share * tf.cast(chosen, tf.float32)
+    self._layers.multiply(factors)
 
   def _lambda(self, iteration: Any) -> tf.Tensor:
     assert self._ramp is not None
