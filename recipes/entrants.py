@@ -19,7 +19,7 @@ class Entrant:
 
   Args:
     knobs: flags of the run, `method` among them; `learning_rate` here is a
-      factor to the recipe's own.
+      factor to the recipe's, or to the one that is given.
     tries: knobs that the search tries in their place, as many for each method.
     sparse: whether it depends on the target sparsity.
     full_cost: whether each round is a training of all the epochs (LTH's own

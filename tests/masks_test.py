@@ -119,6 +119,7 @@ def test_a_sign_does_not_count():
 @pytest.mark.parametrize('scope', masks.SCOPES)
 def test_a_selection_copies_no_weights(scope, monkeypatch):
   monkeypatch.setattr(ranks, '_PIECE', 1 << 12)
+  monkeypatch.setattr(ranks, '_CORES', 3)
   rng = np.random.default_rng(3)
   weights = [rng.standard_normal((500, 200), np.float32) for _ in range(8)]
   before = masks.select(weights, _ones(*[(500, 200)] * 8), 0.3, scope)

@@ -107,3 +107,13 @@ def test_a_table_of_costs_is_that_of_its_file(name):
   models = json.loads((_PLACE / f'{name}.json').read_text())['models']
   tables = [overhead_report.table(model, row) for model, row in models.items()]
   assert (_PLACE / f'{name}.md').read_text() == '\n'.join(tables)
+
+
+def test_the_speed_of_mask_updates_in_the_readme_is_that_of_the_file():
+  seconds = json.loads((_PLACE / 'mask_cost.json').read_text())['seconds']
+  words = ' '.join((_ROOT / 'README.md').read_text().split())
+  for scope in ('global', 'layer'):
+    ours, stock = seconds[f'{scope}, update'], seconds['tfmot, update']
+    ratios = sorted(a / b for a, b in zip(stock, ours, strict=True))
+    median = statistics.median(ratios)
+    assert f'{median:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})' in words

@@ -280,7 +280,8 @@ def test_gradients_are_the_same_for_who_negates_them(penalised):
 
 
 def test_weights_are_read_without_a_copy_and_stay_as_they_were():
-  model = _fitted()
+  with tf.device('CPU'):
+    model = _fitted()
   layers = PrunedLayers(model)
   read, again = layers.read_weights(), layers.read_weights()
   assert all(map(np.shares_memory, read, again))

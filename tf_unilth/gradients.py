@@ -65,8 +65,9 @@ class TicketGradients:
         found.add(index)
         with tf.control_dependencies(before):
           new = self._changed(index, gradient, coefficient, masks)
-        if gradient is not None:
-          before = [getattr(gradient, 'values', gradient)]
+        values = getattr(gradient, 'values', gradient)
+        if coefficient is not None and tf.is_tensor(values):
+          before = [values]
       result.append((new, variable))
     return result[::-1], found
 

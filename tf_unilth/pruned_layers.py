@@ -222,8 +222,8 @@ class PrunedLayers:
   def read_weights(self) -> list[np.ndarray]:
     """Returns the kernels' values in float32, not to be written.
 
-    Where they are float32, the arrays share TensorFlow's memory, which is let
-    alone when the weights change.
+    Where they are float32 and on the host, the arrays share TensorFlow's
+    memory, which is let alone when the weights change.
     """
     weights = [tf.convert_to_tensor(k.weight) for k in self.kernels]
     return [np.asarray(tf.cast(weight, tf.float32)) for weight in weights]
