@@ -8,6 +8,7 @@ stands.
 import inspect
 from typing import Any
 
+import tf_keras as keras
 from absl import flags
 
 import tf_unilth
@@ -88,8 +89,8 @@ flags.DEFINE_integer('rewind_step', None, 'The step that LTH rewinds to.')
 flags.DEFINE_bool(
   'lr_restart',
   None,
-  'Restart the learning rate when pruning begins, as unilth does, so that a '
-  'comparison compares pruning.',
+  'Restart the learning rate: by default unilth and unidlth do it when they '
+  'begin to prune, dlth when it has pruned, gmp and oneshot not at all.',
 )
 flags.DEFINE_float(
   'begin_fraction',
@@ -118,6 +119,7 @@ _UNIFIED = (
   'rewind_epochs',
   'max_dense_fraction',
   'finetune_fraction',
+  'lr_restart',
 )
 # What `wrapping` reads.
 WRAPPING = ('skip', *_STRUCTURE)
@@ -130,7 +132,7 @@ _READ: dict[str, tuple[str, ...]] = {
   'random': _TICKET,
   'lr_rewind': _TICKET,
   'lth': (*_TICKET, 'rewind_step'),
-  'dlth': (*_TICKET, *_RAMP, 'finetune_fraction'),
+  'dlth': (*_TICKET, *_RAMP, 'finetune_fraction', 'lr_restart'),
   'unilth': (*_TICKET, *_RAMP, *_UNIFIED),
   'unidlth': (*_TICKET, *_RAMP, *_UNIFIED),
 }
@@ -211,7 +213,7 @@ def wrapping() -> dict[str, Any]:
 def plan(
   steps: int,
   seed: int,
-  rate: tf_unilth.StagedLearningRate | None,
+  rate: keras.optimizers.schedules.LearningRateSchedule | None,
   verbose: bool = False,
 ) -> methods.Plan:
   """Returns the method's plan.

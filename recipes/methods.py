@@ -41,7 +41,8 @@ class Settings:
     steps: training steps of the whole run.
     seed: of random tickets.
     rate: the run's learning-rate schedule.
-    lr_restart: whether tfmot's methods restart it when they begin to prune.
+    lr_restart: whether tfmot's methods restart it when they begin to prune;
+      ticket callbacks do so by themselves.
     begin_fraction: the share of all steps after which tfmot's methods begin;
       `None` for a fifth (gmp) and half (oneshot).
     end_fraction: the share of all steps after which gmp is at its target.
@@ -52,7 +53,7 @@ class Settings:
   target_sparsity: float
   steps: int
   seed: int
-  rate: tf_unilth.StagedLearningRate | None
+  rate: keras.optimizers.schedules.LearningRateSchedule | None
   lr_restart: bool
   begin_fraction: float | None
   end_fraction: float

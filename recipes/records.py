@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-import tf_unilth
 from recipes import run_directory
 from tf_unilth import prunable
 from tf_unilth.pruned_layers import PrunedLayers
@@ -49,7 +48,7 @@ class Records(keras.callbacks.Callback):
   def __init__(
     self,
     directory: pathlib.Path | None,
-    rate: tf_unilth.StagedLearningRate,
+    rate: keras.optimizers.schedules.LearningRateSchedule,
     first_epoch: int,
   ):
     super().__init__()

@@ -70,9 +70,30 @@ class SmoothedCrossentropy(keras.losses.Loss):
     return {**super().get_config(), 'smoothing': self.smoothing}
 
 
+@keras.saving.register_keras_serializable('recipes')
+class OneDecay(keras.optimizers.schedules.LearningRateSchedule):
+  """One decay over the whole run: no ticket callback restarts it.
+
+  As with Keras's own schedules, a rewind puts its position back too.
+
+  Args:
+    **arguments: as of `StagedLearningRate`.
+  """
+
+  def __init__(self, **arguments: Any):
+    super().__init__()
+    self._decay = tf_unilth.StagedLearningRate(**arguments)
+
+  def __call__(self, step: Any) -> tf.Tensor:
+    return self._decay(step)
+
+  def get_config(self) -> dict[str, Any]:
+    return self._decay.get_config()
+
+
 def learning_rate(
   recipe: Recipe, steps: int, highest: float | None = None
-) -> tf_unilth.StagedLearningRate:
+) -> tf_unilth.StagedLearningRate | OneDecay:
   """Returns the schedule over a run.
 
   Args:
@@ -80,10 +101,12 @@ def learning_rate(
     steps: of the run.
     highest: the rate that it begins with; `None` for what the flag says.
   """
-  return tf_unilth.StagedLearningRate(
-    FLAGS.learning_rate if highest is None else highest,
-    recipe.decay,
-    steps,
+  restarts = FLAGS.lr_restart is not False
+  schedule = tf_unilth.StagedLearningRate if restarts else OneDecay
+  return schedule(
+    initial_learning_rate=FLAGS.learning_rate if highest is None else highest,
+    decay=recipe.decay,
+    decay_steps=steps,
     warmup=FLAGS.warmup_epochs / FLAGS.epochs,
     boundaries=recipe.boundaries,
   )
@@ -108,7 +131,9 @@ def build(
 
 
 def compile_model(
-  model: keras.Model, recipe: Recipe, rate: tf_unilth.StagedLearningRate
+  model: keras.Model,
+  recipe: Recipe,
+  rate: keras.optimizers.schedules.LearningRateSchedule,
 ) -> None:
   """Compiles a model as the flags say."""
   model.compile(

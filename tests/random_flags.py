@@ -89,7 +89,10 @@ _OF_TICKETS = (
   *('skip', 'block_size', 'sparsity_m_by_n', 'prune_fraction', 'rounds'),
   *('pace', 'scope'),
 )
-_OF_RAMPS = ('limit', 'power', 'increment', 'interval', 'finetune_fraction')
+_OF_RAMPS = (
+  *('limit', 'power', 'increment', 'interval', 'finetune_fraction'),
+  'lr_restart',
+)
 _OF_PLATEAUS = (
   *('monitor', 'mode', 'patience', 'min_delta', 'rewind_epochs'),
   'max_dense_fraction',

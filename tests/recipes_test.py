@@ -108,6 +108,21 @@ def test_lr_restart_restarts_the_baselines(method, tmp_path):
   assert abs(plain[-1] - restarted[-1]) > 1e-3 * plain[-1]
 
 
+@pytest.mark.parametrize('method', ['dlth', 'unilth', 'unidlth'])
+def test_no_lr_restart_is_one_decay_over_the_run(method, tmp_path):
+  _run(
+    tmp_path,
+    tiny_recipe.RECIPE,
+    method=method,
+    lr_restart=False,
+    rewind_epochs=None if method == 'dlth' else 0,
+  )
+  rows = list(csv.DictReader((tmp_path / 'history.csv').open()))
+  rates = [float(row['learning_rate']) for row in rows]
+  assert rates == sorted(rates, reverse=True)
+  assert rates[-1] < 0.1 * rates[0]
+
+
 def test_flags_reach_the_library(tmp_path):
   results = _run(tmp_path, method='unilth', rounds=7, patience=1, epochs=6)
   assert results['rounds'] == 7
