@@ -115,6 +115,9 @@ def _ablations(method: str) -> dict[str, Entrant]:
     'power_0': {'power': 0.0},
     'power_2': {'power': 2.0},
     'power_3': {'power': 3.0},
+    'limit_0.03': {'limit': 0.03},
+    'limit_0.3': {'limit': 0.3},
+    'limit_3': {'limit': 3.0},
     'geometric': {'pace': 'geometric'},
     'layer': {'scope': 'layer'},
   }
