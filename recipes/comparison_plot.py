@@ -1,4 +1,4 @@
-"""The plot of a comparison: accuracy over sparsity, with bands of error."""
+"""The plot of a comparison: accuracy over sparsity, with its errors."""
 
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ _TICKS = (
 
 
 def draw(path: pathlib.Path, title: str, rows: Iterable[Row]) -> None:
-  """Draws means over the seeds; the bands are their standard errors."""
+  """Draws means over the seeds; bands and bars are their standard errors."""
   found = comparison.accuracies(rows)
   panels = {
     name: [method for method in methods if method in found]
@@ -57,16 +57,60 @@ def _panel(
   methods: Sequence[str],
   found: Mapping[str, Mapping[float, Mapping[int, float]]],
 ) -> None:
+  """Draws lines over the sparsities; of a single one, the methods in a row."""
   sparsities = sorted({s for method in methods for s in found[method]})
+  means = {
+    method: {
+      s: comparison.mean(list(found[method][s].values()))
+      for s in sorted(found[method])
+    }
+    for method in methods
+  }
+  shown = [mean.value for cells in means.values() for mean in cells.values()]
+  if 'dense' in found:
+    (by_seed,) = found['dense'].values()
+    dense = comparison.mean(list(by_seed.values()))
+    shown.append(dense.value)
+    axis.axhline(dense.value, color='black', linestyle=':', label='dense')
+  if len(sparsities) == 1:
+    _row(axis, means, sparsities[0])
+  else:
+    _lines(axis, means, sparsities)
+  axis.set_ylabel('test accuracy, % (by log error)')
+  ours = min(mean.value for mean in means[methods[0]].values())
+  _scale_by_error(axis, shown, ours)
+
+
+def _row(
+  axis: Any,
+  means: Mapping[str, Mapping[float, comparison.Mean]],
+  sparsity: float,
+) -> None:
+  at = [cells[sparsity] for cells in means.values()]
+  axis.errorbar(
+    range(len(at)),
+    [mean.value for mean in at],
+    [mean.error for mean in at],
+    fmt='o',
+    markersize=5,
+    capsize=3,
+    color=_COLOURS[1],
+  )
+  axis.axhline(at[0].value, color=_COLOURS[0], linewidth=1)
+  axis.set_xticks(range(len(at)), list(means), rotation=90, fontsize=9)
+  axis.set_xlabel(f'at {100 * sparsity:.6g}% sparsity')
+
+
+def _lines(
+  axis: Any,
+  means: Mapping[str, Mapping[float, comparison.Mean]],
+  sparsities: Sequence[float],
+) -> None:
   places = {s: place for place, s in enumerate(sparsities)}
-  drawn = []
-  for index, method in enumerate(methods):
-    cells = sorted(found[method].items())
-    means = [comparison.mean(list(c.values())) for _, c in cells]
-    x = [places[s] for s, _ in cells]
-    y = np.array([m.value for m in means])
-    error = np.array([m.error for m in means])
-    drawn.append(y)
+  for index, (method, cells) in enumerate(means.items()):
+    x = [places[s] for s in cells]
+    y = np.array([mean.value for mean in cells.values()])
+    error = np.array([mean.error for mean in cells.values()])
     colour = _COLOURS[index % len(_COLOURS)]
     axis.plot(
       x,
@@ -79,28 +123,21 @@ def _panel(
       zorder=3 if index == 0 else 2,
     )
     axis.fill_between(x, y - error, y + error, color=colour, alpha=0.18, lw=0)
-  if 'dense' in found:
-    (by_seed,) = found['dense'].values()
-    dense = comparison.mean(list(by_seed.values()))
-    drawn.append(np.array([dense.value]))
-    axis.axhline(dense.value, color='black', linestyle=':', label='dense')
   axis.set_xticks(
     range(len(sparsities)), [f'{100 * s:.6g}' for s in sparsities]
   )
   axis.set_xlabel('sparsity, %')
-  axis.set_ylabel('test accuracy, % (by log error)')
-  _scale_by_error(axis, max(map(max, drawn)), min(drawn[0]))
   axis.legend(
     loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=9
   )
 
 
-def _scale_by_error(axis: Any, best: float, ours: float) -> None:
+def _scale_by_error(axis: Any, shown: Sequence[float], ours: float) -> None:
   """Spreads what is near 100%; a method that collapses leaves it below.
 
   Args:
     axis: with accuracies in percent.
-    best: the highest of them.
+    shown: all of them.
     ours: the lowest of the first method, which is ours where it was run; down
       to twice its error is shown.
   """
@@ -111,8 +148,9 @@ def _scale_by_error(axis: Any, best: float, ours: float) -> None:
       lambda value: 100 - np.exp(-value),
     ),
   )
-  low = max(0, 100 - 2 * max(100 - ours, 0.5))
-  high = 100 - max(0.9 * (100 - best), 0.01)
+  error = min(2 * max(100 - ours, 0.5), 1.1 * (100 - min(shown)))
+  low = max(0, 100 - max(error, 0.5))
+  high = 100 - max(0.9 * (100 - max(shown)), 0.01)
   axis.set_ylim(low, high)
   axis.set_yticks([tick for tick in _TICKS if low <= tick <= high])
   axis.yaxis.set_major_formatter('{x:g}')

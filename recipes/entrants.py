@@ -19,7 +19,8 @@ class Entrant:
 
   Args:
     knobs: flags of the run, `method` among them; `learning_rate` here is a
-      factor to the recipe's, or to the one that is given.
+      factor to the recipe's, or to the one that is given, and `warmup_epochs`
+      a share of the epochs.
     tries: knobs that the search tries in their place, as many for each method.
     sparse: whether it depends on the target sparsity.
     full_cost: whether each round is a training of all the epochs (LTH's own
@@ -50,6 +51,8 @@ class Entrant:
     flags = {'epochs': epochs, **self.knobs, **tried}
     if 'learning_rate' in flags:
       flags['learning_rate'] *= recipe.learning_rate
+    if 'warmup_epochs' in flags:
+      flags['warmup_epochs'] *= epochs
     flags['target_sparsity'] = sparsity if self.sparse else 0.0
     if self.full_cost:
       rounds = full_cost_rounds(sparsity)
@@ -84,22 +87,22 @@ _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
 # A restart at the first step would be none.
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 _ROUNDS = _values('rounds', 1, 2, 3)
-_AT_ONCE = (
-  {'finetune_fraction': 0.3},
-  {'finetune_fraction': 0.7},
-  {'finetune_fraction': 0.7, 'learning_rate': 1.5},
+# What random tickets gain from, a high learning rate, and what keeps its first
+# steps from wrecking a network that is yet to be cut.
+_WARMED_UP = (
+  {'learning_rate': 2.0, 'warmup_epochs': 0.2},
+  {'learning_rate': 3.0, 'warmup_epochs': 0.07},
 )
+_FROM_SCRATCH = ({'learning_rate': 2.0}, *_WARMED_UP)
+_LONG = {'finetune_fraction': 0.7}
+_AT_ONCE = (_LONG, *({**_LONG, **warmed_up} for warmed_up in _WARMED_UP))
 _FIND = (
   {'finetune_fraction': 0.4},
   {'max_dense_fraction': 0.1},
   {'finetune_fraction': 0.75, 'max_dense_fraction': 0.1},
 )
 _SHORT = {'rounds': 4, 'finetune_fraction': 0.95, 'max_dense_fraction': 0.07}
-_TRANSFORM = (
-  {'max_dense_fraction': 0.07},
-  _SHORT,
-  {**_SHORT, 'learning_rate': 1.5},
-)
+_TRANSFORM = (_SHORT, *({**_SHORT, **warmed_up} for warmed_up in _WARMED_UP))
 # Past the first steps, where larger networks have no winning tickets yet.
 _LATE = 100
 
@@ -139,9 +142,9 @@ METHODS: dict[str, Entrant] = {
   'lth': Entrant({'method': 'lth'}, _ROUNDS),
   'lth_late': Entrant({'method': 'lth', 'rewind_step': _LATE}, _ROUNDS),
   'unilth': Entrant({'method': 'unilth'}, _FIND),
-  'random': Entrant({'method': 'random'}, _RATES),
+  'random': Entrant({'method': 'random'}, _FROM_SCRATCH),
   # Random tickets whose small layers keep more, as UniDLTH's do.
-  'random_erk': Entrant({'method': 'random', 'scope': 'erk'}, _RATES),
+  'random_erk': Entrant({'method': 'random', 'scope': 'erk'}, _FROM_SCRATCH),
   'random_cut': Entrant({'method': 'dlth', 'limit': 0.0}, _AT_ONCE),
   'dlth': Entrant({'method': 'dlth'}, _AT_ONCE),
   'dlth_erk': Entrant({'method': 'dlth', 'scope': 'erk'}, _AT_ONCE),

@@ -118,11 +118,18 @@ def test_a_setting_that_is_not_better_is_not_chosen(tmp_path):
   assert set(grid.chosen().values()) == {0}
 
 
-def test_a_learning_rate_is_a_factor_to_the_recipes(tmp_path):
+def test_a_learning_rate_is_a_factor_to_the_recipes():
   trial = trials.Trial('dense', 1, 0.0, 5)
   flags = trial.flags(digits_cnn.RECIPE, 3)
   assert flags['learning_rate'] == pytest.approx(0.05)
   assert flags['seed'] == 5 and flags['target_sparsity'] == 0.0
+
+
+def test_a_warm_up_is_a_share_of_the_epochs():
+  tries = [t.get('warmup_epochs') for t in entrants.ENTRANTS['random'].tries]
+  number = 1 + tries.index(0.2)
+  flags = trials.Trial('random', number, 0.9, 0).flags(digits_cnn.RECIPE, 30)
+  assert flags['warmup_epochs'] == pytest.approx(6)
 
 
 def test_tables_have_means_deviations_and_differences_by_seed():
@@ -289,12 +296,12 @@ def test_bad_flags_are_refused_before_the_first_run(flag, word, tmp_path):
 def test_a_learning_rate_that_is_given_is_what_the_search_varies(
   tmp_path, capsys
 ):
-  given = '--methods=random', '--learning_rate=0.02', '--dry_run'
+  given = '--methods=dense', '--learning_rate=0.02', '--dry_run'
   assert _compare_here(tmp_path / 'none', *given) is None
   lines = capsys.readouterr().out.splitlines()
   (half,) = (line for line in lines if '(learning_rate=0.5)' in line)
   assert half.endswith('--seed=0') and ' --learning_rate=0.01 ' in half
-  (own, *_) = (line for line in lines if 'random at 95%, seed 0' in line)
+  (own, *_) = (line for line in lines if 'dense, seed 0' in line)
   assert ' --learning_rate=0.02 ' in own
 
 
