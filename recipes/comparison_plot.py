@@ -27,7 +27,7 @@ _COLOURS = (
 )
 _MARKERS = 'os^vDPX<'
 _TICKS = (
-  *(0, 20, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 97.5),
+  *(0, 20, 40, 50, 60, 65, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 97.5),
   *(98, 98.5, 99, 99.25, 99.5, 99.75, 99.9),
 )
 
@@ -96,9 +96,11 @@ def _row(
     capsize=3,
     color=_COLOURS[1],
   )
-  axis.axhline(at[0].value, color=_COLOURS[0], linewidth=1)
+  ours = next(iter(means))
+  axis.axhline(at[0].value, color=_COLOURS[0], linewidth=1, label=ours)
   axis.set_xticks(range(len(at)), list(means), rotation=90, fontsize=9)
   axis.set_xlabel(f'at {100 * sparsity:.6g}% sparsity')
+  axis.legend(loc='lower left', fontsize=9)
 
 
 def _lines(
