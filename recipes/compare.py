@@ -7,11 +7,11 @@
 
 Every flag of the recipe may be given too, and is given to all runs. The methods
 and their knobs are those of `recipes/entrants.py`; `all` stands for the methods
-and `ablations` for ours, and ours without one of their parts each, which are
-compared as they are with --search_seeds=0. In the output directory it
-writes `comparison.csv` with a line per run, as they finish, then `report.md`
-and `comparison.png`. The same command goes on where it stopped; with more
-seeds, sparsities or methods it runs what is new.
+and `ablations` for ours, and ours without one of their parts each or with
+another, which are compared as they are with --search_seeds=0. In the output
+directory it writes `comparison.csv` with a line per run, as they finish, then
+`report.md` and `comparison.png`. The same command goes on where it stopped;
+with more seeds, sparsities or methods it runs what is new.
 """
 
 import dataclasses

@@ -66,22 +66,25 @@ def _panel(
     }
     for method in methods
   }
-  shown = [mean.value for cells in means.values() for mean in cells.values()]
+  every = [mean for cells in means.values() for mean in cells.values()]
+  shown = [m.value + sign * m.error for m in every for sign in (-1, 1)]
   if 'dense' in found:
     (by_seed,) = found['dense'].values()
     dense = comparison.mean(list(by_seed.values()))
     shown.append(dense.value)
     axis.axhline(dense.value, color='black', linestyle=':', label='dense')
   if len(sparsities) == 1:
-    _row(axis, means, sparsities[0])
+    _methods_in_a_row(axis, means, sparsities[0])
   else:
     _lines(axis, means, sparsities)
   axis.set_ylabel('test accuracy, % (by log error)')
   ours = min(mean.value for mean in means[methods[0]].values())
   _scale_by_error(axis, shown, ours)
+  if len(sparsities) == 1:
+    _say_what_is_below(axis, [cells[sparsities[0]] for cells in means.values()])
 
 
-def _row(
+def _methods_in_a_row(
   axis: Any,
   means: Mapping[str, Mapping[float, comparison.Mean]],
   sparsity: float,
@@ -96,11 +99,20 @@ def _row(
     capsize=3,
     color=_COLOURS[1],
   )
-  ours = next(iter(means))
-  axis.axhline(at[0].value, color=_COLOURS[0], linewidth=1, label=ours)
+  first = next(iter(means))
+  axis.axhline(at[0].value, color=_COLOURS[0], linewidth=1, label=first)
   axis.set_xticks(range(len(at)), list(means), rotation=90, fontsize=9)
   axis.set_xlabel(f'at {100 * sparsity:.6g}% sparsity')
   axis.legend(loc='lower left', fontsize=9)
+
+
+def _say_what_is_below(axis: Any, at: Sequence[comparison.Mean]) -> None:
+  """Writes the values of methods in a row that the scale leaves out."""
+  low, _ = axis.get_ylim()
+  for place, mean in enumerate(at):
+    if mean.value < low:
+      said = f'{mean.value:.1f}'
+      axis.annotate(said, (place, low), ha='center', va='bottom', fontsize=9)
 
 
 def _lines(
@@ -141,7 +153,7 @@ def _scale_by_error(axis: Any, shown: Sequence[float], ours: float) -> None:
     axis: with accuracies in percent.
     shown: all of them.
     ours: the lowest of the first method, which is ours where it was run; down
-      to twice its error is shown.
+      to twice its error is shown at most.
   """
   axis.set_yscale(
     'function',

@@ -27,7 +27,7 @@ def write(
   if figures.available() and any(row['target_sparsity'] for row in rows):
     title = f'{grid.recipe.name}, {grid.epochs} epochs in all'
     comparison_plot.draw(directory / 'comparison.png', title, rows)
-    sections += [['![accuracy over sparsity](comparison.png)']]
+    sections += [['![test accuracy](comparison.png)']]
   sections += [*_differences(rows), *_cost(rows, jobs), *_search(rows)]
   if failed:
     each = [f'- {said}: {error}' for said, error in failed.items()]
@@ -59,6 +59,6 @@ def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
     yield ['## Search']
     yield [
       'Knobs tried at the middle sparsity; learning_rate is a factor to that '
-      'of the other runs.'
+      'of the other runs, warmup_epochs a share of the epochs.'
     ]
     yield comparison.search_table(rows)

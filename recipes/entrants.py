@@ -87,8 +87,8 @@ _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
 # A restart at the first step would be none.
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 _ROUNDS = _values('rounds', 1, 2, 3)
-# What random tickets gain from, a high learning rate, and what keeps its first
-# steps from wrecking a network that is yet to be cut.
+# A random ticket may gain from a high learning rate, whose first steps must not
+# wreck the network that is yet to be cut.
 _WARMED_UP = (
   {'learning_rate': 2.0, 'warmup_epochs': 0.2},
   {'learning_rate': 3.0, 'warmup_epochs': 0.07},
@@ -109,7 +109,7 @@ _LATE = 100
 
 def _ablations(method: str) -> dict[str, Entrant]:
   """Returns a unified method without one of its parts, or with another."""
-  without: dict[str, Knobs] = {
+  changed: dict[str, Knobs] = {
     'no_plateau': {'patience': 0},
     'no_rewind': {'rewind_epochs': 0},
     'no_ramp': {'limit': 0.0},
@@ -126,7 +126,7 @@ def _ablations(method: str) -> dict[str, Entrant]:
   }
   return {
     f'{method}_{name}': Entrant({'method': method, **knobs})
-    for name, knobs in without.items()
+    for name, knobs in changed.items()
   }
 
 

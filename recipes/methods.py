@@ -42,7 +42,7 @@ class Settings:
     seed: of random tickets.
     rate: the run's learning-rate schedule.
     lr_restart: whether tfmot's methods restart it when they begin to prune;
-      ticket callbacks do so by themselves.
+      ticket callbacks do so by themselves, if it can be restarted.
     begin_fraction: the share of all steps after which tfmot's methods begin;
       `None` for a fifth (gmp) and half (oneshot).
     end_fraction: the share of all steps after which gmp is at its target.

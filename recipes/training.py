@@ -74,7 +74,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
 class OneDecay(keras.optimizers.schedules.LearningRateSchedule):
   """One decay over the whole run: no ticket callback restarts it.
 
-  As with Keras's own schedules, a rewind puts its position back too.
+  As with Keras's own schedules a rewind puts its position back too, so that a
+  run that was rewound does not come to its end.
 
   Args:
     **arguments: as of `StagedLearningRate`.

@@ -84,12 +84,7 @@ _OWN = (
   *('dense_accuracy', 'worker_timeout'),
 )
 # Flags of recipes that a search does not read.
-_NOT_READ = ('strategy', 'steps_per_execution')
-# What the method reads that is no argument of its callback or schedule.
-_NOT_OF_TICKETS = (
-  *('method', 'target_sparsity', 'lr_restart'),
-  *method_flags.WRAPPING,
-)
+_NOT_READ = ('strategy', 'steps_per_execution', 'lr_restart')
 
 
 def _recipe(arguments: Sequence[str]) -> Recipe:
@@ -154,7 +149,9 @@ def _target() -> Any:
 def _space() -> tuner.TicketSpace:
   given = method_flags.config()
   fixed = {
-    name: value for name, value in given.items() if name not in _NOT_OF_TICKETS
+    name: value
+    for name, value in given.items()
+    if name not in ('method', 'target_sparsity', *method_flags.WRAPPING)
   }
   if fixed.get('patience') == 0:
     fixed['patience'] = None

@@ -199,22 +199,34 @@ def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
     runner.run(grid.comparison(), 'comparison')
 
 
-@pytest.mark.parametrize('accuracies', [(1.0, 0.9), (0.9, 1.0), (0.2, 0.1)])
-def test_a_plot_shows_the_best_and_our_worst(accuracies, monkeypatch, tmp_path):
-  limits = []
+@pytest.fixture
+def drawn(monkeypatch):
+  """Returns the axes of the plots that are saved."""
+  axes = []
   monkeypatch.setattr(
-    figures,
-    'save',
-    lambda plt, figure, path: limits.extend(
-      axis.get_ylim() for axis in figure.axes
-    ),
+    figures, 'save', lambda plt, figure, path: axes.extend(figure.axes)
   )
+  return axes
+
+
+@pytest.mark.parametrize('sparsities', [(0.9,), (0.9, 0.95)])
+@pytest.mark.parametrize('accuracies', [(1.0, 0.9), (0.9, 1.0), (0.2, 0.1)])
+def test_a_plot_shows_the_best_and_our_worst(
+  accuracies, sparsities, drawn, tmp_path
+):
   ours, other = accuracies
-  rows = [_row('unilth', 0.9, 0, ours), _row('gmp', 0.9, 0, other)]
+  rows = [_row('unilth', s, 0, ours) for s in sparsities]
+  rows += [_row('gmp', s, 0, other) for s in sparsities]
   comparison_plot.draw(tmp_path / 'a.png', 'a', rows)
-  ((low, high),) = limits
+  low, high = drawn[0].get_ylim()
   assert 0 <= low < 100 * ours
   assert 100 * max(ours, other) <= high + 0.01  # Above that all is the same.
+
+
+def test_a_plot_of_one_sparsity_tells_what_is_below_it(drawn, tmp_path):
+  rows = [_row('unilth', 0.9, 0, 0.99), _row('gmp', 0.9, 0, 0.5)]
+  comparison_plot.draw(tmp_path / 'a.png', 'a', rows)
+  assert [text.get_text() for text in drawn[0].texts] == ['50.0']
 
 
 def test_places_share_the_cores(monkeypatch):

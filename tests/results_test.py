@@ -14,8 +14,9 @@ _ROOT = pathlib.Path(__file__).parent.parent
 _PLACE = _ROOT / 'recipes' / 'results'
 _RESULTS = sorted(_PLACE.glob('comparison_*'))
 _DOCUMENTS = [_ROOT / 'README.md', _ROOT / 'docs' / 'comparison.md']
-# As in | unilth | 98.39 ± 0.16 (5) | or | gmp | +0.18 ± 0.05 (5) |.
-_CELLS = re.compile(r'\| \w+ \|.* ± .*\|')
+# As in | unilth | 98.39 ± 0.16 (5) |, | gmp | +0.18 ± 0.05 (5) | and
+# | lth | 64.70 (1) |.
+_CELLS = re.compile(r'\| \w+ \|.* \(\d\) \|')
 _TABLES = re.compile(r'(?:^\|.*\n)+', re.M)
 
 

@@ -40,6 +40,16 @@ def test_the_optimizer_can_be_copied():
   assert copy.l2 == 0.25 and copy.get_config() == optimizer.get_config()
 
 
+def test_one_decay_can_be_copied():
+  rate = training.OneDecay(
+    initial_learning_rate=0.5, decay_steps=8, warmup=0.25
+  )
+  copy = training.OneDecay.from_config(rate.get_config())
+  assert [float(copy(t)) for t in range(9)] == [
+    float(rate(t)) for t in range(9)
+  ]
+
+
 def test_smoothed_labels_are_kerass_one_hot_ones():
   rng = np.random.default_rng(0)
   logits = rng.normal(size=(6, 4)).astype(np.float32)

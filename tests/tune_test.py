@@ -96,7 +96,7 @@ def test_other_flags_are_refused_in_its_directory(searched):
 
 
 def test_what_a_flag_says_is_not_searched(tmp_path):
-  given = {'learning_rate': 0.2, 'finetune_fraction': 0.5, 'lr_restart': False}
+  given = {'learning_rate': 0.2, 'finetune_fraction': 0.5, 'max_trials': 2}
   _run(tmp_path / 'runs', **given)
   rows = list(csv.DictReader((tmp_path / 'runs' / 'trials.csv').open()))
   assert not {'learning_rate', 'finetune_fraction'} & rows[0].keys()
@@ -133,6 +133,7 @@ def test_the_sparsest_within_a_loss_of_the_dense(tmp_path):
       'target_sparsity must be in',
     ),
     (['--strategy=mirrored'], '--strategy is not read'),
+    (['--nolr_restart'], '--lr_restart is not read'),
     (['--epochs=2'], 'epochs must be a whole number >= 3'),
     (['--patience=-1'], 'patience must be'),
     (['bayesian'], "'bayesian' is no flag"),
