@@ -192,11 +192,15 @@ class _Runner:
         flush=True,
       )
       self._note(trial, error)
-      rows = csv_text(grid.rows())
-      run_directory.write_text(grid.directory / 'comparison.csv', rows)
+      self._write_rows()
+    self._write_rows()  # Other methods may be asked for, though nothing ran.
     comparison_report.write(
       grid, _command(grid), len(self._places), self.failed
     )
+
+  def _write_rows(self) -> None:
+    rows = csv_text(self._grid.rows())
+    run_directory.write_text(self._grid.directory / 'comparison.csv', rows)
 
   def _note(self, trial: Trial, error: str | None) -> None:
     self._succeeded |= error is None

@@ -263,6 +263,10 @@ def _compare_here(directory, *given):
     return compare._main([''])
 
 
+def _report(directory):
+  return (directory / 'report.md').read_text()
+
+
 def test_a_comparison_runs_and_goes_on(tmp_path, capsys):
   directory = tmp_path / 'new' / 'folder'
   small = (
@@ -280,12 +284,15 @@ def test_a_comparison_runs_and_goes_on(tmp_path, capsys):
   rows = list(csv.DictReader(written.splitlines()))
   assert {row['method'] for row in rows} == {'gmp', 'unilth'}
   assert all(0.89 < float(row['sparsity']) < 0.91 for row in rows)
-  assert '| unilth above | 90% |' in (directory / 'report.md').read_text()
+  assert '| unilth above | 90% |' in _report(directory)
   assert (directory / 'comparison.png').stat().st_size > 10_000
   assert not list(directory.glob('runs/*/checkpoints'))
 
   assert _compare_here(directory, *small) is None
   assert '2 runs, 2 of them done' in capsys.readouterr().out
+  assert _compare_here(directory, *small, '--methods=gmp') is None
+  (line,) = csv.DictReader((directory / 'comparison.csv').open())
+  assert line['method'] == 'gmp' and '| unilth' not in _report(directory)
   said = _compare_here(directory, *small, '--learning_rate=0.2')
   assert 'another configuration' in said and 'learning_rate=0.2' in said
 
