@@ -52,8 +52,9 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
   >>> [round(float(rate(step)), 4) for step in (0, 1, 3, 49, 50, 75)]
   [0.025, 0.05, 0.1, 0.1, 0.01, 0.001]
 
-  The restart is our choice, found by measurement; the papers train with a
-  schedule per phase without saying more.
+  The restart is our choice: it is what gradual pruning gains from, UniLTH's and
+  UniDLTH's own gain is within the noise (docs/comparison.md). The papers train
+  with a schedule per phase without saying more.
   """
 
   def __init__(

@@ -206,9 +206,9 @@ class UniDLTH(_UnifiedTicket):
     verbose: as in `UniLTH`.
 
   A random ticket learns little before it stands alone, so its rounds are short
-  and its ramp is strong (A = 10 a round, where UniLTH's has 3). First steps at
-  a full learning rate wreck what it keeps of the dense network: give the
-  `StagedLearningRate` a `warmup` (docs/comparison.md).
+  and its ramp is strong (A = 10 a round, where UniLTH's has 3). Give the
+  `StagedLearningRate` a `warmup`: where it was measured, first dense steps at
+  the full learning rate cost the ticket points (docs/comparison.md).
 
   Raises:
     ValueError: as in `UniLTH`.
