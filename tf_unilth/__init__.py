@@ -4,6 +4,7 @@ from tf_unilth.checkpoint import TicketCheckpoint
 from tf_unilth.checkpoint_file import CheckpointError
 from tf_unilth.directory_lock import DirectoryInUseError
 from tf_unilth.dlth import DLTH
+from tf_unilth.early_stopping import TicketEarlyStopping
 from tf_unilth.export import export_saved_model
 from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.learning_rate import StagedLearningRate
@@ -36,6 +37,7 @@ __all__ = [
   'StagedLearningRate',
   'Ticket',
   'TicketCheckpoint',
+  'TicketEarlyStopping',
   'TicketFileError',
   'UniDLTH',
   'UniLTH',

@@ -2,7 +2,9 @@
 
 import abc
 import contextlib
+import math
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,9 @@ from tf_unilth import (
   arguments,
   budget,
   compat,
+  data_position,
   fit_checks,
+  optimizer_search,
   optimizers,
   resumption,
 )
@@ -26,7 +30,7 @@ from tf_unilth.run_state import FINETUNING, PRUNING, RunState
 from tf_unilth.scores import Scores
 from tf_unilth.snapshots import Snapshot
 from tf_unilth.timeline import Timeline
-from tf_unilth.train_step import TrainStepHook
+from tf_unilth.train_step import TrainStepHook, Watch, armed_hook
 
 _NEVER = sys.maxsize
 
@@ -53,6 +57,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   _pace = 'geometric'
   # The shrink exponent A per round of a ramp that leaves its limit open.
   _strength = 0.0
+  # Whether to warn, beside the printed line, if not all rounds fit.
+  _warns_of_fewer_rounds = False
   # Attributes that its constructor sets beside those set here.
   _settings: tuple[str, ...] = ()
 
@@ -77,6 +83,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._messages = Messages(type(self).__name__, verbose)
     self._hook: TrainStepHook | None = None
     self._rewind_weights: list[np.ndarray] | None = None
+    self._callback_list: Any = None
+    self._handler: Any = None
+    self._run: Any = None  # A new object for each run.
+    self._followed: Any = None  # The model's optimizer, where it is ours.
+    self._first_iterations: int | None = None
 
   # What a final class decides.
 
@@ -222,16 +233,14 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     super().set_model(model)
 
   def on_train_begin(self, logs: Any = None) -> None:
-    fit = compat.fit_arguments()
-    self._ends_last = False
-    if fit:
-      fit_checks.check_callbacks(self, fit['callbacks'], TicketCallback)
-      # Others may write weights when training ends: ours is the last word.
-      last = keras.callbacks.LambdaCallback(on_train_end=lambda _: self._end())
-      fit['callbacks'].append(last)
-      self._ends_last = True
+    fit = compat.fit_arguments(self.model)
+    self._end_earlier_run()
     fit_checks.check_loop(getattr(self, 'params', None))
     fit_checks.check_compiled(self.model)
+    self._callback_list = fit.get('callback_list')
+    if fit:
+      fit_checks.check_callbacks(self, fit['callbacks'], TicketCallback)
+      self._have_the_last_word()
     self._layers = PrunedLayers(self.model)
     self._layers.check()
     self._pruner = Pruner(self._layers, self._pace, self._scores.scope_of)
@@ -241,13 +250,43 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._layers.carry(self._state)
     self._timeline = Timeline(self._state, self._finetune_share)
     self._layers.begin_steps()
-    self._begun = self._holding = False
-    self._due, self._batches = _NEVER, 0
+    self._begun = self._holding = self._is_running = False
+    self._due, self._batches, self._calls = _NEVER, 0, 0
     self._pruner.read()
+    self._handler = fit.get('data_handler')
+    prunes = not self._inert and not self.reached_target
+    self._optimizer = optimizer_search.reachable(self.model)[0]
+    if prunes:  # Else the masks are held, no more.
+      self._optimizer = optimizer_search.training_optimizer(
+        self.model, self._layers, self._handler
+      )
+      self._check_fit(fit)
     if not self._inert:
-      if not self.reached_target:  # Else the masks are held, no more.
-        self._check_fit(fit)
       self._prepare()
+
+  def _end_earlier_run(self) -> None:
+    """Ends a run that died unseen; raises where one still goes on."""
+    hook = armed_hook(self.model)
+    if hook is None:
+      return
+    if not hook.watch.is_own_loop and hook.watch.is_alive():
+      name = type(self).__name__
+      raise ValueError(
+        f'callbacks of a fit inside of a fit must be without {name}: the outer '
+        'fit has a ticket callback, whose run goes on in the inner one.'
+      )
+    hook.detach()
+    hook.watch.end()
+
+  def _have_the_last_word(self) -> None:
+    """Ends the run after all callbacks, which may write weights at the end.
+
+    The list is exchanged, since Keras is going through it; a user may use it
+    again.
+    """
+    callbacks = self._callback_list
+    last = _LastCallback(self._end)
+    callbacks.callbacks = [*_without_last(callbacks.callbacks), last]
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
     self._messages.flush()
@@ -263,6 +302,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     self._batches = batch + 1
+    if self._handler is not None and self._hook is not None:
+      self._check_armed(self._hook)
     if self._epoch_begin + batch + 1 >= self._due:
       with self._leaving_on_error():
         self._do_due(self._epoch_begin + batch + 1)
@@ -276,17 +317,16 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         fit_checks.check_kernels(self._layers)
         fit_checks.check_finite(self.model, logs)
       if not self._inert and not self._holding:
+        self._check_clock()
         self._on_epoch(epoch + 1, logs)
-    self._state.set(
-      next_epoch=epoch + 1, iterations=self.model.optimizer.iterations
-    )
+    self._state.set(next_epoch=epoch + 1, iterations=self._iterations())
     logs['sparsity'] = self.sparsity
     logs['stage'] = self._state.get('stage')
     logs['round'] = self._state.get('round')
     logs['l2_lambda'] = self._l2_lambda()
 
   def on_train_end(self, logs: Any = None) -> None:
-    if not self._ends_last:
+    if self._callback_list is None:
       self._end()
 
   def _end(self) -> None:
@@ -304,21 +344,115 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   # The run.
 
   def _prepare(self) -> None:
-    """Makes room for the state and puts the hook into the train step."""
-    optimizers.build(self.model.optimizer, self.model)
+    """Makes room for the state, which others may restore, and for the hook."""
+    optimizers.build(self._optimizer, self.model)
     while len(self._state.snapshots) < self._snapshots():
       self._state.add_snapshot()
     if self._ramp is not None and not self._state.candidates:
       self._state.candidates.extend(self._layers.new_candidates())
-    self._hook = TrainStepHook(
-      self.model, self._layers, self._state, self._ramp
+    self._hook = self._new_hook()
+    self._run = run = object()
+    if self._handler is not None:
+      data_position.on_death(
+        self._handler, lambda: self._leave() if self._run is run else None
+      )
+
+  def _new_hook(self) -> TrainStepHook:
+    return TrainStepHook(
+      self.model, self._optimizer, self._layers, self._state, self._ramp
     )
-    self._hook.attach(on_interrupt=self._leave)
+
+  def _arm(self) -> None:
+    """Puts the hook into the model."""
+    assert self._hook is not None
+    own_loop = self._handler is None
+    self._hook.attach(Watch() if own_loop else _FitWatch(self, self._handler))
+
+  def _check_armed(self, hook: TrainStepHook) -> None:
+    """Raises if the step that is done was not one of ours."""
+    if hook.calls == self._calls:
+      with self._leaving_on_error():
+        raise ValueError(
+          'train_function of the model was replaced while fit runs, by one '
+          'that does not hold the masks: use model.make_train_function('
+          'force=True), which does.'
+        )
+    self._calls = hook.calls
+
+  def _check_clock(self) -> None:
+    """Raises if the optimizer of a loop of the user's own has not moved."""
+    first, self._first_iterations = self._first_iterations, None
+    if self._handler is not None or first is None or not self._batches:
+      return
+    # Loss scaling leaves out steps whose gradients overflow.
+    scaled = self._optimizer is not optimizers.inner(self._optimizer)
+    if self._iterations() == first and not scaled:
+      raise ValueError(
+        f'{optimizer_search.describe(self._optimizer)}, the optimizer of the '
+        'model, has done no step in this epoch: compile the model with the '
+        'optimizer that the training loop applies.'
+      )
+
+  def _check_trained(self, trained: set[int], ramps: bool) -> None:
+    """Says what a run lacks whose optimizer does not train wrapped kernels."""
+    if trained or self._holding:
+      return
+    if not self._layers.trainable():
+      fit_checks.check_not_frozen(self._layers, ramps)
+      return
+    optimizer = optimizer_search.describe(self._optimizer)
+    if ramps:
+      raise ValueError(
+        "the model's train_step must apply its gradients by model.optimizer, "
+        f'{optimizer}, or another optimizer that is an attribute of the model, '
+        'but does not, or in a tf.function that was traced before this fit: '
+        'the ramp would do nothing. Use it, or ramp=L2Ramp(limit=0).'
+      )
+    if self._snapshots():
+      warnings.warn(
+        f'{optimizer} does not apply the gradients of the wrapped layers. '
+        'What does is not rewound, and its learning rate is not restarted: '
+        'make the optimizer that trains them an attribute of the model.',
+        stacklevel=2,
+      )
+
+  def _follow_optimizer(self) -> bool:
+    """Goes on with another optimizer, if the model was compiled anew."""
+    before, now = self._followed, self.model.optimizer
+    if before is None or now is before or self._hook is None:
+      return False
+    fit_checks.check_compiled(self.model)
+    self._hook.detach()
+    iterations = self._iterations()
+    self._followed = self._optimizer = now
+    optimizers.build(now, self.model)
+    missing = self._iterations() - iterations
+    state = self._state
+    state.set(
+      ramp_begin=state.get('ramp_begin') + missing,
+      decay_begin=state.get('decay_begin') + missing,
+    )
+    for snapshot in state.snapshots:
+      # It has no state of the new one, which is put back to where it begins.
+      snapshot.replace_from(len(self._layers.model_weights), now.variables())
+    self._push_decay()
+    self._hook = self._new_hook()
+    self._calls = 0
+    self._arm()
+    self._schedule_due()
+    return True
+
+  def _iterations(self) -> int:
+    return int(self._optimizer.iterations.numpy())
 
   def _begin(self, epoch: int) -> None:
     """Begins a run, goes on with one, or merely holds a finished ticket."""
     self._pruner.read()
+    self._followed = self.model.optimizer
+    if self._optimizer is not self._followed:
+      self._followed = None  # An optimizer of its own is not compiled anew.
     if not self._inert:
+      self._arm()
       self._apply_masks()
     if resumption.goes_on(
       self._state,
@@ -331,11 +465,13 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._go_on()
     else:
       self._begin_anew(epoch)
+    self._first_iterations = self._iterations()
+    self._is_running = True
     self._schedule_due()
     self._do_due(0)
 
   def _go_on(self) -> None:
-    iterations = self.model.optimizer.iterations.numpy()
+    iterations = self._iterations()
     if not resumption.match_iterations(self._state, iterations):
       self._say(
         'the optimizer has done fewer steps than the run, as after compiling '
@@ -376,9 +512,25 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._say(f'{_percent(self.sparsity)} was reached before: mask held')
     elif not self._inert:
       budget.check_epochs(self._timeline.epochs, first=epoch)
+      fit_checks.check_not_frozen(self._layers)
       self._check_rounds()
+      self._warn_of_callbacks()
       state.reset()
       self._on_run_begin()
+
+  def _warn_of_callbacks(self) -> None:
+    """Warns of callbacks that the cuts mislead."""
+    if self._callback_list is None:
+      return
+    epochs, first = self._timeline.epochs, self._state.get('first_epoch')
+    dense = self._dense_epochs(epochs)
+    share = 1 - self._finetune_share(self._rounds_wanted())
+    fit_checks.warn_of_misled(
+      self._callback_list.callbacks,
+      self._optimizer,
+      epochs,
+      first + dense + math.ceil((epochs - dense) * share),
+    )
 
   def _begin_rounds(self, step: int, why: str) -> None:
     """Begins stage 2 at a training step, and says why."""
@@ -389,8 +541,24 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       rounds = budget.rounds_that_fit(steps, wanted, self._shortest_round())
     self._state.set(stage=PRUNING, rounds=rounds, rounds_begin=step)
     target = _percent(self._pruner.target_zeros / self._pruner.total)
-    self._say(f'{why}; {rounds} rounds to {target}')
+    message = f'{rounds} of {_count(wanted, "round")} to {target}'
+    if rounds < wanted:
+      message += f'; {self._why_fewer(wanted)}'
+      if self._warns_of_fewer_rounds:
+        warnings.warn(f'{type(self).__name__}: {message}.', stacklevel=2)
+    self._say(f'{why}; {message}')
     self._begin_round()
+
+  def _why_fewer(self, wanted: int) -> str:
+    if self._finetune_share(wanted) == 1:
+      return 'finetune_fraction=1 cuts all at once'
+    enough = self._timeline.epochs_for(
+      wanted, self._shortest_round(), self._dense_epochs
+    )
+    return (
+      f'the budget of {_count(self._timeline.epochs, "epoch")} allows no more, '
+      f'{_count(enough, "epoch")} would allow all'
+    )
 
   def _begin_round(self) -> None:
     if self._ramp is not None:
@@ -399,7 +567,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _begin_ramp(self, ramp: L2Ramp) -> None:
     """Chooses the candidates of the next round and lets lambda rise."""
-    state, optimizer = self._state, self.model.optimizer
+    state, optimizer = self._state, self._optimizer
     number = state.get('round') + 1
     new = self._masks_at(number)
     for variable, before, after in zip(
@@ -488,12 +656,12 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _restart_decay(self, steps: int, done: int = 0) -> None:
     """Restarts a `StagedLearningRate`, `done` steps into its decay."""
-    begin = self.model.optimizer.iterations.numpy() - done
+    begin = self._iterations() - done
     self._state.set(decay_begin=begin, decay_steps=steps + done)
     self._push_decay()
 
   def _push_decay(self) -> None:
-    rate = optimizers.staged_learning_rate(self.model.optimizer)
+    rate = optimizers.staged_learning_rate(self._optimizer)
     if rate is not None:
       state = self._state
       rate.restart(state.get('decay_begin'), state.get('decay_steps'))
@@ -502,7 +670,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _rewindable(self) -> list[Any]:
     """Returns what a snapshot holds: weights, statistics, optimizer state."""
-    return [*self._layers.model_weights, *self.model.optimizer.variables()]
+    return [*self._layers.model_weights, *self._optimizer.variables()]
 
   def _rewind(self, snapshot: Snapshot) -> None:
     """Puts a snapshot back, but for what is pruned, which stays zero."""
@@ -522,7 +690,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def _l2_lambda(self) -> float:
     if self._hook is None or self._ramp is None:
       return 0.0
-    iterations = self.model.optimizer.iterations
+    iterations = self._optimizer.iterations
     return float(self._state.l2_lambda(self._ramp, iterations))
 
   def _say(self, message: str) -> None:
@@ -538,17 +706,70 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _leave(self) -> None:
     """Takes the hook out of the model, and says if the target was missed."""
-    if self._hook is None:
+    if self._callback_list is not None:
+      callbacks = self._callback_list
+      callbacks.callbacks = _without_last(callbacks.callbacks)
+    hook, self._hook = self._hook, None
+    if hook is None:
       return
-    self._hook.detach()
-    self._hook = None
-    if not self.reached_target:
-      self._say(
+    hook.detach()
+    if self._is_running and not self.reached_target:
+      message = (
         f'fit ended early and the target was NOT met: {self._pruner.zeros} of '
         f'{self._pruner.total} weights are zero instead of '
         f'{self._pruner.target_zeros}'
       )
+      self._say(message)
+      self._messages.flush()
+      warnings.warn(f'{type(self).__name__}: {message}.', stacklevel=2)
     self._messages.flush()
+
+
+class _FitWatch(Watch):
+  """Watches the `fit` around a run.
+
+  Args:
+    callback: whose run it is.
+    data_handler: Keras's, of the `fit`.
+  """
+
+  is_own_loop = False
+
+  def __init__(self, callback: TicketCallback, data_handler: Any):
+    self._callback = callback
+    self._data_handler = data_handler
+
+  def is_alive(self) -> bool:
+    return compat.is_running(self._data_handler)
+
+  def end(self) -> None:
+    self._callback._leave()
+
+  def on_error(self) -> None:
+    # A fit or train_on_batch inside of it may fail, and ours go on.
+    if compat.is_innermost(self._callback.model, self._data_handler):
+      self._callback._leave()
+
+  def replace(self, hook: TrainStepHook) -> bool:
+    return self._callback._follow_optimizer()
+
+  def check_trained(self, trained: set[int], ramps: bool) -> None:
+    self._callback._check_trained(trained, ramps)
+
+
+class _LastCallback(keras.callbacks.LambdaCallback):
+  """Acts when training ends, after all other callbacks."""
+
+  def __init__(self, end: Any):
+    super().__init__(on_train_end=lambda _: end())
+
+
+def _without_last(callbacks: list[Any]) -> list[Any]:
+  return [c for c in callbacks if not isinstance(c, _LastCallback)]
+
+
+def _count(number: int, noun: str) -> str:
+  return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 def _percent(sparsity: float) -> str:

@@ -4,7 +4,6 @@ from typing import Any
 
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
-from tf_unilth.run_state import FINETUNING
 
 
 class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
@@ -25,20 +24,14 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
   waits_for_target = True
 
   def on_train_begin(self, logs: Any = None) -> None:
-    layers = PrunedLayers(self.model)
-    layers.check()
-    self._schedules = layers.schedules
+    self._layers = PrunedLayers(self.model)
+    self._layers.check()
     super().on_train_begin(logs)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-    if self.save_freq != 'epoch' and self._is_at_target():
+    if self.save_freq != 'epoch' and self._layers.are_at_target():
       super().on_train_batch_end(batch, logs)
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-    if self._is_at_target():
+    if self._layers.are_at_target():
       super().on_epoch_end(epoch, logs)
-
-  def _is_at_target(self) -> bool:
-    if not any(schedule.target_sparsity for schedule in self._schedules):
-      return True
-    return self._schedules[0].state.get('stage') == FINETUNING

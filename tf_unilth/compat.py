@@ -64,31 +64,73 @@ def check_keras(thing: Any, argument: str, kind: type) -> None:
   raise TypeError(message)
 
 
-def fit_arguments() -> dict[str, Any]:
+def _running_fits() -> Iterator[dict[str, Any]]:
+  """Yields the local variables of each `fit` on the call stack, inner first."""
+  frame = inspect.currentframe()
+  while frame is not None:
+    if frame.f_code.co_name == 'fit':
+      names = frame.f_locals
+      if isinstance(names.get('callbacks'), keras.callbacks.CallbackList):
+        yield names
+    frame = frame.f_back
+
+
+def fit_arguments(model: Any = None) -> dict[str, Any]:
   """Returns the arguments of the `fit` that is running, `{}` if there is none.
+
+  Args:
+    model: whose `fit` it must be; `None` for any model's.
 
   Keras tells a callback neither its siblings nor whether there is validation
   data. Both decide whether a run can work, and a user should hear of it before
   the first epoch, not after the last. So they are read off the call stack; a
   caller copes with `{}` (a custom loop that calls the hooks itself).
   """
+  names = next(_running_fits(), None)
+  if names is None or (model is not None and names.get('self') is not model):
+    return {}
+  return {
+    'callbacks': names['callbacks'].callbacks,
+    'callback_list': names['callbacks'],
+    'has_validation': names.get('validation_data') is not None,
+    'validation_freq': names.get('validation_freq', 1),
+    'data_handler': names.get('data_handler'),
+    'validation_inputs': names.get('val_x'),
+    'batch_size': names.get('batch_size'),
+    'shuffle': names.get('shuffle'),
+  }
+
+
+def is_running(data_handler: Any) -> bool:
+  """Returns whether the `fit` of a data handler is on the call stack."""
+  return any(fit.get('data_handler') is data_handler for fit in _running_fits())
+
+
+def is_training() -> bool:
+  """Returns whether a `fit` or `train_on_batch` of Keras has called us."""
+  return _nearest_training() is not None
+
+
+def is_innermost(model: keras.Model, data_handler: Any) -> bool:
+  """Returns whether what trains a model now is the `fit` of a data handler.
+
+  Not so in a `fit` or `train_on_batch` that a callback of it has called.
+  """
+  training = _nearest_training()
+  return training is not None and (
+    training['self'] is model and training.get('data_handler') is data_handler
+  )
+
+
+def _nearest_training() -> dict[str, Any] | None:
   frame = inspect.currentframe()
   while frame is not None:
-    names = frame.f_locals
-    if frame.f_code.co_name == 'fit' and isinstance(
-      names.get('callbacks'), keras.callbacks.CallbackList
-    ):
-      return {
-        'callbacks': names['callbacks'].callbacks,
-        'has_validation': names.get('validation_data') is not None,
-        'validation_freq': names.get('validation_freq', 1),
-        'data_handler': names.get('data_handler'),
-        'validation_inputs': names.get('val_x'),
-        'batch_size': names.get('batch_size'),
-        'shuffle': names.get('shuffle'),
-      }
+    if frame.f_code.co_name in ('fit', 'train_on_batch'):
+      names = frame.f_locals
+      if isinstance(names.get('self'), keras.Model):
+        return names
     frame = frame.f_back
-  return {}
+  return None
 
 
 def batches_of_fit() -> Iterator[list[np.ndarray]]:

@@ -123,6 +123,28 @@ def around(
   handler.enumerate_epochs = leaving
 
 
+def on_death(handler: Any, tell: Callable[[], None]) -> None:
+  """Calls a function if a `fit` dies of an error while it reads data.
+
+  Keras tells no callback. It is called when Python drops what the `fit` was
+  doing: when the error has been dealt with.
+
+  Args:
+    handler: Keras's data handler of the `fit`.
+    tell: also called, too late to matter, after a `fit` that was stopped.
+  """
+  enumerate_epochs = handler.enumerate_epochs
+
+  def watched() -> Iterator[tuple[int, Any]]:
+    try:
+      yield from enumerate_epochs()
+    except GeneratorExit:
+      tell()
+      raise
+
+  handler.enumerate_epochs = watched
+
+
 def _skip(handler: Any, iterator: Any, steps: int | None) -> None:
   """Reads so many batches; `None`: those of a whole epoch."""
   steps = steps or handler._inferred_steps

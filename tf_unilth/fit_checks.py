@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth import compat, optimizers
+from tf_unilth import compat, optimizer_search, optimizers
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 
+_OWN_LOGS = ('sparsity', 'stage', 'round', 'l2_lambda')
 _WRITERS = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
 
 
@@ -32,11 +33,13 @@ def check_callbacks(
         'callbacks must hold one ticket callback, but hold '
         f'{name} and {other_name}.'
       )
-    if getattr(other, 'restore_best_weights', False):
+    if getattr(other, 'restore_best_weights', False) and not hasattr(
+      other, 'waits_for_target'
+    ):
       raise ValueError(
         f'restore_best_weights of {other_name} must be False, but is True: '
         'it would put denser weights and masks back. tf_unilth.'
-        'TicketCheckpoint keeps the best epoch at the target sparsity.'
+        'TicketEarlyStopping restores the best epoch at the target sparsity.'
       )
     if isinstance(other, keras.callbacks.ModelCheckpoint):
       _check_checkpoint(other)
@@ -69,6 +72,59 @@ def _check_order(name: str, earlier: Any) -> None:
     )
 
 
+def warn_of_misled(
+  callbacks: Sequence[Any], optimizer: Any, epochs: int, last_cut: int
+) -> None:
+  """Warns of callbacks that take what the cuts do for the end of learning.
+
+  Args:
+    callbacks: all callbacks of the `fit`.
+    optimizer: the one that trains the wrapped layers.
+    epochs: of the run.
+    last_cut: the epoch, from 0, by which the last round is over.
+  """
+  schedule = optimizers.learning_rate_schedule(optimizer)
+  for callback in callbacks:
+    name = type(callback).__name__
+    if isinstance(callback, keras.callbacks.EarlyStopping):
+      _warn_of_early_stopping(callback, epochs, last_cut)
+    elif isinstance(
+      callback,
+      keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler,
+    ):
+      if schedule is not None:
+        warnings.warn(
+          f'{name} does nothing: the learning rate is a '
+          f'{type(schedule).__name__}, which it cannot change.',
+          stacklevel=2,
+        )
+      elif getattr(callback, 'patience', epochs) < epochs:
+        warnings.warn(
+          f'{name} monitors {callback.monitor!r}, which the cuts worsen: it '
+          'would lower the learning rate in every round, with none left to '
+          'finetune with. Use a tf_unilth.StagedLearningRate instead.',
+          stacklevel=2,
+        )
+
+
+def _warn_of_early_stopping(callback: Any, epochs: int, last_cut: int) -> None:
+  begins = getattr(callback, 'start_from_epoch', 0)
+  if (
+    hasattr(callback, 'waits_for_target')
+    or callback.monitor in _OWN_LOGS
+    or callback.patience >= epochs
+    or begins >= last_cut
+  ):
+    return
+  warnings.warn(
+    f'{type(callback).__name__} monitors {callback.monitor!r}, which the cuts '
+    'worsen: fit may end before its target sparsity. Use '
+    'tf_unilth.TicketEarlyStopping, which waits for the last round, or '
+    f'start_from_epoch={last_cut}.',
+    stacklevel=2,
+  )
+
+
 def check_loop(params: dict[str, Any] | None) -> None:
   """Raises if a training loop does not tell its length, as `fit` does."""
   if not params or 'epochs' not in params:
@@ -88,7 +144,10 @@ def check_compiled(model: keras.Model) -> None:
       'optimizer of the model must be set, but is None: compile the model, '
       'also where a training loop of your own applies it.'
     )
-  if getattr(optimizers.inner(optimizer), 'use_ema', False):
+  if any(
+    getattr(optimizers.inner(one), 'use_ema', False)
+    for one in optimizer_search.reachable(model)
+  ):
     raise ValueError(
       'use_ema of the optimizer must be False, but is True: at the end of '
       'fit it would overwrite sparse weights with dense averages.'
@@ -99,6 +158,35 @@ def check_compiled(model: keras.Model) -> None:
       f'jit_compile must be False under {replicas} replicas, but is True: '
       'TensorFlow cannot compile a step over several devices.'
     )
+
+
+def check_not_frozen(layers: PrunedLayers, ramps: bool = True) -> None:
+  """Raises or warns where wrapped layers are frozen, so that nothing trains.
+
+  Args:
+    layers: the wrapped layers.
+    ramps: whether a penalty is to act on them.
+  """
+  trainable = layers.trainable()
+  names = [k.name for i, k in enumerate(layers.kernels) if i not in trainable]
+  if names and not trainable and ramps:
+    raise ValueError(
+      'all wrapped layers are frozen (trainable=False), so that they cannot be '
+      f'trained for a ticket: {_listed(names)}. Set trainable=True and compile '
+      'again, wrap layers that are trained, or hold their zeros with a '
+      'tf_unilth.FixedMask.'
+    )
+  if names:
+    warnings.warn(
+      f'frozen layers (trainable=False) are pruned without being trained: '
+      f'{_listed(names)}.',
+      stacklevel=2,
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+  shown = ', '.join(repr(name) for name in names[:5])
+  return shown if len(names) <= 5 else f'{shown} and {len(names) - 5} more'
 
 
 def check_kernels(layers: PrunedLayers) -> None:
@@ -123,7 +211,10 @@ def check_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
   """
   for what, variables in (
     ('weight', model.weights),
-    ('slot of the optimizer', model.optimizer.variables()),
+    *(
+      ('slot of the optimizer', optimizer.variables())
+      for optimizer in optimizer_search.reachable(model)
+    ),
   ):
     for variable in variables:
       if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():

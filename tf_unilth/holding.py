@@ -5,35 +5,100 @@ every step of the optimizer moves pruned weights away from zero. Where a train
 step leaves them at zero, as that of a ticket callback does, a forward pass need
 not touch them, neither in that step nor in the evaluations in between.
 
-That holds in the steps of that `fit` alone. What is traced elsewhere may be
+That holds in the steps of that `fit` alone, and there only while nothing but
+the ticket callback has written the weights in the step: sharpness-aware
+training moves them between two forward passes. What is traced elsewhere may be
 called at any time, after weights were loaded or moved by other optimizers, and
 nobody would be told: there masks are in every forward pass. Only `evaluate` and
 `predict` of a model that was fitted so mask once, when they begin.
 """
 
 import contextlib
-import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tf_unilth import prunable
 from tf_unilth.compat import keras
+from tf_unilth.graph_writes import GraphWrites
+from tf_unilth.patches import Patches
 
 # Replicas are traced in threads of their own.
-_step = threading.local()
+_local = threading.local()
+
+
+def zero_pruned(wrapper: Any) -> None:
+  """Sets to zero what the masks of a wrapped layer remove, even if NaN."""
+  if getattr(wrapper, 'pruning_obj', None) is None:
+    return  # Not built yet.
+  for weight, mask, _ in wrapper.pruning_vars:
+    keep(prunable.uncast(weight), prunable.uncast(mask))
+
+
+def keep(variable: Any, mask: Any) -> None:
+  """Sets to zero what a mask, of 0 and 1, removes, even if it is NaN."""
+  value = tf.convert_to_tensor(variable)
+  # 0.0 where the mask is 0, whatever the value is; faster than to choose.
+  variable.assign(tf.math.multiply_no_nan(value, tf.cast(mask, value.dtype)))
+
+
+class Step:
+  """A step, traced or run, at whose begin pruned weights are zero.
+
+  Args:
+    wrappers: the layers whose forward passes need not mask.
+  """
+
+  def __init__(self, wrappers: Sequence[Any]):
+    self.graph = graph()
+    self._wrappers = {id(wrapper): wrapper for wrapper in wrappers}
+    # What is written cannot be seen in eager execution, nor through the
+    # copies that a distribution strategy makes.
+    sees_writes = self.graph is not None and not tf.distribute.has_strategy()
+    self._writes = GraphWrites(self.graph) if sees_writes else None
+    self._passes: dict[int, int] = {}
+
+  def holds(self, wrapper: Any) -> bool:
+    """Returns whether a forward pass that begins now may leave the masks out.
+
+    Without sight of what is written, only the first pass of a step may.
+    """
+    if self.graph is not graph() or id(wrapper) not in self._wrappers:
+      return False
+    if self._writes is not None:
+      return not any(self._writes.has(w) for w, *_ in wrapper.pruning_vars)
+    passes = self._passes.get(id(wrapper), 0)
+    self._passes[id(wrapper)] = passes + 1
+    return passes == 0
+
+  @contextlib.contextmanager
+  def trusted(self) -> Iterator[None]:
+    """While weights are written in a way that leaves zeros alone."""
+    if self._writes is None:
+      yield
+      return
+    self._writes.note()
+    yield
+    self._writes.skip()
+
+  def was_written(self, weight: Any) -> bool:
+    """Returns whether a weight may have been written in the step so far."""
+    if self._writes is not None:
+      return self._writes.has(weight)
+    return self.graph is None or any(n > 1 for n in self._passes.values())
 
 
 @contextlib.contextmanager
-def step(wrappers: Sequence[Any]) -> Iterator[None]:
+def step(wrappers: Sequence[Any]) -> Iterator[Step]:
   """While a step is traced or run in which pruned weights are zero."""
-  before = getattr(_step, 'held', ((), None))
-  _step.held = wrappers, graph()
+  before = getattr(_local, 'step', None)
+  _local.step = Step(wrappers)
   try:
-    yield
+    yield _local.step
   finally:
-    _step.held = before
+    _local.step = before
 
 
 def is_held(wrapper: Any) -> bool:
@@ -42,48 +107,99 @@ def is_held(wrapper: Any) -> bool:
   Not in a `tf.function` inside of the step: what is traced there is kept, and
   others may call it.
   """
-  wrappers, own = getattr(_step, 'held', ((), None))
-  return own is graph() and any(wrapper is w for w in wrappers)
+  current = getattr(_local, 'step', None)
+  return current is not None and current.holds(wrapper)
 
 
-def mask_when_evaluations_begin(
-  model: keras.Model, wrappers: Sequence[Any], mask: Callable[[], None]
-) -> None:
+class HeldEvaluations:
   """Lets `evaluate` and `predict` mask once, and not in each forward pass.
 
+  Saving weights masks first too. It stays on the model after `fit`, since it
+  is what holds the mask there; copies of the model are without it.
+
   Args:
-    model: it stays so; its copies do not.
+    model: that is fitted by a ticket callback.
     wrappers: its wrapped layers.
     mask: sets pruned weights to zero.
   """
-  if hasattr(model.make_test_function, 'mask'):
-    return  # From an earlier fit.
-  for kind in ('test', 'predict'):
-    for name, replace in (
-      (f'{kind}_step', functools.partial(_held, wrappers)),
-      (f'make_{kind}_function', functools.partial(_masked_first, mask)),
-    ):
-      setattr(model, name, replace(getattr(model, name)))
-  # They may have been traced with masks.
-  model.test_function = model.predict_function = None
+
+  def __init__(
+    self, model: keras.Model, wrappers: Sequence[Any], mask: Callable[[], None]
+  ):
+    self._wrappers = wrappers
+    self._mask = mask
+    self._runs = 0  # Evaluations that are running; one may call another.
+    self._patches = Patches()
+    self._model = model
+    for kind in ('test', 'predict'):
+      self._replace(f'{kind}_step', self._held)
+      self._replace(f'make_{kind}_function', self._masked_first)
+    self._replace('save_weights', self._masked)
+    # They may have been traced with masks.
+    model.test_function = model.predict_function = None
+
+  @classmethod
+  def put_on(
+    cls, model: keras.Model, wrappers: Sequence[Any], mask: Callable[[], None]
+  ) -> None:
+    """Puts it onto a model, unless an earlier `fit` has."""
+    if _on(model) is None:
+      cls(model, wrappers, mask)
+
+  @staticmethod
+  def take_off(model: keras.Model) -> None:
+    """Leaves a model as it was before `put_on`."""
+    held = _on(model)
+    if held is not None:
+      held._patches.take_back()
+      # They were traced without masks.
+      model.test_function = model.predict_function = None
+
+  def _replace(self, name: str, around: Callable[[Any], Any]) -> None:
+    new = around(getattr(self._model, name))
+    new.of = self
+    self._patches.put(self._model, name, new)
+
+  def _held(self, function: Any) -> Callable[..., Any]:
+    def held(*args: Any) -> Any:
+      if not self._runs:  # Called by somebody else, who has not masked.
+        return function(*args)
+      with step(self._wrappers):
+        return function(*args)
+
+    return held
+
+  def _masked_first(self, make: Any) -> Callable[..., Any]:
+    # Keras asks for the function whenever it begins to evaluate or predict.
+    def masked_first(*args: Any, **kwargs: Any) -> Any:
+      self._mask()
+      function = make(*args, **kwargs)
+      return function if hasattr(function, 'of') else self._counted(function)
+
+    return masked_first
+
+  def _counted(self, function: Any) -> Callable[..., Any]:
+    def counted(*args: Any) -> Any:
+      self._runs += 1
+      try:
+        return function(*args)
+      finally:
+        self._runs -= 1
+
+    counted.of = self  # type: ignore[attr-defined]
+    return counted
+
+  def _masked(self, function: Any) -> Callable[..., Any]:
+    def masked(*args: Any, **kwargs: Any) -> Any:
+      self._mask()
+      return function(*args, **kwargs)
+
+    return masked
 
 
-def _held(wrappers: Sequence[Any], function: Any) -> Callable[..., Any]:
-  def held(*args: Any) -> Any:
-    with step(wrappers):
-      return function(*args)
-
-  return held
-
-
-def _masked_first(mask: Callable[[], None], make: Any) -> Callable[..., Any]:
-  # Keras asks for the function whenever it begins to evaluate or predict.
-  def masked_first(*args: Any, **kwargs: Any) -> Any:
-    mask()
-    return make(*args, **kwargs)
-
-  masked_first.mask = mask  # type: ignore[attr-defined]
-  return masked_first
+def _on(model: keras.Model) -> HeldEvaluations | None:
+  """Returns what holds the evaluations of a model, if anything does."""
+  return getattr(vars(model).get('make_test_function'), 'of', None)
 
 
 def graph() -> Any:

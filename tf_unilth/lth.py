@@ -46,6 +46,7 @@ class LTH(TicketCallback):
   """
 
   _settings = ('rewind_step', 'rewinds_weights')
+  _warns_of_fewer_rounds = True
 
   def __init__(
     self, rewind: str = 'weights', rewind_step: int = 0, verbose: int = 1
@@ -94,6 +95,14 @@ class LTH(TicketCallback):
         'rewind_step must be before the end of the first round, step '
         f'{first}, but is {self._rewind_step}.'
       )
+    per_epoch = self._state.get('steps_per_epoch')
+    if first < per_epoch:
+      warnings.warn(
+        f'LTH: each of its trainings has {first} steps, less than an epoch of '
+        f'{per_epoch}: they rank weights that have learnt little. Give more '
+        'epochs, or fewer rounds.',
+        stacklevel=2,
+      )
     self._state.set(decay_steps=first)
     self._push_decay()
 
@@ -122,8 +131,8 @@ class LTH(TicketCallback):
     self._restart_decay(steps, done)
 
   def _check_learning_rate(self) -> None:
-    schedule = optimizers.learning_rate_schedule(self.model.optimizer)
-    if optimizers.staged_learning_rate(self.model.optimizer) is not None:
+    schedule = optimizers.learning_rate_schedule(self._optimizer)
+    if optimizers.staged_learning_rate(self._optimizer) is not None:
       return
     if not self._rewinds_weights:
       raise ValueError(

@@ -145,7 +145,11 @@ def momentum(optimizer: Any) -> float:
   """Returns the momentum that a penalty goes through, 0 where it does not."""
   if not follows_loss(optimizer):
     return 0.0
-  return float(inner(optimizer).get_config()['momentum'])
+  # A subclass may have a short get_config, or none.
+  value = getattr(inner(optimizer), 'momentum', 0.0)
+  if isinstance(inner(optimizer), _LegacyOptimizer):
+    value = inner(optimizer)._get_hyper('momentum')
+  return float(value)
 
 
 def learning_rate_schedule(optimizer: Any) -> Any | None:

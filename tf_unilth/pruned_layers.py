@@ -18,7 +18,7 @@ import tensorflow as tf
 from tf_unilth import compat, holding, kernel_axes, prunable, structure
 from tf_unilth.compat import keras
 from tf_unilth.fixed_mask import FixedMask
-from tf_unilth.run_state import RunState
+from tf_unilth.run_state import FINETUNING, RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.structure import Structure
 from tf_unilth.wrapper import PruneLowMagnitude
@@ -117,6 +117,13 @@ class PrunedLayers:
     schedules = [kernel.schedule for kernel in self.kernels]
     schedules += [wrapper.pruning_schedule for wrapper in self._wrappers]
     return list(dict.fromkeys(schedules))
+
+  def are_at_target(self) -> bool:
+    """Returns whether no round of pruning is still to come."""
+    schedules = [s for s in self.schedules if isinstance(s, IterativeSparsity)]
+    if not any(schedule.target_sparsity for schedule in schedules):
+      return True
+    return schedules[0].state.get('stage') == FINETUNING
 
   def check(self) -> None:
     """Raises a `ValueError` if ticket callbacks cannot prune these layers."""
@@ -232,6 +239,11 @@ class PrunedLayers:
     """Returns the masks as booleans, True where a weight is kept."""
     return [k.mask.numpy().astype(bool) for k in self.kernels]
 
+  def trainable(self) -> set[int]:
+    """Returns the indices of the kernels that are not frozen."""
+    free = {weight.ref() for weight in self._model.trainable_weights}
+    return {i for i, k in enumerate(self.kernels) if k.weight.ref() in free}
+
   def new_candidates(self) -> list[tf.Variable]:
     """Returns a variable per kernel, True where a weight is one; none is."""
     return [
@@ -244,12 +256,12 @@ class PrunedLayers:
     for kernel, mask in zip(self.kernels, masks, strict=True):
       # By TensorFlow, which uses all cores.
       kernel.mask.assign(tf.cast(mask, kernel.mask.dtype))
-      _keep(kernel.weight, kernel.mask)
+      holding.keep(kernel.weight, kernel.mask)
 
   def mask(self) -> None:
     """Sets to zero what the present masks remove."""
     for kernel in self.kernels:
-      _keep(kernel.weight, kernel.mask)
+      holding.keep(kernel.weight, kernel.mask)
 
   def multiply(self, factors: Mapping[int, tf.Tensor]) -> None:
     """Multiplies weights, inside of a train step.
@@ -263,13 +275,6 @@ class PrunedLayers:
       for variable, factor in zip(variables, factors.values(), strict=True)
     ]
     _assign(variables, values)
-
-
-def _keep(variable: Any, mask: Any) -> None:
-  """Sets to zero what a mask, of 0 and 1, removes, even if it is NaN."""
-  value = tf.convert_to_tensor(variable)
-  # 0.0 where the mask is 0, whatever the value is; faster than to choose.
-  variable.assign(tf.math.multiply_no_nan(value, tf.cast(mask, value.dtype)))
 
 
 def _weight_mask_op(wrapper: Any) -> Any:

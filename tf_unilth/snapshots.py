@@ -51,6 +51,17 @@ class Snapshot(PythonState):
       variable.assign(array)
     return arrays
 
+  def replace_from(self, index: int, variables: Sequence[Any]) -> None:
+    """Puts other variables in the place of those from an index on.
+
+    Args:
+      index: of the first value that goes.
+      variables: those whose present values come.
+    """
+    if self._values:
+      new = [variable.numpy().tobytes() for variable in variables]
+      self._values = [*self._values[:index], *new]
+
   def clear(self) -> None:
     """Lets the memory go, but for what `restore` returned."""
     self._values = []

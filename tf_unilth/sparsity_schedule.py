@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_unilth import arguments, masks
+from tf_unilth import arguments, compat, masks
 from tf_unilth.compat import PruningSchedule, register, registered_config
 from tf_unilth.run_state import NOT_BEGUN, RunState
 
@@ -175,6 +175,8 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     driven = self.state.stage > NOT_BEGUN
     if self.begin_step is None:
       # Silence here would be a run that ends dense.
+      if not self._has_begun() and compat.is_training():
+        raise forgotten_callback()
       tf.debugging.assert_equal(
         driven,
         True,
@@ -188,6 +190,10 @@ class IterativeSparsity(tf.Module, PruningSchedule):
       tf.logical_and(fires, tf.logical_not(driven)),
       tf.where(driven, self.sparsity, sparsity),
     )
+
+  def _has_begun(self) -> bool:
+    with tf.init_scope():
+      return self.state.begun
 
   def _standalone(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     rounds = self.rounds_needed('cubic')
@@ -251,3 +257,15 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     # Layers that share a schedule load a copy each, of which one will be
     # used. A SavedModel could not bind the others' variables to anything.
     return schedule
+
+
+def forgotten_callback() -> ValueError:
+  """Returns the error of a `fit` without a ticket callback."""
+  error = ValueError(
+    'the wrapped layers are pruned by a callback that fit was not given: add '
+    'callbacks=[tf_unilth.UniLTH()], or LTH(), DLTH() or UniDLTH().'
+  )
+  # Neither TensorFlow nor Keras need add pages on where it comes from.
+  error.ag_pass_through = True  # type: ignore[attr-defined]
+  error._keras_call_info_injected = True  # type: ignore[attr-defined]
+  return error

@@ -1,9 +1,14 @@
 """strip_pruning: tfmot's, for subclassed models and custom layers too."""
 
+import warnings
 from typing import Any
 
-from tf_unilth import compat
+from tf_unilth import compat, holding, prunable
 from tf_unilth.compat import keras
+from tf_unilth.fixed_mask import FixedMask
+from tf_unilth.holding import HeldEvaluations
+from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.train_step import armed_hook
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
@@ -11,7 +16,10 @@ def strip_pruning(model: keras.Model) -> keras.Model:
 
   As tfmot's function of the same name, and for subclassed models and custom
   layers with wrapped layers inside too: there tfmot's does not look. Those are
-  changed in place, since Keras cannot copy them.
+  changed in place, since Keras cannot copy them. Pruned weights are set to
+  zero first, whatever has trained or written them since the masks were made,
+  also in tfmot's own wrappers. A model that was to be pruned and has no zeros
+  gets a warning.
 
   Args:
     model: a tf_keras model with wrapped layers, from tfmot's or our function.
@@ -22,6 +30,8 @@ def strip_pruning(model: keras.Model) -> keras.Model:
 
   Raises:
     TypeError: not a tf_keras model.
+    RuntimeError: the model is subclassed, and a ticket callback's `fit` of it
+      is running.
 
   >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
   >>> model = prune_low_magnitude(keras.Sequential(layers), FixedMask())
@@ -29,12 +39,60 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   ['small']
   """
   compat.check_keras(model, 'model', keras.Model)
-  if compat.is_network(model):
+  in_place = not compat.is_network(model)
+  if in_place:
+    _release(model)
+  layers = PrunedLayers(model)
+  _warn_if_dense(layers)
+  for wrapper in layers.wrappers:
+    holding.zero_pruned(wrapper)
+  if not in_place:
     model = _strip_network(model)
   for layer in [model, *compat.flatten_layers(model)]:
     if not compat.is_network(layer):
       _unwrap_attributes(layer)
   return model
+
+
+def _warn_if_dense(layers: PrunedLayers) -> None:
+  """Warns of a model that was to be pruned, but was not."""
+  wanted = [
+    kernel
+    for kernel in layers.kernels
+    if getattr(kernel.schedule, 'target_sparsity', 1) > 0
+    and not isinstance(kernel.schedule, FixedMask)
+  ]
+  if wanted and all(kernel.mask.numpy().all() for kernel in wanted):
+    warnings.warn(
+      'strip_pruning: the model was wrapped to be pruned, but is dense: its '
+      'masks have no zeros, and its target sparsity was not met. Train it with '
+      'fit and a ticket callback, such as tf_unilth.UniLTH(), to the end.',
+      stacklevel=3,
+    )
+
+
+def _release(model: keras.Model) -> None:
+  """Takes away what a run has left on a model that is changed in place."""
+  hook = armed_hook(model)
+  if hook is not None:
+    if hook.watch.is_alive():
+      raise RuntimeError(
+        'model is being trained by a ticket callback, and a subclassed model '
+        'is stripped in place: call strip_pruning after fit.'
+      )
+    hook.detach()
+  HeldEvaluations.take_off(model)
+  # They were traced with masks.
+  model.train_function = None
+
+
+def _inner(wrapper: Any) -> keras.layers.Layer:
+  """Returns the layer of a wrapper, without what the wrapper put onto it."""
+  layer = wrapper.layer
+  getter = vars(layer).get('get_prunable_weights')
+  if getattr(getter, 'func', None) is prunable.prunable_weights:
+    del layer.get_prunable_weights
+  return layer
 
 
 def _strip_network(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -43,7 +101,7 @@ def _strip_network(layer: keras.layers.Layer) -> keras.layers.Layer:
     return keras.models.clone_model(layer, clone_function=_strip_network)
   if not isinstance(layer, compat.PruneLowMagnitude):
     return layer
-  inner, shape = layer.layer, '_batch_input_shape'
+  inner, shape = _inner(layer), '_batch_input_shape'
   if hasattr(layer, shape) and not hasattr(inner, shape):
     setattr(inner, shape, getattr(layer, shape))
   return inner
@@ -62,7 +120,7 @@ def _unwrap_attributes(layer: keras.layers.Layer) -> None:
 def _stripped(value: Any) -> Any:
   """Returns the layer of a wrapper, also in lists, dicts and models."""
   if isinstance(value, compat.PruneLowMagnitude):
-    return value.layer
+    return _inner(value)
   if isinstance(value, list | tuple):
     items = [_stripped(item) for item in value]
     same = all(a is b for a, b in zip(items, value, strict=True))

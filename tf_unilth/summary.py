@@ -78,9 +78,10 @@ class SparsitySummary:
 def sparsity_summary(model: keras.Model) -> SparsitySummary:
   """Returns the zeros of each prunable kernel of a model; print it.
 
-  Of a wrapped model it shows the wrapped kernels, and names the layers that
-  are not wrapped; of a model that was never wrapped, or was stripped, all
-  kernels that could be. Biases are never pruned and never counted.
+  Of a wrapped model it shows the wrapped kernels, as their masks leave them,
+  and names the layers that are not wrapped; of a model that was never wrapped,
+  or was stripped, all kernels that could be. Biases are never pruned and never
+  counted.
 
   Args:
     model: a tf_keras model, built.
@@ -98,12 +99,22 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   """
   compat.check_keras(model, 'model', keras.Model)
   wrapped = PrunedLayers(model).kernels
-  pairs = [(kernel.name, kernel.weight) for kernel in wrapped]
   rows = [
-    Row(name, tuple(weight.shape), int(np.sum(weight.numpy() == 0)))
-    for name, weight in pairs or prunable.model_kernels(model)
+    Row(k.name, tuple(k.weight.shape), _zeros(k.weight, k.mask))
+    for k in wrapped
+  ] or [
+    Row(name, tuple(weight.shape), _zeros(weight))
+    for name, weight in prunable.model_kernels(model)
   ]
   return SparsitySummary(tuple(rows), _left(model) if wrapped else ())
+
+
+def _zeros(weight: Any, mask: Any = None) -> int:
+  """Returns how many weights are zero, or are as soon as they are masked."""
+  zero = weight.numpy() == 0
+  if mask is not None:
+    zero |= mask.numpy() == 0
+  return int(np.sum(zero))
 
 
 def _left(model: keras.Model) -> tuple[str, ...]:

@@ -66,18 +66,30 @@ class Timeline:
     per_epoch = self._state.get('steps_per_epoch')
     if not per_epoch or self._finetune_share(rounds) == 1:
       return  # Not known yet, or all rounds are to end at once.
-
-    def fits(epochs: int) -> bool:
-      steps = (epochs - dense_epochs(epochs)) * per_epoch
-      needed = rounds * steps_per_execution
-      return self.steps_for_rounds(steps, rounds) >= needed
-
-    if not fits(self.epochs):
+    smallest = self.epochs_for(rounds, steps_per_execution, dense_epochs)
+    if smallest > self.epochs:
       first = self._state.get('first_epoch')
-      smallest = bisect.bisect_left(
-        range(_MANY_EPOCHS), True, lo=self.epochs, key=fits
-      )
       raise ValueError(
         f'rounds={rounds} do not fit into {self.epochs} epochs of '
         f'{per_epoch} steps: epochs must be at least {first + smallest}.'
       )
+
+  def epochs_for(
+    self, rounds: int, shortest: int, dense_epochs: Callable[[int], int]
+  ) -> int:
+    """Returns the number of epochs, from the present one up, that rounds need.
+
+    Args:
+      rounds: how many there shall be.
+      shortest: the steps that each of them has at least.
+      dense_epochs: returns, for all epochs, how many may come before round 1.
+    """
+    per_epoch = self._state.get('steps_per_epoch')
+
+    def fits(epochs: int) -> bool:
+      steps = (epochs - dense_epochs(epochs)) * per_epoch
+      return self.steps_for_rounds(steps, rounds) >= rounds * shortest
+
+    return bisect.bisect_left(
+      range(_MANY_EPOCHS), True, lo=self.epochs, key=fits
+    )

@@ -9,10 +9,44 @@ import tensorflow as tf
 
 from tf_unilth import holding, optimizers
 from tf_unilth.compat import keras
-from tf_unilth.gradients import TicketGradients
+from tf_unilth.gradients import Pairs, TicketGradients
+from tf_unilth.holding import HeldEvaluations
+from tf_unilth.patches import Patches
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.regularization import L2Ramp
 from tf_unilth.run_state import RunState
+
+
+class Watch:
+  """What a hook asks and tells the run that has attached it.
+
+  This one is of a loop of the user's own, which nobody sees end.
+  """
+
+  is_own_loop = True
+
+  def is_alive(self) -> bool:
+    """Returns whether the training around the run still goes on."""
+    return True
+
+  def end(self) -> None:
+    """Called when it is found to have died."""
+
+  def on_error(self) -> None:
+    """Called when a train function has raised."""
+
+  def replace(self, hook: 'TrainStepHook') -> bool:
+    """Returns whether another hook was attached in the place of this one."""
+    del hook
+    return False
+
+  def check_trained(self, trained: set[int], ramps: bool) -> None:
+    """Raises if a step does not train what the run needs it to.
+
+    Args:
+      trained: the kernels that the optimizer was given in the step.
+      ramps: whether the step has a penalty.
+    """
 
 
 class TrainStepHook:
@@ -36,6 +70,7 @@ class TrainStepHook:
 
   Args:
     model: a compiled model.
+    optimizer: the one that trains its wrapped layers.
     layers: its wrapped layers.
     state: the run's state.
     ramp: `None` if this run has no penalty.
@@ -44,74 +79,121 @@ class TrainStepHook:
   def __init__(
     self,
     model: keras.Model,
+    optimizer: Any,
     layers: PrunedLayers,
     state: RunState,
     ramp: L2Ramp | None,
   ):
     self._model = model
-    self._optimizer = model.optimizer
+    self._optimizer = optimizer
     self._layers = layers
     self._state = state
     self._ramp = ramp
-    follows = optimizers.follows_loss(model.optimizer)
+    follows = optimizers.follows_loss(optimizer)
     self._in_gradient = ramp is not None and follows
     self._decoupled = ramp is not None and not follows
-    self._keeps_zeros = optimizers.keeps_zeros(model.optimizer)
+    self._keeps_zeros = optimizers.keeps_zeros(optimizer)
     # The optimizer applies constraints, some of which move zeros.
     self._constrained = {
       i for i, k in enumerate(layers.kernels) if k.weight.constraint is not None
     }
-    negated = optimizers.negates_gradients(model.optimizer)
+    negated = optimizers.negates_gradients(optimizer)
     self._gradients = TicketGradients(layers, state.candidates, negated)
     self._ramps, self._masks = False, True
-    # Replicas are traced in threads of their own. In a step: its graph, and
-    # which kernels the optimizer was given, so far.
-    self._step = threading.local()
+    # Replicas are traced in threads of their own. Of the step that is traced:
+    # what it writes, and which kernels the optimizer was given so far.
+    self._local = threading.local()
     # Those that it was given in a tf.function inside of the step, which is not
     # traced again.
     self._kept: set[int] = set()
-    self._train_step: Callable[..., Any]
-    self._apply_gradients: Callable[..., Any]
-    self._replaced: list[tuple[Any, str, Any]] = []
+    self._shrunk_at = _last_iteration(model) if self._decoupled else None
+    self._patches = Patches()
+    self._functions: dict[tuple[bool, bool], Any] = {}
+    self._is_attached = False
+    self._is_in_function = False
+    self._was_traced = False
+    self._watch = Watch()
+    self.calls = 0
+    self._make_train_function: Callable[..., Any]
 
-  def attach(self, on_interrupt: Callable[[], None]) -> None:
-    """Puts the hook into the model, and `on_interrupt` around its training."""
-    model = self._model
-    self._train_step = model.train_step
-    self._apply_gradients = self._optimizer.apply_gradients
-    self._replace(model, 'train_step', self._hooked_train_step)
-    self._replace(
-      self._optimizer, 'apply_gradients', self._hooked_apply_gradients
-    )
+  @property
+  def watch(self) -> 'Watch':
+    """What was given to `attach`."""
+    return self._watch
+
+  def attach(self, watch: 'Watch') -> None:
+    """Puts the hook into the model, and `watch` around its training."""
+    self._watch = watch
+    self._is_attached = True
+    self._make_train_function = self._model.make_train_function
+    self._put_patches()
     # Keras made the train function before it told any callback of the run;
     # what is added later is silently ignored unless it is made again.
-    functions: dict[tuple[bool, bool], Any] = {}
-
-    def train_or_tell(iterator: Any) -> Any:
-      kind = self._ramps, self._masks
-      if kind not in functions:
-        functions[kind] = make_train_function(force=True)
-        model.train_function = train_or_tell
-      try:
-        return functions[kind](iterator)
-      except (StopIteration, tf.errors.OutOfRangeError):
-        raise  # An epoch's end, where Keras does not know its length.
-      except BaseException:
-        on_interrupt()
-        raise
-
-    def make_for_another_fit(force: bool = False) -> Any:
-      # Every fit begins with it. Ours died where no callback is told.
-      self.detach()
-      on_interrupt()
-      return model.make_train_function(force=force)
-
-    make_train_function = model.make_train_function
-    self._replace(model, 'make_train_function', make_for_another_fit)
-    model.train_function = train_or_tell
-    holding.mask_when_evaluations_begin(
-      model, self._layers.wrappers, self._layers.mask
+    self._model.train_function = self._train
+    HeldEvaluations.put_on(
+      self._model, self._layers.wrappers, self._layers.mask
     )
+
+  def _put_patches(self) -> None:
+    """Puts all that the run changes on model and optimizer, if it is not there.
+
+    Somebody else may have replaced some of it in the meantime: theirs is called
+    by ours then.
+    """
+    model, optimizer, patches = self._model, self._optimizer, self._patches
+    if not patches.is_in_place(model, 'train_step'):
+      patches.put(model, 'train_step', self._around_step(model.train_step))
+    if not patches.is_in_place(optimizer, 'apply_gradients'):
+      apply_gradients = self._around_apply(optimizer.apply_gradients)
+      patches.put(optimizer, 'apply_gradients', apply_gradients)
+    if not patches.is_in_place(model, 'make_train_function'):
+      patches.put(model, 'make_train_function', self._make_anew)
+
+  def _make_anew(self, force: bool = False) -> Any:
+    """Takes the place of `make_train_function`; stays armed while `fit` runs.
+
+    Every `fit` and `train_on_batch` begins with it, those of callbacks too.
+    """
+    model = self._model
+    if not self._watch.is_alive():
+      # Our fit died where no callback was told.
+      self.detach()
+      self._watch.end()
+      return model.make_train_function(force=force)
+    if self._watch.replace(self):  # By one for another optimizer.
+      return model.make_train_function(force=force)
+    self._put_patches()
+    if force or model.train_function is None:
+      self._functions.clear()
+    model.train_function = self._train
+    return self._train
+
+  def _train(self, iterator: Any) -> Any:
+    """Takes the place of the train function, one for each kind of step."""
+    kind = self._ramps, self._masks
+    is_new = kind not in self._functions
+    if is_new:
+      self._put_patches()
+      self._functions[kind] = self._make_train_function(force=True)
+      self._model.train_function = self._train
+      self._was_traced = False
+    self._is_in_function = True
+    try:
+      logs = self._functions[kind](iterator)
+    except (StopIteration, tf.errors.OutOfRangeError):
+      raise  # An epoch's end, where Keras does not know its length.
+    except BaseException:
+      self._watch.on_error()
+      raise
+    finally:
+      self._is_in_function = False
+    self.calls += 1
+    if is_new and not self._was_traced:
+      raise ValueError(
+        f'make_train_function of {type(self._model).__name__} must train by '
+        'model.train_step, but does not: the masks cannot be held.'
+      )
+    return logs
 
   def set_kind(self, ramps: bool, masks: bool) -> None:
     """Says what the steps from the next one on are.
@@ -125,14 +207,10 @@ class TrainStepHook:
 
   def detach(self) -> None:
     """Leaves the training of the model as it was found."""
-    if not self._replaced:
+    if not self._is_attached:
       return
-    for thing, name, before in self._replaced:
-      if before is None:
-        delattr(thing, name)  # The class's comes back to light.
-      else:
-        setattr(thing, name, before)
-    self._replaced = []
+    self._is_attached = False
+    self._patches.take_back()
     self._model.train_function = None
 
   def clear_slots(self, masks: list[np.ndarray]) -> None:
@@ -145,8 +223,8 @@ class TrainStepHook:
 
   def penalty(self) -> tf.Tensor:
     """Returns what a loop of the user's own must add to its loss."""
-    if not self._in_gradient:
-      return tf.constant(0.0)
+    if not self._in_gradient or self._step() is not None:
+      return tf.constant(0.0)  # A hooked step adds it by itself.
     coefficient = self._lambda(self._optimizer.iterations)
 
     def ramped() -> tf.Tensor:
@@ -165,45 +243,79 @@ class TrainStepHook:
 
   def after_step(self) -> None:
     """Does what a loop of the user's own must do after the optimizer."""
+    if self._step() is not None:
+      return  # A hooked step does it by itself.
     # The iteration is that of the step that is done.
     iteration = self._optimizer.iterations - 1
     self._mask(but=set())
     if self._decoupled:
-      self._shrink(iteration)
+      self._shrink(iteration, self._layers.trainable())
 
-  def _replace(self, thing: Any, name: str, value: Any) -> None:
-    # A user may have put one of their own on the instance.
-    self._replaced.append((thing, name, vars(thing).get(name)))
-    setattr(thing, name, value)
+  def _step(self) -> holding.Step | None:
+    """Returns the hooked step that is being traced or run, if one is."""
+    return getattr(self._local, 'step', None)
 
-  def _hooked_train_step(self, data: Any) -> Any:
-    shrinks = self._decoupled and self._ramps
+  def _around_step(self, train_step: Callable[..., Any]) -> Any:
+    def hooked_train_step(data: Any) -> Any:
+      # Somebody else may have kept it, or put theirs around it.
+      if not self._is_attached or self._step() is not None:
+        return train_step(data)
+      return self._do_step(train_step, data)
+
+    return hooked_train_step
+
+  def _around_apply(self, apply_gradients: Callable[..., Any]) -> Any:
+    def hooked_apply_gradients(
+      grads_and_vars: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+      step = self._step()
+      # Not in a loop of the user's own, nor twice.
+      if step is None or not self._is_attached or self._local.applies:
+        return apply_gradients(grads_and_vars, *args, **kwargs)
+      self._local.applies = True
+      try:
+        pairs = self._changed(step, grads_and_vars, kwargs)
+        with step.trusted():
+          return apply_gradients(pairs, *args, **kwargs)
+      finally:
+        self._local.applies = False
+
+    return hooked_apply_gradients
+
+  def _do_step(self, train_step: Callable[..., Any], data: Any) -> Any:
+    self._was_traced = True
+    # A step that others trace serves steps of all kinds; off the ramp lambda
+    # is 0.
+    ramps = self._ramps or not self._is_in_function
+    shrinks = self._decoupled and ramps
     iteration = tf.identity(self._optimizer.iterations) if shrinks else None
     trained = set(self._kept)
-    self._step.trained, self._step.graph = trained, holding.graph()
-    try:
-      with holding.step(self._layers.wrappers):
-        logs = self._train_step(data)
-    finally:
-      self._step.trained = None
-    if self._in_gradient and not trained:
-      raise ValueError(
-        "the model's train_step must apply its gradients by model.optimizer, "
-        'but does not, or in a tf.function that was traced before this fit: '
-        'the ramp would do nothing. Use it, or ramp=L2Ramp(limit=0).'
-      )
-    self._mask(but=trained - self._constrained if self._keeps_zeros else set())
+    with holding.step(self._layers.wrappers) as step:
+      self._local.step, self._local.trained = step, trained
+      self._local.applies = False
+      try:
+        logs = train_step(data)
+      finally:
+        self._local.step = None
+      written = {
+        i
+        for i, kernel in enumerate(self._layers.kernels)
+        if i in trained and step.was_written(kernel.weight)
+      }
+    self._watch.check_trained(trained, self._ramp is not None and ramps)
+    unsure = self._constrained | written
+    self._mask(but=trained - unsure if self._keeps_zeros else set())
     if shrinks:
-      self._shrink(iteration)
+      self._shrink(iteration, trained)
     return logs
 
-  def _hooked_apply_gradients(
-    self, grads_and_vars: Any, *args: Any, **kwargs: Any
-  ) -> Any:
-    trained = getattr(self._step, 'trained', None)
-    if trained is None:  # A loop of the user's own.
-      return self._apply_gradients(grads_and_vars, *args, **kwargs)
-    kept = holding.graph() is not self._step.graph
+  def _changed(
+    self, step: holding.Step, grads_and_vars: Any, kwargs: dict[str, Any]
+  ) -> Pairs:
+    """Returns the gradients as the optimizer is to get them."""
+    # What is traced in a function inside of the step is kept.
+    inside = holding.graph() is not step.graph
+    kept = inside or not self._is_in_function
     coefficient = None
     # What is kept serves steps of all kinds; off the ramp lambda is 0.
     if self._in_gradient and (self._ramps or kept):
@@ -211,22 +323,34 @@ class TrainStepHook:
     pairs, found = self._gradients.changed(
       grads_and_vars, coefficient, self._masks or kept
     )
-    trained |= found
-    if kept:
+    self._local.trained |= found
+    if inside:
       self._kept |= found
-    return self._apply_gradients(pairs, *args, **kwargs)
+    return pairs
 
   def _mask(self, but: set[int]) -> None:
     """Multiplies kernels by their masks, but those that are masked already."""
     kernels = enumerate(self._layers.kernels)
     self._layers.multiply({i: k.mask for i, k in kernels if i not in but})
 
-  def _shrink(self, iteration: Any) -> None:
-    """Shrinks the candidates after the step of an iteration."""
+  def _shrink(self, iteration: Any, trained: set[int]) -> None:
+    """Shrinks the candidates after the step of an iteration, once.
+
+    Frozen kernels are left as they are, as a penalty in the loss leaves them.
+    """
     rate = optimizers.learning_rate(self._optimizer, iteration)
     share = tf.cast(rate, tf.float32) * self._lambda(iteration)
+    if self._watch.is_own_loop:
+      # It may call train_on_batch, whose step shrinks by itself, and
+      # after_step.
+      assert self._shrunk_at is not None
+      share = tf.where(tf.equal(self._shrunk_at, iteration), 0.0, share)
+      with tf.control_dependencies([share]):
+        self._shrunk_at.assign(iteration)
     factors = {}
     for index, chosen in enumerate(self._state.candidates):
+      if index not in trained:
+        continue
       weight = tf.convert_to_tensor(self._layers.kernels[index].weight)
       # After the weight: all at once would be one more copy of the weights.
       with tf.control_dependencies([weight]):
@@ -236,6 +360,24 @@ class TrainStepHook:
   def _lambda(self, iteration: Any) -> tf.Tensor:
     assert self._ramp is not None
     return self._state.l2_lambda(self._ramp, iteration)
+
+
+def armed_hook(model: keras.Model) -> TrainStepHook | None:
+  """Returns the hook that a run has put into a model, if one has."""
+  make = vars(model).get('make_train_function')
+  hook = getattr(make, '__self__', None)
+  return hook if isinstance(hook, TrainStepHook) else None
+
+
+def _last_iteration(model: keras.Model) -> tf.Variable:
+  """Returns a variable for the last iteration whose step has shrunk."""
+  with model.distribute_strategy.scope():
+    return tf.Variable(
+      -1,
+      trainable=False,
+      dtype=tf.int64,
+      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
 
 
 def _summands(kwargs: dict[str, Any]) -> int:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_unilth import compat, holding, prunable, structure
 from tf_unilth.compat import keras, register
 from tf_unilth.fixed_mask import FixedMask
+from tf_unilth.sparsity_schedule import forgotten_callback
 
 
 @register
@@ -171,12 +172,21 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     training = self._positional_training(args)
     training = (given if training is None else training) or False
     if not holding.is_held(self):
+      if training is True and self._is_fixed:
+        self._check_callback()
       compat.smart_cond(training, self._update, lambda: tf.no_op('no_update'))
       self.pruning_obj.weight_mask_op()
     if not self._layer_takes_mask:
       kwargs.pop('mask', None)
     # The layer finds `training` in Keras's context of this call.
     return self.layer(inputs, *args, **kwargs)
+
+  def _check_callback(self) -> None:
+    """Raises if Keras trains without a callback that holds the mask."""
+    with tf.init_scope():
+      waits = self.pruning_step.numpy() < 0
+    if waits and compat.is_training():
+      raise forgotten_callback()
 
   def _update(self) -> tf.Operation:
     """Counts the step, and makes a new mask where the schedule says so."""
@@ -211,5 +221,22 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
   def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
     return self.layer.compute_mask(inputs, mask)
 
+  # Files hold masked weights, whatever has trained or written them since.
+
+  def save_own_variables(self, store: Any) -> None:
+    """Masks, as `.keras` and `.weights.h5` files come to the layer inside."""
+    holding.zero_pruned(self)
+    super().save_own_variables(store)
+
+  def _trackable_children(
+    self, save_type: str = 'checkpoint', **kwargs: Any
+  ) -> Any:
+    if save_type == 'savedmodel' and tf.executing_eagerly():
+      holding.zero_pruned(self)
+    return super()._trackable_children(save_type, **kwargs)
+
   def get_config(self) -> dict[str, Any]:
+    if tf.executing_eagerly():
+      # Keras asks a layer nothing else before it writes an `.h5` file.
+      holding.zero_pruned(self)
     return {**super().get_config(), 'sparsity_m_by_n': self.sparsity_m_by_n}
