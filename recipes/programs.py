@@ -85,6 +85,10 @@ def _load_tflite(path: str) -> Program:
 def _load_keras(path: str) -> Program:
   model = keras.models.load_model(path, compile=False)
   takes = ModelInputs(model)
+  if not all(isinstance(s, tf.TensorSpec) for s in takes.specs.values()):
+    raise contents.UnreadableError(
+      f'{path!r} takes ragged or sparse tensors, which are not compared.'
+    )
 
   def call(arrays: Arrays) -> Arrays:
     return {name: value.numpy() for name, value in takes.call(arrays).items()}

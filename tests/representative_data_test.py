@@ -72,6 +72,7 @@ _SEVERAL = {
   'and labels': ((A, B), Y),
   'by name, and labels': ({'a': A, 'b': B}, Y),
   'dataset of inputs': Dataset.from_tensor_slices((A, B)),
+  'dataset without labels': Dataset.from_tensor_slices(((A, B),)),
   'dataset, labels': Dataset.from_tensor_slices(((A, B), Y)).batch(8),
   'dataset by name': Dataset.from_tensor_slices({'b': B, 'a': A}).batch(8),
   'dataset by name, labels': Dataset.from_tensor_slices(({'a': A, 'b': B}, Y)),

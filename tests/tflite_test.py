@@ -1,6 +1,7 @@
 """export_tflite: what is left was run and is right; nothing else is left."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
+from recipes import programs
 from recipes import tflite as recipe
 from tests import toys
 from tf_unilth import float32, tflite, tflite_run
@@ -360,6 +362,13 @@ def test_int8_outputs_are_compared_as_numbers(in_int8, monkeypatch):
   )
   with pytest.raises(tflite_run.WrongOutputsError, match='differs by'):
     tflite_run.verify(*against)
+
+
+def test_the_recipe_compares_int8_inputs_as_numbers(in_int8, tmp_path):
+  model, _, export = in_int8
+  model.save(tmp_path / 'model.keras')
+  text = programs.against(export.path, tmp_path / 'model.keras', 0)
+  assert float(re.search(r'\((\S+) of the largest', text)[1]) < 0.1
 
 
 def test_an_input_or_output_that_stays_float_is_refused(exported):

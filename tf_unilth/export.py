@@ -88,6 +88,7 @@ def export_saved_model(
   _check(dtype, packed, {} if signatures is None else signatures)
   target = _target(path, overwrite)
   batch = verification.checked_batch(model, inputs)
+  notes = export_checks.notes_on_zeros(model)
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
     prefix=f'.{target.name}-', dir=target.parent, ignore_cleanup_errors=True
@@ -111,7 +112,7 @@ def export_saved_model(
     path=str(target),
     packed=sum(len(group.weights) for group in groups),
     stored_bytes=exported.dense_bytes - sum(g.saved_bytes for g in groups),
-    notes=export_checks.notes_on_zeros(model),
+    notes=notes,
   )
 
 

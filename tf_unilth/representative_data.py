@@ -109,11 +109,11 @@ def _elements(data: Any) -> Iterator[Any] | None:
 
 
 def _inputs_of(takes: ModelInputs, element: Any, sample: bool) -> Arrays:
-  """Returns the inputs of `x`, `(x, y)` or `(x, y, sample_weight)`."""
+  """Returns the inputs of `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
   try:
     return takes.named(element, _NAME, sample)
   except ValueError:
-    if not isinstance(element, tuple) or len(element) not in (2, 3):
+    if not isinstance(element, tuple) or len(element) not in (1, 2, 3):
       raise
     nested = isinstance(element[0], tuple | list | dict)
     if len(element) == len(takes.specs) and not nested:

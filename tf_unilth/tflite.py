@@ -203,9 +203,13 @@ def export_tflite(
   kernels = summary.sparsity_summary(model).rows
   _check_dense(model)
   given, model = model, float32.in_float32(model)
-  shown, notes = _shown(ModelInputs(model), representative_data)
+  shown, on_data = _shown(ModelInputs(model), representative_data)
   samples = _samples(ModelInputs(model), inputs, shown)
-  notes += _notes_on_precision(given, model, samples)
+  notes = (
+    *export_checks.notes_on_zeros(given),
+    *on_data,
+    *_notes_on_precision(given, model, samples),
+  )
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
     prefix=f'.{target.name}-', dir=target.parent
@@ -228,7 +232,7 @@ def export_tflite(
     tolerance=_TOLERANCES[quantization].difference,
     zeros=sum(row.zeros for row in kernels),
     zeros_kept=_zeros_kept(kernels, stored),
-    notes=(*export_checks.notes_on_zeros(given), *notes, *found.notes),
+    notes=(*notes, *found.notes),
     inputs=found.inputs,
     outputs=found.outputs,
   )
