@@ -12,7 +12,7 @@ import tf_keras as keras
 
 from recipes import contents
 from tf_unilth.model_inputs import Arrays, ModelInputs, made_up
-from tf_unilth.tflite_run import SIGNATURE
+from tf_unilth.tflite_run import SIGNATURE, Runner
 
 _SEEDS = 4
 
@@ -69,23 +69,26 @@ def _load_saved_model(path: str) -> Program:
 
 
 def _load_tflite(path: str) -> Program:
-  runner = tf.lite.Interpreter(model_path=path).get_signature_runner()
+  run = Runner(path)
   inputs = {}
-  for name, details in runner.get_input_details().items():
+  for name, details in run.details.items():
     signed = details['shape_signature']
     known = signed if len(signed) else details['shape']
     shape = [None if size < 0 else int(size) for size in known]
-    inputs[name] = tf.TensorSpec(shape, tf.as_dtype(details['dtype']))
-
-  def call(arrays: Arrays) -> Arrays:
-    return {name: np.array(a) for name, a in runner(**arrays).items()}
-
-  return Program(inputs, call)
+    # What is quantised is given as the numbers that it stands for.
+    port = run.inputs[name]
+    dtype = tf.float32 if port.scale else tf.as_dtype(port.dtype)
+    inputs[name] = tf.TensorSpec(shape, dtype)
+  return Program(inputs, run)
 
 
 def _load_keras(path: str) -> Program:
   model = keras.models.load_model(path, compile=False)
   takes = ModelInputs(model)
+  if not all(isinstance(s, tf.TensorSpec) for s in takes.specs.values()):
+    raise contents.UnreadableError(
+      f'{path!r} takes ragged or sparse tensors, which are not compared.'
+    )
 
   def call(arrays: Arrays) -> Arrays:
     return {name: value.numpy() for name, value in takes.call(arrays).items()}

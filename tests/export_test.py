@@ -12,7 +12,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth import packed_saved_model
+from tf_unilth import export_checks, packed_saved_model
 
 layers = keras.layers
 
@@ -253,6 +253,33 @@ def test_a_model_without_zeros_is_written_and_the_result_says_so(tmp_path):
   assert exported.packed == 0
   assert exported.stored_bytes == exported.dense_bytes
   assert 'none packed: there are no zeros' in str(exported)
+  (note,) = exported.notes
+  assert f'note: {note}' in str(exported)
+  assert 'dense' in note and 'ticket callback' in note
+  assert 'tf_unilth.strip_pruning(model)' in note
+  assert not tf_unilth.export_saved_model(
+    _sparse(_mlp(8)), tmp_path / 'sparse'
+  ).notes
+
+
+class _Cell(keras.Model):
+  """A subclassed model, whose GRU has biases of two dimensions, all zero."""
+
+  def __init__(self):
+    super().__init__()
+    self.gru, self.head = layers.GRU(4), layers.Dense(2)
+
+  def call(self, inputs):
+    return self.head(self.gru(inputs))
+
+
+def test_biases_that_are_zero_make_no_sparse_model():
+  model = _Cell()
+  model(np.ones((2, 5, 3), np.float32))
+  (note,) = export_checks.notes_on_zeros(model)
+  assert 'it has no zeros' in note
+  model.head.kernel[0, 0].assign(0)
+  assert not export_checks.notes_on_zeros(model)
 
 
 def test_packed_false_writes_a_plain_one(tmp_path):
@@ -337,9 +364,25 @@ def test_weights_that_come_back_wrong_are_not_kept(tmp_path, monkeypatch):
 
 def test_a_wrapped_model_is_refused(tmp_path):
   model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5))
-  with pytest.raises(ValueError, match=r'still wrapped.*strip_pruning'):
-    tf_unilth.export_saved_model(model, tmp_path / 'export')
+  subclassed = _Cell()
+  subclassed.head = tf_unilth.PruneLowMagnitude(subclassed.head)
+  subclassed(np.ones((2, 5, 3), np.float32))
+  for export in (tf_unilth.export_saved_model, tf_unilth.export_tflite):
+    for wrapped in (model, subclassed):
+      with pytest.raises(
+        ValueError, match=r'tf_unilth\.strip_pruning\(model\)'
+      ):
+        export(wrapped, tmp_path / 'export')
   assert not os.listdir(tmp_path)
+
+
+def test_a_keras_3_model_is_told_from_a_tf_keras_one(tmp_path):
+  import keras as keras3
+
+  model = keras3.Sequential([keras3.Input((3,)), keras3.layers.Dense(2)])
+  for export in (tf_unilth.export_saved_model, tf_unilth.export_tflite):
+    with pytest.raises(TypeError, match=r'Keras 3.*import tf_keras as keras'):
+      export(model, tmp_path / 'export')
 
 
 def test_an_existing_path_is_kept_unless_told(tmp_path):

@@ -134,6 +134,14 @@ def _weights(value, name='dense/kernel'):
   return {name: kernel, 'head/kernel': np.ones((2, 2), np.float32)}
 
 
+def test_ragged_inputs_are_not_compared(tmp_path):
+  inputs = keras.Input((None, 3), ragged=True)
+  outputs = keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs)
+  keras.Model(inputs, outputs).save(tmp_path / 'a.keras')
+  with pytest.raises(contents.UnreadableError, match=r'ragged or sparse'):
+    programs.against(tmp_path / 'a.keras', tmp_path / 'a.keras', 0)
+
+
 def test_two_tickets_are_compared_kernel_by_kernel(tmp_path):
   a = _ticket(tmp_path / 'a', [1, 1, 0, 1], _weights(3))
   b = _ticket(

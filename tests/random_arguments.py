@@ -270,6 +270,7 @@ _INPUTS = Argument(
     Made('strings', lambda: np.full((2, 6, 6, 1), 'a')),
   ),
 )
+_INFERENCE_TYPE = _one_of('float32', 'int8', 'uint8')
 _STRIPPED = Argument(
   (Made('sparse toy', lambda: sparse()),),
   (*_WRONG_MODELS, Made('wrapped', lambda: wrapped())),
@@ -532,11 +533,18 @@ SUBJECTS = [
       'path': _PATH,
       'quantization': _one_of('float16', 'dynamic', 'int8').or_none(),
       'representative_data': Argument(
-        (None, None, Made('a batch', lambda: toys.data(3)[0])), _INPUTS.bad
+        (
+          *(None, None, Made('a batch', lambda: toys.data(3)[0])),
+          Made('a dataset', lambda: tf.data.Dataset.from_tensors(toys.data(3))),
+          Made('a generator', lambda: lambda: iter([[toys.data(3)[0]]])),
+        ),
+        (*_INPUTS.bad, Made('nothing', lambda: lambda: iter([]))),
       ),
       'inputs': _INPUTS,
       'overwrite': _TRUTH,
       'sparse': _TRUTH,
+      'inference_input_type': _INFERENCE_TYPE,
+      'inference_output_type': _INFERENCE_TYPE,
     },
     ('model', 'path'),
     str,

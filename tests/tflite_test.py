@@ -1,6 +1,7 @@
 """export_tflite: what is left was run and is right; nothing else is left."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
+from recipes import programs
 from recipes import tflite as recipe
 from tests import toys
 from tf_unilth import float32, tflite, tflite_run
@@ -120,6 +122,7 @@ def test_a_dense_model_or_sparse_false_is_dense(tmp_path):
   export = tf_unilth.export_tflite(dense, tmp_path / 'b')
   assert (export.encoding, export.zeros) == ('dense', 0)
   assert 'too few weights are zero' in str(export)
+  assert 'the model is dense: it has no zeros' in str(export)
   assert sorted(os.listdir(tmp_path)) == ['a', 'b']
 
 
@@ -257,6 +260,185 @@ def test_a_subclassed_model_in_half_precision_is_refused(tmp_path):
   assert not os.listdir(tmp_path)
 
 
+def test_a_model_in_float64_is_written_in_float32(tmp_path):
+  model = keras.Sequential(
+    [
+      layers.Dense(8, 'relu', input_shape=(3,), dtype='float64'),
+      layers.BatchNormalization(dtype='float64'),
+      layers.Dense(2, dtype='float64'),
+    ]
+  )
+  export = tf_unilth.export_tflite(_sparse(model, 0.5), tmp_path / 'a')
+  assert export.difference <= 1e-5 and export.zeros_kept == export.zeros == 20
+  assert 'the model computes in float64, the file in float32' in str(export)
+  assert [port.dtype for port in export.inputs] == ['float32']
+  x = np.random.default_rng(0).normal(size=(4, 3))
+  (name,) = ModelInputs(model).specs
+  (found,) = _run(export.path, **{name: np.float32(x)}).values()
+  np.testing.assert_allclose(found, model.predict_on_batch(x), atol=1e-5)
+
+
+def test_what_else_computes_in_float64_says_so(tmp_path):
+  class Subclassed(keras.Model):
+    def __init__(self):
+      super().__init__()
+      self.dense = layers.Dense(2, dtype='float64')
+
+    def call(self, inputs):
+      return self.dense(inputs)
+
+  subclassed = Subclassed()
+  subclassed(np.ones((2, 3)))
+  with pytest.raises(ValueError, match=r'computes in float64.*subclassed'):
+    tf_unilth.export_tflite(subclassed, tmp_path / 'a')
+  inputs = layers.Input((3,))
+  wide = tf.cast(inputs, tf.float64) * 2
+  model = keras.Model(inputs, layers.Dense(2)(tf.cast(wide, tf.float32)))
+  with pytest.raises(ValueError, match=r'computes Mul in float64.*tf.cast'):
+    tf_unilth.export_tflite(model, tmp_path / 'a')
+  assert not os.listdir(tmp_path)
+
+
+def test_a_rebuilt_model_leaves_the_global_policy_to_set_floatx():
+  model = keras.Sequential([layers.Dense(2, input_shape=(3,), dtype='float64')])
+  assert float32.in_float32(model).compute_dtype == 'float32'
+  keras.backend.set_floatx('float64')
+  try:
+    assert keras.mixed_precision.global_policy().name == 'float64'
+  finally:
+    keras.backend.set_floatx('float32')
+
+
+@pytest.fixture(scope='module')
+def in_int8(tmp_path_factory):
+  """A model whose file takes int8 and gives uint8, with its inputs."""
+  model = _mlp()
+  x = np.random.default_rng(0).normal(size=(32, 64)).astype(np.float32)
+  export = tf_unilth.export_tflite(
+    model,
+    tmp_path_factory.mktemp('in_int8') / 'a',
+    'int8',
+    x,
+    inference_input_type='int8',
+    inference_output_type=tf.uint8,
+  )
+  return model, x, export
+
+
+def test_int8_inputs_and_outputs_are_run_and_told(in_int8):
+  model, x, export = in_int8
+  (given,), (returned,) = export.inputs, export.outputs
+  assert (given.dtype, returned.dtype) == ('int8', 'uint8')
+  runner = tf.lite.Interpreter(export.path).get_signature_runner()
+  for port, details in (
+    (given, runner.get_input_details()),
+    (returned, runner.get_output_details()),
+  ):
+    found = details[port.name]
+    assert np.dtype(found['dtype']).name == port.dtype
+    assert found['quantization'] == (port.scale, port.zero_point)
+  # By hand: what the result tells is enough to use the file.
+  steps = np.round(x / given.scale) + given.zero_point
+  raw = runner(**{given.name: np.clip(steps, -128, 127).astype(np.int8)})[
+    'head'
+  ]
+  y = returned.scale * (raw.astype(float) - returned.zero_point)
+  expected = model.predict_on_batch(x)
+  assert np.max(np.abs(y - expected)) < 0.05 * np.max(np.abs(expected))
+  assert export.difference < 0.05
+  scale = f'{given.scale:.6g} and zero point {given.zero_point}'
+  assert f'inputs: {given.name} int8 of scale {scale}' in str(export)
+  assert 'outputs: head uint8 of scale' in str(export)
+
+
+def test_int8_outputs_are_compared_as_numbers(in_int8, monkeypatch):
+  model, x, export = in_int8
+  (name,) = ModelInputs(model).specs
+  expected, int8 = model.predict_on_batch(x), tflite_run.Tolerance(0.15, 0.97)
+  against = export.path, [{name: x}], [{'head': expected}], int8
+  assert tflite_run.verify(*against) == export.difference
+  monkeypatch.setattr(
+    tflite_run.Port, 'dequantized', lambda port, array: np.float32(array)
+  )
+  with pytest.raises(tflite_run.WrongOutputsError, match='differs by'):
+    tflite_run.verify(*against)
+
+
+def test_the_recipe_compares_int8_inputs_as_numbers(in_int8, tmp_path):
+  model, _, export = in_int8
+  model.save(tmp_path / 'model.keras')
+  text = programs.against(export.path, tmp_path / 'model.keras', 0)
+  assert float(re.search(r'\((\S+) of the largest', text)[1]) < 0.1
+
+
+def test_an_input_or_output_that_stays_float_is_refused(exported):
+  model, found = exported
+  for types, what in (
+    (('int8', 'float32'), 'inference_input_type=.int8. .*input dense'),
+    (('float32', 'uint8'), 'inference_output_type=.uint8. .*output head'),
+  ):
+    exporter = tflite._Exporter(model, 'int8', [], [], types)
+    with pytest.raises(ValueError, match=what):
+      exporter._ports(found[None].path)
+
+
+def test_integers_stay_what_they_are_beside_int8_inputs(tmp_path):
+  number, ids = (
+    layers.Input((12,), name='x'),
+    layers.Input((5,), dtype='int32', name='ids'),
+  )
+  found = layers.Flatten()(layers.Embedding(9, 4)(ids))
+  both = layers.Concatenate()([number, found])
+  model = keras.Model([number, ids], layers.Dense(3)(both))
+  rng = np.random.default_rng(0)
+  data = {'ids': rng.integers(9, size=(20, 5)), 'x': rng.normal(size=(20, 12))}
+  export = tf_unilth.export_tflite(
+    model, tmp_path / 'a', 'int8', data, inference_input_type='int8'
+  )
+  dtypes = {port.name: port.dtype for port in export.inputs}
+  assert dtypes == {'x': 'int8', 'ids': 'int32'}
+  assert 'calibrated on 20 samples' in str(export)
+
+
+def test_ragged_and_sparse_are_refused_in_words(tmp_path):
+  ragged = layers.Input((None, 3), ragged=True, name='words')
+  model = keras.Model(ragged, layers.GRU(4)(ragged))
+  with pytest.raises(ValueError, match=r'ragged tensor as words.*TFLite'):
+    tf_unilth.export_tflite(model, tmp_path / 'a')
+  sparse = layers.Input((9,), sparse=True)
+  model = keras.Model(sparse, layers.Dense(2)(sparse))
+  with pytest.raises(ValueError, match=r'sparse tensor.*only dense'):
+    tf_unilth.export_tflite(model, tmp_path / 'a')
+  dense = layers.Input((9,))
+  out = layers.Lambda(tf.RaggedTensor.from_tensor)(layers.Dense(2)(dense))
+  with pytest.raises(ValueError, match=r'output .* is a RaggedTensor'):
+    tf_unilth.export_tflite(keras.Model(dense, out), tmp_path / 'a')
+  assert not os.listdir(tmp_path)
+
+
+def test_the_old_file_is_kept_when_the_new_one_cannot_take_its_place(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / 'model.tflite'
+  path.write_bytes(b'precious')
+
+  def replace(*_):
+    raise OSError('no space left on device')
+
+  monkeypatch.setattr(os, 'replace', replace)
+  with pytest.raises(OSError, match='no space left'):
+    tf_unilth.export_tflite(_mlp(), path, overwrite=True)
+  assert path.read_bytes() == b'precious'
+  assert os.listdir(tmp_path) == ['model.tflite']
+
+
+def test_strings_are_not_made_up(tmp_path):
+  words = layers.Input((3,), dtype='string')
+  model = keras.Model(words, layers.Lambda(tf.strings.length)(words))
+  with pytest.raises(ValueError, match=r'made up.*string.*inputs='):
+    tf_unilth.export_tflite(model, tmp_path / 'a')
+
+
 def test_operations_that_tflite_lacks_are_named(tmp_path):
   model = keras.Sequential(
     [
@@ -272,7 +454,9 @@ def test_operations_that_tflite_lacks_are_named(tmp_path):
 def test_bad_arguments_are_refused_before_anything_is_written(tmp_path):
   model, path = _mlp(), tmp_path / 'a'
   wrapped = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5))
-  with pytest.raises(ValueError, match=r'still wrapped: strip it'):
+  with pytest.raises(
+    ValueError, match=r'still wrapped.*tf_unilth.strip_pruning\(model\)'
+  ):
     tf_unilth.export_tflite(wrapped, path)
   with pytest.raises(ValueError, match="'int4'"):
     tf_unilth.export_tflite(model, path, 'int4')
@@ -350,6 +534,14 @@ def test_a_damaged_file_is_no_tflite_file(exported, tmp_path, keep):
     ({'sparse': 'no'}, "sparse must be True or False, but is 'no'"),
     ({'quantization': np.ones(2)}, 'quantization must be None or one of'),
     ({'representative_data': 7}, 'with quantization=None it is 7'),
+    (
+      {'inference_input_type': 'int16'},
+      "inference_input_type must be one of .*int8.*, but is 'int16'",
+    ),
+    (
+      {'inference_output_type': 'int8'},
+      "inference_output_type='int8' needs quantization='int8', but it is None",
+    ),
     ({'inputs': 'words'}, "inputs for .* must be of float32, but is 'words'"),
     ({'inputs': []}, 'inputs must hold samples'),
     ({'path': None}, 'path must be a path, but is None'),

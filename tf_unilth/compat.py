@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -222,6 +222,30 @@ def is_network(layer: keras.layers.Layer) -> bool:
   return isinstance(layer, keras.Sequential) or getattr(
     layer, '_is_graph_network', False
   )
+
+
+class Call(NamedTuple):
+  """The call of a layer in a functional model, with symbolic tensors."""
+
+  layer: keras.layers.Layer
+  inputs: list[Any]
+  outputs: list[Any]
+
+
+def network_calls(network: keras.layers.Layer) -> list[Call] | None:
+  """Returns the calls of a built network's layers, in order.
+
+  `None` for all else, such as subclassed models.
+  """
+  if not getattr(network, '_is_graph_network', False):
+    return None
+  depths = sorted(network._nodes_by_depth, reverse=True)
+  return [
+    Call(node.layer, list(node.keras_inputs), tf.nest.flatten(node.outputs))
+    for depth in depths
+    for node in network._nodes_by_depth[depth]
+    if node.keras_inputs
+  ]
 
 
 def has_wrappers(layer: keras.layers.Layer) -> bool:

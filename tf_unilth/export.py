@@ -2,15 +2,22 @@
 
 import dataclasses
 import os
+import pathlib
 import tempfile
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tf_unilth import arguments, compat, packed_saved_model, verification
+from tf_unilth import (
+  arguments,
+  directory_swap,
+  export_checks,
+  packed_saved_model,
+  verification,
+)
 from tf_unilth.compat import keras
-from tf_unilth.pruned_layers import PrunedLayers
 
 _DTYPES = ('float32', 'float16')
 
@@ -34,14 +41,18 @@ def export_saved_model(
   scope of a distribution strategy needs `packed=False`: there TensorFlow gives
   functions no variables while it loads, so that nothing could be unpacked.
 
-  It is written beside `path` and renamed, so that no half file is left, and
-  loaded again by plain TensorFlow to compare it with the model.
+  It is written beside `path`, loaded again by plain TensorFlow, compared with
+  the model, and then renamed to `path`: no half-written export is ever there,
+  and one that fails leaves the export that was there. While an export is
+  replaced, it is for a moment at `.<name>.previous` beside `path`. If the
+  process is killed in that moment, the next call with this `path` puts it back.
 
   Args:
     model: a built tf_keras model, after `strip_pruning`.
     path: the directory to write.
-    inputs: a batch for the comparison, nested as the model's inputs are; made
-      up by default.
+    inputs: a batch for the comparison: what the model takes, in its structure
+      or as a dict by the inputs' names; arrays, ragged and sparse tensors. By
+      default it is made up, where that is possible.
     overwrite: whether an existing `path` is replaced.
     signatures: functions to serve besides the model itself, which is `serve`
       and `serving_default`: a `tf.function` with an input signature by name.
@@ -50,11 +61,13 @@ def export_saved_model(
     packed: whether to pack; if not, it is a plain SavedModel.
 
   Returns:
-    What was written, with the bytes and the largest differences; print it.
+    What was written, with the bytes and the largest differences; print it. It
+    says so if the model has no zeros.
 
   Raises:
-    ValueError: the model is still wrapped or was never called; `dtype` is
-      another, cannot hold a weight, or is given with `packed=False`.
+    ValueError: the model is still wrapped or was never called; `inputs` do not
+      fit it; `dtype` is another, cannot hold a weight, or is given with
+      `packed=False`.
     TypeError: not a tf_keras model.
     FileExistsError: `path` exists and `overwrite` is not set.
     OSError: `path` cannot be written.
@@ -71,12 +84,14 @@ def export_saved_model(
   zeros: 57,000 of 57,000 kept; weights the same to the bit
   outputs differ by at most 0 (on made-up inputs)
   """
-  _check(model, dtype, packed, {} if signatures is None else signatures)
-  target = arguments.new_file('path', path, overwrite)
-  verification.check_inputs(model, inputs)
+  export_checks.check_model(model)
+  _check(dtype, packed, {} if signatures is None else signatures)
+  target = _target(path, overwrite)
+  batch = verification.checked_batch(model, inputs)
+  notes = export_checks.notes_on_zeros(model)
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
-    prefix=f'.{target.name}-', dir=target.parent
+    prefix=f'.{target.name}-', dir=target.parent, ignore_cleanup_errors=True
   ) as folder:
     written = os.path.join(folder, 'saved_model')
     serve, groups = packed_saved_model.write(
@@ -87,28 +102,33 @@ def export_saved_model(
       packed,
     )
     exported = verification.verify(
-      model, written, serve, inputs, exact=dtype == 'float32'
+      model, written, serve, batch, exact=dtype == 'float32'
     )
-    if target.exists():
-      os.rename(target, os.path.join(folder, 'replaced'))
-    os.rename(written, target)
+    directory_swap.replace(
+      pathlib.Path(written), target, pathlib.Path(folder, 'replaced')
+    )
   return dataclasses.replace(
     exported,
     path=str(target),
     packed=sum(len(group.weights) for group in groups),
     stored_bytes=exported.dense_bytes - sum(g.saved_bytes for g in groups),
+    notes=notes,
   )
 
 
-def _check(
-  model: keras.Model, dtype: str, packed: bool, signatures: Mapping[str, Any]
-) -> None:
-  compat.check_keras(model, 'model', keras.Model)
-  if PrunedLayers(model).kernels:
-    raise ValueError(
-      'model is still wrapped: export what '
-      'tfmot.sparsity.keras.strip_pruning(model) returns.'
+def _target(path: Any, overwrite: bool) -> pathlib.Path:
+  """Returns where to write, with what an interrupted export left put back."""
+  target = arguments.path('path', path)
+  if directory_swap.restore(target):
+    warnings.warn(
+      f'an export to {str(target)!r} was interrupted; what it was to replace '
+      'was put back.',
+      stacklevel=3,
     )
+  return arguments.new_file('path', target, overwrite)
+
+
+def _check(dtype: str, packed: bool, signatures: Mapping[str, Any]) -> None:
   arguments.one_of('dtype', dtype, _DTYPES)
   arguments.truth('packed', packed)
   if not isinstance(signatures, Mapping) or not all(

@@ -1,4 +1,4 @@
-"""in_float32: a model that computed in half precision, in float32."""
+"""in_float32: a model that computes in half precision or float64, made anew."""
 
 from typing import Any
 
@@ -8,10 +8,32 @@ from tf_unilth import compat
 from tf_unilth.compat import keras
 
 _HALF = ('float16', 'bfloat16')
+_OTHERS = (*_HALF, 'float64')
+_WITHOUT_OPERATIONS = (keras.layers.InputLayer, keras.Model)
+
+
+def precision(model: keras.Model) -> str:
+  """Returns what a model computes in, in words.
+
+  Returns:
+    `half precision` or `float64` if any of its layers does, else `float32`.
+
+  >>> layer = keras.layers.Dense(2, input_shape=(3,), dtype='float64')
+  >>> precision(keras.Sequential([layer]))
+  'float64'
+  """
+  layers = [model, *compat.flatten_layers(model)]
+  if any(layer.compute_dtype in _HALF for layer in layers):
+    return 'half precision'
+  # An input of float64 is cast to what the layers compute in.
+  computing = [i for i in layers[1:] if not isinstance(i, _WITHOUT_OPERATIONS)]
+  if any(layer.compute_dtype == 'float64' for layer in computing):
+    return 'float64'
+  return 'float32'
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-  """Returns the model, or its copy in float32 if it computes in less.
+  """Returns the model, or its copy in float32 if it computes in another type.
 
   Args:
     model: a built tf_keras model.
@@ -27,65 +49,65 @@ def in_float32(model: keras.Model) -> keras.Model:
   >>> in_float32(keras.Sequential([layer])).compute_dtype
   'float32'
   """
-  if not _computes_in_half(model):
+  found = precision(model)
+  if found == 'float32':
     return model
   if not compat.is_network(model):
     raise ValueError(
-      f'{model.name!r} computes in half precision, which TFLite cannot, and a '
+      f'{model.name!r} computes in {found}, which TFLite cannot, and a '
       'subclassed model cannot be rebuilt for you: build it again under '
       "keras.mixed_precision.set_global_policy('float32'), then "
       'new_model.set_weights(model.get_weights()).'
     )
   kinds = {type(layer) for layer in compat.flatten_layers(model)}
-  policy = keras.mixed_precision.global_policy()
+  policy: Any = keras.mixed_precision.global_policy()
+  if policy.name == keras.backend.floatx():
+    policy = None  # The default, which follows set_floatx.
   try:
     # Layers inside of layers take the policy that is in force.
     keras.mixed_precision.set_global_policy('float32')
     rebuilt = type(model).from_config(
-      _without_half(model.get_config()),
+      _in_float32(model.get_config()),
       custom_objects={kind.__name__: kind for kind in kinds},
     )
     rebuilt.set_weights(model.get_weights())
   except (TypeError, ValueError, KeyError, AttributeError) as error:
-    raise _cannot(model, str(error).strip().split('\n')[0]) from error
+    why = str(error).strip().split('\n')[0]
+    raise _cannot(model, found, why) from error
   finally:
     keras.mixed_precision.set_global_policy(policy)
-  if _computes_in_half(rebuilt):
-    raise _cannot(model, 'a layer chooses half precision by itself')
+  left = precision(rebuilt)
+  if left != 'float32':
+    raise _cannot(model, left, f'a layer chooses {left} by itself')
   return rebuilt
 
 
-def _cannot(model: keras.Model, why: str) -> ValueError:
+def _cannot(model: keras.Model, found: str, why: str) -> ValueError:
   return ValueError(
-    f'{model.name!r} computes in half precision, which TFLite cannot, and '
-    f'could not be rebuilt in float32: {why}'
+    f'{model.name!r} computes in {found}, which TFLite cannot, and could not '
+    f'be rebuilt in float32: {why}'
   )
 
 
-def _computes_in_half(model: keras.Model) -> bool:
-  layers = [model, *compat.flatten_layers(model)]
-  return any(layer.compute_dtype in _HALF for layer in layers)
-
-
-def _without_half(config: Any) -> Any:
-  """Returns a configuration with float32 for every half precision dtype."""
+def _in_float32(config: Any) -> Any:
+  """Returns a configuration with float32 for every other floating dtype."""
   if isinstance(config, dict):
     name = config.get('config') if 'class_name' in config else None
     if config.get('class_name') == 'Policy' and isinstance(name, dict):
-      half = str(name.get('name')).endswith(_HALF)
-      return 'float32' if half else config
+      other = str(name.get('name')).endswith(_OTHERS)
+      return 'float32' if other else config
     return {
-      key: _float32_of(value) if key == 'dtype' else _without_half(value)
+      key: _float32_of(value) if key == 'dtype' else _in_float32(value)
       for key, value in config.items()
     }
   if isinstance(config, list | tuple):
-    return type(config)(_without_half(item) for item in config)
+    return type(config)(_in_float32(item) for item in config)
   return config
 
 
 def _float32_of(dtype: Any) -> Any:
   if isinstance(dtype, tf.DType):
-    return tf.float32 if dtype.name in _HALF else dtype
+    return tf.float32 if dtype.name in _OTHERS else dtype
   if isinstance(dtype, str):
-    return 'float32' if dtype.endswith(_HALF) else dtype
-  return _without_half(dtype)
+    return 'float32' if dtype.endswith(_OTHERS) else dtype
+  return _in_float32(dtype)

@@ -1,17 +1,31 @@
 """ModelInputs: what a model takes, as one flat dictionary of named arrays."""
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import arguments, compat
+from tf_unilth import arguments, input_ids, input_values, made_up_inputs
 from tf_unilth.compat import keras
 
 Arrays = dict[str, np.ndarray]
 
-_UNKNOWN = 32  # Of a dimension that is left open; networks halve images.
+
+def signature(model: keras.Model) -> Any:
+  """Returns the nest of specs, as `TensorSpec`, that a model is called with.
+
+  Raises:
+    ValueError: the model was never called, and does not know.
+  """
+  spec = model.save_spec()
+  if spec is None or not spec[0]:
+    raise ValueError(
+      f'model {model.name!r} was never called and does not know its inputs: '
+      'call it once on a batch.'
+    )
+  return spec[0][0]
 
 
 class ModelInputs:
@@ -30,18 +44,23 @@ class ModelInputs:
 
   def __init__(self, model: keras.Model):
     self._model = model
-    spec = model.save_spec()
-    if spec is None or not spec[0]:
-      raise ValueError(
-        f'{model.name!r} does not know its inputs: call it once on a batch.'
-      )
-    self._structure = spec[0][0]
+    self._structure = signature(model)
     flat = tf.nest.flatten(self._structure)
-    names = [item.name or f'input_{i}' for i, item in enumerate(flat)]
+    self._given_names = self._names_of(flat)
+    self.specs: dict[str, Any] = dict(
+      zip(_unique(self._given_names), flat, strict=True)
+    )
+
+  def _names_of(self, flat: list[Any]) -> list[str]:
+    """Returns the names as users know them, which signatures may not allow."""
     if isinstance(self._structure, dict) and len(flat) == len(self._structure):
-      names = sorted(self._structure)  # As tf.nest flattens it.
-    names = _unique(names)
-    self.specs: dict[str, tf.TensorSpec] = dict(zip(names, flat, strict=True))
+      return sorted(self._structure)  # As tf.nest flattens it.
+    known = list(getattr(self._model, 'input_names', None) or [])
+    if len(known) != len(flat):
+      known = [f'input_{i}' for i in range(len(flat))]
+    return [
+      getattr(spec, 'name', None) or name for spec, name in zip(flat, known)
+    ]
 
   @property
   def batch(self) -> int | None:
@@ -49,10 +68,13 @@ class ModelInputs:
     shape = next(iter(self.specs.values())).shape
     return shape[0] if shape.rank else None
 
+  def nest(self, values: Iterable[Any]) -> Any:
+    """Returns a value for each input in the structure that the model takes."""
+    return tf.nest.pack_sequence_as(self._structure, list(values))
+
   def call(self, arrays: dict[str, Any]) -> dict[str, tf.Tensor]:
     """Returns the model's outputs by name."""
-    batch = tf.nest.pack_sequence_as(self._structure, list(arrays.values()))
-    outputs = self._model(batch, training=False)
+    outputs = self._model(self.nest(arrays.values()), training=False)
     flat = tf.nest.flatten(outputs)
     if isinstance(outputs, dict):
       names = sorted(outputs)  # As tf.nest flattens them.
@@ -62,98 +84,132 @@ class ModelInputs:
       names = [f'output_{i}' for i in range(len(flat))]
     return dict(zip(_unique(names), flat, strict=True))
 
-  def named(self, inputs: Any, argument: str) -> Arrays:
+  def named(
+    self, inputs: Any, argument: str, sample: bool = False
+  ) -> dict[str, Any]:
     """Returns a user's batch by name, in the model's types.
 
     Args:
-      inputs: an array, or arrays in the structure that the model takes.
+      inputs: an array, or arrays in the structure that the model takes, or a
+        dict of arrays by the inputs' names; ragged and sparse tensors where the
+        model takes such.
       argument: its name, for errors.
+      sample: whether it may be one sample, without a batch axis.
+
+    Returns:
+      Arrays, where an input is ragged or sparse a tensor of that kind.
 
     Raises:
       ValueError: another structure, a shape that does not fit, or no samples.
     """
-    given = isinstance(inputs, np.ndarray | tf.Tensor)
-    flat = [inputs] if given else self._flattened(inputs)
-    if len(flat) != len(self.specs):
+    try:
+      flat = self._flat(inputs)
+    except _OtherStructureError:
+      raise ValueError(self._other_structure(inputs, argument)) from None
+    named = {
+      name: input_values.conform(spec, value, argument, name, sample)
+      for (name, spec), value in zip(self.specs.items(), flat, strict=True)
+    }
+    counts = {n: input_values.samples(value) for n, value in named.items()}
+    if len(set(counts.values())) > 1:
       raise ValueError(
-        f'{argument} has {len(flat)} arrays, but the model takes '
-        f'{len(self.specs)}: {", ".join(self.specs)}.'
+        f'{argument} must hold as many samples for each input, but has {counts}'
+        f' in {arguments.shown(inputs)}.'
       )
-    named = {}
-    for (name, spec), array in zip(self.specs.items(), flat, strict=True):
-      try:
-        value = np.asarray(array).astype(spec.dtype.as_numpy_dtype)
-      except (TypeError, ValueError):
-        raise ValueError(
-          f'{argument} for {name} must be of {spec.dtype.name}, but is '
-          f'{arguments.shown(array)}.'
-        ) from None
-      if not value.ndim or not len(value):
-        raise ValueError(
-          f'{argument} must hold samples for {name}, but is '
-          f'{arguments.shown(array)}.'
-        )
-      if not spec.shape[1:].is_compatible_with(value.shape[1:]):
-        raise ValueError(
-          f'{argument} for {name} has the shape {value.shape}, but the model '
-          f'takes {tuple(spec.shape)}.'
-        )
-      named[name] = value
     return named
 
-  def _flattened(self, inputs: Any) -> list[Any]:
-    try:
-      tf.nest.assert_same_structure(
-        self._structure, inputs, check_types=isinstance(inputs, dict)
-      )
-    except (TypeError, ValueError):
-      # A list of numbers is an array, as it is for Keras.
-      if isinstance(inputs, list) and len(self.specs) == 1:
-        return [np.asarray(inputs)]
-    return tf.nest.flatten(inputs)
+  def _flat(self, inputs: Any) -> list[Any]:
+    """Returns one value for each input, in order."""
+    if isinstance(inputs, Mapping):
+      for names in (self._given_names, list(self.specs)):
+        if all(name in inputs for name in names):
+          return [inputs[name] for name in names]
+    return _matched(self._structure, inputs)
 
-  def made_up(self, seed: int, count: int = 4) -> Arrays:
-    """Returns random inputs, with ids that the model's embeddings have."""
-    sizes = [
-      layer.input_dim
-      for layer in compat.flatten_layers(self._model)
-      if isinstance(layer, keras.layers.Embedding)
-    ]
-    ids = min(sizes, default=None)
-    return made_up(self.specs, seed, self.batch or count, ids)
+  def _other_structure(self, inputs: Any, argument: str) -> str:
+    if isinstance(inputs, Mapping):
+      has = f'has {", ".join(map(str, inputs)) or "nothing"}'
+    else:
+      count = 1
+      if isinstance(inputs, list | tuple):
+        count = len(tf.nest.flatten(inputs))
+      has = f'has {count} array{"s" * (count != 1)}'
+    return (
+      f'{argument} {has}, but the model takes {len(self.specs)}: '
+      f'{", ".join(self._given_names)}. It is {arguments.shown(inputs)}.'
+    )
+
+  def made_up(self, seed: int, count: int = 4) -> dict[str, Any]:
+    """Returns random inputs, with ids that the embeddings behind them have.
+
+    Raises:
+      ValueError: an input is of strings, or else not made up.
+    """
+    specs = list(self.specs.values())
+    ids = input_ids.input_ids(self._model, specs)
+    return made_up(
+      self.specs, seed, self.batch or count, dict(zip(self.specs, ids))
+    )
 
 
 def made_up(
-  specs: dict[str, tf.TensorSpec], seed: int, count: int, ids: int | None = None
-) -> Arrays:
+  specs: Mapping[str, Any],
+  seed: int,
+  count: int,
+  ids: Mapping[str, input_ids.Ids | None] | None = None,
+) -> dict[str, Any]:
   """Returns random inputs: normal, for every other seed in [0, 1).
 
   Args:
     specs: the inputs by name; the first axis is the batch.
     seed: of the numbers.
     count: how many samples.
-    ids: integers, and a single input of any type, are below it; without it
-      integers are 0 and 1. Bytes are any.
+    ids: by name, what an input is drawn from that holds ids.
 
   Raises:
     ValueError: an input is neither a number nor a bool.
   """
   rng = np.random.default_rng(seed)
-  arrays = {}
+  values = {}
   for name, spec in specs.items():
-    shape = (count, *[size or _UNKNOWN for size in spec.shape[1:]])
-    dtype = spec.dtype
-    # Keras's Embedding takes floats too, and says so in its signature.
-    is_id = ids is not None and (dtype.is_integer or len(specs) == 1)
-    if is_id or dtype.is_integer or dtype.is_bool:
-      high = ids if is_id else 256 if dtype == tf.uint8 else 2
-      drawn: Any = rng.integers(0, high, shape)
-    elif dtype.is_floating:
-      drawn = rng.random(shape) if seed % 2 else rng.normal(size=shape)
-    else:
-      raise ValueError(f'{name} is of {dtype.name}, which is not made up.')
-    arrays[name] = np.asarray(drawn, dtype.as_numpy_dtype)
-  return arrays
+    limits = (ids or {}).get(name)
+    try:
+      values[name] = made_up_inputs.made_up(
+        spec, rng, count, limits, uniform=bool(seed % 2)
+      )
+    except ValueError as error:
+      raise ValueError(
+        f'no inputs can be made up for {name}: {error} Give some by inputs=.'
+      ) from None
+  return values
+
+
+class _OtherStructureError(Exception):
+  """Inputs that are not nested as the model's are."""
+
+
+def _matched(structure: Any, inputs: Any) -> list[Any]:
+  """Returns a value for each spec; lists, tuples and dicts as in the model."""
+  if not isinstance(structure, Mapping | list | tuple):
+    several = isinstance(inputs, tuple) and len(inputs) != 1
+    if several or isinstance(inputs, Mapping):
+      raise _OtherStructureError
+    return [inputs]  # A list may be an array.
+  named = isinstance(structure, Mapping)
+  keys: Any = sorted(structure) if named else range(len(structure))
+  if len(keys) == 1 and not isinstance(inputs, Mapping | list | tuple):
+    inputs = [inputs]
+  if isinstance(inputs, list | tuple) and len(inputs) == len(keys):
+    parts = list(inputs)
+  elif named and isinstance(inputs, Mapping) and set(keys) <= set(inputs):
+    parts = [inputs[key] for key in keys]
+  else:
+    raise _OtherStructureError
+  return [
+    value
+    for key, part in zip(keys, parts, strict=True)
+    for value in _matched(structure[key], part)
+  ]
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, packing
+from tf_unilth import compat, model_inputs, packing
 from tf_unilth.compat import keras
 
 # What TensorFlow writes to unpack anything at all, and for each weight.
@@ -156,7 +156,9 @@ def write(
   # Keras's own export leaves `training` open, and layers of augmentation then
   # augment what is served.
   archive.add_endpoint(
-    'serve', lambda inputs: model(inputs, training=False), [signature(model)]
+    'serve',
+    lambda inputs: model(inputs, training=False),
+    [model_inputs.signature(model)],
   )
   for name, function in signatures.items():
     function.get_concrete_function()
@@ -171,19 +173,6 @@ def write(
   with contextlib.redirect_stdout(io.StringIO()):  # Keras lists it all.
     archive.write_out(path)
   return archive.serve, groups
-
-
-def signature(model: keras.Model) -> Any:
-  """Returns the nest of `TensorSpec` that the model is called with.
-
-  Raises:
-    ValueError: the model was never called, and does not know.
-  """
-  spec = model.save_spec()
-  if spec is None:
-    raise ValueError('model was never called: call it on a batch of inputs.')
-  (first, *_), _ = spec
-  return first
 
 
 def _pack(variables: list[Any], dtype: np.dtype | None) -> list[PackedWeights]:

@@ -12,15 +12,22 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tf_unilth import arguments, compat, summary
+from tf_unilth import (
+  arguments,
+  compat,
+  export_checks,
+  float32,
+  representative_data,
+  summary,
+)
 from tf_unilth.compat import keras
-from tf_unilth.float32 import in_float32
 from tf_unilth.model_inputs import Arrays, ModelInputs
-from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.quiet import silenced
 from tf_unilth.tflite_file import StoredTensor, read_tflite
 from tf_unilth.tflite_run import (
   SIGNATURE,
+  Port,
+  Runner,
   Tolerance,
   WrongOutputsError,
   compare,
@@ -35,6 +42,11 @@ _TOLERANCES = {
   'dynamic': Tolerance(0.15, 0.97),
   'int8': Tolerance(0.15, 0.97),
 }
+# What a model may differ by that is rebuilt in float32.
+_PRECISIONS = {
+  'half precision': Tolerance(0.15, 0.97),
+  'float64': Tolerance(0.01, 0.999),
+}
 # Why one is not written sparse; the others are tried.
 _NEVER_SPARSE = {
   'dynamic': 'sparse dynamic-range weights do not load in TFLite with its '
@@ -42,7 +54,17 @@ _NEVER_SPARSE = {
   'int8': 'sparse int8 weights do not load in LiteRT; quantization=None or '
   'float16 can be sparse',
 }
+# As the converter writes them.
+_UNUSUAL_TYPES = {
+  'f64': 'float64',
+  'f16': 'float16',
+  'bf16': 'bfloat16',
+  'complex<f32>': 'complex64',
+  'complex<f64>': 'complex128',
+}
+_INFERENCE_TYPES = ('float32', 'int8', 'uint8')
 _SEEDS = (0, 1, 2)  # Of the made-up inputs.
+_COMPARED = 64  # Samples of representative data.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +83,8 @@ class TFLiteExport:
     zeros: how many zeros the model's kernels have.
     zeros_kept: how many of them the file has.
     notes: what else there is to know, a sentence each.
+    inputs: of the file, with their types and, if quantised, scales.
+    outputs: likewise.
   """
 
   path: str
@@ -74,6 +98,8 @@ class TFLiteExport:
   zeros: int
   zeros_kept: int
   notes: tuple[str, ...] = ()
+  inputs: tuple[Port, ...] = ()
+  outputs: tuple[Port, ...] = ()
 
   def __str__(self) -> str:
     batch = 'any batch size' if self.batch is None else f'batch {self.batch}'
@@ -86,9 +112,18 @@ class TFLiteExport:
       f'outputs differ by {self.difference:.1e} of the largest at most '
       f'({self.tolerance:g} allowed), with and without delegates',
       f'zeros kept: {self.zeros_kept:,} of {self.zeros:,}',
+      *_quantized_ports('inputs', self.inputs),
+      *_quantized_ports('outputs', self.outputs),
       *(f'note: {note}' for note in self.notes),
     ]
     return '\n'.join(lines)
+
+
+def _quantized_ports(what: str, ports: tuple[Port, ...]) -> list[str]:
+  """Returns a line on inputs or outputs, if any is quantised."""
+  if not any(port.scale for port in ports):
+    return []
+  return [f'{what}: ' + '; '.join(str(port) for port in ports)]
 
 
 def export_tflite(
@@ -99,6 +134,8 @@ def export_tflite(
   inputs: Any = None,
   overwrite: bool = False,
   sparse: bool = True,
+  inference_input_type: str | tf.DType = 'float32',
+  inference_output_type: str | tf.DType = 'float32',
 ) -> TFLiteExport:
   """Writes a stripped model as a TFLite file that was run and is right.
 
@@ -106,11 +143,12 @@ def export_tflite(
   and its outputs are compared with the Keras model's. It is written beside
   `path` and renamed, so that no half or wrong file is left. Where the sparse
   encoding is larger, does not run, or computes something else, the file is
-  dense, and the result says why. Inputs and outputs stay float32 (or integers,
-  as the model has them) and keep their names in the signature
-  `serving_default`. The batch size stays free, except in recurrent models,
-  which TFLite can only run with a batch of 1. A model that computes in half
-  precision is written in float32.
+  dense, and the result says why; it also says so if the model has no zeros.
+  Inputs and outputs stay float32 (or integers, as the model has them), unless
+  others are asked for, and keep their names in the signature `serving_default`.
+  The batch size stays free, except in recurrent models, which TFLite can only
+  run with a batch of 1. A model that computes in half precision or in float64
+  is written in float32. TFLite has no ragged and no sparse inputs.
 
   Args:
     model: a built tf_keras model, after `strip_pruning`.
@@ -119,17 +157,27 @@ def export_tflite(
       output; `'float16'` weights, within 0.01; `'dynamic'`, int8 weights, and
       `'int8'`, activations too, within 0.15 and correlated to 0.97 or more.
     representative_data: for `'int8'`, samples that show the activations'
-      ranges: an array (samples, ...), or arrays in the model's structure.
-    inputs: a batch for the comparison, in the same form; by default random
-      ones (for `'int8'` the representative data).
+      ranges: an array (samples, ...), or arrays in the model's structure or in
+      a dict by the inputs' names; a `tf.data.Dataset` of such, batched or not;
+      or a function without arguments that returns an iterator over batches, as
+      TFLite's converter takes it. A tuple that does not fit the model's inputs
+      is `(x, y)`, and `y` is not used. Of a dataset and of an iterator the
+      first 500 samples are used, so they may be endless.
+    inputs: a batch for the comparison: arrays as above; by default random ones
+      (for `'int8'` the first of the representative data).
     overwrite: whether an existing `path` is replaced.
     sparse: whether zeros may be left out of the file.
+    inference_input_type: `'float32'`, or for `quantization='int8'` also
+      `'int8'` or `'uint8'` (or TensorFlow's types of these names): what the
+      file takes in place of floats. The result tells each scale and zero point.
+    inference_output_type: likewise, what the file gives.
 
   Returns:
     Sizes, encoding, largest difference and zeros kept; print it.
 
   Raises:
-    ValueError: the model is still wrapped, TFLite has no operations for it, no
+    ValueError: the model is still wrapped, TFLite cannot take its inputs or has
+      no operations for it or no quantised type for an input or output, no
       encoding computes what the model does, or an argument does not fit.
     TypeError: not a tf_keras model.
     FileExistsError: `path` exists and `overwrite` is not set.
@@ -142,21 +190,33 @@ def export_tflite(
   >>> export.encoding, export.zeros_kept, export.bytes < export.dense_bytes / 5
   ('sparse', 4032, True)
   """
-  compat.check_keras(model, 'model', keras.Model)
+  export_checks.check_model(model)
   target = arguments.new_file('path', path, overwrite)
-  _check(model, target, quantization, representative_data)
+  _check(target, quantization, representative_data)
+  types = (
+    _inference_type('inference_input_type', inference_input_type, quantization),
+    _inference_type(
+      'inference_output_type', inference_output_type, quantization
+    ),
+  )
   sparse = arguments.truth('sparse', sparse)
   kernels = summary.sparsity_summary(model).rows
-  half, model = model, in_float32(model)
-  samples = _samples(ModelInputs(model), inputs, representative_data)
-  notes = _notes_on_half(half, model, samples)
+  _check_dense(model)
+  given, model = model, float32.in_float32(model)
+  shown, on_data = _shown(ModelInputs(model), representative_data)
+  samples = _samples(ModelInputs(model), inputs, shown)
+  notes = (
+    *export_checks.notes_on_zeros(given),
+    *on_data,
+    *_notes_on_precision(given, model, samples),
+  )
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
     prefix=f'.{target.name}-', dir=target.parent
   ) as folder:
     beside = pathlib.Path(folder, 'model.tflite')
     with silenced():
-      exporter = _Exporter(model, quantization, representative_data, samples)
+      exporter = _Exporter(model, quantization, shown, samples, types)
       found = exporter.write(beside, sparse)
     size = beside.stat().st_size
     stored = read_tflite(beside)
@@ -173,43 +233,69 @@ def export_tflite(
     zeros=sum(row.zeros for row in kernels),
     zeros_kept=_zeros_kept(kernels, stored),
     notes=(*notes, *found.notes),
+    inputs=found.inputs,
+    outputs=found.outputs,
   )
 
 
 def _check(
-  model: keras.Model,
-  target: pathlib.Path,
-  quantization: str | None,
-  representative_data: Any,
+  target: pathlib.Path, quantization: str | None, representative: Any
 ) -> None:
-  if PrunedLayers(model).kernels:
-    raise ValueError(
-      'model is still wrapped: strip it and export what '
-      'tf_unilth.strip_pruning(model) returns.'
-    )
   kinds = [kind for kind in _TOLERANCES if kind]
   arguments.one_of('quantization', quantization, kinds, none=True)
-  if (quantization == 'int8') != (representative_data is not None):
+  if (quantization == 'int8') != (representative is not None):
     raise ValueError(
       "quantization='int8' needs representative_data, samples that show the "
       'ranges of the activations, and no other reads it; but with '
-      f'quantization={quantization!r} it is '
-      f'{arguments.shown(representative_data)}.'
+      f'quantization={quantization!r} it is {arguments.shown(representative)}.'
     )
   if target.is_dir():
     raise IsADirectoryError(f'path {str(target)!r} is a folder, not a file.')
 
 
-def _samples(takes: ModelInputs, inputs: Any, representative: Any) -> list[Any]:
+def _inference_type(name: str, value: Any, quantization: str | None) -> str:
+  value = value.name if isinstance(value, tf.DType) else value
+  found = arguments.one_of(name, value, _INFERENCE_TYPES)
+  if found != 'float32' and quantization != 'int8':
+    raise ValueError(
+      f"{name}={found!r} needs quantization='int8', but it is {quantization!r}."
+    )
+  return found
+
+
+def _check_dense(model: keras.Model) -> None:
+  for name, spec in ModelInputs(model).specs.items():
+    if not isinstance(spec, tf.TensorSpec):
+      kind = 'ragged' if isinstance(spec, tf.RaggedTensorSpec) else 'sparse'
+      raise ValueError(
+        f'model takes a {kind} tensor as {name}, and TFLite has only dense '
+        'ones: build the model with a dense Input (padded, with '
+        'keras.layers.Masking, where it was ragged) and give it the weights, '
+        'or use export_saved_model.'
+      )
+
+
+def _shown(
+  takes: ModelInputs, representative: Any
+) -> tuple[list[Arrays], list[str]]:
+  """Returns the representative data as batches, and notes on them."""
+  if representative is None:
+    return [], []
+  batches, count = representative_data.read(takes, representative)
+  if takes.batch is not None:
+    batches = representative_data.joined(batches)
+  return batches, [f'calibrated on {count:,} sample{"s" * (count != 1)}']
+
+
+def _samples(
+  takes: ModelInputs, inputs: Any, shown: list[Arrays]
+) -> list[Arrays]:
   """Returns batches for the comparison."""
-  named: Arrays = {}
-  if representative is not None:
-    named = takes.named(representative, 'representative_data')
   if inputs is not None:
     return [takes.named(inputs, 'inputs')]
-  if named:
+  if shown:
     # Random inputs may lie far outside of the ranges that it shows.
-    return [{name: array[:64] for name, array in named.items()}]
+    return representative_data.first(shown, max(_COMPARED, takes.batch or 0))
   return [takes.made_up(seed) for seed in _SEEDS]
 
 
@@ -228,27 +314,38 @@ def _expected(model: keras.Model, batches: list[Arrays]) -> list[Arrays]:
     ) from error
 
 
-def _notes_on_half(
-  half: keras.Model, model: keras.Model, batches: list[Arrays]
+def _dense_only(outputs: dict[str, Any]) -> dict[str, tf.Tensor]:
+  for name, value in outputs.items():
+    if not isinstance(value, tf.Tensor):
+      raise ValueError(
+        f'its output {name} is a {type(value).__name__}, and TFLite has only '
+        'dense ones'
+      )
+  return outputs
+
+
+def _notes_on_precision(
+  given: keras.Model, model: keras.Model, batches: list[Arrays]
 ) -> list[str]:
   """Compares a model that was rebuilt in float32 with what it was."""
-  if model is half:
+  if model is given:
     return []
+  precision = float32.precision(given)
   largest = 0.0
-  for a, b in zip(_expected(half, batches), _expected(model, batches)):
+  for a, b in zip(_expected(given, batches), _expected(model, batches)):
     for name in b:
       try:
         difference = compare(
-          a[name].astype(np.float32), b[name], Tolerance(0.15, 0.97)
+          a[name].astype(np.float32), b[name], _PRECISIONS[precision]
         )
       except WrongOutputsError as error:
         raise ValueError(
-          'the model computes in half precision, and rebuilt in float32 it '
+          f'the model computes in {precision}, and rebuilt in float32 it '
           f'computes something else; {name}: {error}.'
         ) from error
       largest = max(largest, difference)
   return [
-    'the model computes in half precision, the file in float32, which differs '
+    f'the model computes in {precision}, the file in float32, which differs '
     f'by {largest:.1e}'
   ]
 
@@ -261,6 +358,8 @@ class _Written:
   batch: int | None
   difference: float
   notes: tuple[str, ...]
+  inputs: tuple[Port, ...]
+  outputs: tuple[Port, ...]
 
 
 class _ConversionError(Exception):
@@ -274,18 +373,16 @@ class _Exporter:
     self,
     model: keras.Model,
     quantization: str | None,
-    representative_data: Any,
+    shown: list[Arrays],
     samples: list[Arrays],
+    types: tuple[str, str],
   ):
     self._model = model
     self._takes = ModelInputs(model)
     self._quantization = quantization
-    self._representative = (
-      None
-      if representative_data is None
-      else self._takes.named(representative_data, 'representative_data')
-    )
+    self._representative = shown
     self._samples = samples
+    self._types = types
 
   def write(self, path: pathlib.Path, sparse: bool) -> _Written:
     """Writes the smallest encoding that is right.
@@ -334,7 +431,10 @@ class _Exporter:
           + ('; quantization=None may be sparse' if self._quantization else '')
         )
       else:
-        return _Written(len(plain), batch, difference, tuple(notes))
+        inputs, outputs = self._ports(path)
+        return _Written(
+          len(plain), batch, difference, tuple(notes), inputs, outputs
+        )
     raise AssertionError('unreachable: the dense file returns or raises')
 
   def _save(self, path: str, batch: int | None) -> None:
@@ -350,7 +450,7 @@ class _Exporter:
     @tf.function(autograph=False)
     def serve(**arrays: tf.Tensor) -> dict[str, tf.Tensor]:
       ordered = {name: arrays[name] for name in specs}
-      return self._takes.call(ordered)
+      return _dense_only(self._takes.call(ordered))
 
     try:
       with compat.without_fused_recurrence(self._model):
@@ -379,14 +479,16 @@ class _Exporter:
       converter.target_spec.supported_types = [tf.float16]
     if quantization == 'int8':
       converter.representative_dataset = self._representative_samples
+      converter.inference_input_type = tf.as_dtype(self._types[0])
+      converter.inference_output_type = tf.as_dtype(self._types[1])
     try:
       return converter.convert()
     except (ConverterError, RuntimeError, ValueError) as error:
       raise _ConversionError(str(error).strip()) from error
 
   def _representative_samples(self) -> Iterator[Arrays]:
-    assert self._representative is not None
-    yield from self._split(self._representative, self._takes.batch or 1)
+    for batch in self._representative:
+      yield from self._split(batch, self._takes.batch or 1)
 
   def _verify(self, path: pathlib.Path, batch: int | None) -> float:
     batches = [
@@ -395,13 +497,31 @@ class _Exporter:
     expected = _expected(self._model, batches)
     return verify(path, batches, expected, _TOLERANCES[self._quantization])
 
+  def _ports(
+    self, path: pathlib.Path
+  ) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Returns a file's inputs and outputs, of the types that were asked for."""
+    run = Runner(path)
+    found = tuple(run.inputs.values()), tuple(run.outputs.values())
+    for what, dtype, ports in zip(('input', 'output'), self._types, found):
+      for port in ports:
+        # Integers of the model's own stay what they are.
+        if dtype != 'float32' and port.dtype == 'float32':
+          raise ValueError(
+            f'inference_{what}_type={dtype!r} cannot be had: TFLite leaves the '
+            f'{what} {port.name} of {self._model.name!r} in float32, since it '
+            "does not quantise what is computed there; use 'float32'."
+          )
+    return found
+
   def _split(self, arrays: Arrays, batch: int | None) -> list[Arrays]:
     """Returns parts of exactly the batch size."""
     count = min(len(array) for array in arrays.values())
     size = batch or count
     if count < size:
       raise ValueError(
-        f'the model takes {size} samples at a time, not {count}.'
+        'inputs and representative_data must hold the '
+        f'{size} samples that the model takes at a time, but one has {count}.'
       )
     return [
       {name: array[i : i + size] for name, array in arrays.items()}
@@ -412,6 +532,13 @@ class _Exporter:
     """Returns why nothing was written, and what to do."""
     text = str(errors[-1])
     lacking = re.findall(r'^(?:TF Select|Custom) ops: (.*)$', text, re.M)
+    types = _types_of_lacking(text)
+    if types:
+      return (
+        f'{self._model.name!r} computes {", ".join(lacking)} in '
+        f'{", ".join(types)}, which TFLite cannot: compute it in float32 (by '
+        'tf.cast), or use export_saved_model, which has no such limits.'
+      )
     if lacking or 'SELECT_TF_OPS' in text:
       return (
         f'{self._model.name!r} needs TensorFlow operations that TFLite does '
@@ -432,6 +559,13 @@ class _Exporter:
     return ' Use quantization=None' + (
       '.' if self._quantization == 'float16' else " or 'float16'."
     )
+
+
+def _types_of_lacking(text: str) -> list[str]:
+  """Returns the unusual types of operations that the converter lists."""
+  lines = [li for li in text.splitlines() if li.startswith('\ttf.')]
+  types = re.findall(r'tensor<(?:[\d?]+x)*(\w+(?:<\w+>)?)>', '\n'.join(lines))
+  return sorted({_UNUSUAL_TYPES[t] for t in types if t in _UNUSUAL_TYPES})
 
 
 def _has_loops(function: Any) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import arguments, packed_saved_model
+from tf_unilth import arguments, input_values
 from tf_unilth.compat import keras
+from tf_unilth.model_inputs import ModelInputs
 
-# Of inputs that are made up: the batch, and any other size that is free.
-_BATCH, _SIZE = 2, 32
+_BATCH = 2  # Of inputs that are made up.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,7 @@ class ExportedModel:
     output_difference: the largest absolute one, after loading; `None` if
       outputs were not compared.
     compared_on: on what outputs were compared, or why they were not.
+    notes: what else there is to know, a sentence each.
   """
 
   path: str
@@ -44,6 +45,7 @@ class ExportedModel:
   weight_difference: float
   output_difference: float | None
   compared_on: str
+  notes: tuple[str, ...] = ()
 
   @property
   def ratio(self) -> float:
@@ -59,14 +61,19 @@ class ExportedModel:
       (
         f'{self.path}: {self.total_bytes:,} bytes, verified by loading it',
         f'weights: {self.dense_bytes:,} bytes dense, {self.stored_bytes:,} '
-        f'stored, {self.ratio:.3g} times smaller; {self._how_many()}',
+        f'stored{self._smaller()}; {self._how_many()}',
         f'zeros: {self.zeros_kept:,} of {self.zeros:,} kept; '
         + (
           weights if self.weight_difference else 'weights the same to the bit'
         ),
         f'{outputs} ({self.compared_on})',
+        *(f'note: {note}' for note in self.notes),
       )
     )
+
+  def _smaller(self) -> str:
+    same = self.stored_bytes == self.dense_bytes
+    return '' if same else f', {self.ratio:.3g} times smaller'
 
   def _how_many(self) -> str:
     if self.packed:
@@ -78,7 +85,7 @@ def verify(
   model: keras.Model,
   path: str,
   serve: Callable[..., Any],
-  inputs: Any,
+  batch: Any,
   exact: bool,
 ) -> ExportedModel:
   """Loads a SavedModel and compares it with the model.
@@ -87,7 +94,7 @@ def verify(
     model: what was exported.
     path: where to.
     serve: computes the outputs in memory.
-    inputs: a batch, `None` to make one up.
+    batch: of `checked_batch`, `None` to make one up.
     exact: whether weights must be the same to the bit.
 
   Returns:
@@ -106,9 +113,7 @@ def verify(
       'the SavedModel holds other weights than the model, and was not kept.'
     )
   matrices = [pair for pair in pairs if pair[0].ndim > 1]
-  output_difference, compared_on = _compare(
-    serve, loaded.serve, packed_saved_model.signature(model), inputs
-  )
+  output_difference, compared_on = _compare(model, serve, loaded.serve, batch)
   size = sum(ours.nbytes for ours, _ in pairs)
   return ExportedModel(
     path=path,
@@ -124,25 +129,42 @@ def verify(
   )
 
 
-def check_inputs(model: keras.Model, inputs: Any) -> None:
-  """Raises a `ValueError` unless inputs are a batch that the model takes."""
+def checked_batch(model: keras.Model, inputs: Any) -> Any:
+  """Returns a user's inputs as a batch that the model was run on.
+
+  Args:
+    model: a built model.
+    inputs: an array, or arrays, ragged and sparse tensors in the structure that
+      the model takes; `None` stays what it is.
+
+  Raises:
+    ValueError: the model does not take them.
+  """
+  takes = ModelInputs(model)
   if inputs is None:
-    return
-  if not all(len(np.atleast_1d(part)) for part in _flat(inputs)):
-    raise ValueError('inputs must hold samples, but has none.')
+    return None
   try:
-    model(_batch(packed_saved_model.signature(model), inputs), training=False)
+    named = takes.named(inputs, 'inputs')
+    batch = _batch(takes, named)
+    size = input_values.samples(next(iter(named.values())))
+    if takes.batch not in (None, size):
+      raise ValueError(f'the model takes {takes.batch} samples, not {size}')
+    model(batch, training=False)
   except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
     raise ValueError(
       'inputs must be a batch, nested as the inputs of the model are, but is '
       f'{arguments.shown(inputs)}: {str(error).strip().splitlines()[0][:200]}'
     ) from None
+  return batch
 
 
-def _batch(signature: Any, inputs: Any) -> Any:
-  """Returns inputs in the model's types."""
-  return tf.nest.map_structure(
-    lambda spec, array: tf.cast(array, spec.dtype), signature, inputs
+def _batch(takes: ModelInputs, values: dict[str, Any]) -> Any:
+  """Returns named values as tensors, in the model's structure."""
+  return takes.nest(
+    tf.constant(value, takes.specs[name].dtype)
+    if isinstance(value, np.ndarray)
+    else value
+    for name, value in values.items()
   )
 
 
@@ -154,51 +176,46 @@ def _load(path: str) -> Any:
 
 
 def _compare(
+  model: keras.Model,
   ours: Callable[..., Any],
   theirs: Callable[..., Any],
-  signature: Any,
-  inputs: Any,
+  batch: Any,
 ) -> tuple[float | None, str]:
   """Returns the largest difference of outputs, and on what it was found."""
-  if inputs is None:
+  if batch is None:
+    takes = ModelInputs(model)
     try:
-      batch = tf.nest.map_structure(_made_up, signature)
+      batch = _batch(takes, takes.made_up(0, _BATCH))
       outputs = _flat(ours(batch))
     except (ValueError, TypeError, tf.errors.OpError):
-      return None, 'no inputs given, and none can be made up'
+      return None, (
+        'no inputs given, and none can be made up: give some by inputs='
+      )
     compared_on = 'on made-up inputs'
   else:
-    batch = _batch(signature, inputs)
     outputs = _flat(ours(batch))
-    compared_on = f'on {len(tf.nest.flatten(inputs)[0])} inputs given'
+    count = input_values.samples(tf.nest.flatten(batch)[0])
+    compared_on = f'on {count} input{"s" * (count != 1)} given'
   pairs = list(zip(outputs, _flat(theirs(batch)), strict=True))
   return _largest_difference(pairs), compared_on
 
 
-def _made_up(spec: tf.TensorSpec) -> tf.Tensor:
-  """Returns a batch of noise, or of zeros where it has to be a valid number."""
-  sizes = [_SIZE if size is None else size for size in spec.shape]
-  if spec.shape[0] is None:
-    sizes[0] = _BATCH
-  if spec.dtype.is_floating:
-    noise = np.random.default_rng(0).standard_normal(sizes)
-    return tf.cast(noise, spec.dtype)
-  if spec.dtype.is_integer or spec.dtype.is_bool:
-    return tf.zeros(sizes, spec.dtype)
-  raise TypeError(f'there is no making up {spec.dtype}.')
-
-
 def _flat(outputs: Any) -> list[np.ndarray]:
+  """Returns all arrays, of ragged and sparse outputs the parts."""
   parts = tf.nest.flatten(outputs, expand_composites=True)
   return [np.asarray(part) for part in parts]
 
 
 def _largest_difference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
-  return max((_difference(a, b) for a, b in pairs if a.size), default=0.0)
+  return max((_difference(a, b) for a, b in pairs), default=0.0)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
   """Returns the largest absolute difference; infinite if none can be told."""
+  if one.shape != other.shape:
+    return np.inf
+  if not one.size:
+    return 0.0
   if one.dtype.kind in 'OSUb':
     return 0.0 if np.array_equal(one, other) else np.inf
   wide = np.complex128 if one.dtype.kind == 'c' else np.float64
