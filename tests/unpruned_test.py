@@ -92,6 +92,11 @@ class _TellingTensor(_Normalized):
     return [self.kernel]
 
 
+class _TellingNone(_Normalized):
+  def get_prunable_weights(self):
+    return []
+
+
 class _Block(layers.Layer):
   """A layer of a user's around one of Keras's."""
 
@@ -302,6 +307,7 @@ def test_what_a_kernel_is_computed_from_is_pruned_where_the_layer_tells_it():
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     model = _prune(_Telling(4), (36,))
+    _prune(_TellingNone(4), (36,))
     one = _Normalized(4)
     one.get_prunable_weights = lambda: [one.direction]
     alone = _prune(one, (4,))

@@ -117,9 +117,9 @@ def _shown(selector: Selector) -> str:
 
 
 def _near(selector: Selector, layers: Iterable[Layer]) -> str:
-  if not names_one(selector):
-    return '.'
   names = [layer.name for layer in layers]
+  if not names_one(selector):
+    return f': it must mean at least one of {arguments.shown(names)}'
   near = difflib.get_close_matches(_name(selector), names)
   return f': do you mean one of {near}?' if near else '.'
 

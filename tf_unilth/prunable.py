@@ -81,6 +81,16 @@ def tells_kernels(layer: Any) -> bool:
   )
 
 
+def tells_variables(layer: Any) -> bool:
+  """Returns whether a user told which weights of a layer are kernels.
+
+  Not if it told what is computed from others. It may have told that none are.
+  """
+  if not tells_kernels(layer):
+    return False
+  return not layer.built or all(map(_is_variable, _told(layer)))
+
+
 def prunable_weights(layer: keras.layers.Layer) -> list[Any]:
   """Returns the kernels of a built layer; no biases, no statistics.
 

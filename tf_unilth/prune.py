@@ -391,7 +391,9 @@ def _own_schedules(
   for key, target in targets.items():
     for layer in _with_kernels(model, key):
       if layer in own:
-        raise ValueError(f'targets names {layer.name!r} twice.')
+        raise ValueError(
+          f'targets names {layer.name!r} twice: a layer must have one target.'
+        )
       own[layer] = _own_schedule(layer, schedule, target)
   return own
 

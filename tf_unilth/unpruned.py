@@ -162,8 +162,7 @@ def _kernels_so_far(layer: keras.layers.Layer) -> list[Any]:
 def _inside_of_telling(layer: keras.layers.Layer) -> Iterator[Any]:
   """Yields the layers whose user told which of their weights are kernels."""
   for source in prunable.sources(layer):
-    told = not source.built or _kernels_so_far(source)
-    if told and prunable.tells_kernels(source):
+    if prunable.tells_variables(source):
       yield from [source, *compat.flatten_layers(source)]
 
 
