@@ -1,10 +1,14 @@
 """prune_low_magnitude and strip_pruning: what is wrapped, and what is left."""
 
+import re
+
+import keras as keras3
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
+from tf_keras.src.layers.rnn import cell_wrappers
 
 import tf_unilth
 from tests import toys
@@ -52,7 +56,6 @@ def _three():
     layers.UnitNormalization(),
     layers.Lambda(lambda x: 2 * x),
     layers.DepthwiseConv2D(2),
-    layers.SpectralNormalization(layers.Conv2D(2, 2)),
   ],
   ids=lambda layer: type(layer).__name__,
 )
@@ -112,6 +115,41 @@ def test_operations_of_tensorflow_are_left():
       layers.ConvLSTM1D(2, 2),
       (4, 6, 1),
       [(2, 1, 8), (2, 2, 8)],
+    ),
+    (layers.LocallyConnected1D(4, 3, implementation=3), (6, 2), [(96,)]),
+    (
+      layers.SpectralNormalization(layers.Conv2D(4, 3)),
+      (6, 6, 2),
+      [(3, 3, 2, 4)],
+    ),
+    (
+      layers.TimeDistributed(layers.SpectralNormalization(layers.Dense(4))),
+      (5, 3),
+      [(3, 4)],
+    ),
+    (
+      layers.Bidirectional(
+        layers.RNN(cell_wrappers.ResidualWrapper(layers.GRUCell(2)))
+      ),
+      (6, 2),
+      [(2, 6), (2, 6)] * 2,
+    ),
+    (
+      layers.RNN(tf.nn.RNNCellResidualWrapper(layers.GRUCell(2))),
+      (6, 2),
+      [(2, 6), (2, 6)],
+    ),
+    (
+      layers.RNN(
+        layers.StackedRNNCells(
+          [
+            cell_wrappers.DeviceWrapper(layers.LSTMCell(2), '/cpu:0'),
+            layers.StackedRNNCells([layers.GRUCell(3), layers.GRUCell(3)]),
+          ]
+        )
+      ),
+      (6, 2),
+      [(2, 8), (2, 8), (2, 9), (3, 9), (3, 9), (3, 9)],
     ),
   ],
   ids=lambda value: type(value).__name__ if hasattr(value, 'name') else None,
@@ -185,6 +223,14 @@ def test_one_that_does_not_is_left_with_a_warning(layer, shape):
   assert _wrapped_names(wrapped) == ['head']
 
 
+def test_what_is_wrapped_stays_so_also_by_itself_and_in_lists():
+  wrapped = prune_low_magnitude(layers.Dense(2), _schedule())
+  for to_prune in (wrapped, [wrapped]):
+    with pytest.warns(UserWarning, match='wrapped already and keep'):
+      again = prune_low_magnitude(to_prune, _schedule(0.5))
+    assert wrapped in (again, *np.atleast_1d(again))
+
+
 def test_what_is_wrapped_stays_so():
   once = prune_low_magnitude(_three(), _schedule(), skip=['last'])
   twice = prune_low_magnitude(once, _schedule(0.5))
@@ -204,6 +250,21 @@ def test_a_policy_of_tfmot_decides_among_the_layers_with_kernels():
   wrapped = prune_low_magnitude(model, _schedule(), pruning_policy=policy)
   assert policy.asked is model
   assert _wrapped_names(wrapped) == ['inner', 'last']
+  # The same of layers and of models in a list.
+  first, second = layers.Dense(2, name='first'), layers.Dense(2, name='second')
+  left, taken, inside = prune_low_magnitude(
+    [first, second, model], _schedule(), pruning_policy=policy
+  )
+  assert left is first and taken.layer is second
+  assert _wrapped_names(inside) == ['inner', 'last']
+  alone = prune_low_magnitude(second, _schedule(), pruning_policy=policy)
+  assert alone.layer is second
+  with pytest.raises(ValueError, match="does not allow layer 'first'"):
+    prune_low_magnitude(first, _schedule(), pruning_policy=policy)
+  with pytest.raises(ValueError, match='pruning_policy does not allow it'):
+    prune_low_magnitude(
+      model, _schedule(), pruning_policy=policy, targets={'first': 0.1}
+    )
 
 
 def test_a_list_is_wrapped_but_for_layers_without_kernels():
@@ -229,6 +290,36 @@ def test_skip_takes_names_and_layers_also_of_models_inside():
   assert 'not wrapped: inner (Dense)' in str(
     tf_unilth.sparsity_summary(wrapped)
   )
+
+
+def test_skip_takes_patterns_and_functions():
+  def left_by(skip):
+    wrapped = prune_low_magnitude(_three(), _schedule(), skip=skip)
+    names = ['first', 'inner', 'last']
+    return [name for name in names if name not in _wrapped_names(wrapped)]
+
+  assert left_by(re.compile('st$')) == ['first', 'last']
+  assert left_by(re.compile('nn')) == ['inner']  # Anywhere in the name.
+  assert left_by(re.compile('^lock|bloc')) == ['inner']  # A model's as well.
+  assert left_by(lambda layer: layer.name < 'j') == ['first', 'inner']
+  assert left_by([re.compile('^f'), 'last', 'last']) == ['first', 'last']
+  # A string is a whole name, not a pattern.
+  with pytest.raises(ValueError, match="names 'la', which is no"):
+    left_by('la')
+
+
+def test_targets_take_patterns_and_functions():
+  model = keras.Sequential([layers.Input((8,)), *_three().layers])
+  model.add(layers.BatchNormalization(name='last_norm'))
+  wrapped = prune_low_magnitude(
+    model,
+    _schedule(),
+    # Of what has no kernel, a pattern says nothing.
+    targets={re.compile('last'): 0.1, lambda la: la.name == 'first': 0.2},
+  )
+  found = {k.name: k.schedule for k in PrunedLayers(wrapped).kernels}
+  sparsities = {name: s.target_sparsity for name, s in found.items()}
+  assert sparsities == {'first': 0.2, 'inner': 0.8, 'last': 0.1}
 
 
 def test_targets_are_met_by_each_layer_apart():
@@ -418,6 +509,40 @@ def test_tfmots_own_strip_takes_networks():
     ),
     (
       lambda: prune_low_magnitude(
+        _three(), _schedule(), skip=re.compile('lsat')
+      ),
+      "skip has the pattern 'lsat', which matches no layer of",
+    ),
+    (
+      lambda: prune_low_magnitude(
+        _three(), _schedule(), skip=[lambda layer: False]
+      ),
+      'skip has <function .*, which is true of no layer of',
+    ),
+    (
+      lambda: prune_low_magnitude(
+        _three(), _schedule(), targets={re.compile('t$'): 0.5, 'last': 0.2}
+      ),
+      "targets names 'last' twice",
+    ),
+    (
+      lambda: prune_low_magnitude(
+        toys.conv(), _schedule(), targets={re.compile('flatten'): 0.1}
+      ),
+      'targets has .*, which means no layer with a kernel to prune',
+    ),
+    (
+      lambda: prune_low_magnitude(
+        _three(), _schedule(), block_size=(2, 1), sparsity_m_by_n=(2, 4)
+      ),
+      r'block_size and sparsity_m_by_n exclude each other',
+    ),
+    (
+      lambda: prune_low_magnitude(keras.experimental.LinearModel(2)),
+      'a LinearModel, a subclassed model.* Dense layer does',
+    ),
+    (
+      lambda: prune_low_magnitude(
         _three(), _schedule(), skip=['first', 'block', 'last']
       ),
       'has nothing to prune',
@@ -500,6 +625,13 @@ def test_what_is_no_model_is_refused():
   [
     ({'skip': 5}, 'skip must be layers or names of layers, but is 5'),
     ({'pruning_policy': 'x'}, 'pruning_policy must be one of tfmot'),
+    ({'skip': layers.Dense}, 'skip must be layers or names of layers'),
+    ({'skip': [re.compile(b'x')]}, 'but has re.compile.*Compiled regular'),
+    (
+      {'skip': [keras3.layers.Dense(2)]},
+      '(?s)skip must be a tf_keras.Layer.*Keras 3',
+    ),
+    ({'targets': []}, 'targets must be a dict'),
     ({'skip': [5]}, 'skip must be layers or names of layers, but has 5'),
     ({'targets': ['last']}, 'targets must be a dict'),
     ({'skp': ['last']}, r"\['skp'\] are of a single layer"),

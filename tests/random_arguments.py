@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -226,19 +227,32 @@ WRAPPING = {
     ),
   ),
   'pruning_policy': Argument(
-    (None,),
+    (None, None, Made('a policy', lambda: _AllowDense())),
     (7, 'policy', _NAN, tfmot.sparsity.keras.PruningPolicy),
   ),
   'skip': Argument(
-    ((), (), 'hidden', ['hidden'], ('head',), {'head'}),
-    (7, None, ['nothing'], 'hiden', [7], [None], b'hidden', _NAN, {'x': 1}),
+    (
+      *((), (), 'hidden', ['hidden'], ('head',), {'head'}),
+      *(re.compile('^hid'), [re.compile('ead$'), 'head']),
+      Made('a function', lambda: lambda layer: layer.name == 'head'),
+    ),
+    (
+      *(7, None, ['nothing'], 'hiden', [7], [None], b'hidden', _NAN, {'x': 1}),
+      *(re.compile('^idden'), [re.compile(b'hidden')], layers.Dense),
+      Made('a false function', lambda: lambda layer: False),
+    ),
   ),
   'targets': Argument(
-    (None, None, {}, {'hidden': 0.5}, {'head': np.float32(0.25)}),
+    (
+      *(None, None, {}, {'hidden': 0.5}, {'head': np.float32(0.25)}),
+      {re.compile('^hid'): 0.5},
+      Made('a function', lambda: {(lambda layer: layer.name == 'head'): 0.5}),
+    ),
     (
       *({'hidden': 1.5}, {'hidden': _NAN}, {'hidden': None}, {'no': 0.5}),
       *({7: 0.5}, ['hidden'], 'hidden', 0.5, {'hidden': 'x'}, {'hidden': True}),
-      {'hidden': 10**400},
+      *({'hidden': 10**400}, {re.compile('flatten'): 0.5}, {'hidden': None}),
+      {'hidden': 0.5, re.compile('hid'): 0.5},
     ),
   ),
 }
@@ -275,6 +289,14 @@ _STRIPPED = Argument(
   (Made('sparse toy', lambda: sparse()),),
   (*_WRONG_MODELS, Made('wrapped', lambda: wrapped())),
 )
+
+
+class _AllowDense(tfmot.sparsity.keras.PruningPolicy):
+  def allow_pruning(self, layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, layers.Dense)
+
+  def ensure_model_supports_pruning(self, model: keras.Model) -> None:
+    pass
 
 
 def _path(name: str) -> Any:

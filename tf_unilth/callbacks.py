@@ -20,6 +20,7 @@ from tf_unilth import (
   optimizer_search,
   optimizers,
   resumption,
+  unpruned,
 )
 from tf_unilth.compat import keras
 from tf_unilth.messages import Messages
@@ -243,6 +244,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._have_the_last_word()
     self._layers = PrunedLayers(self.model)
     self._layers.check()
+    unpruned.remind(self.model)
     self._pruner = Pruner(self._layers, self._pace, self._scores.scope_of)
     self._inert = self._pruner.is_inert
     self._restored = not self._pruner.schedules[0].was_driven

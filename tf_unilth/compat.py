@@ -32,6 +32,10 @@ RandomGenerator = keras.src.backend.RandomGenerator
 PythonState = tf.train.experimental.PythonState
 
 register = keras.saving.register_keras_serializable(package='tf_unilth')
+# Keras's own list of layers to load lacks it, so that no file of it loads.
+keras.saving.get_custom_objects().setdefault(
+  'SpectralNormalization', keras.layers.SpectralNormalization
+)
 
 
 def registered_config(thing: Any, config: dict[str, Any]) -> dict[str, Any]:

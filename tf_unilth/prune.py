@@ -1,12 +1,20 @@
 """prune_low_magnitude: tfmot's, for more models."""
 
-import difflib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from tf_unilth import arguments, compat, kernel_axes, prunable, structure
+from tf_unilth import (
+  arguments,
+  compat,
+  kernel_axes,
+  layer_selection,
+  prunable,
+  structure,
+  unpruned,
+)
 from tf_unilth.compat import PruningSchedule, keras, tfmot
+from tf_unilth.layer_selection import Selector
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.wrapper import PruneLowMagnitude
 
@@ -23,8 +31,8 @@ def prune_low_magnitude(
   pruning_policy: Any = None,
   sparsity_m_by_n: tuple[int, int] | None = None,
   *,
-  skip: Sequence[str | Layer] = (),
-  targets: Mapping[str | Layer, float | PruningSchedule] | None = None,
+  skip: Selector | Iterable[Selector] = (),
+  targets: Mapping[Selector, float | PruningSchedule] | None = None,
   **kwargs: Any,
 ) -> Any:
   """Wraps a model, a layer or a list of layers for pruning.
@@ -34,20 +42,29 @@ def prune_low_magnitude(
   kernels, and leaves the others as they are, where tfmot fails on the first
   one that it does not know. What is left dense, `sparsity_summary` lists.
 
+  Biases, depthwise kernels and the scales of normalization layers are never
+  pruned. Any other layer with a trainable matrix that stays dense, at any
+  depth, is named in a warning; to name it in `skip` says that it is meant.
+
   Args:
     to_prune: a Sequential or functional tf_keras model, a layer, or a list of
-      layers. The layers of a subclassed model are wrapped one by one, where it
-      makes them.
+      layers and models. The layers of a subclassed model are wrapped one by
+      one, where it makes them.
     pruning_schedule: an `IterativeSparsity`, a `FixedMask`, or any of tfmot's.
     block_size: (height, width) of the blocks of a matrix that go together.
     block_pooling_type: `'AVG'` or `'MAX'`: what of |w| ranks a block.
     pruning_policy: one of tfmot's; it decides among the layers with kernels.
-    sparsity_m_by_n: (m, n) for m zeros in each n consecutive weights.
-    skip: layers, or names of layers, of a model that stay dense; the name of a
-      model inside means all of its layers.
+      A single layer that it does not allow is an error.
+    sparsity_m_by_n: (m, n) for m zeros in each n consecutive weights; it
+      excludes `block_size`.
+    skip: the layers of a model that stay dense. Each is a layer; the exact
+      name of one; a compiled regular expression, which is looked for in the
+      names; or a function that is given a layer and returns whether to skip
+      it. A model inside means all of its layers.
     targets: what single layers of a model are pruned to, apart from the
-      others: by name or layer, a target sparsity in [0, 1), for which
-      `pruning_schedule` must be an `IterativeSparsity`, or a schedule.
+      others. The keys are as in `skip`; patterns and functions mean the layers
+      with kernels only. The values are target sparsities in [0, 1), for which
+      `pruning_schedule` must be an `IterativeSparsity`, or schedules.
     **kwargs: as of a Keras layer, where `to_prune` is one.
 
   Returns:
@@ -57,16 +74,31 @@ def prune_low_magnitude(
   Raises:
     TypeError: something that is not tf_keras's; for an object of Keras 3 it
       says how to build it with tf_keras. A schedule that is none.
-    ValueError: nothing to prune; `skip` or `targets` name what the model does
-      not have.
+    ValueError: nothing to prune; `skip` or `targets` mean no layer of the
+      model; two of `targets`, or `skip` and `targets`, mean the same layer; a
+      layer of `targets` is one that is not wrapped.
 
-  >>> layers = [keras.layers.Rescaling(1 / 255, name='rescaling'),
-  ...           keras.layers.Dense(8, name='hidden'),
-  ...           keras.layers.Dense(2, name='head')]
-  >>> model = prune_low_magnitude(keras.Sequential(layers),
-  ...                             IterativeSparsity(0.9), skip=['head'])
-  >>> [layer.name for layer in model.layers]
-  ['rescaling', 'prune_low_magnitude_hidden', 'head']
+  >>> def build():
+  ...   layers = [keras.layers.Rescaling(1 / 255, name='rescale')]
+  ...   for name in ('hidden_1', 'hidden_2', 'head'):
+  ...     layers.append(keras.layers.Dense(4, name=name))
+  ...   return keras.Sequential(layers)
+  >>> schedule = IterativeSparsity(0.9)
+  >>> model = prune_low_magnitude(build(), schedule, skip=['head'])
+  >>> [layer.name for layer in model.layers[::3]]
+  ['rescale', 'head']
+
+  Patterns and functions:
+
+  >>> import re
+  >>> model = prune_low_magnitude(build(), schedule, skip=re.compile('^hidden'))
+  >>> [layer.name for layer in model.layers[1:]]
+  ['hidden_1', 'hidden_2', 'prune_low_magnitude_head']
+  >>> model = prune_low_magnitude(
+  ...   build(), schedule, skip=lambda layer: layer.name.endswith('1'),
+  ...   targets={re.compile('_2$'): 0.5, 'head': 0.0})
+  >>> [layer.pruning_schedule.target_sparsity for layer in model.layers[2:]]
+  [0.5, 0.0]
   """
   for thing in to_prune if isinstance(to_prune, list) else [to_prune]:
     compat.check_keras(thing, 'to_prune', Layer)
@@ -78,44 +110,67 @@ def prune_low_magnitude(
   pooling = arguments.one_of(
     'block_pooling_type', block_pooling_type, structure.POOLINGS
   )
+  _check_policy(pruning_policy)
   units: dict[str, Any] = {
     'block_size': block_size,
     'block_pooling_type': pooling,
     'sparsity_m_by_n': sparsity_m_by_n,
   }
+  _check_units(block_size, sparsity_m_by_n)
   if kwargs and isinstance(to_prune, keras.Model | list):
     raise TypeError(
       f'{sorted(kwargs)} are of a single layer, but to_prune is a '
       f'{type(to_prune).__name__}.'
     )
   if isinstance(to_prune, keras.Model):
-    own = _own_schedules(to_prune, pruning_schedule, targets or {})
     return _wrap_model(
-      to_prune,
-      pruning_policy,
-      _left_dense(to_prune, skip, own, units),
-      lambda layer: PruneLowMagnitude(
-        layer, own.get(layer, pruning_schedule), **units
-      ),
+      to_prune, pruning_schedule, pruning_policy, units, skip, targets
     )
   if skip or targets:
     raise ValueError(
       'skip and targets are for models, but to_prune is a '
       f'{type(to_prune).__name__}.'
     )
+  wrapping = _Wrapping(
+    pruning_policy,
+    set(),
+    lambda layer: PruneLowMagnitude(layer, pruning_schedule, **units, **kwargs),
+  )
   if isinstance(to_prune, list):
-    return [
-      prune_low_magnitude(layer, pruning_schedule, **units)
-      if isinstance(layer, keras.Model) or _is_to_wrap(layer)
-      else layer
-      for layer in to_prune
-    ]
-  if not prunable.is_prunable(to_prune):
-    raise ValueError(
-      f'to_prune is a {type(to_prune).__name__}, which has no kernel to prune: '
-      'leave it unwrapped, or give its class a get_prunable_weights method.'
-    )
-  return PruneLowMagnitude(to_prune, pruning_schedule, **units, **kwargs)
+    result: Any = []
+    for thing in to_prune:
+      result.append(
+        _wrap_model(thing, pruning_schedule, pruning_policy, units)
+        if isinstance(thing, keras.Model)
+        else wrapping.layer(thing)
+      )
+  else:
+    _check_single(to_prune, pruning_policy)
+    result = wrapping.layer(to_prune)
+  wrapping.warn(stacklevel=3)
+  return result
+
+
+def _wrap_model(
+  model: keras.Model,
+  schedule: PruningSchedule,
+  policy: Any,
+  units: Mapping[str, Any],
+  skip: Any = (),
+  targets: Any = None,
+) -> keras.Model:
+  """Returns a model whose layers with kernels are wrapped, but for some."""
+  unpruned.forget(model)
+  own = _own_schedules(model, schedule, {} if targets is None else targets)
+  wrapping = _Wrapping(
+    policy,
+    _left_dense(model, skip, own, units),
+    lambda layer: PruneLowMagnitude(layer, own.get(layer, schedule), **units),
+  )
+  wrapped = wrapping.model(model)
+  wrapping.check_targets(own)
+  wrapping.warn(stacklevel=4)
+  return wrapped
 
 
 def _left_dense(
@@ -125,7 +180,7 @@ def _left_dense(
   units: Mapping[str, Any],
 ) -> set[Layer]:
   """Returns the layers to leave; raises if one has a target of its own."""
-  left = set(_find(model, skip, 'skip'))
+  left = set(layer_selection.find_layers(model, skip, 'skip'))
   if both := [layer.name for layer in own if layer in left]:
     raise ValueError(f'skip and targets must differ, but both name {both}.')
   unfit = _unfit(model, units, left)
@@ -136,53 +191,152 @@ def _left_dense(
   return left | unfit
 
 
-def _wrap_model(
-  model: keras.Model,
-  policy: Any,
-  left: set[Layer],
-  wrap: Callable[[Layer], Layer],
-) -> keras.Model:
-  """Returns a model whose layers with kernels are wrapped, but for `left`."""
-  if not compat.is_network(model):
-    raise ValueError(
-      f'to_prune is a {type(model).__name__}, a subclassed model, which cannot '
-      'be copied with other layers: wrap its layers where it makes them, '
-      'self.dense = prune_low_magnitude(Dense(8), schedule).'
-    )
-  if policy is not None:
-    if not isinstance(policy, tfmot.sparsity.keras.PruningPolicy):
-      raise TypeError(
-        f'pruning_policy must be one of tfmot, but is {policy!r}.'
-      )
-    policy.ensure_model_supports_pruning(model)
+class _Wrapping:
+  """Wraps layers, and keeps a record of what became of each.
 
-  def wrap_or_leave(layer: Layer) -> Layer:
-    if layer in left:
+  Args:
+    policy: one of tfmot's, or `None`.
+    left: the layers to leave without a word.
+    wrap: wraps one.
+  """
+
+  def __init__(
+    self, policy: Any, left: set[Layer], wrap: Callable[[Layer], Any]
+  ):
+    self._policy = policy
+    self._left = left
+    self._wrap = wrap
+    self._already: list[str] = []
+    self._dense: list[Layer] = []
+    self._wrapped: dict[Layer, Any] = {}
+
+  def model(self, model: keras.Model) -> keras.Model:
+    """Returns a model whose layers with kernels are wrapped."""
+    if not compat.is_network(model):
+      raise ValueError(
+        f'to_prune is a {type(model).__name__}, a subclassed model, which '
+        'cannot be copied with other layers: wrap its layers where it makes '
+        'them, self.dense = prune_low_magnitude(Dense(8), schedule).'
+        + _hint_on_premade(model)
+      )
+    if self._policy is not None:
+      self._policy.ensure_model_supports_pruning(model)
+    wrapped = self.layer(model)
+    if not compat.has_wrappers(wrapped):
+      raise ValueError(
+        f'to_prune has nothing to prune: no layer of {model.name!r} has a '
+        'kernel that skip, pruning_policy, block_size and sparsity_m_by_n '
+        'leave.'
+      )
+    return wrapped
+
+  def layer(self, layer: Layer) -> Layer:
+    """Returns a layer wrapped, or as it is."""
+    if layer in self._left:
       return layer
     if compat.is_network(layer):
       _check_repeats(layer)
-      return keras.models.clone_model(layer, clone_function=wrap_or_leave)
+      return keras.models.clone_model(layer, clone_function=self.layer)
     if isinstance(layer, compat.PruneLowMagnitude):
-      already.append(layer.name)
-    if not _is_to_wrap(layer) or not (
-      policy is None or policy.allow_pruning(layer)
-    ):
-      return layer
-    return wrap(layer)
+      self._already.append(layer.name)
+    elif not prunable.is_prunable(layer):
+      self._dense.append(layer)
+    elif _allows(self._policy, layer):
+      wrapper = self._wrapped[layer] = self._wrap(layer)
+      # What is not built yet is looked at by its wrapper, once it is.
+      wrapper.is_checked = layer.built
+      return wrapper
+    return layer
 
-  already: list[str] = []
-  wrapped = wrap_or_leave(model)
-  if already:
-    warnings.warn(
-      f'these layers are wrapped already and keep their schedules: {already}.',
-      stacklevel=3,
+  def check_targets(self, own: Iterable[Layer]) -> None:
+    """Raises if a layer with a target of its own was not wrapped."""
+    for layer in own:
+      if layer not in self._wrapped:
+        raise ValueError(
+          f'targets names {layer.name!r}, which is not wrapped: '
+          + (
+            'it is in a subclassed model, whose layers are wrapped where it '
+            'makes them.'
+            if _allows(self._policy, layer)
+            else 'pruning_policy does not allow it.'
+          )
+        )
+
+  def warn(self, stacklevel: int) -> None:
+    """Warns of what is wrapped already, and of matrices that stay dense."""
+    if self._already:
+      warnings.warn(
+        'these layers are wrapped already and keep their schedules: '
+        f'{self._already}.',
+        stacklevel=stacklevel,
+      )
+    kernels = [
+      kernel
+      for layer in self._wrapped
+      if layer.built
+      for kernel in prunable.prunable_weights(layer)
+    ]
+    found = [f for la in self._dense for f in unpruned.find(la, False, kernels)]
+    for layer, wrapper in self._wrapped.items():
+      dense = unpruned.find(layer, True, kernels)
+      if dense:
+        wrapper.is_checked = True
+      found += dense
+    unpruned.warn(found, stacklevel)
+
+
+def _check_policy(policy: Any) -> None:
+  if policy is not None and not isinstance(
+    policy, tfmot.sparsity.keras.PruningPolicy
+  ):
+    raise TypeError(
+      f'pruning_policy must be one of tfmot, but is {arguments.shown(policy)}.'
     )
-  if not compat.has_wrappers(wrapped):
+
+
+def _allows(policy: Any, layer: Layer) -> bool:
+  return policy is None or policy.allow_pruning(layer)
+
+
+def _check_units(block_size: Any, sparsity_m_by_n: Any) -> None:
+  """Raises if there are two kinds of units."""
+  structure.from_arguments(block_size, 'AVG', None)
+  if sparsity_m_by_n is not None:
+    structure.from_arguments((1, 1), 'AVG', sparsity_m_by_n)
+    if tuple(block_size) != (1, 1):
+      raise ValueError(
+        'block_size and sparsity_m_by_n exclude each other, but are '
+        f'{block_size} and {sparsity_m_by_n}: give one of them.'
+      )
+
+
+def _check_single(layer: Layer, policy: Any) -> None:
+  """Raises if a layer that is given by itself cannot be wrapped."""
+  if isinstance(layer, compat.PruneLowMagnitude):
+    return
+  if not prunable.is_prunable(layer):
+    causes = [found.cause for found in unpruned.find(layer, wrapped=False)]
+    reasons = ''.join(f' Note: {unpruned.why(cause)}' for cause in causes[:1])
     raise ValueError(
-      f'to_prune has nothing to prune: no layer of {model.name!r} has a kernel '
-      'that skip, pruning_policy, block_size and sparsity_m_by_n leave.'
+      f'to_prune is a {type(layer).__name__}, which has no kernel to prune: '
+      'leave it unwrapped, or give its class a get_prunable_weights method.'
+      + reasons
     )
-  return wrapped
+  if not _allows(policy, layer):
+    raise ValueError(
+      f'pruning_policy, a {type(policy).__name__}, must allow to prune '
+      f'to_prune, but does not allow layer {layer.name!r}: leave that layer '
+      'unwrapped.'
+    )
+
+
+def _hint_on_premade(model: keras.Model) -> str:
+  """Returns what to do about a model of which Keras makes the layers."""
+  if isinstance(model, keras.experimental.WideDeepModel):
+    return ' Prune the models that a WideDeepModel is made of.'
+  if isinstance(model, keras.experimental.LinearModel):
+    return ' A Sequential model of a Dense layer does what a LinearModel does.'
+  return ''
 
 
 def _check_repeats(model: keras.Model) -> None:
@@ -199,30 +353,6 @@ def _check_repeats(model: keras.Model) -> None:
       )
 
 
-def _is_to_wrap(layer: Layer) -> bool:
-  """Returns whether to wrap it; warns of kernels that it cannot prune."""
-  if isinstance(layer, compat.PruneLowMagnitude):
-    return False
-  if prunable.is_prunable(layer):
-    return True
-  # Keras's own layers without kernels are no news, those of a user may be,
-  # also inside of one of Keras's, such as the cell of an RNN.
-  theirs = [
-    type(inner).__name__
-    for inner in [layer, *compat.flatten_layers(layer)]
-    if not type(inner).__module__.startswith('tf_keras.')
-  ]
-  has_matrix = any(len(weight.shape) > 1 for weight in layer.trainable_weights)
-  if theirs and has_matrix and not compat.has_wrappers(layer):
-    warnings.warn(
-      f'layer {layer.name!r} stays dense: a {theirs[0]} does not tell its '
-      'kernels. Give it a get_prunable_weights method, or wrap the layers '
-      'inside of it where it makes them.',
-      stacklevel=2,
-    )
-  return False
-
-
 def _unfit(
   model: keras.Model, given: Mapping[str, Any], left: set[Layer]
 ) -> set[Layer]:
@@ -230,7 +360,7 @@ def _unfit(
   units = structure.from_arguments(**given)
   found = [
     layer
-    for layer in _named_layers(model)
+    for layer in layer_selection.named_layers(model)
     if layer.built
     and layer not in left
     and not isinstance(layer, compat.PruneLowMagnitude)
@@ -242,55 +372,15 @@ def _unfit(
   if found:
     names = ', '.join(repr(layer.name) for layer in dict.fromkeys(found))
     warnings.warn(
-      f'{units.needs}; these layers stay dense: {names}.', stacklevel=3
+      f'{units.needs}; these layers stay dense: {names}.', stacklevel=5
     )
   return set(found)
-
-
-def _named_layers(model: keras.Model) -> Iterator[Layer]:
-  """Returns the layers of a model and of the models inside."""
-  for layer in model.layers:
-    yield layer
-    if isinstance(layer, keras.Model):
-      yield from _named_layers(layer)
-
-
-def _find(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
-  """Returns the layers that names, or layers, mean; a name may mean several."""
-  if isinstance(wanted, str | Layer):
-    wanted = [wanted]
-  if not isinstance(wanted, Iterable) or isinstance(wanted, bytes):
-    raise TypeError(
-      f'{argument} must be layers or names of layers, but is {wanted!r}.'
-    )
-  found = []
-  layers = list(_named_layers(model))
-  for one in wanted:
-    if not isinstance(one, str | Layer):
-      raise TypeError(
-        f'{argument} must be layers or names of layers, but has {one!r}.'
-      )
-    matches = [layer for layer in layers if one in (layer, layer.name)]
-    if not matches:
-      name = one if isinstance(one, str) else one.name
-      near = difflib.get_close_matches(name, [la.name for la in layers])
-      raise ValueError(
-        f'{argument} names {name!r}, which is no layer of {model.name!r}'
-        + (f': do you mean one of {near}?' if near else '.')
-      )
-    for layer in matches:
-      if isinstance(layer, compat.PruneLowMagnitude):
-        raise ValueError(
-          f'{argument} names {layer.name!r}, which is wrapped already.'
-        )
-    found += matches
-  return found
 
 
 def _own_schedules(
   model: keras.Model,
   schedule: PruningSchedule,
-  targets: Mapping[str | Layer, float | PruningSchedule],
+  targets: Mapping[Selector, float | PruningSchedule],
 ) -> dict[Layer, PruningSchedule]:
   """Returns the schedules of the layers that `targets` names."""
   if not isinstance(targets, Mapping):
@@ -299,11 +389,27 @@ def _own_schedules(
     )
   own: dict[Layer, PruningSchedule] = {}
   for key, target in targets.items():
-    for layer in _find(model, [key], 'targets'):
+    for layer in _with_kernels(model, key):
       if layer in own:
-        raise ValueError(f'targets names {layer.name!r} twice.')
+        raise ValueError(
+          f'targets names {layer.name!r} twice: a layer must have one target.'
+        )
       own[layer] = _own_schedule(layer, schedule, target)
   return own
+
+
+def _with_kernels(model: keras.Model, selector: Selector) -> list[Layer]:
+  """Returns the layers that a key of `targets` means."""
+  layers = layer_selection.find_layers(model, [selector], 'targets')
+  if layer_selection.names_one(selector):
+    return layers
+  found = [layer for layer in layers if prunable.is_prunable(layer)]
+  if not found:
+    raise ValueError(
+      f'targets has {selector!r}, which means no layer with a kernel to prune, '
+      f'but {[layer.name for layer in layers]}.'
+    )
+  return found
 
 
 def _own_schedule(

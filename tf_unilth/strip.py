@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-from tf_unilth import compat, holding, prunable
+from tf_unilth import compat, holding, prunable, unpruned
 from tf_unilth.compat import keras
 from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.holding import HeldEvaluations
@@ -46,6 +46,7 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   _warn_if_dense(layers)
   for wrapper in layers.wrappers:
     holding.zero_pruned(wrapper)
+  unpruned.forget(model)
   if not in_place:
     model = _strip_network(model)
   for layer in [model, *compat.flatten_layers(model)]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth import compat, prunable
+from tf_unilth import compat, prunable, unpruned
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 
@@ -39,7 +39,7 @@ class SparsitySummary:
   Args:
     rows: one per kernel.
     left: of a wrapped model the layers that are not, by class and, where they
-      have kernels, by name.
+      have trainable matrices, by name; and those of which a part is not.
   """
 
   rows: tuple[Row, ...]
@@ -122,12 +122,23 @@ def _left(model: keras.Model) -> tuple[str, ...]:
   kinds: collections.Counter[str] = collections.Counter()
   named = []
   for layer in dict.fromkeys(_outside_of_wrappers(model)):
-    if prunable.is_prunable(layer):
+    if prunable.is_prunable(layer) or any(
+      found.cause is layer for found in unpruned.find(layer, wrapped=False)
+    ):
       named.append(f'{layer.name} ({type(layer).__name__})')
     else:
       kinds[type(layer).__name__] += 1
   counted = [f'{kind} x {n}' if n > 1 else kind for kind, n in kinds.items()]
-  return tuple(named + counted)
+  return tuple(named + _parts_left(model) + counted)
+
+
+def _parts_left(model: keras.Model) -> list[str]:
+  """Returns what stays dense inside of wrapped layers."""
+  return [
+    f'{type(found.cause).__name__} of {found.layer.name}'
+    for wrapper in PrunedLayers(model).wrappers
+    for found in unpruned.find(wrapper.layer, wrapped=True)
+  ]
 
 
 def _outside_of_wrappers(layer: Any) -> Iterator[keras.layers.Layer]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import compat, holding, prunable, structure
+from tf_unilth import compat, holding, prunable, structure, unpruned
 from tf_unilth.compat import keras, register
 from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.sparsity_schedule import forgotten_callback
@@ -42,6 +42,9 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
   >>> wrapper(np.ones((1, 3), 'float32')).shape.as_list()
   [1, 2]
   """
+
+  # Whether it was looked at what of the layer stays dense, or need not be.
+  is_checked = False
 
   def __init__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any):
     if not hasattr(layer, 'get_prunable_weights') and prunable.is_prunable(
@@ -95,6 +98,8 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     super(compat.PruneLowMagnitude, self).build(input_shape)
     weights = prunable.prunable_weights(self.layer)
     self._check_blocks(weights)
+    if not self.is_checked:
+      unpruned.warn(unpruned.find(self.layer, wrapped=True), stacklevel=2)
     self._keep(
       pruning_vars=[
         self._pruning_variables(i, w) for i, w in enumerate(weights)
@@ -234,6 +239,12 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     if save_type == 'savedmodel' and tf.executing_eagerly():
       holding.zero_pruned(self)
     return super()._trackable_children(save_type, **kwargs)
+
+  @classmethod
+  def from_config(cls, config: dict[str, Any]) -> 'PruneLowMagnitude':
+    wrapper = super().from_config(config)
+    wrapper.is_checked = True  # When it was made first.
+    return wrapper
 
   def get_config(self) -> dict[str, Any]:
     if tf.executing_eagerly():
