@@ -80,6 +80,7 @@ def fit_arguments() -> dict[str, Any]:
     ):
       return {
         'callbacks': names['callbacks'].callbacks,
+        'callback_list': names['callbacks'],
         'has_validation': names.get('validation_data') is not None,
         'validation_freq': names.get('validation_freq', 1),
         'data_handler': names.get('data_handler'),

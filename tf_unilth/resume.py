@@ -18,9 +18,8 @@ from tf_unilth.callbacks import TicketCallback
 from tf_unilth.checkpoint_directory import CheckpointDirectory
 from tf_unilth.checkpoint_file import Checkpoint
 from tf_unilth.compat import keras
-from tf_unilth.directory_lock import DirectoryLock
+from tf_unilth.fit_hold import FitHold
 from tf_unilth.messages import Messages
-from tf_unilth.stop_signals import StopSignals
 from tf_unilth.training_state import TrainingState
 
 
@@ -94,8 +93,6 @@ class CheckpointAndResume(keras.callbacks.Callback):
     self._directory = CheckpointDirectory(
       arguments.folder('directory', directory), arguments.whole('keep', keep, 2)
     )
-    self._lock = DirectoryLock(self._directory.path)
-    self._signals = StopSignals()
     self._messages = Messages(
       type(self).__name__, arguments.one_of('verbose', verbose, (0, 1))
     )
@@ -126,18 +123,29 @@ class CheckpointAndResume(keras.callbacks.Callback):
 
   def on_train_begin(self, logs: Any = None) -> None:
     fit = compat.fit_arguments()
-    self._handler = fit.get('data_handler')
     callbacks = fit.get('callbacks', [self])
     resume_checks.check_fit(self, callbacks)
-    self._has_looked = False
-    self._writes = self.model.distribute_strategy.extended.should_checkpoint
-    if self._writes:
+    earlier = getattr(self, '_hold', None)
+    if earlier is not None:
+      earlier.leave_if_over()
+    handler = fit.get('data_handler')
+    hold = FitHold(
+      self,
+      self._directory.path,
+      handler,
+      fit.get('callback_list'),
+      _Last(self),
+    )
+    writes = self.model.distribute_strategy.extended.should_checkpoint
+    if writes:
       self._directory.path.mkdir(parents=True, exist_ok=True)
-      self._lock.acquire()
+      hold.lock()
     try:
+      self._handler, self._hold, self._writes = handler, hold, writes
+      self._has_looked, self._late = False, None
       self._begin(fit, callbacks)
     except BaseException:
-      self._leave()
+      hold.leave()
       raise
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -157,7 +165,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def on_train_end(self, logs: Any = None) -> None:
     if self._late is not None:  # No epoch was left.
       self._put_late(self._late)
-    self._leave()
+    self._hold.leave()
 
   # Beginning.
 
@@ -186,10 +194,9 @@ class CheckpointAndResume(keras.callbacks.Callback):
       self._go_on(newest, fit)
     self._is_followed = bool(fit)
     if fit:
-      callbacks.append(_Last(self))
-      data_position.around(self._handler, self._signals.install, self._leave)
+      data_position.around(self._handler, self._hold.enter, self._hold.leave)
     else:
-      self._signals.install()
+      self._hold.enter()
 
   def _go_on(self, newest: Checkpoint, fit: dict[str, Any]) -> None:
     self._state.put_variables(newest.variables)
@@ -255,9 +262,9 @@ class CheckpointAndResume(keras.callbacks.Callback):
     if steps and step >= steps:
       return  # Keras cannot go on there; the epoch's end is near.
     due = self._is_due(self._epoch * steps + step, done)
-    if steps and (due or self._signals.received is not None):
+    if steps and (due or self._hold.signals.received is not None):
       self._save(self._epoch, step, {})
-    if self._signals.received is not None:
+    if self._hold.signals.received is not None:
       self._stop()
 
   def _is_due(self, step: int, done: int) -> bool:
@@ -273,7 +280,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def _after_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
     self._epoch, self._step = epoch, 0
     self._save(epoch, 0, logs)
-    if self._signals.received is not None:
+    if self._hold.signals.received is not None:
       self._stop()
 
   def _save(self, epoch: int, step: int, logs: Mapping[str, Any]) -> None:
@@ -296,16 +303,11 @@ class CheckpointAndResume(keras.callbacks.Callback):
   # Leaving.
 
   def _stop(self) -> None:
-    code = self._signals.exit_code
-    self._leave()
+    code = self._hold.signals.exit_code
+    self._hold.leave()
     self._messages.say(f'stopped by signal {code - 128}')
     self._messages.flush()
     raise SystemExit(code)
-
-  def _leave(self) -> None:
-    """Lets lock and handlers go, however the `fit` ends."""
-    self._signals.restore()
-    self._lock.release()
 
 
 class _Last(keras.callbacks.Callback):
