@@ -89,7 +89,7 @@ def test_what_means_in_use_is_refused(name, tmp_path, monkeypatch):
 
 def test_other_errors_say_their_own_reason(tmp_path, monkeypatch):
   _failing_flock(monkeypatch, errno.EIO)
-  with pytest.raises(OSError, match='cannot be locked.*Input/output') as io:
+  with pytest.raises(OSError, match=r'cannot be locked.*Input/output') as io:
     DirectoryLock(tmp_path).acquire()
   assert io.value.errno == errno.EIO
 
@@ -97,7 +97,7 @@ def test_other_errors_say_their_own_reason(tmp_path, monkeypatch):
     raise PermissionError(errno.EACCES, 'Permission denied')
 
   monkeypatch.setattr('builtins.open', refuse)
-  with pytest.raises(PermissionError, match='cannot be locked.*Permission'):
+  with pytest.raises(PermissionError, match=r'cannot be locked.*Permission'):
     DirectoryLock(tmp_path).acquire()
 
 

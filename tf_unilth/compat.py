@@ -87,6 +87,10 @@ def fit_arguments() -> dict[str, Any]:
         'validation_inputs': names.get('val_x'),
         'batch_size': names.get('batch_size'),
         'shuffle': names.get('shuffle'),
+        'class_weight': names.get('class_weight'),
+        'validation_parts': tuple(
+          names.get(f'val_{part}') for part in ('x', 'y', 'sample_weight')
+        ),
       }
     frame = frame.f_back
   return {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth import compat, optimizers
+from tf_unilth import compat, optimizers, tracking
 from tf_unilth.compat import keras
 from tf_unilth.pruned_layers import PrunedLayers
 
@@ -123,7 +123,14 @@ def check_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
   """
   for what, variables in (
     ('weight', model.weights),
-    ('slot of the optimizer', model.optimizer.variables()),
+    (
+      'slot of the optimizer',
+      [
+        slot
+        for optimizer in tracking.compiled_optimizers(model)
+        for slot in optimizer.variables()
+      ],
+    ),
   ):
     for variable in variables:
       if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: they set a flag, on which a run acts between two steps."""
+"""SIGTERM and SIGINT set a flag, on which a run acts between two steps."""
 
 import contextlib
 import signal
