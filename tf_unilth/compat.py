@@ -10,6 +10,7 @@ generators) and `data_position.py` (Keras's data handler).
 import contextlib
 import inspect
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -102,12 +103,34 @@ def fit_arguments(model: Any = None) -> dict[str, Any]:
     'validation_inputs': names.get('val_x'),
     'batch_size': names.get('batch_size'),
     'shuffle': names.get('shuffle'),
+    'class_weight': names.get('class_weight'),
+    'validation_parts': tuple(
+      names.get(f'val_{part}') for part in ('x', 'y', 'sample_weight')
+    ),
   }
 
 
 def is_running(data_handler: Any) -> bool:
-  """Returns whether the `fit` of a data handler is on the call stack."""
-  return any(fit.get('data_handler') is data_handler for fit in _running_fits())
+  """Returns whether the `fit` of a data handler is on the stack of a thread.
+
+  Keras tells nobody that a `fit` died. Its objects do not tell either, since a
+  traceback may keep them alive.
+
+  Args:
+    data_handler: Keras's, of the `fit`; `None` is of none.
+  """
+  if data_handler is None:
+    return False
+  for frame in sys._current_frames().values():
+    found: Any = frame
+    while found is not None:
+      if (
+        found.f_code.co_name == 'fit'
+        and found.f_locals.get('data_handler') is data_handler
+      ):
+        return True
+      found = found.f_back
+  return False
 
 
 def is_training() -> bool:

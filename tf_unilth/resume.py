@@ -13,14 +13,14 @@ from tf_unilth import (
   optimizers,
   random_state,
   resume_checks,
+  tracking,
 )
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.checkpoint_directory import CheckpointDirectory
 from tf_unilth.checkpoint_file import Checkpoint
 from tf_unilth.compat import keras
-from tf_unilth.directory_lock import DirectoryLock
+from tf_unilth.fit_hold import FitHold
 from tf_unilth.messages import Messages
-from tf_unilth.stop_signals import StopSignals
 from tf_unilth.training_state import TrainingState
 
 
@@ -44,13 +44,28 @@ class CheckpointAndResume(keras.callbacks.Callback):
   second one stops at once. In the first epoch of data that do not tell their
   length it leaves without saving.
 
+  A directory that holds another run is refused with the difference. Compared
+  are: layers and their settings, how they are connected, losses, optimizers,
+  initial learning rates, monitored metrics, the ticket callback, epochs, steps,
+  batch size, seed; the callbacks whose counters a checkpoint holds (those that
+  derive from EarlyStopping, ReduceLROnPlateau and ModelCheckpoint) and
+  LearningRateScheduler, in order and with their settings; shapes and dtypes of
+  the data, and a digest of arrays and of the first batch. Other callbacks may
+  come and go. Not compared are: the code of functions and methods (a function
+  is known by its name, its defaults and the numbers of its closure), names of
+  layers, initializers, metrics that no callback monitors, file paths, and the
+  content of data that cannot be read twice without a change: generators, a
+  `Sequence`, and in a `tf.data` pipeline what comes after `shuffle`, random or
+  Python operations. Large arrays are sampled. Checkpoints of versions before
+  these comparisons continue with the comparisons of their time.
+
   List it after the ticket callback. Layers that draw random numbers get
   generators that can be saved. Under several workers the chief writes.
 
   Args:
     directory: for the checkpoints of this run alone; it is made.
     config: what the run depends on, as JSON can hold it. A change of it is
-      refused, as one of the model, the optimizer, the epochs and the data is.
+      refused; give here what is not compared by itself.
     every_steps: also save when so many steps are done, at least 1. `None`:
       only at the end of each epoch.
     keep: how many of the newest checkpoints are kept, at least 2.
@@ -94,8 +109,6 @@ class CheckpointAndResume(keras.callbacks.Callback):
     self._directory = CheckpointDirectory(
       arguments.folder('directory', directory), arguments.whole('keep', keep, 2)
     )
-    self._lock = DirectoryLock(self._directory.path)
-    self._signals = StopSignals()
     self._messages = Messages(
       type(self).__name__, arguments.one_of('verbose', verbose, (0, 1))
     )
@@ -126,18 +139,29 @@ class CheckpointAndResume(keras.callbacks.Callback):
 
   def on_train_begin(self, logs: Any = None) -> None:
     fit = compat.fit_arguments()
-    self._handler = fit.get('data_handler')
     callbacks = fit.get('callbacks', [self])
     resume_checks.check_fit(self, callbacks)
-    self._has_looked = False
-    self._writes = self.model.distribute_strategy.extended.should_checkpoint
-    if self._writes:
+    earlier = getattr(self, '_hold', None)
+    if earlier is not None:
+      earlier.leave_if_over()
+    handler = fit.get('data_handler')
+    hold = FitHold(
+      self,
+      self._directory.path,
+      handler,
+      fit.get('callback_list'),
+      _Last(self),
+    )
+    writes = self.model.distribute_strategy.extended.should_checkpoint
+    if writes:
       self._directory.path.mkdir(parents=True, exist_ok=True)
-      self._lock.acquire()
+      hold.lock()
     try:
+      self._handler, self._hold, self._writes = handler, hold, writes
+      self._has_looked, self._late = False, None
       self._begin(fit, callbacks)
     except BaseException:
-      self._leave()
+      hold.leave()
       raise
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -157,39 +181,55 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def on_train_end(self, logs: Any = None) -> None:
     if self._late is not None:  # No epoch was left.
       self._put_late(self._late)
-    self._leave()
+    self._hold.leave()
 
   # Beginning.
 
   def _begin(self, fit: dict[str, Any], callbacks: Any) -> None:
     if self._writes:
       self._directory.remove_unfinished()
-    optimizers.build(self.model.optimizer, self.model)
+    compiled = tracking.compiled_optimizers(self.model)
+    if len(compiled) == 1:
+      optimizers.build(compiled[0], self.model)
     self._state = TrainingState(self.model, callbacks)
-    self._run = drift.describe(
-      self.model, callbacks, self.params, self._config, fit
-    )
     newest = self._directory.newest()
-    self._first_epoch = data_position.initial_epoch(self._handler)
-    if newest is not None:
-      self._first_epoch = newest.first_epoch
+    initial_epoch = data_position.initial_epoch(self._handler)
+    self._first_epoch = initial_epoch if newest is None else newest.first_epoch
+    self._describe(callbacks, fit, newest, initial_epoch == self._first_epoch)
     if newest is None:
       resume_checks.warn_of_seed(self._run)
     else:
+      where = str(self._directory.path)
       resume_checks.check_same(
-        str(self._directory.path),
-        newest,
-        self._run,
-        self._state.variables(),
-        self._handler,
+        where, newest, self._run, self._state, self._handler
       )
       self._go_on(newest, fit)
     self._is_followed = bool(fit)
     if fit:
-      callbacks.append(_Last(self))
-      data_position.around(self._handler, self._signals.install, self._leave)
+      data_position.around(self._handler, self._hold.enter, self._hold.leave)
     else:
-      self._signals.install()
+      self._hold.enter()
+
+  def _describe(
+    self,
+    callbacks: Any,
+    fit: dict[str, Any],
+    newest: Checkpoint | None,
+    from_start: bool,
+  ) -> None:
+    """Describes the run, of which the directory may hold checkpoints.
+
+    Data that begin at another epoch begin with another batch.
+    """
+    reads_data = self._writes and from_start
+    run = drift.describe(
+      self.model, callbacks, self.params, self._config, fit, reads_data
+    )
+    if newest is not None and not reads_data:
+      run['data contents'] = newest.run.get('data contents')
+    self._run = drift.at_its_beginning(
+      self.model, str(self._directory.path), run, newest is not None
+    )
 
   def _go_on(self, newest: Checkpoint, fit: dict[str, Any]) -> None:
     self._state.put_variables(newest.variables)
@@ -218,15 +258,26 @@ class CheckpointAndResume(keras.callbacks.Callback):
       data_position.replay_validation(self.model, fit, past)
 
   def _trace(self, iterator: Any, newest: Checkpoint) -> None:
-    """Lets Keras make its metrics, where an epoch's are to be put back."""
-    if newest.step and not self.model.metrics_names:
+    """Lets Keras make what only a step makes and is to be put back.
+
+    That is the metrics of an epoch, and what optimizers keep that the model
+    was not compiled with.
+    """
+    late = newest.variables.keys() - self._state.variables().keys()
+    if late or (newest.step and not self.model.metrics_names):
       compat.trace_train_step(self.model, iterator)
+    if late:
+      self._state.put_variables({n: newest.variables[n] for n in late})
+      resume_checks.check_complete(
+        str(self._directory.path), newest, self._state
+      )
 
   def _put_late(self, newest: Checkpoint) -> None:
     """Puts back what other callbacks, or reading the data, would reset."""
     self._late = None
     self._state.put_counters(newest.values)
-    self._state.put_metrics(newest.values)
+    if newest.step or newest.finished:  # Else an epoch has just begun.
+      self._state.put_metrics(newest.values)
     if not self._replays_generator:
       random_state.put_host_state(newest.values['random'])
 
@@ -255,9 +306,9 @@ class CheckpointAndResume(keras.callbacks.Callback):
     if steps and step >= steps:
       return  # Keras cannot go on there; the epoch's end is near.
     due = self._is_due(self._epoch * steps + step, done)
-    if steps and (due or self._signals.received is not None):
+    if steps and (due or self._hold.signals.received is not None):
       self._save(self._epoch, step, {})
-    if self._signals.received is not None:
+    if self._hold.signals.received is not None:
       self._stop()
 
   def _is_due(self, step: int, done: int) -> bool:
@@ -273,7 +324,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def _after_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
     self._epoch, self._step = epoch, 0
     self._save(epoch, 0, logs)
-    if self._signals.received is not None:
+    if self._hold.signals.received is not None:
       self._stop()
 
   def _save(self, epoch: int, step: int, logs: Mapping[str, Any]) -> None:
@@ -296,16 +347,11 @@ class CheckpointAndResume(keras.callbacks.Callback):
   # Leaving.
 
   def _stop(self) -> None:
-    code = self._signals.exit_code
-    self._leave()
+    code = self._hold.signals.exit_code
+    self._hold.leave()
     self._messages.say(f'stopped by signal {code - 128}')
     self._messages.flush()
     raise SystemExit(code)
-
-  def _leave(self) -> None:
-    """Lets lock and handlers go, however the `fit` ends."""
-    self._signals.restore()
-    self._lock.release()
 
 
 class _Last(keras.callbacks.Callback):

@@ -4,10 +4,19 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_unilth import data_position, drift, fit_checks, random_state
+from tf_unilth import (
+  callback_counters,
+  data_position,
+  drift,
+  fit_checks,
+  random_state,
+)
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.checkpoint_file import Checkpoint, CheckpointError
 from tf_unilth.compat import keras
+from tf_unilth.training_state import TrainingState
+
+_MOST_WORDS = 8  # Differences that one message names.
 
 
 def check_fit(callback: Any, callbacks: Sequence[Any]) -> None:
@@ -44,7 +53,7 @@ def check_same(
   where: str,
   newest: Checkpoint,
   run: Mapping[str, Any],
-  variables: Mapping[str, Any],
+  state: TrainingState,
   handler: Any,
 ) -> None:
   """Raises if a checkpoint is of another run, before anything is changed.
@@ -53,30 +62,79 @@ def check_same(
     where: the directory.
     newest: its newest checkpoint.
     run: what `drift.describe` says of the `fit`.
-    variables: those of the model, by name.
+    state: of the `fit`.
     handler: Keras's data handler of the `fit`, if there is one.
   """
+  _check_version(where, newest.run.get('version', 1))
   if handler is not None:
     data_position.check(handler, newest.first_epoch, newest.epoch)
-  different = [*drift.differences(newest.run, run)]
+  kinds = [kind for kind, _ in newest.values['callbacks']]
+  different = [
+    *_of_callbacks(kinds, callback_counters.kinds(state.callbacks)),
+    *drift.between(newest.run, run),
+  ]
+  what = 'run'
+  if all(one.startswith('model.') for one in different):
+    of_variables = _of_variables(newest, state)
+    what = 'model' if of_variables else 'run'
+    different += of_variables
   if different:
+    more = len(different) - _MOST_WORDS
+    rest = f'; and {more} more' if more > 0 else ''
     raise CheckpointError(
-      f'directory {where!r} holds the checkpoints of another run: '
-      f'{"; ".join(different)}. Change that back, or choose another directory.'
+      f'directory {where!r} holds the checkpoints of another {what}: '
+      f'{"; ".join(different[:_MOST_WORDS])}{rest}. Change that back, or '
+      'choose another directory.'
     )
+
+
+def check_complete(
+  where: str, newest: Checkpoint, state: TrainingState
+) -> None:
+  """Raises if a variable of a checkpoint is not in the model.
+
+  Args:
+    where: the directory.
+    newest: its newest checkpoint.
+    state: of the `fit`, whose train function was traced.
+  """
+  missing = sorted(newest.variables.keys() - state.variables().keys())
+  if missing:
+    raise CheckpointError(
+      f'directory {where!r} holds the checkpoints of another model: its train '
+      f'step makes no {", ".join(missing[:_MOST_WORDS])}.'
+    )
+
+
+def _check_version(where: str, version: Any) -> None:
+  if version not in range(1, drift.VERSION + 1):
+    raise CheckpointError(
+      f'directory {where!r} holds checkpoints of version {version}, but this '
+      f'version of tf_unilth reads those up to {drift.VERSION}: install the '
+      'one that wrote them, or choose another directory.'
+    )
+
+
+def _of_callbacks(before: list[str], now: list[str]) -> list[str]:
+  if before == now:
+    return []
+  words = (', '.join(kinds) or 'none' for kinds in (before, now))
+  return ['callbacks with counters were {} and are now {}'.format(*words)]
+
+
+def _of_variables(newest: Checkpoint, state: TrainingState) -> list[str]:
+  """Returns in words what differs between the variables of two models."""
   mine = {
-    name: f'{v.dtype.name} {v.shape.as_list()}' for name, v in variables.items()
+    name: f'{v.dtype.name} {v.shape.as_list()}'
+    for name, v in state.variables().items()
   }
+  late = state.made_by_training
   saved = {
     name: f'{array.dtype.name} {[*array.shape]}'
     for name, array in newest.variables.items()
+    if name in mine or not name.startswith(late)
   }
-  different = [*drift.differences(saved, mine)]
-  if different:
-    raise CheckpointError(
-      f'directory {where!r} holds the checkpoints of another model: '
-      f'{"; ".join(different[:5])}.'
-    )
+  return [*drift.differences(saved, mine)]
 
 
 def warn_of_seed(run: Mapping[str, Any]) -> None:

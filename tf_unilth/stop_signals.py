@@ -1,18 +1,25 @@
-"""SIGTERM and SIGINT: noted when they come, obeyed when it suits."""
+"""SIGTERM and SIGINT set a flag, on which a run acts between two steps."""
 
 import contextlib
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-  """Notes the first signal to stop; a second one is the default's again."""
+  """Notes the first signal to stop; a second one is the default's again.
 
-  def __init__(self) -> None:
+  Args:
+    is_running: whether the run that is to stop still runs. The signals of one
+      that died go to the handlers that were there before.
+  """
+
+  def __init__(self, is_running: Callable[[], bool]) -> None:
     self.received: int | None = None
+    self._is_running = is_running
     self._previous: dict[int, Any] = {}
 
   @property
@@ -29,14 +36,21 @@ class StopSignals:
         self._previous[number] = signal.signal(number, self._note)
 
   def restore(self) -> None:
-    """Puts the handlers back that were there."""
-    for number, handler in self._previous.items():
-      with contextlib.suppress(ValueError):  # Another thread cleans up.
-        # None: it was not set from Python, and cannot be.
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    self._previous.clear()
+    """Puts the handlers back that were there, unless others came since."""
+    for number, handler in [*self._previous.items()]:
+      if signal.getsignal(number) == self._note:
+        # Another thread may clean up, but not set handlers.
+        with contextlib.suppress(ValueError):
+          # None: it was not set from Python, and cannot be.
+          signal.signal(number, signal.SIG_DFL if handler is None else handler)
+          del self._previous[number]
+      else:
+        del self._previous[number]
 
   def _note(self, number: int, frame: Any) -> None:
     del frame
     self.restore()
-    self.received = number
+    if self._is_running():
+      self.received = number
+    else:
+      signal.raise_signal(number)

@@ -7,30 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import optimizers, random_state
-from tf_unilth.callbacks import TicketCallback
+from tf_unilth import callback_counters, optimizers, random_state, tracking
 from tf_unilth.compat import PythonState, keras
-
-_callbacks = keras.callbacks
-# What callbacks of Keras's count while they run; they are all in place when
-# the first epoch begins.
-_COUNTERS: dict[type, tuple[str, ...]] = {
-  _callbacks.EarlyStopping: (
-    'wait',
-    'stopped_epoch',
-    'best',
-    'best_weights',
-    'best_epoch',
-  ),
-  _callbacks.ReduceLROnPlateau: ('wait', 'cooldown_counter', 'best'),
-  _callbacks.ModelCheckpoint: (
-    'best',
-    'epochs_since_last_save',
-    '_batches_seen_since_last_saving',
-    '_last_batch_seen',
-  ),
-  TicketCallback: ('_rewind_weights',),
-}
 
 
 @dataclasses.dataclass
@@ -66,18 +44,31 @@ class TrainingState:
         yield path, variable
 
   def _all_variables(self) -> Iterator[tuple[str, Any]]:
-    model, optimizer = self.model, self.model.optimizer
-    for path, node in _descendants(model):
+    model = self.model
+    nodes = [*tracking.descendants(model)]
+    for path, node in nodes:
       if isinstance(node, tf.Variable):
         yield path, node
     yield from _numbered('weights', model.weights)
-    # Legacy optimizers keep their slots where no path leads to.
-    yield from _numbered('optimizer', optimizer.variables())
-    rate = optimizers.staged_learning_rate(optimizer)
-    if rate is not None:
-      yield from _numbered('learning_rate', [rate._begin, rate._steps])
+    for path, optimizer in tracking.optimizers(model, nodes).items():
+      # Legacy optimizers keep their slots where no path leads to.
+      yield from _numbered(path, optimizer.variables())
+      rate = optimizers.staged_learning_rate(optimizer)
+      if rate is not None:
+        name = 'learning_rate' if path == 'optimizer' else f'{path}/rate'
+        yield from _numbered(name, [rate._begin, rate._steps])
     yield 'train_counter', model._train_counter
     yield from random_state.generator_variables(model).items()
+
+  @property
+  def made_by_training(self) -> tuple[str, ...]:
+    """How the paths of variables begin that only a train step makes.
+
+    Only the optimizer that a model was compiled with is built before: which
+    weights another one trains says the train step.
+    """
+    others = tracking.optimizers(self.model)
+    return tuple(f'{path}/' for path in others if path != 'optimizer')
 
   def take_variables(self) -> dict[str, np.ndarray]:
     """Returns the variables' values by name."""
@@ -108,7 +99,7 @@ class TrainingState:
       'metrics': {n: v.numpy() for n, v in self.metrics().items()},
       'callbacks': [
         [type(callback).__name__, {n: vars(callback)[n] for n in names}]
-        for callback, names in self._counters()
+        for callback, names in callback_counters.counters(self.callbacks)
       ],
       'history': history and history.history,
       'epochs': history and history.epoch,
@@ -126,11 +117,11 @@ class TrainingState:
     history = getattr(self.model, 'history', None)
     if history and values['history'] is not None:
       history.history, history.epoch = values['history'], values['epochs']
-    for (callback, names), (kind, counters) in zip(
-      self._counters(), values['callbacks'], strict=False
+    mine = callback_counters.counters(self.callbacks)
+    for (callback, names), (_, counters) in zip(
+      mine, values['callbacks'], strict=True
     ):
-      if kind == type(callback).__name__:
-        vars(callback).update({n: counters[n] for n in names if n in counters})
+      vars(callback).update({n: counters[n] for n in names if n in counters})
 
   def put_metrics(self, values: Mapping[str, Any]) -> None:
     """Puts the running means of an epoch back."""
@@ -139,27 +130,9 @@ class TrainingState:
         variable.assign(values['metrics'][name])
 
   def _python_states(self) -> Iterator[tuple[str, PythonState]]:
-    for path, node in _descendants(self.model):
+    for path, node in tracking.descendants(self.model):
       if isinstance(node, PythonState):
         yield path, node
-
-  def _counters(self) -> Iterator[tuple[Any, list[str]]]:
-    for callback in self.callbacks:
-      for kind, names in _COUNTERS.items():
-        if isinstance(callback, kind):
-          yield callback, [name for name in names if name in vars(callback)]
-
-
-def _descendants(root: Any) -> Iterator[tuple[str, Any]]:
-  """Yields what TensorFlow's checkpoints hold, each once, with its path."""
-  view = tf.train.TrackableView(root)
-  found, waiting = {id(root)}, [('', root)]
-  for path, node in waiting:
-    yield path, node
-    for name, child in view.children(node).items():
-      if id(child) not in found:
-        found.add(id(child))
-        waiting.append((f'{path}/{name}' if path else name, child))
 
 
 def _numbered(name: str, variables: Sequence[Any]) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,135 @@
+"""DirectoryLock: who is refused, and what is no lock at all."""
+
+import errno
+import gc
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from tf_unilth import directory_lock
+from tf_unilth.directory_lock import DirectoryInUseError, DirectoryLock
+
+fcntl = pytest.importorskip('fcntl')
+
+
+def _failing_flock(monkeypatch, number):
+  def flock(file, operation):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(directory_lock.fcntl, 'flock', flock)
+
+
+def test_a_lock_that_is_held_is_refused_in_the_same_process(tmp_path):
+  lock = DirectoryLock(tmp_path)
+  lock.acquire()
+  match = rf'in use by another run of this process \({os.getpid()}\)'
+  with pytest.raises(DirectoryInUseError, match=match):
+    DirectoryLock(tmp_path).acquire()
+  (tmp_path / 'link').symlink_to(tmp_path)
+  with pytest.raises(DirectoryInUseError, match=match):  # By another path.
+    DirectoryLock(tmp_path / 'link').acquire()
+  lock.release()
+  DirectoryLock(tmp_path).acquire()
+
+
+def test_a_lock_whose_owner_is_dead_is_taken_over(tmp_path):
+  alive = True
+  first, second = DirectoryLock(tmp_path), DirectoryLock(tmp_path)
+  first.acquire(lambda: alive)
+  with pytest.raises(DirectoryInUseError):
+    second.acquire()
+  alive = False
+  second.acquire()
+  first.release()  # Late: it must not release what the second holds.
+  with pytest.raises(DirectoryInUseError):
+    DirectoryLock(tmp_path).acquire()
+
+
+def test_a_lock_that_is_garbage_is_no_lock(tmp_path):
+  lock = DirectoryLock(tmp_path)
+  lock.acquire()
+  cycle = [lock]
+  cycle.append(cycle)
+  gc.disable()
+  try:
+    del lock, cycle
+    DirectoryLock(tmp_path).acquire()
+  finally:
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+  'name', ['ENOTSUP', 'EOPNOTSUPP', 'ENOLCK', 'ENOSYS', 'EINVAL']
+)
+def test_a_file_system_that_cannot_lock_is_warned_of_once(
+  name, tmp_path, monkeypatch
+):
+  number = getattr(errno, name)
+  _failing_flock(monkeypatch, number)
+  lock = DirectoryLock(tmp_path)
+  with pytest.warns(UserWarning, match='cannot be locked .*support flock'):
+    lock.acquire()
+  with pytest.raises(DirectoryInUseError, match='this process'):
+    DirectoryLock(tmp_path).acquire()
+  lock.release()
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    DirectoryLock(tmp_path).acquire()
+
+
+@pytest.mark.parametrize('name', ['EWOULDBLOCK', 'EAGAIN', 'EACCES'])
+def test_what_means_in_use_is_refused(name, tmp_path, monkeypatch):
+  _failing_flock(monkeypatch, getattr(errno, name))
+  with pytest.raises(DirectoryInUseError, match='in use by another process'):
+    DirectoryLock(tmp_path).acquire()
+
+
+def test_other_errors_say_their_own_reason(tmp_path, monkeypatch):
+  _failing_flock(monkeypatch, errno.EIO)
+  with pytest.raises(OSError, match=r'cannot be locked.*Input/output') as io:
+    DirectoryLock(tmp_path).acquire()
+  assert io.value.errno == errno.EIO
+
+  def refuse(*args):
+    raise PermissionError(errno.EACCES, 'Permission denied')
+
+  monkeypatch.setattr('builtins.open', refuse)
+  with pytest.raises(PermissionError, match=r'cannot be locked.*Permission'):
+    DirectoryLock(tmp_path).acquire()
+
+
+_FORKS = """
+import os, pathlib, signal, sys
+from tf_unilth.directory_lock import DirectoryInUseError, DirectoryLock
+directory = pathlib.Path(sys.argv[1])
+lock = DirectoryLock(directory)
+lock.acquire()
+child = os.fork()
+if not child:
+  try:
+    DirectoryLock(directory).acquire()
+  except DirectoryInUseError as error:
+    print('child:', f'process {os.getppid()} ' in str(error), flush=True)
+  lock.release()
+  signal.pause()
+read = os.read(0, 1)
+lock.release()
+try:
+  DirectoryLock(directory).acquire()
+  print('parent: taken', flush=True)
+finally:
+  os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_a_forked_process_neither_holds_nor_gets_the_lock(tmp_path):
+  command = [sys.executable, '-c', _FORKS, str(tmp_path)]
+  pipe = subprocess.PIPE
+  with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as run:
+    assert run.stdout.readline() == 'child: True\n'
+    run.stdin.write('.')
+    run.stdin.close()
+    assert run.stdout.readline() == 'parent: taken\n'
