@@ -159,13 +159,15 @@ def compile_arguments(model: keras.Model) -> dict[str, Any]:
   return dict(model._compile_config.config)
 
 
-def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
+def flatten_layers(
+  model: keras.layers.Layer, include_self: bool = False
+) -> list[keras.layers.Layer]:
   """Returns all layers, in order, those inside of models and layers too.
 
   tfmot's own collector looks inside of models only and misses a wrapper that
   is an attribute of a custom layer.
   """
-  return list(model._flatten_layers(include_self=False))
+  return list(model._flatten_layers(include_self=include_self))
 
 
 def pruning_schedules(model: keras.Model) -> list[Any]:

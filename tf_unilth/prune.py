@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from tf_unilth import arguments, compat, kernel_axes, prunable, structure
 from tf_unilth.compat import PruningSchedule, keras, tfmot
+from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.wrapper import PruneLowMagnitude
 
@@ -90,7 +91,7 @@ def prune_low_magnitude(
     )
   if isinstance(to_prune, keras.Model):
     own = _own_schedules(to_prune, pruning_schedule, targets or {})
-    return _wrap_model(
+    wrapped = wrap_model(
       to_prune,
       pruning_policy,
       _left_dense(to_prune, skip, own, units),
@@ -98,6 +99,8 @@ def prune_low_magnitude(
         layer, own.get(layer, pruning_schedule), **units
       ),
     )
+    _warn_of_empty_masks(wrapped)
+    return wrapped
   if skip or targets:
     raise ValueError(
       'skip and targets are for models, but to_prune is a '
@@ -115,7 +118,24 @@ def prune_low_magnitude(
       f'to_prune is a {type(to_prune).__name__}, which has no kernel to prune: '
       'leave it unwrapped, or give its class a get_prunable_weights method.'
     )
-  return PruneLowMagnitude(to_prune, pruning_schedule, **units, **kwargs)
+  wrapper = PruneLowMagnitude(to_prune, pruning_schedule, **units, **kwargs)
+  _warn_of_empty_masks(wrapper)
+  return wrapper
+
+
+def _warn_of_empty_masks(layer: Layer) -> None:
+  """Warns of kernels that a `FixedMask` has found to be nothing but zeros."""
+  for wrapper in compat.flatten_layers(layer, include_self=True):
+    if (
+      isinstance(wrapper, compat.PruneLowMagnitude)
+      and isinstance(wrapper.pruning_schedule, FixedMask)
+      and not all(mask.numpy().any() for _, mask, _ in wrapper.pruning_vars)
+    ):
+      warnings.warn(
+        f'FixedMask of layer {wrapper.layer.name!r} holds nothing but zeros: '
+        'it will never train.',
+        stacklevel=3,
+      )
 
 
 def _left_dense(
@@ -125,7 +145,7 @@ def _left_dense(
   units: Mapping[str, Any],
 ) -> set[Layer]:
   """Returns the layers to leave; raises if one has a target of its own."""
-  left = set(_find(model, skip, 'skip'))
+  left = set(find_layers(model, skip, 'skip'))
   if both := [layer.name for layer in own if layer in left]:
     raise ValueError(f'skip and targets must differ, but both name {both}.')
   unfit = _unfit(model, units, left)
@@ -136,7 +156,7 @@ def _left_dense(
   return left | unfit
 
 
-def _wrap_model(
+def wrap_model(
   model: keras.Model,
   policy: Any,
   left: set[Layer],
@@ -247,6 +267,11 @@ def _unfit(
   return set(found)
 
 
+def unwrapped(layer: Layer) -> Layer:
+  """Returns the layer inside of a wrapper, any other as it is."""
+  return layer.layer if isinstance(layer, compat.PruneLowMagnitude) else layer
+
+
 def _named_layers(model: keras.Model) -> Iterator[Layer]:
   """Returns the layers of a model and of the models inside."""
   for layer in model.layers:
@@ -255,16 +280,32 @@ def _named_layers(model: keras.Model) -> Iterator[Layer]:
       yield from _named_layers(layer)
 
 
-def _find(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
-  """Returns the layers that names, or layers, mean; a name may mean several."""
+def find_layers(
+  model: keras.Model, wanted: Any, argument: str, wrapped: bool = False
+) -> list[Layer]:
+  """Returns the layers that names, or layers, mean; a name may mean several.
+
+  Args:
+    model: whose layers, and those of the models inside.
+    wanted: names or layers.
+    argument: what they were given as, for errors.
+    wrapped: whether wrapped layers may be meant too, by their own names or
+      by those of their wrappers; the layers inside are returned.
+
+  Raises:
+    TypeError: something that is neither a layer nor a name.
+    ValueError: no layer of the model, or one that is wrapped.
+  """
   if isinstance(wanted, str | Layer):
     wanted = [wanted]
   if not isinstance(wanted, Iterable) or isinstance(wanted, bytes):
     raise TypeError(
       f'{argument} must be layers or names of layers, but is {wanted!r}.'
     )
-  found = []
+  found: list[Layer] = []
   layers = list(_named_layers(model))
+  if wrapped:
+    layers = [i for layer in layers for i in {layer: 0, unwrapped(layer): 0}]
   for one in wanted:
     if not isinstance(one, str | Layer):
       raise TypeError(
@@ -279,11 +320,11 @@ def _find(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
         + (f': do you mean one of {near}?' if near else '.')
       )
     for layer in matches:
-      if isinstance(layer, compat.PruneLowMagnitude):
+      if isinstance(layer, compat.PruneLowMagnitude) and not wrapped:
         raise ValueError(
           f'{argument} names {layer.name!r}, which is wrapped already.'
         )
-    found += matches
+    found += map(unwrapped, matches)
   return found
 
 
@@ -299,7 +340,7 @@ def _own_schedules(
     )
   own: dict[Layer, PruningSchedule] = {}
   for key, target in targets.items():
-    for layer in _find(model, [key], 'targets'):
+    for layer in find_layers(model, [key], 'targets'):
       if layer in own:
         raise ValueError(f'targets names {layer.name!r} twice.')
       own[layer] = _own_schedule(layer, schedule, target)
