@@ -183,6 +183,10 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       )
     return state
 
+  def speak_as(self, name: str) -> None:
+    """Lets its messages begin with another name than that of its class."""
+    self._messages.speaker = name
+
   # What a training loop of the user's own calls in each step.
 
   def penalty(self) -> tf.Tensor:

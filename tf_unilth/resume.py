@@ -19,7 +19,7 @@ from tf_unilth.checkpoint_directory import CheckpointDirectory
 from tf_unilth.checkpoint_file import Checkpoint
 from tf_unilth.compat import keras
 from tf_unilth.directory_lock import DirectoryLock
-from tf_unilth.messages import Messages
+from tf_unilth.messages import Messages, count
 from tf_unilth.stop_signals import StopSignals
 from tf_unilth.training_state import TrainingState
 
@@ -199,11 +199,11 @@ class CheckpointAndResume(keras.callbacks.Callback):
         callback.after_restore()
     self._late = newest
     self._epoch, self._step = newest.epoch, newest.step
-    after = f' and {newest.step} steps' if newest.step else ''
+    after = f' and {count(newest.step, "step")}' if newest.step else ''
     self._messages.say(
       f'the run was finished at epoch {newest.epoch}'
       if newest.finished
-      else f'going on after {newest.epoch} epochs{after}'
+      else f'going on after {count(newest.epoch, "epoch")}{after}'
     )
     self._messages.flush()
     if self._handler is not None:
