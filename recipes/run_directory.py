@@ -191,10 +191,15 @@ def check_clears(directory: pathlib.Path) -> None:
   """
   arguments.folder('output_dir', directory)
   with _readable(directory, 'read'):
-    there = sorted(directory.iterdir()) if directory.exists() else []
+    if not directory.exists():
+      return
+    there = sorted(directory.iterdir())
     config = directory / CONFIG
-    is_run = config.exists() and read_json(config).keys() >= _OF_A_RUN
-    if is_run or not there:
+    if config.exists() and read_json(config).keys() >= _OF_A_RUN:
+      return
+    # A run that was refused at its start leaves the lock.
+    left = {directory / CHECKPOINTS, directory / CHECKPOINTS / 'lock'}
+    if left.issuperset(directory.rglob('*')):
       return
   shown = ', '.join(repr(path.name) for path in there[:3])
   raise RunDirectoryError(
