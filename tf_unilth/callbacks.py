@@ -223,6 +223,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def set_model(self, model: Any) -> None:
     """Takes the model; Keras 3 hands its own to callbacks of tf_keras too."""
     compat.check_keras(model, 'model', keras.Model)
+    compat.check_callbacks_of_fit()
     super().set_model(model)
 
   def on_train_begin(self, logs: Any = None) -> None:

@@ -202,6 +202,7 @@ def wrap_model(
       f'to_prune has nothing to prune: no layer of {model.name!r} has a kernel '
       'that skip, pruning_policy, block_size and sparsity_m_by_n leave.'
     )
+  compat.check_when_compiled(wrapped)
   return wrapped
 
 
@@ -307,6 +308,8 @@ def find_layers(
   if wrapped:
     layers = [i for layer in layers for i in {layer: 0, unwrapped(layer): 0}]
   for one in wanted:
+    if compat.is_keras_3(one):
+      compat.check_keras(one, argument, Layer)
     if not isinstance(one, str | Layer):
       raise TypeError(
         f'{argument} must be layers or names of layers, but has {one!r}.'

@@ -120,6 +120,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def set_model(self, model: Any) -> None:
     """Takes the model, before Keras makes its train function."""
     compat.check_keras(model, 'model', keras.Model)
+    compat.check_callbacks_of_fit()
     super().set_model(model)
     if random_state.make_restorable(model):
       model.train_function = None
