@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_unilth import arguments, packed_saved_model
 from tf_unilth.compat import keras
+from tf_unilth.messages import count
 
 # Of inputs that are made up: the batch, and any other size that is free.
 _BATCH, _SIZE = 2, 32
@@ -52,6 +53,8 @@ class ExportedModel:
 
   def __str__(self) -> str:
     weights = f'weights differ by at most {self.weight_difference:.2g}'
+    ratio = self.ratio
+    smaller = f', {ratio:.3g} times smaller' if ratio > 1.05 else ''
     outputs = 'outputs not compared'
     if self.output_difference is not None:
       outputs = f'outputs differ by at most {self.output_difference:.2g}'
@@ -59,7 +62,7 @@ class ExportedModel:
       (
         f'{self.path}: {self.total_bytes:,} bytes, verified by loading it',
         f'weights: {self.dense_bytes:,} bytes dense, {self.stored_bytes:,} '
-        f'stored, {self.ratio:.3g} times smaller; {self._how_many()}',
+        f'stored{smaller}; {self._how_many()}',
         f'zeros: {self.zeros_kept:,} of {self.zeros:,} kept; '
         + (
           weights if self.weight_difference else 'weights the same to the bit'
@@ -170,7 +173,8 @@ def _compare(
   else:
     batch = _batch(signature, inputs)
     outputs = _flat(ours(batch))
-    compared_on = f'on {len(tf.nest.flatten(inputs)[0])} inputs given'
+    number = len(tf.nest.flatten(inputs)[0])
+    compared_on = f'on {count(number, "input")} given'
   pairs = list(zip(outputs, _flat(theirs(batch)), strict=True))
   return _largest_difference(pairs), compared_on
 
