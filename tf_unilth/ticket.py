@@ -189,7 +189,7 @@ class Ticket(ticket_file.Contents):
     """Writes the ticket as one file: whole or not at all.
 
     Masks take a bit per weight, rewind weights their own bytes; a SHA-256
-    guards it all. The same ticket gives the same bytes.
+    tells whether it is corrupted. The same ticket gives the same bytes.
 
     Args:
       path: the file to write; its folder is made.
@@ -221,7 +221,7 @@ class Ticket(ticket_file.Contents):
 
     Raises:
       TicketFileError: a `ValueError`; it is no ticket, or not all of one, or
-        was altered.
+        is corrupted.
       OSError: it cannot be read.
 
     >>> path = tempfile.mkdtemp() + '/a.ticket'
