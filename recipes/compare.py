@@ -36,6 +36,7 @@ from recipes import (
 from recipes.entrants import ABLATIONS, ENTRANTS, METHODS
 from recipes.recipe import Recipe
 from recipes.trials import Grid, Trial, csv_text
+from tf_unilth.messages import count
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
@@ -66,6 +67,11 @@ def _grid(recipe: Recipe) -> Grid:
   for name in _OWN:
     if FLAGS[name].present and name not in ('epochs', 'output_dir'):
       raise ValueError(f'--{name} is given to the runs by the comparison.')
+  if FLAGS.overwrite:
+    raise ValueError(
+      '--overwrite is for single runs: give the comparison another '
+      '--output_dir, or delete what it wrote.'
+    )
   recipe_flags = [n for group in run_flags.GROUPS.values() for n in group]
   common = [
     FLAGS[name].serialize()
@@ -171,7 +177,8 @@ class _Runner:
     grid = self._grid
     missing = [trial for trial in trials if grid.results(trial) is None]
     print(
-      f'{what}: {len(trials)} runs, {len(trials) - len(missing)} of them done, '
+      f'{what}: {count(len(trials), "run")}, {len(trials) - len(missing)} of '
+      'them done, '
       f'{len(self._places)} at a time',
       flush=True,
     )
@@ -240,7 +247,8 @@ def _list(grid: Grid) -> None:
     ('comparison', grid.comparison()),
   ):
     epochs = sum(map(grid.cost, trials))
-    print(f'{title}: {len(trials)} runs, {epochs:,} epochs')
+    runs = count(len(trials), 'run')
+    print(f'{title}: {runs}, {count(epochs, "epoch")}')
     for trial in trials:
       done = 'done  ' if grid.results(trial) else '      '
       words = [f for f in grid.job(trial).flags if f not in _ALWAYS]
@@ -273,7 +281,7 @@ def _main(arguments: Sequence[str]) -> Any:
   print(f'\nwritten to {grid.directory}')
   if runner.failed:
     names = '; '.join(runner.failed)
-    return f'error: {len(runner.failed)} runs failed: {names}'
+    return f'error: {count(len(runner.failed), "run")} failed: {names}'
   return None
 
 

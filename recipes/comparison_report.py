@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from recipes import comparison, comparison_plot, figures, run_directory
 from recipes.trials import Grid, Row
+from tf_unilth.messages import count
 
 
 def write(
@@ -19,13 +20,13 @@ def write(
   """
   rows, directory = grid.rows(), grid.directory
   sections = [
-    [f'# {grid.recipe.name}: methods at {grid.epochs} epochs'],
+    [f'# {grid.recipe.name}: methods at {count(grid.epochs, "epoch")}'],
     ['```shell', command, '```'],
     ['Test accuracy in percent: mean ± standard deviation (seeds).'],
     comparison.accuracy_table(rows),
   ]
   if figures.available() and any(row['target_sparsity'] for row in rows):
-    title = f'{grid.recipe.name}, {grid.epochs} epochs in all'
+    title = f'{grid.recipe.name}, {count(grid.epochs, "epoch")} in all'
     comparison_plot.draw(directory / 'comparison.png', title, rows)
     sections += [['![test accuracy](comparison.png)']]
   sections += [*_differences(rows), *_cost(rows, jobs), *_search(rows)]
@@ -50,7 +51,7 @@ def _differences(rows: Sequence[Row]) -> Iterator[list[str]]:
 
 def _cost(rows: Sequence[Row], jobs: int) -> Iterator[list[str]]:
   yield ['## Cost']
-  yield [f'Seconds of one run: median, {jobs} runs side by side.']
+  yield [f'Seconds of one run: median, {count(jobs, "run")} at a time.']
   yield comparison.cost_table(rows)
 
 

@@ -1,20 +1,23 @@
 """What lies in a SavedModel, a TFLite or Keras file, a ticket, a run."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import pathlib
+import zipfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import h5py
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 import tf_unilth
-from tf_unilth import packing
+from tf_unilth import compat, packing
 from tf_unilth.quiet import silenced
 from tf_unilth.tflite_file import read_tflite
 
@@ -287,8 +290,29 @@ def _variables(path: pathlib.Path) -> Iterable[tuple[str, np.ndarray]]:
         yield name, reader.get_tensor(key)
 
 
+def load_keras(path: pathlib.Path) -> keras.Model:
+  """Returns the model of a `.keras` or `.h5` file.
+
+  Raises:
+    UnreadableError: Keras 3 has saved it.
+  """
+  version = ''
+  if zipfile.is_zipfile(path):
+    with zipfile.ZipFile(path) as file, contextlib.suppress(KeyError):
+      version = json.loads(file.read('metadata.json')).get('keras_version', '')
+  elif h5py.is_hdf5(path):
+    with h5py.File(path) as file:
+      version = file.attrs.get('keras_version', '')
+  if str(version).startswith('3.'):
+    raise UnreadableError(
+      f'{str(path)!r} was saved by Keras {version}, which tf_keras cannot load '
+      f'and tfmot cannot prune. {compat.rebuild(keras.Model)}'
+    )
+  return keras.models.load_model(path, compile=False)
+
+
 def _read_keras(path: pathlib.Path) -> Contents:
-  model = keras.models.load_model(path, compile=False)
+  model = load_keras(path)
   weights = _matrices((w.name.split(':')[0], w.numpy()) for w in model.weights)
   wrapped = tf_unilth.sparsity_summary(model).left
   facts = {'model': f'{model.name} ({type(model).__name__})'}

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import tensorflow as tf
 import tf_keras as keras
 
+from tf_unilth.messages import count
+
 STRATEGIES = ('none', 'mirrored', 'multi_worker')
 PRECISIONS = ('none', 'float16', 'bfloat16')
 
@@ -117,7 +119,7 @@ def check_agreement(strategy: tf.distribute.Strategy, done: int) -> None:
   if found.min() != found.max():
     raise ValueError(
       '--output_dir must be one directory that all workers see, but some find '
-      f'{found.min()} epochs done there and others {found.max()}.'
+      f'{count(found.min(), "epoch")} done there and others {found.max()}.'
     )
 
 
@@ -163,7 +165,19 @@ def on_replicas(
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-  """Returns how many devices of which kind there are, as in `1 CPU`."""
-  kind = 'GPU' if tf.config.list_physical_devices('GPU') else 'CPU'
+  """Returns how many devices of which kind compute, as in `2 CPUs`."""
   replicas = strategy.num_replicas_in_sync
-  return f'{replicas} {kind}' + ('s' if replicas > 1 else '')
+  if tf.config.list_physical_devices('GPU'):
+    return count(replicas, 'GPU')
+  if replicas > 1:
+    return count(replicas, 'CPU')
+  # TensorFlow calls all of them one device.
+  threads = tf.config.threading.get_intra_op_parallelism_threads()
+  return count(min(threads or cpus(), cpus()), 'CPU')
+
+
+def cpus() -> int:
+  """Returns how many CPUs this process may compute on."""
+  if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1

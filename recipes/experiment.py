@@ -122,7 +122,11 @@ def run(recipe: Recipe, directory: pathlib.Path) -> dict[str, Any] | None:
   run_flags.check()
   devices.check(FLAGS.strategy, FLAGS.jit_compile)
   config = run_flags.config(recipe)
-  results = run_directory.finished(directory, config)
+  if FLAGS.overwrite:
+    run_directory.check_clears(directory)
+    results = None
+  else:
+    results = run_directory.finished(directory, config, can_overwrite=True)
   if results is not None:
     print(f'finished before, in {directory}')
     return results

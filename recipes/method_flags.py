@@ -6,6 +6,7 @@ stands.
 """
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import tf_keras as keras
@@ -73,7 +74,11 @@ flags.DEFINE_enum(
   'Whether the monitored value is to fall.',
 )
 flags.DEFINE_integer(
-  'patience', None, 'Epochs without progress that make a plateau; 0 for none.'
+  'patience',
+  None,
+  'Epochs without progress that make a plateau; 0 for no plateau, which is '
+  'patience=None in the library.',
+  0,
 )
 flags.DEFINE_float('min_delta', None, 'The least change that is progress.')
 flags.DEFINE_integer(
@@ -177,6 +182,20 @@ def config() -> dict[str, Any]:
   return _given(names)
 
 
+def as_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what flags say as the library's arguments of their names.
+
+  They differ in one: a number on a command line cannot be `None`.
+
+  >>> as_arguments({'patience': 0, 'rewind_epochs': 0})
+  {'patience': None, 'rewind_epochs': 0}
+  """
+  return {
+    name: None if name == 'patience' and value == 0 else value
+    for name, value in given.items()
+  }
+
+
 def check() -> None:
   """Raises a `ValueError` for what no run could be made of.
 
@@ -224,7 +243,7 @@ def plan(
     rate: the run's learning-rate schedule; `None` to try a plan out.
     verbose: whether the ticket callback says what it does.
   """
-  given = _given(_READ[FLAGS.method])
+  given = as_arguments(_given(_READ[FLAGS.method]))
   ramp = {name: given.pop(name) for name in _RAMP if name in given}
   schedule = {name: given.pop(name) for name in _SCHEDULE if name in given}
   lr_restart = given.pop('lr_restart', False)
@@ -232,8 +251,6 @@ def plan(
   end_fraction = given.pop('end_fraction', 0.7)
   for name in WRAPPING:
     given.pop(name, None)
-  if given.get('patience') == 0:
-    given['patience'] = None
   given['verbose'] = int(verbose)
   if ramp:
     given['ramp'] = tf_unilth.L2Ramp(**ramp)

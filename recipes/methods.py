@@ -163,8 +163,13 @@ _PLANS: dict[str, Callable[[Settings], Plan]] = {
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
 }
 METHODS = tuple(_PLANS)
+# Those that a ticket callback of another name does.
+_BASELINES = ('random', 'lr_rewind')
 
 
 def plan(method: str, settings: Settings) -> Plan:
   """Returns how to train with a method, one of `METHODS`."""
-  return _PLANS[method](settings)
+  made = _PLANS[method](settings)
+  if method in _BASELINES and made.ticket is not None:
+    made.ticket.speak_as(method)
+  return made

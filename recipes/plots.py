@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from recipes import figures
+from tf_unilth.messages import count
 from tf_unilth.summary import Row
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -16,6 +17,7 @@ _STAGES = {
   2: ('rounds', '#F0E442'),
   3: ('finetuning', '#56B4E9'),
 }
+_TWO_DECADES = 100.0
 # The share of a search's trials that may lie below a plot: some learn nothing.
 _WORST_TRIALS = 0.25
 # The names of the files, in the order of a report.
@@ -77,10 +79,7 @@ def _epochs(
     ):
       values = scale * np.asarray(history[key])
       axis.plot(epochs, values, style, color=colour, label=label)
-  axes[0].set_yscale('log', subs=())
-  # Few losses span a decade.
-  axes[0].yaxis.get_major_locator().set_params(subs=(1, 1.5, 2, 3, 5, 7))
-  axes[0].yaxis.set_major_formatter('{x:g}')
+  _scale_loss(axes[0])
   axes[0].set_ylabel('loss')
   axes[1].set_ylabel('accuracy, %')
   # Not the first epochs, or nothing could be told of the others.
@@ -104,6 +103,19 @@ def _epochs(
   figure.legend(handles, labels, loc='outside lower center', ncols=4)
   figure.suptitle(title, x=0.02, ha='left', fontsize=12)
   return figure
+
+
+def _scale_loss(axis: Any) -> None:
+  """Makes an axis logarithmic, with labels as close as there is room for.
+
+  Powers of ten alone would leave an axis of less than two decades, as most
+  losses have, with one label or none.
+  """
+  axis.set_yscale('log', subs=())
+  low, high = axis.get_ylim()
+  if high < _TWO_DECADES * low:
+    axis.yaxis.get_major_locator().set_params(subs=(1, 1.5, 2, 3, 5, 7))
+  axis.yaxis.set_major_formatter('{x:g}')
 
 
 def _zoom(
@@ -205,7 +217,8 @@ def _layers(plt: Any, title: str, layers: Sequence[Row]) -> Any:
     100 * zeros / total,
     color='black',
     linestyle=':',
-    label=f'all layers: {zeros / total:.2%}, {total - zeros:,} weights left',
+    label=f'all layers: {zeros / total:.2%}, '
+    f'{count(total - zeros, "weight")} left',
   )
   figure.legend(loc='outside lower center')
   figure.suptitle(title, x=0.02, ha='left', fontsize=12)
@@ -276,8 +289,8 @@ def draw_search(
     )
     figure.legend(loc='outside lower center', ncols=5)
     figure.suptitle(
-      f'{title}: {len(trials)} trials, {len(trials) - len(done)} failed, '
-      f'{hidden} too inaccurate to be shown',
+      f'{title}: {count(len(trials), "trial")}, {len(trials) - len(done)} '
+      f'failed, {hidden} too inaccurate to be shown',
       x=0.02,
       ha='left',
       fontsize=12,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
 from recipes import contents
 from tf_unilth.model_inputs import Arrays, ModelInputs, made_up
@@ -83,7 +82,7 @@ def _load_tflite(path: str) -> Program:
 
 
 def _load_keras(path: str) -> Program:
-  model = keras.models.load_model(path, compile=False)
+  model = contents.load_keras(pathlib.Path(path))
   takes = ModelInputs(model)
   if not all(isinstance(s, tf.TensorSpec) for s in takes.specs.values()):
     raise contents.UnreadableError(

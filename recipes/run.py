@@ -67,6 +67,8 @@ class Run:
       self._model = self._wrapped()
       training.compile_model(self._model, self._recipe, self._rate)
     if self._chief:
+      if FLAGS.overwrite:
+        run_directory.clear(self._directory)
       self._look_at(data)
       run_directory.make(self._directory)
     noted = self._fit(per_epoch)
@@ -81,7 +83,7 @@ class Run:
         f'{data.test.examples:,} for the test',
         flush=True,
       )
-    if not (self._directory / 'config.json').exists():
+    if not (self._directory / run_directory.CONFIG).exists():
       for part in (data.train, data.validation, data.test):
         part.check()
 
@@ -99,7 +101,7 @@ class Run:
   def _fit(self, per_epoch: int) -> records.Records:
     data, batch_size = self._data, FLAGS.batch_size
     resume = tf_unilth.CheckpointAndResume(
-      self._directory / 'checkpoints',
+      self._directory / run_directory.CHECKPOINTS,
       config={**self._config, 'dataset': data.name},
       verbose=int(self._verbose > 0),
     )
@@ -182,7 +184,7 @@ class Run:
     histograms = {**noted.histograms, 'at the end': last}
     self._report(noted.history, results, summary, histograms)
     # Last: it says that the run is finished.
-    run_directory.write_json(self._directory / 'results.json', results)
+    run_directory.write_json(self._directory / run_directory.RESULTS, results)
     return results
 
   def _ticket(self) -> tf_unilth.Ticket | None:
@@ -272,7 +274,7 @@ class Run:
       drawn = list(plots.FILES)
     elif FLAGS.plots:
       print(
-        'report.md has no plots: they need matplotlib (pip install .[report]).'
+        "report.md has no plots: they need matplotlib, pip install '.[report]'."
       )
     report.write(
       self._directory,

@@ -7,11 +7,29 @@ import json
 import os
 import pathlib
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tf_unilth import arguments
+from tf_unilth import arguments, directory_lock
+from tf_unilth.messages import count
 
+CONFIG, RESULTS, CHECKPOINTS = 'config.json', 'results.json', 'checkpoints'
+# The files that a run of a recipe leaves, the configuration last: while it is
+# there the directory is known to be a run's.
+_FILES = (
+  RESULTS,
+  *('report.md', 'epochs.png', 'layers.png', 'weights.png'),
+  *('model.tflite', 'ticket', 'history.csv', 'progress.json'),
+  'tensorboard/*/events.*',
+  f'{CHECKPOINTS}/epoch-*',
+  f'{CHECKPOINTS}/lock',
+  CONFIG,
+)
+# And its folders, where nothing else is in them.
+_FOLDERS = ('tensorboard/*', 'tensorboard', CHECKPOINTS)
+# What the configuration of every run has.
+_OF_A_RUN = {'recipe', 'method', 'target_sparsity', 'seed'}
 _PACKAGES = ('tensorflow', 'tf-keras', 'tensorflow-model-optimization', 'numpy')
 
 
@@ -68,9 +86,16 @@ def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def finished(
-  directory: pathlib.Path, config: Mapping[str, Any]
+  directory: pathlib.Path,
+  config: Mapping[str, Any],
+  can_overwrite: bool = False,
 ) -> dict[str, Any] | None:
   """Returns the results, if the same run is finished there, else `None`.
+
+  Args:
+    directory: of the run.
+    config: of the run.
+    can_overwrite: whether the binary has the flag `overwrite`.
 
   Raises:
     RunDirectoryError: it cannot be read, or holds another configuration.
@@ -78,12 +103,17 @@ def finished(
   """
   arguments.folder('output_dir', directory)
   with _readable(directory, 'read'):
-    known = directory / 'config.json'
+    known = directory / CONFIG
     if not known.exists():
       return None
-    _check_same(directory, read_json(known), json.loads(json.dumps(config)))
-    results = directory / 'results.json'
-    return read_json(results) if results.exists() else None
+    results = directory / RESULTS
+    found = read_json(results) if results.exists() else None
+    differences = _differences(read_json(known), json.loads(json.dumps(config)))
+    if differences:
+      raise RunDirectoryError(
+        _other_run(directory, differences, found, can_overwrite)
+      )
+    return found
 
 
 def make(directory: pathlib.Path) -> None:
@@ -103,7 +133,7 @@ def begin(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
     RunDirectoryError: it cannot be written.
   """
   with _readable(directory, 'written'):
-    write_json(directory / 'config.json', config)
+    write_json(directory / CONFIG, config)
 
 
 @contextlib.contextmanager
@@ -116,20 +146,101 @@ def _readable(directory: pathlib.Path, verb: str) -> Iterator[None]:
     ) from error
 
 
-def _check_same(
-  directory: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> None:
-  differences = [
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  return [
     f'  {name}: {old.get(name)!r} there, {new.get(name)!r} now'
     for name in sorted({*old, *new})
     if old.get(name) != new.get(name)
   ]
-  if differences:
-    raise RunDirectoryError(
-      f'output_dir={str(directory)!r} holds a run of another configuration:\n'
-      + '\n'.join(differences)
-      + '\nGive its flags again to go on with it, or another --output_dir.'
+
+
+def _other_run(
+  directory: pathlib.Path,
+  differences: Sequence[str],
+  results: Mapping[str, Any] | None,
+  can_overwrite: bool,
+) -> str:
+  """Returns why the run of a directory is not gone on with, and what to do."""
+  kind, why = 'run', 'Give its flags again to go on with it, or '
+  if results is not None:
+    epochs = results.get('epochs', 0)
+    kind = f'finished run of {count(epochs, "epoch")}'
+    why = (
+      'A finished run is not trained further: its learning rate and rounds '
+      'were planned for its own epochs. Give '
     )
+  ways = ['another --output_dir']
+  if can_overwrite:
+    ways.append('--overwrite to delete it and begin anew')
+  return '\n'.join(
+    [
+      f'output_dir={str(directory)!r} holds a {kind} of another configuration:',
+      *differences,
+      f'{why}{", or ".join(ways)}.',
+    ]
+  )
+
+
+def check_clears(directory: pathlib.Path) -> None:
+  """Raises where `clear` would.
+
+  Raises:
+    RunDirectoryError: there are files, but not those of a run; it cannot be
+      read.
+    OSError: a file is in its way.
+  """
+  arguments.folder('output_dir', directory)
+  with _readable(directory, 'read'):
+    if not directory.exists():
+      return
+    there = sorted(directory.iterdir())
+    config = directory / CONFIG
+    if config.exists() and read_json(config).keys() >= _OF_A_RUN:
+      return
+    # A run that was refused at its start leaves the lock.
+    left = {directory / CHECKPOINTS, directory / CHECKPOINTS / 'lock'}
+    if left.issuperset(directory.rglob('*')):
+      return
+  shown = ', '.join(repr(path.name) for path in there[:3])
+  raise RunDirectoryError(
+    f'output_dir={str(directory)!r} holds no run of a recipe, but {shown}: '
+    '--overwrite deletes nothing there. Give another --output_dir.'
+  )
+
+
+def clear(directory: pathlib.Path) -> None:
+  """Deletes what a run of a recipe wrote, and nothing else.
+
+  Raises:
+    RunDirectoryError: there are files, but not those of a run; it cannot be
+      written.
+    DirectoryInUseError: a run writes there now.
+  """
+  check_clears(directory)
+  with _readable(directory, 'written'), _locked(directory / CHECKPOINTS):
+    if (directory / 'saved_model' / 'saved_model.pb').is_file():
+      shutil.rmtree(directory / 'saved_model')
+    for pattern in _FILES:
+      for path in directory.glob(pattern):
+        if not path.is_dir():
+          path.unlink()
+    for pattern in _FOLDERS:
+      for path in directory.glob(pattern):
+        with contextlib.suppress(OSError):  # Others have something in it.
+          path.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(directory: pathlib.Path) -> Iterator[None]:
+  if not directory.is_dir():
+    yield
+    return
+  lock = directory_lock.DirectoryLock(directory)
+  lock.acquire()
+  try:
+    yield
+  finally:
+    lock.release()
 
 
 def write_history(path: pathlib.Path, history: Mapping[str, list[Any]]) -> None:

@@ -118,6 +118,12 @@ flags.DEFINE_string(
   None,
   'The run directory; by default runs/RECIPE/METHOD-TARGET_SPARSITY-seedSEED.',
 )
+flags.DEFINE_bool(
+  'overwrite',
+  False,
+  'Begin anew where output_dir holds a run, finished or of other flags: what '
+  'that run wrote is deleted, nothing else.',
+)
 flags.DEFINE_list(
   'export',
   ['saved_model'],
@@ -125,7 +131,11 @@ flags.DEFINE_list(
   'for none.',
 )
 flags.DEFINE_bool('plots', True, 'Draw the plots of report.md.')
-flags.DEFINE_bool('tensorboard', False, 'Write event files for TensorBoard.')
+flags.DEFINE_bool(
+  'tensorboard',
+  False,
+  'Write event files for TensorBoard, which pip install .[tensorboard] brings.',
+)
 flags.DEFINE_integer(
   'verbose', 2, '0 is silent, 1 a progress bar, 2 a line per epoch.', 0, 2
 )
@@ -153,6 +163,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
   ),
   'Output': (
     'output_dir',
+    'overwrite',
     'export',
     'plots',
     'tensorboard',
@@ -211,9 +222,15 @@ def check() -> None:
   _check_finite()
   method_flags.check()
   exports.check(FLAGS.export, FLAGS.method, FLAGS.target_sparsity)
+  if FLAGS.overwrite and FLAGS.strategy == 'multi_worker':
+    raise ValueError(
+      '--overwrite must be off with --strategy=multi_worker: some workers '
+      'would find the old run, some none. Give another --output_dir.'
+    )
   if FLAGS.tensorboard and importlib.util.find_spec('tensorboard') is None:
     raise ValueError(
-      '--tensorboard needs the package tensorboard: pip install .[tensorboard].'
+      '--tensorboard needs the package tensorboard: '
+      "pip install '.[tensorboard]'."
     )
   if FLAGS.warmup_epochs >= FLAGS.epochs:
     raise ValueError(
@@ -245,7 +262,7 @@ def command(recipe: Recipe) -> str:
     FLAGS[name].serialize()
     for group in (recipe.flags, *GROUPS.values())
     for name in group
-    if name not in ('output_dir', 'data_dir', 'verbose', 'debug')
+    if name not in ('output_dir', 'overwrite', 'data_dir', 'verbose', 'debug')
     and FLAGS[name].value is not None
     and FLAGS[name].value != FLAGS[name].default
   ]

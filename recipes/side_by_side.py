@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recipes import catalogue, experiment
+from recipes import catalogue, devices, experiment
 
 LOG = 'log.txt'
 
@@ -51,9 +51,7 @@ class Place:
 
 def places(wanted: int | None) -> list[Place]:
   """Returns places for so many runs; by default one per GPU, else per core."""
-  cores = os.cpu_count() or 1
-  if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
-    cores = len(os.sched_getaffinity(0))
+  cores = devices.cpus()
   gpus = len(tf.config.list_physical_devices('GPU'))
   count = wanted or gpus or cores
   threads = max(1, cores // count)
@@ -103,7 +101,7 @@ def run(
 def _last_line(job: Job) -> str:
   path = job.directory / LOG
   lines = path.read_text(errors='replace').strip().splitlines()
-  return lines[-1] if lines else 'it left without a word'
+  return lines[-1] if lines else 'it ended without output'
 
 
 def _run(recipe: str, job: Job, place: Place) -> None:

@@ -84,7 +84,7 @@ _OWN = (
   *('dense_accuracy', 'worker_timeout'),
 )
 # Flags of recipes that a search does not read.
-_NOT_READ = ('strategy', 'steps_per_execution', 'lr_restart')
+_NOT_READ = ('strategy', 'steps_per_execution', 'lr_restart', 'overwrite')
 
 
 def _recipe(arguments: Sequence[str]) -> Recipe:
@@ -153,9 +153,9 @@ def _space() -> tuner.TicketSpace:
     for name, value in given.items()
     if name not in ('method', 'target_sparsity', *method_flags.WRAPPING)
   }
-  if fixed.get('patience') == 0:
-    fixed['patience'] = None
-  return tuner.TicketSpace(_target(), FLAGS.method, fixed, FLAGS.seed)
+  return tuner.TicketSpace(
+    _target(), FLAGS.method, method_flags.as_arguments(fixed), FLAGS.seed
+  )
 
 
 def _objective(

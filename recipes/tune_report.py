@@ -12,6 +12,7 @@ from absl import flags
 
 from recipes import exports, figures, plots, run_directory, tune_model
 from tf_unilth import tuner
+from tf_unilth.messages import count
 from tf_unilth.tuner import oracles
 
 FLAGS = flags.FLAGS
@@ -72,7 +73,7 @@ def write(
   run_directory.write_text(directory / CSV, _csv(table))
   text = _summary(search, model, table, directory)
   lines = [
-    f'# {model.recipe.name}: {len(table)} trials',
+    f'# {model.recipe.name}: {count(len(table), "trial")}',
     '',
     '```',
     text,
@@ -105,7 +106,7 @@ def _summary(
   )
   lines += [
     '',
-    f'{len(table)} trials, {len(failures)} failed; {objective}',
+    f'{count(len(table), "trial")}, {len(failures)} failed; {objective}',
   ]
   if len(failures) < len(table):
     lines.append(_export(search, model, directory))
@@ -164,7 +165,7 @@ def _cells(row: dict[str, Any], defaults: dict[str, Any]) -> tuple[str, ...]:
     if name in defaults and row[name] != defaults[name]
   ]
   if 'epochs' in row:
-    others.insert(0, f'{row["epochs"]} epochs')
+    others.insert(0, count(row['epochs'], 'epoch'))
   return (
     row['trial'],
     f'{row["accuracy"]:.2%}',

@@ -1,5 +1,6 @@
 """Ticket callbacks in `fit`: budget, messages, resuming, what is refused."""
 
+import copy
 import pathlib
 
 import keras as keras3
@@ -620,6 +621,56 @@ def test_a_keras_3_model_is_refused_with_the_way_out():
   ):
     with pytest.raises(TypeError, match=r'Keras 3.*import tf_keras as keras'):
       attempt()
+
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize('made', ['ticket', 'resume'])
+def test_a_keras_3_callback_is_refused_with_the_way_out(made, first, tmp_path):
+  model = toys.compiled_for_labels(
+    tf_unilth.prune_low_magnitude(
+      toys.dense(), tf_unilth.IterativeSparsity(0.5)
+    )
+  )
+  ours = tf_unilth.UniLTH(verbose=0)
+  if made == 'resume':
+    ours = tf_unilth.CheckpointAndResume(tmp_path)
+  callbacks = [ours, keras3.callbacks.EarlyStopping()]
+  with pytest.raises(TypeError) as error:
+    toys.fit(model, *callbacks[:: 1 if first else -1])
+  assert 'callbacks must be a tf_keras.Callback, but it is a keras.src.' in str(
+    error.value
+  )
+  assert 'Make it with tf_keras: `import tf_keras as keras`' in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'words'),
+  [
+    (
+      {'optimizer': keras3.optimizers.SGD(0.1)},
+      'optimizer must be a tf_keras.Optimizer, but it is a keras.src.',
+    ),
+    (
+      {'metrics': ['accuracy', keras3.metrics.SparseCategoricalAccuracy()]},
+      'metrics must be a tf_keras.Metric, but it is a keras.src.',
+    ),
+  ],
+)
+def test_what_compile_gets_of_keras_3_is_refused_with_the_way_out(
+  arguments, words
+):
+  model = tf_unilth.prune_low_magnitude(
+    keras.Sequential([keras.layers.Dense(4)]), tf_unilth.IterativeSparsity(0.5)
+  )
+  given = {'optimizer': 'sgd', 'loss': 'mse', **arguments}
+  other = copy.deepcopy(model)
+  for one in (model, other):
+    with pytest.raises(TypeError, match=f'{words}.*import tf_keras as keras'):
+      one.compile(**given)
+  # And what is not refused is compiled as without.
+  other.compile('adam', 'mse', metrics=['accuracy'], run_eagerly=True)
+  assert other.optimizer is not None and other.run_eagerly
+  assert model.optimizer is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras as keras3
 import numpy as np
 import pytest
 import tf_keras as keras
@@ -121,6 +122,19 @@ def test_models_of_other_inputs_are_not_compared(folder, tmp_path):
   model.save(tmp_path / 'a.keras')
   with pytest.raises(contents.UnreadableError, match=r'inputs differ: .*7'):
     programs.against(tmp_path / 'a.keras', folder / 'model.h5', 0)
+
+
+@pytest.mark.parametrize('ending', ['keras', 'h5'])
+def test_a_file_of_keras_3_is_named_as_such(ending, tmp_path):
+  path = tmp_path / f'model.{ending}'
+  stack = [keras3.layers.Input((4,)), keras3.layers.Dense(2)]
+  keras3.Sequential(stack).save(path)
+  for read in (contents.read, lambda path: programs.against(path, path, 0)):
+    with pytest.raises(
+      contents.UnreadableError,
+      match=r'was saved by Keras 3\.\d.*Build it with tf_keras: `import tf_ker',
+    ):
+      read(path)
 
 
 def _ticket(path, kept, weights=None, name='dense'):

@@ -337,7 +337,8 @@ def wrapped() -> keras.Model:
 
 
 def _ticket() -> tf_unilth.Ticket:
-  return tf_unilth.Ticket.from_model(sparse())
+  model = sparse()
+  return tf_unilth.Ticket.from_model(model, rewind_weights=model.get_weights())
 
 
 def _save_ticket(**arguments: Any) -> None:
@@ -526,6 +527,10 @@ SUBJECTS = [
         (*_WRONG_MODELS, Made('another', toys.conv)),
       ),
       'weights': _TRUTH,
+      'skip': Argument(
+        ((), (), 'head', ['hidden']),
+        (7, None, ['nothing'], [7], b'hidden', _NAN, {'x': 1}),
+      ),
     },
     ('model',),
   ),

@@ -103,6 +103,95 @@ def test_the_costs_in_the_readme_are_those_of_the_file():
     assert cells == [_cost(found, label) for found in models.values()], label
 
 
+def _words(document):
+  return ' '.join(document.read_text().split())
+
+
+def test_the_cost_of_a_ramp_in_the_readme_is_that_of_the_file():
+  models = json.loads((_PLACE / 'overhead.json').read_text())['models']
+  medians = {
+    stage: [
+      _cost(models[name], f'UniLTH, {stage}').partition(' ')[0]
+      for name in ('lenet', 'resnet20', 'mobilenet_v2')
+    ]
+    for stage in ('ramp', 'mask held')
+  }
+  held = medians['mask held']
+  assert (
+    f'`UniLTH` {min(held)} to {max(held)} times with the mask held on '
+    'LeNet-300-100, ResNet-20 and MobileNetV2, at most '
+    f'{max(medians["ramp"])} on the ramp.'
+  ) in _words(_ROOT / 'README.md')
+
+
+_MNIST = 'comparison_mnist_lenet'
+
+
+def _found(directory, method, sparsity):
+  """Returns accuracies by seed, in percent."""
+  found = comparison.accuracies(_rows(_PLACE / directory))
+  return found[method][sparsity]
+
+
+def _lead(ours, theirs, digits):
+  lead = comparison.mean([ours[seed] - theirs[seed] for seed in ours])
+  assert ours.keys() == theirs.keys() and lead.seeds == 5
+  return f'{lead.value:.{digits}f} +- {lead.error:.{digits}f}'
+
+
+@pytest.mark.parametrize('document', _DOCUMENTS, ids=lambda path: path.name)
+def test_what_the_ramp_is_worth_in_a_document_is_in_the_runs(document):
+  ramp = f'{_MNIST}_ramp_unidlth'
+  at_99, at_995 = (
+    (_found(ramp, 'unidlth', s), _found(ramp, 'unidlth_no_ramp', s))
+    for s in (0.99, 0.995)
+  )
+  scratch = _found(f'{_MNIST}_random_erk', 'random_erk', 0.995)
+  words = _words(document)
+  assert f'{_lead(*at_99, 2)} points ' in words
+  assert f'{_lead(*at_995, 1)} at 99.5%' in words
+  lead = _lead(at_995[0], scratch, 1)
+  assert f'UniDLTH is {lead} points above' in words
+
+
+def test_the_ticket_from_scratch_at_99_5_is_as_the_document_says():
+  found = _found(f'{_MNIST}_random_erk', 'random_erk', 0.995)
+  mean = comparison.mean(list(found.values()))
+  seeds = ', '.join(f'{value:.2f}' for value in found.values())
+  said = f'({mean.value:.2f} +- {mean.deviation:.2f}: {seeds};'
+  assert said in _words(_ROOT / 'docs' / 'comparison.md')
+
+
+def test_the_readme_says_how_many_seeds_a_mean_has():
+  found = comparison.accuracies(_rows(_PLACE / _MNIST))
+  fewer = {
+    (method, sparsity): len(seeds)
+    for method, cells in found.items()
+    for sparsity, seeds in cells.items()
+    if len(seeds) != 5
+  }
+  assert fewer == {('dlth_erk', 0.99): 3}
+  for document in _DOCUMENTS:
+    said = 'over five seeds (`dlth_erk` at 99%: three'
+    assert said in _words(document)
+
+
+def test_unilth_is_above_every_other_sparse_method_as_the_readme_says():
+  found = comparison.accuracies(_rows(_PLACE / _MNIST))
+  leads = []
+  for sparsity in (0.98, 0.99):
+    ours = found['unilth'][sparsity]
+    for method in found.keys() - {'unilth', 'dense'}:
+      theirs = found[method][sparsity]
+      differences = [ours[seed] - theirs[seed] for seed in theirs]
+      leads.append(comparison.mean(differences))
+  least = min(leads, key=lambda lead: lead.value)
+  said = f'{least.value:.2f} +- {least.error:.2f} points or more'
+  assert f'every other sparse method at 98 and 99%, by {said}' in _words(
+    _ROOT / 'README.md'
+  )
+
+
 @pytest.mark.parametrize('name', ['overhead', 'overhead_jit_compile'])
 def test_a_table_of_costs_is_that_of_its_file(name):
   models = json.loads((_PLACE / f'{name}.json').read_text())['models']

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import signal
 
 import numpy as np
@@ -14,10 +15,11 @@ import tensorflow as tf
 from matplotlib import image
 
 import tf_unilth
-from recipes import figures, plots, progress, run_directory
+from recipes import devices, figures, plots, progress, report, run_directory
 from tests import tiny_recipe
 from tf_unilth.checkpoint_directory import CheckpointDirectory
 from tf_unilth.directory_lock import DirectoryLock
+from tf_unilth.messages import count
 
 # A run with a plateau, a rewind and rounds.
 _EVENTFUL = {
@@ -219,6 +221,160 @@ def test_a_finished_run_is_shown_and_another_refused(
   assert 'another configuration:\n  clipnorm: None there, 2.0 now' in other
   assert '\n  seed: 0 there, 1 now' in other and 'batch_size' not in other
   assert before == {p: p.stat().st_mtime_ns for p in directory.rglob('*')}
+
+
+def test_a_finished_run_asked_for_more_epochs_is_refused_with_the_reason(
+  finished,
+):
+  directory, _ = finished
+  flags = {**_EVENTFUL, 'epochs': 9, 'output_dir': directory}
+  said = tiny_recipe.main(*(f'--{n}={value}' for n, value in flags.items()))
+  assert 'holds a finished run of 7 epochs of another configuration' in said
+  assert '\n  epochs: 7 there, 9 now\n' in said and 'seed' not in said
+  assert 'is not trained further' in said and '--overwrite to delete' in said
+
+
+# Beginning anew.
+
+
+def _files(directory):
+  return {
+    str(path.relative_to(directory)): path.read_bytes()
+    for path in directory.rglob('*')
+    if path.is_file()
+  }
+
+
+def test_overwrite_begins_anew_and_leaves_what_no_run_wrote(
+  no_plots, monkeypatch, tmp_path
+):
+  own = {'notes.txt': b'mine', 'saved_model_2/a': b'', 'checkpoints/b': b''}
+  everything = {'tensorboard': True, 'export': ['saved_model', 'ticket']}
+  tiny_recipe.run(tmp_path / 'run', epochs=3, **everything)
+  (tmp_path / 'run' / 'epochs.png').write_text('of the old run')
+  for name, content in own.items():
+    (tmp_path / 'run' / name).parent.mkdir(exist_ok=True)
+    (tmp_path / 'run' / name).write_bytes(content)
+  given = {'epochs': 3, 'seed': 1, 'method': 'lth', 'export': []}
+  results = tiny_recipe.run(tmp_path / 'run', overwrite=True, **given)
+  alone = tiny_recipe.run(tmp_path / 'alone', **given)
+  assert {k for k in results if results[k] != alone[k]} <= _MAY_DIFFER
+  ours, others = _files(tmp_path / 'run'), _files(tmp_path / 'alone')
+  assert {name: ours.pop(name) for name in own} == own
+  assert ours.keys() == others.keys()
+  assert ours['history.csv'] == others['history.csv']
+  # The command in the report begins nothing anew.
+  assert b'--overwrite' not in ours['report.md']
+  # A run that was stopped: it is not gone on with.
+  with monkeypatch.context() as patch:
+    _stop_in_epoch(patch, 2)
+    with pytest.raises(KeyboardInterrupt):
+      tiny_recipe.run(tmp_path / 'run', overwrite=True, **given)
+  noted = []
+  monkeypatch.setattr(
+    progress.Progress,
+    'on_epoch_begin',
+    lambda self, epoch, logs=None: noted.append(epoch),
+  )
+  tiny_recipe.run(tmp_path / 'run', overwrite=True, **given)
+  assert noted == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+  ('name', 'content', 'words'),
+  [
+    ('thesis.txt', 'years', "holds no run of a recipe, but 'thesis.txt'"),
+    ('config.json', '{"lr": 1}', "holds no run of a recipe, but 'config.json'"),
+    ('saved_model/saved_model.pb', 'model', "but 'saved_model': --overwrite"),
+    ('checkpoints/model.ckpt', 'weights', "but 'checkpoints': --overwrite"),
+  ],
+)
+def test_overwrite_deletes_nothing_of_others(name, content, words, tmp_path):
+  path = tmp_path / name
+  path.parent.mkdir(exist_ok=True)
+  path.write_text(content)
+  said = tiny_recipe.main('--overwrite', f'--output_dir={tmp_path}')
+  assert said.startswith('error: output_dir=') and words in said
+  assert '\n' not in said
+  assert _files(tmp_path) == {name: content.encode()}
+
+
+def test_overwrite_leaves_a_run_that_is_going_on(no_plots, tmp_path):
+  given = ['--method=dense', '--epochs=1', f'--output_dir={tmp_path}']
+  assert tiny_recipe.main(*given) is None
+  before = _files(tmp_path)
+  lock = DirectoryLock(tmp_path / 'checkpoints')
+  lock.acquire()
+  said = tiny_recipe.main('--overwrite', *given)
+  lock.release()
+  assert f'{os.getpid()}' in said and 'in use' in said
+  before.pop('checkpoints/lock')
+  assert before.items() <= _files(tmp_path).items()
+
+
+def test_overwrite_is_not_for_several_machines(monkeypatch, tmp_path):
+  cluster = {'worker': ['localhost:1', 'localhost:2']}
+  config = {'cluster': cluster, 'task': {'type': 'worker', 'index': 0}}
+  monkeypatch.setenv('TF_CONFIG', json.dumps(config))
+  said = tiny_recipe.main(
+    '--strategy=multi_worker', '--overwrite', f'--output_dir={tmp_path}'
+  )
+  assert said.startswith('error: --overwrite must be off with')
+
+
+# What it prints.
+
+
+@pytest.mark.parametrize('method', ['random', 'lr_rewind', 'unidlth'])
+def test_a_method_prints_its_own_name(method, no_plots, tmp_path, capsys):
+  tiny_recipe.run(
+    tmp_path, method=method, epochs=3, verbose=2, export=[], batch_size=64
+  )
+  said = capsys.readouterr().out
+  speakers = {
+    match for match in re.findall(r'^(\w+): ', said, re.M) if match != 'digits'
+  }
+  assert speakers == {'UniDLTH' if method == 'unidlth' else method}
+  assert not re.search(r'\de[+-]\d', said)
+  assert f'on {count(devices.cpus(), "CPU")}' in report.table(
+    json.loads((tmp_path / 'results.json').read_text())
+  )
+
+
+def test_no_plateau_by_a_flag(no_plots, tmp_path):
+  given = {**_EVENTFUL, 'patience': 0, 'export': []}
+  results = tiny_recipe.run(tmp_path, **given)
+  assert results['plateau_epoch'] is None and results['rounds']
+
+
+@pytest.mark.parametrize(
+  ('lowest', 'labels'),
+  [
+    (0.3, ['0.3', '0.5', '0.7', '1', '1.5', '2']),
+    (0.002, ['0.01', '0.1', '1']),
+    (2e-5, ['0.0001', '0.001', '0.01', '0.1', '1']),
+  ],
+)
+def test_the_axis_of_the_loss_has_labels_as_close_as_there_is_room(
+  lowest, labels
+):
+  from matplotlib import pyplot as plt
+
+  loss = np.geomspace(2.3, lowest, 20)
+  history = {n: loss for n in ('loss', 'val_loss')}
+  history |= {n: np.ones(20) for n in ('accuracy', 'val_accuracy')}
+  results = {'plateau_epoch': None, 'rewound_to_epoch': None}
+  figure = plots._epochs(plt, 'title', history, results)
+  figure.canvas.draw()
+  axis = figure.axes[0]
+  low, high = axis.get_ylim()
+  shown = [
+    label.get_text()
+    for label in (*axis.get_yticklabels(), *axis.get_yticklabels(minor=True))
+    if low <= label.get_position()[1] <= high and label.get_text()
+  ]
+  plt.close(figure)
+  assert shown == labels
 
 
 def test_a_directory_that_cannot_be_written(tmp_path):

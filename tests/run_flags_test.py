@@ -62,7 +62,7 @@ _VALUES = {
 }
 # Looked at in tests of their own, of what a run writes and prints.
 _SEEN_WITHOUT: dict[str, dict] = {}  # By the flags that are needed.
-_ELSEWHERE = {'output_dir', 'export', 'plots', 'debug'}
+_ELSEWHERE = {'output_dir', 'overwrite', 'export', 'plots', 'debug'}
 
 
 class _Seen(Exception):

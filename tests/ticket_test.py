@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -261,7 +262,7 @@ def test_a_kept_weight_that_is_zero_stays_kept():
   model = keras.Sequential(
     [layers.Dense(2, input_shape=(2,), kernel_initializer='zeros')]
   )
-  _assert_equal(toys.masks(ticket.apply(model)), [mask])
+  _assert_equal(toys.masks(ticket.apply(model, weights=False)), [mask])
 
 
 def test_a_wrapped_model_takes_it_and_goes_on_from_there():
@@ -309,7 +310,7 @@ def test_wrappers_that_would_not_hold_it_are_refused(schedule, skip, words):
   model = tf_unilth.prune_low_magnitude(make(), schedule, skip=skip)
   before = model.get_weights()
   with pytest.raises(ValueError, match=words):
-    ticket.apply(model)
+    ticket.apply(model, weights=False)
   _assert_equal(model.get_weights(), before)
 
 
@@ -319,7 +320,7 @@ def test_layers_that_it_leaves_dense_need_not_be_wrapped():
   model = tf_unilth.prune_low_magnitude(
     _three(), tf_unilth.FixedMask(), skip=['b']
   )
-  assert ticket.apply(model) is model
+  assert ticket.apply(model, weights=False) is model
   _assert_equal(toys.masks(model), [masks['a'], ticket.masks['c']])
 
 
@@ -348,13 +349,13 @@ def test_whole_units_are_applied_and_cut_ones_refused(arguments, whole):
     return tf_unilth.prune_low_magnitude(model, schedule, **arguments)
 
   mask = np.broadcast_to(whole, (8, 4)).astype(bool)
-  model = tf_unilth.Ticket({'a': mask}).apply(wrapped())
+  model = tf_unilth.Ticket({'a': mask}).apply(wrapped(), weights=False)
   _assert_equal(toys.masks(model), [mask])
   model = wrapped()
   before = model.get_weights()
   ((name, value),) = arguments.items()
   with pytest.raises(ValueError) as error:
-    tf_unilth.Ticket({'a': _IN_PART}).apply(model)
+    tf_unilth.Ticket({'a': _IN_PART}).apply(model, weights=False)
   assert f"layer 'a' is wrapped with {name}={value}, but" in str(error.value)
   assert 'in part' in str(error.value)
   _assert_equal(model.get_weights(), before)
@@ -490,6 +491,255 @@ def test_the_readmes_program_runs(tmp_path, monkeypatch):
     assert (sparse != control).any()
 
 
+# Masks only.
+
+
+@pytest.mark.parametrize(
+  ('make', 'method', 'why'),
+  [
+    (
+      functools.partial(tf_unilth.UniLTH, patience=None),
+      None,
+      'its run by UniLTH of 5 epochs was never rewound',
+    ),
+    (tf_unilth.DLTH, None, 'a DLTH rewinds nothing'),
+    (tf_unilth.DLTH, 'mine', 'its run by mine of 5 epochs was never rewound'),
+  ],
+)
+def test_a_ticket_that_was_never_rewound_has_masks_only_and_says_so(
+  make, method, why, tmp_path
+):
+  callback = make(verbose=0)
+  model = tf_unilth.prune_low_magnitude(
+    toys.dense(), tf_unilth.IterativeSparsity(0.5)
+  )
+  toys.compiled_for_labels(model)
+  toys.fit(model, callback, epochs=5)
+  with pytest.warns(UserWarning, match=f'has masks only.*rewind.*: {why}') as w:
+    ticket = tf_unilth.Ticket.from_model(model, callback, method=method)
+  assert [warning.filename for warning in w] == [__file__]
+  assert 'are zero; masks only;' in repr(ticket)
+  ticket.save(tmp_path / 'a.ticket')
+  fresh = toys.dense()
+  before = fresh.get_weights()
+  for one in (ticket, tf_unilth.Ticket.load(tmp_path / 'a.ticket')):
+    with pytest.raises(ValueError, match=f'no rewind weights.*: {why}') as e:
+      one.apply(fresh)
+    assert 'apply(model, weights=False)' in str(e.value)
+    _assert_equal(fresh.get_weights(), before)
+  _assert_equal(
+    toys.masks(ticket.apply(fresh, weights=False)), ticket.masks.values()
+  )
+
+
+def test_it_is_told_where_its_rewind_weights_were_left():
+  _, model, after = _found()
+  words = 'rewound to the end of epoch 2, but the callback that has those'
+  with pytest.warns(UserWarning, match=words):
+    alone = tf_unilth.Ticket.from_model(model)
+  with pytest.raises(ValueError, match=words):
+    alone.apply(toys.conv())
+  with pytest.warns(UserWarning, match='none were given'):
+    tf_unilth.Ticket.from_model(tf_unilth.strip_pruning(model))
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    ticket = tf_unilth.Ticket.from_model(model, rewind_weights=after[2])
+  assert 'are zero; rewind weights;' in repr(ticket)
+
+
+def _zero_kernels():
+  zero = functools.partial(layers.Dense, kernel_initializer='zeros')
+  return keras.Sequential(
+    [layers.Input((36,)), zero(16, activation='relu'), zero(2)]
+  )
+
+
+@pytest.mark.parametrize('weights', [True, False])
+@pytest.mark.parametrize('saved', [True, False])
+def test_a_model_of_zeros_is_given_its_masks_without_a_warning(
+  weights, saved, tmp_path
+):
+  source = keras.Sequential(
+    [layers.Input((36,)), layers.Dense(16, activation='relu'), layers.Dense(2)]
+  )
+  values = source.get_weights()
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    ticket = tf_unilth.Ticket.from_model(
+      _with_zeros(source), rewind_weights=values
+    )
+    model = ticket.apply(_zero_kernels(), weights=weights)
+    toys.compiled_for_labels(model)
+    if saved:
+      model.save(tmp_path / 'model.keras')
+      model = keras.models.load_model(tmp_path / 'model.keras')
+    x, y = toys.data()
+    model.fit(
+      x.reshape(-1, 36), y, verbose=0, callbacks=[tf_unilth.UniLTH(verbose=0)]
+    )
+  _assert_equal(toys.masks(model), ticket.masks.values())
+  _, last = toys.kernels(model)
+  assert last.any() == weights
+
+
+def test_a_ticket_that_keeps_nothing_of_a_layer_is_warned_of_in_fit():
+  ticket = tf_unilth.Ticket(
+    {'a': np.zeros((36, 4), bool), 'b': np.ones((4, 2), bool)}
+  )
+  model = keras.Sequential(
+    [
+      layers.Input((6, 6, 1)),
+      layers.Flatten(),
+      layers.Dense(4, name='a'),
+      layers.Dense(2, name='b'),
+    ]
+  )
+  model = toys.compiled_for_labels(ticket.apply(model, weights=False))
+  with pytest.warns(UserWarning, match="layer 'a' holds nothing but zeros"):
+    toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
+
+
+# Another head.
+
+
+def _with_head(*units, name='head', filters=6):
+  inputs = layers.Input((6, 6, 1))
+  x = layers.Conv2D(4, 3, padding='same')(inputs)
+  x = layers.BatchNormalization()(x)
+  x = layers.Conv2D(filters, 3, activation='relu')(layers.ReLU()(x))
+  x = layers.Flatten()(x)
+  for number, count in enumerate(units):
+    x = layers.Dense(count, name=f'{name}{number or ""}')(x)
+  return keras.Model(inputs, x, name='other')
+
+
+@functools.cache
+def _found_with_head():
+  """Returns a ticket whose head has two units, and what it was rewound to."""
+  callback = tf_unilth.UniLTH(verbose=0)
+  model, after = _run(callback, functools.partial(_with_head, 2))
+  return tf_unilth.Ticket.from_model(model, callback), after[2]
+
+
+@pytest.mark.parametrize(
+  ('units', 'name', 'skip'),
+  [
+    ((3,), 'head', ['head']),  # Another shape.
+    ((2,), 'classes', 'classes'),  # Another name.
+    ((5, 3), 'new', ['new', 'new1']),  # Another number of layers.
+  ],
+)
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_model_with_another_head_takes_the_rest(units, name, skip, wrapped):
+  ticket, rewound = _found_with_head()
+  model = _with_head(*units, name=name)
+  heads = {
+    layer: layer.get_weights() for layer in model.layers if name in layer.name
+  }
+  assert len(heads) == len(units)
+  if wrapped:
+    model = tf_unilth.prune_low_magnitude(model, tf_unilth.FixedMask())
+  model = ticket.apply(model, skip=skip)
+  for layer, weights in heads.items():
+    _assert_equal(layer.get_weights(), weights)
+  masks = list(ticket.masks.values())[:-1]
+  _assert_equal(toys.masks(model)[:2], masks)
+  assert all(mask.all() for mask in toys.masks(model)[2:])
+  rest = len(rewound) - 2
+  variables = PrunedLayers(model).model_weights
+  # The statistics of the normalisation stand behind the head's weights.
+  expected = dict(zip(ticket.rewind_weights, rewound, strict=True))
+  for kind in ('gamma', 'beta', 'moving_mean', 'moving_variance', 'bias'):
+    (first, *_) = [v.numpy() for v in variables if kind in v.name]
+    (value, *_) = [v for n, v in expected.items() if kind in n]
+    np.testing.assert_array_equal(first, value)
+  for kernel, value, mask in zip(
+    toys.kernels(model),
+    [v for n, v in expected.items() if n.endswith('kernel')][:-1],
+    masks,
+  ):
+    np.testing.assert_array_equal(kernel, np.where(mask, value, 0))
+  assert len(variables) == rest + 2 * len(units)
+  _assert_trains(model, masks, heads)
+
+
+def _assert_trains(model, masks, heads):
+  """Asserts that layers train, and that masks are held meanwhile."""
+  before = {layer: layer.get_weights() for layer in heads}
+  toys.compiled_for_labels(model)
+  toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
+  for layer, weights in before.items():
+    assert all((a != b).any() for a, b in zip(layer.get_weights(), weights))
+  for kernel, mask in zip(toys.kernels(model), masks):
+    assert not kernel[~mask].any() and kernel[mask].all()
+
+
+def test_layers_in_the_middle_and_models_inside_are_left_too():
+  def make(middle, count=4):
+    inside = [layers.Input((4,)), layers.Dense(4), layers.Dense(count)]
+    return keras.Sequential(
+      [
+        layers.Input((5,)),
+        layers.Dense(4, name='first'),
+        keras.Sequential(inside, name=middle),
+        layers.Dense(3, name='last'),
+      ]
+    )
+
+  source = _with_zeros(make('body'))
+  ticket = tf_unilth.Ticket.from_model(
+    source, rewind_weights=source.get_weights()
+  )
+  model = make('other', 6)
+  inner = model.get_layer('other')
+  before = inner.get_weights()
+  with pytest.raises(ValueError, match="its kernel 4 is 'last' of shape "):
+    ticket.apply(model, skip=[inner])
+  model = make('other')
+  inner = model.get_layer('other')
+  before = inner.get_weights()
+  sparse = ticket.apply(model, skip=[inner])
+  _assert_equal(inner.get_weights(), before)
+  first, _, _, last = ticket.masks.values()
+  _assert_equal(toys.masks(sparse), [first, last])
+
+
+def test_what_does_not_fit_beside_what_is_skipped_is_named():
+  ticket, _ = _found_with_head()
+  model = _with_head(3, filters=5)
+  before = model.get_weights()
+  with pytest.raises(
+    ValueError,
+    match=r"kernel 2 is 'conv2d_\d+' of shape \(3, 3, 4, 6\), the model's "
+    r"'conv2d_\d+' of shape \(3, 3, 4, 5\)",
+  ):
+    ticket.apply(model, skip=['head'])
+  with pytest.raises(ValueError, match="skip names 'heat', which is no layer"):
+    ticket.apply(model, skip=['heat'])
+  with pytest.raises(ValueError, match='skip names all layers'):
+    ticket.apply(model, skip=model.layers)
+  with pytest.raises(ValueError, match='kernel 3 is'):
+    ticket.apply(_with_head(3))
+  _assert_equal(model.get_weights(), before)
+
+
+def test_more_than_one_way_to_skip_is_refused():
+  # One of two like layers is to be put between layers that are skipped.
+  like = np.eye(4, dtype=bool)
+  ticket = tf_unilth.Ticket({'d': like, 'd_1': like, 'head': like[:, :2]})
+  model = keras.Sequential(
+    [
+      layers.Input((4,)),
+      layers.Dense(4, name='x'),
+      layers.Dense(4, name='d_7'),
+      layers.Dense(4, name='y'),
+      layers.Dense(2, name='head'),
+    ]
+  )
+  with pytest.raises(ValueError, match="'d' or 'd_1': skip fewer layers"):
+    ticket.apply(model, weights=False, skip=['x', 'y'])
+
+
 # Another architecture.
 
 
@@ -559,7 +809,7 @@ def test_dtypes_are_compared():
 
 def test_numbers_that_keras_counts_do_not_matter():
   ticket = tf_unilth.Ticket.from_model(_with_zeros(_three('abc')))
-  model = ticket.apply(_three(('a_1', 'b_2', 'c_30')))
+  model = ticket.apply(_three(('a_1', 'b_2', 'c_30')), weights=False)
   _assert_equal(toys.masks(model), ticket.masks.values())
 
 

@@ -23,7 +23,7 @@ from tf_unilth import (
   unpruned,
 )
 from tf_unilth.compat import keras
-from tf_unilth.messages import Messages
+from tf_unilth.messages import Messages, count
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.pruner import Pruner
 from tf_unilth.regularization import L2Ramp
@@ -195,6 +195,10 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       )
     return state
 
+  def speak_as(self, name: str) -> None:
+    """Lets its messages begin with another name than that of its class."""
+    self._messages.speaker = name
+
   # What a training loop of the user's own calls in each step.
 
   def penalty(self) -> tf.Tensor:
@@ -231,6 +235,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def set_model(self, model: Any) -> None:
     """Takes the model; Keras 3 hands its own to callbacks of tf_keras too."""
     compat.check_keras(model, 'model', keras.Model)
+    compat.check_callbacks_of_fit()
     super().set_model(model)
 
   def on_train_begin(self, logs: Any = None) -> None:
@@ -543,7 +548,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       rounds = budget.rounds_that_fit(steps, wanted, self._shortest_round())
     self._state.set(stage=PRUNING, rounds=rounds, rounds_begin=step)
     target = _percent(self._pruner.target_zeros / self._pruner.total)
-    message = f'{rounds} of {_count(wanted, "round")} to {target}'
+    message = f'{rounds} of {count(wanted, "round")} to {target}'
     if rounds < wanted:
       message += f'; {self._why_fewer(wanted)}'
       if self._warns_of_fewer_rounds:
@@ -558,8 +563,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       wanted, self._shortest_round(), self._dense_epochs
     )
     return (
-      f'the budget of {_count(self._timeline.epochs, "epoch")} allows no more, '
-      f'{_count(enough, "epoch")} would allow all'
+      f'the budget of {count(self._timeline.epochs, "epoch")} allows no more, '
+      f'{count(enough, "epoch")} would allow all'
     )
 
   def _begin_round(self) -> None:
@@ -768,10 +773,6 @@ class _LastCallback(keras.callbacks.LambdaCallback):
 
 def _without_last(callbacks: list[Any]) -> list[Any]:
   return [c for c in callbacks if not isinstance(c, _LastCallback)]
-
-
-def _count(number: int, noun: str) -> str:
-  return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 def _percent(sparsity: float) -> str:

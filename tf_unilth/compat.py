@@ -8,9 +8,11 @@ generators) and `data_position.py` (Keras's data handler).
 """
 
 import contextlib
+import functools
 import inspect
 import random
 import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -58,15 +60,67 @@ def check_keras(thing: Any, argument: str, kind: type) -> None:
     f'{argument} must be a tf_keras.{kind.__name__}, but it is a '
     f'{cls.__module__}.{cls.__qualname__}.'
   )
-  if cls.__module__.split('.')[0] == 'keras' or any(
-    base.__module__.split('.')[0] == 'keras' for base in cls.__mro__
-  ):
-    message += (
-      ' That is Keras 3, which tfmot cannot prune. Build it with tf_keras: '
-      '`import tf_keras as keras` in place of `import keras`, then '
-      '`new_model.set_weights(keras3_model.get_weights())`.'
-    )
+  if is_keras_3(thing):
+    message += f' That is Keras 3, which tfmot cannot prune. {rebuild(kind)}'
   raise TypeError(message)
+
+
+def is_keras_3(thing: Any) -> bool:
+  """Returns whether something is an object of Keras 3, or of its subclass."""
+  return any(
+    base.__module__.split('.')[0] == 'keras' for base in type(thing).__mro__
+  )
+
+
+def rebuild(kind: type) -> str:
+  """Returns how to come by an object of tf_keras in place of one of Keras 3."""
+  words = 'with tf_keras: `import tf_keras as keras` in place of `import keras`'
+  if issubclass(kind, keras.layers.Layer):
+    weights = '`new_model.set_weights(keras3_model.get_weights())`'
+    return f'Build it {words}, then {weights}.'
+  return f'Make it {words}.'
+
+
+def check_callbacks_of_fit() -> None:
+  """Raises a `TypeError` that helps for callbacks of Keras 3.
+
+  For the `set_model` of a callback: Keras calls it before it looks at what
+  its list holds, and fails on those of Keras 3 without a word of what they are.
+  """
+  frame = inspect.currentframe()
+  while frame is not None:
+    is_fit = frame.f_code.co_name == 'fit'
+    given = frame.f_locals.get('callbacks') if is_fit else None
+    if given is not None:
+      for callback in tf.nest.flatten(getattr(given, 'callbacks', given)):
+        if is_keras_3(callback):
+          check_keras(callback, 'callbacks', keras.callbacks.Callback)
+    frame = frame.f_back
+
+
+def check_when_compiled(model: keras.Model) -> None:
+  """Lets a model's `compile` raise a `TypeError` that helps for Keras 3.
+
+  Keras itself cannot interpret such an optimizer, and fails on such a metric
+  in the first step. It is told to this one object; no class is changed.
+  """
+  # A method, which a copy of the model gets for itself.
+  model.compile = types.MethodType(_compile_checked, model)
+
+
+@functools.wraps(keras.Model.compile)
+def _compile_checked(model: keras.Model, *args: Any, **kwargs: Any) -> None:
+  plain = type(model).compile
+  given = inspect.signature(plain).bind(model, *args, **kwargs).arguments
+  for name, kind in (
+    ('optimizer', keras.optimizers.Optimizer),
+    ('metrics', keras.metrics.Metric),
+    ('weighted_metrics', keras.metrics.Metric),
+  ):
+    for thing in tf.nest.flatten(given.get(name)):
+      if is_keras_3(thing):
+        check_keras(thing, name, kind)
+  plain(model, *args, **kwargs)
 
 
 def _running_fits() -> Iterator[dict[str, Any]]:
@@ -228,13 +282,15 @@ def compile_arguments(model: keras.Model) -> dict[str, Any]:
   return dict(model._compile_config.config)
 
 
-def flatten_layers(model: keras.Model) -> list[keras.layers.Layer]:
+def flatten_layers(
+  model: keras.layers.Layer, include_self: bool = False
+) -> list[keras.layers.Layer]:
   """Returns all layers, in order, those inside of models and layers too.
 
   tfmot's own collector looks inside of models only and misses a wrapper that
   is an attribute of a custom layer.
   """
-  return list(model._flatten_layers(include_self=False))
+  return list(model._flatten_layers(include_self=include_self))
 
 
 def pruning_schedules(model: keras.Model) -> list[Any]:

@@ -27,6 +27,10 @@ class FixedMask(IterativeSparsity):
   3
   """
 
+  # Whether a ticket has set the masks since: a weight that they keep may then
+  # begin from zero.
+  masks_given = False
+
   def __init__(self):
     super().__init__(0.0)
 
@@ -37,3 +41,19 @@ class FixedMask(IterativeSparsity):
 
   def _arguments(self) -> dict[str, Any]:
     return {}
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns what `IterativeSparsity` does, and whether masks were given."""
+    config = super().get_config()
+    if self.masks_given:
+      config['config']['masks_given'] = True
+    return config
+
+  @classmethod
+  def from_config(cls, config: dict[str, Any]) -> 'FixedMask':
+    """Returns a schedule from `get_config`'s dict, or its inner one."""
+    given = dict(config.get('config', config))
+    masks_given = given.pop('masks_given', False)
+    schedule = super().from_config(given)
+    schedule.masks_given = masks_given
+    return schedule

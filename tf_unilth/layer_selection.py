@@ -22,7 +22,14 @@ def named_layers(model: keras.Model) -> Iterator[Layer]:
       yield from named_layers(layer)
 
 
-def find_layers(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
+def unwrapped(layer: Layer) -> Layer:
+  """Returns the layer inside of a wrapper, any other as it is."""
+  return layer.layer if isinstance(layer, compat.PruneLowMagnitude) else layer
+
+
+def find_layers(
+  model: keras.Model, wanted: Any, argument: str, wrapped: bool = False
+) -> list[Layer]:
   """Returns the layers of a model that an argument means, each once.
 
   Args:
@@ -32,6 +39,8 @@ def find_layers(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
       in the names (`re.search`), as `filters` of Keras's `Model.quantize` are;
       or a function that is given each layer and returns whether it is meant.
     argument: its name, for errors.
+    wrapped: whether wrapped layers may be meant too, by themselves or by their
+      wrappers; the layers inside are returned.
 
   Raises:
     TypeError: something else.
@@ -50,6 +59,10 @@ def find_layers(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
     _refuse(argument, 'is', wanted)
   found: dict[Layer, None] = {}
   layers = list(dict.fromkeys(named_layers(model)))
+  if wrapped:
+    layers = list(
+      dict.fromkeys(i for layer in layers for i in (layer, unwrapped(layer)))
+    )
   for selector in wanted:
     if not is_selector(selector):
       _refuse(argument, 'has', selector)
@@ -59,11 +72,11 @@ def find_layers(model: keras.Model, wanted: Any, argument: str) -> list[Layer]:
         f'{argument} {_shown(selector)} {model.name!r}{_near(selector, layers)}'
       )
     for layer in matches:
-      if isinstance(layer, compat.PruneLowMagnitude):
+      if isinstance(layer, compat.PruneLowMagnitude) and not wrapped:
         raise ValueError(
           f'{argument} names {layer.name!r}, which is wrapped already.'
         )
-    found.update(dict.fromkeys(matches))
+    found.update(dict.fromkeys(map(unwrapped, matches)))
   return list(found)
 
 

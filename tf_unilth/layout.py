@@ -5,10 +5,15 @@ Shapes and dtypes count exactly. Names count without the numbers that end them
 """
 
 import dataclasses
+import functools
+import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+_Way = list[int | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +98,66 @@ def difference(
     f'it has {len(mine)} {kind}s, {they} {len(theirs)}; only {whose} has '
     f'{first}.'
   )
+
+
+def places(
+  mine: Sequence[Line], theirs: Sequence[Line], skipped: Sequence[bool]
+) -> list[_Way]:
+  """Returns where the lines of one layout stand in another, as they fit best.
+
+  The lines that are not skipped must be there, in their order, and others only
+  where some are skipped. That way is best in which as many others stand there
+  as are skipped, or as nearly as many as can be.
+
+  Args:
+    mine: the layout to look in.
+    theirs: the lines to look for.
+    skipped: which of those to leave out.
+
+  Returns:
+    For each line of `theirs` its index in `mine`, `None` for one that is
+    skipped; two such lists if there are several best ways, no list if there is
+    none.
+
+  >>> body = [of_kernel('a', (2, 3)), of_kernel('b', (3, 3))]
+  >>> mine = [*body, of_kernel('head', (3, 1))]
+  >>> theirs = [*body, of_kernel('classes', (3, 7))]
+  >>> places(mine, theirs, [False, False, True])
+  [[0, 1, None]]
+  >>> places(mine, theirs, [False, True, True])
+  [[0, None, None]]
+  >>> places(mine, theirs, [False, False, False])
+  []
+  """
+  runs = [(skips, len(list(run))) for skips, run in itertools.groupby(skipped)]
+
+  @functools.cache
+  def ways(run: int, mark: int, line: int) -> tuple[float, list[_Way]]:
+    """Lays the runs from `run` on upon `mine[mark:]`.
+
+    Returns:
+      By how many lines the gaps differ, and the first two of the best ways.
+    """
+    if run == len(runs):
+      return (0, [[]]) if mark == len(mine) else (math.inf, [])
+    skips, count = runs[run]
+    if not skips:
+      end = mark + count
+      lines = theirs[line : line + count]
+      if end > len(mine) or not all(map(Line.fits, mine[mark:end], lines)):
+        return math.inf, []
+      differ, rests = ways(run + 1, end, line + count)
+      return differ, [[*range(mark, end), *rest] for rest in rests]
+    least, best = math.inf, list[_Way]()
+    for end in range(mark, len(mine) + 1):
+      differ, rests = ways(run + 1, end, line + count)
+      differ += abs(end - mark - count)
+      if differ <= least and rests:
+        best = rests if differ < least else best + rests
+        least = differ
+    return least, [[*itertools.repeat(None, count), *rest] for rest in best[:2]]
+
+  return ways(0, 0, 0)[1]
 
 
 def _stem(name: str) -> str:

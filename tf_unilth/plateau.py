@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from tf_unilth import arguments, budget
+from tf_unilth.messages import count
 from tf_unilth.run_state import RunState
 from tf_unilth.snapshots import Snapshot
 
@@ -109,4 +110,5 @@ class Plateau:
   def words(self) -> str:
     """What has not happened at a plateau, for messages."""
     verb = 'risen' if self._is_max() else 'fallen'
-    return f'{self.monitor} has not {verb} for {self.patience} epochs'
+    epochs = count(self.patience or 0, 'epoch')
+    return f'{self.monitor} has not {verb} for {epochs}'

@@ -14,6 +14,7 @@ from tf_unilth import (
   unpruned,
 )
 from tf_unilth.compat import PruningSchedule, keras, tfmot
+from tf_unilth.fixed_mask import FixedMask
 from tf_unilth.layer_selection import Selector
 from tf_unilth.sparsity_schedule import IterativeSparsity
 from tf_unilth.wrapper import PruneLowMagnitude
@@ -148,6 +149,8 @@ def prune_low_magnitude(
     _check_single(to_prune, pruning_policy)
     result = wrapping.layer(to_prune)
   wrapping.warn(stacklevel=3)
+  for thing in result if isinstance(result, list) else [result]:
+    _warn_of_empty_masks(thing)
   return result
 
 
@@ -170,7 +173,40 @@ def _wrap_model(
   wrapped = wrapping.model(model)
   wrapping.check_targets(own)
   wrapping.warn(stacklevel=4)
+  _warn_of_empty_masks(wrapped)
   return wrapped
+
+
+def hold_zeros(model: keras.Model, left: Iterable[Layer]) -> keras.Model:
+  """Wraps a model with one `FixedMask`, but for some layers.
+
+  Unlike `prune_low_magnitude` it does not warn of kernels of nothing but zeros:
+  the masks are still to come.
+
+  Args:
+    model: a Sequential or functional model.
+    left: the layers to leave without a word.
+  """
+  fixed = FixedMask()
+  return _Wrapping(
+    None, set(left), lambda layer: PruneLowMagnitude(layer, fixed)
+  ).model(model)
+
+
+def _warn_of_empty_masks(layer: Layer) -> None:
+  """Warns of kernels that a `FixedMask` has found to be nothing but zeros."""
+  for wrapper in [layer, *compat.flatten_layers(layer)]:
+    if (
+      isinstance(wrapper, compat.PruneLowMagnitude)
+      and isinstance(wrapper.pruning_schedule, FixedMask)
+      and wrapper.pruning_obj is not None
+      and not all(mask.numpy().any() for _, mask, _ in wrapper.pruning_vars)
+    ):
+      warnings.warn(
+        f'FixedMask of layer {wrapper.layer.name!r} holds nothing but zeros: '
+        'it will never train.',
+        stacklevel=4,
+      )
 
 
 def _left_dense(
@@ -228,6 +264,7 @@ class _Wrapping:
         'kernel that skip, pruning_policy, block_size and sparsity_m_by_n '
         'leave.'
       )
+    compat.check_when_compiled(wrapped)
     return wrapped
 
   def layer(self, layer: Layer) -> Layer:

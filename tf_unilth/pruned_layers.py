@@ -177,8 +177,14 @@ class PrunedLayers:
       if not isinstance(kernel.schedule, FixedMask):
         continue
       kept = kernel.mask.numpy().astype(bool)
+      if not kept.any():
+        warnings.warn(
+          f'FixedMask of layer {kernel.name!r} holds nothing but zeros: it '
+          'will never train.',
+          stacklevel=2,
+        )
       zeros = int(np.sum((kernel.weight.numpy() == 0) & kept))
-      if zeros:
+      if zeros and not kernel.schedule.masks_given:
         warnings.warn(
           f'FixedMask of layer {kernel.name!r} does not hold {zeros} of its '
           'zeros: if the weights were loaded after wrapping, load them before.',

@@ -20,7 +20,7 @@ from tf_unilth.checkpoint_directory import CheckpointDirectory
 from tf_unilth.checkpoint_file import Checkpoint
 from tf_unilth.compat import keras
 from tf_unilth.fit_hold import FitHold
-from tf_unilth.messages import Messages
+from tf_unilth.messages import Messages, count
 from tf_unilth.training_state import TrainingState
 
 
@@ -133,6 +133,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
   def set_model(self, model: Any) -> None:
     """Takes the model, before Keras makes its train function."""
     compat.check_keras(model, 'model', keras.Model)
+    compat.check_callbacks_of_fit()
     super().set_model(model)
     if random_state.make_restorable(model):
       model.train_function = None
@@ -239,11 +240,11 @@ class CheckpointAndResume(keras.callbacks.Callback):
         callback.after_restore()
     self._late = newest
     self._epoch, self._step = newest.epoch, newest.step
-    after = f' and {newest.step} steps' if newest.step else ''
+    after = f' and {count(newest.step, "step")}' if newest.step else ''
     self._messages.say(
       f'the run was finished at epoch {newest.epoch}'
       if newest.finished
-      else f'going on after {newest.epoch} epochs{after}'
+      else f'going on after {count(newest.epoch, "epoch")}{after}'
     )
     self._messages.flush()
     if self._handler is not None:

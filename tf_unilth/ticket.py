@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,8 +23,10 @@ from tf_unilth import (
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.compat import keras, tfmot
 from tf_unilth.fixed_mask import FixedMask
+from tf_unilth.layer_selection import Selector, find_layers
 from tf_unilth.layout import Line
-from tf_unilth.prune import prune_low_magnitude
+from tf_unilth.messages import count
+from tf_unilth.prune import hold_zeros
 from tf_unilth.pruned_layers import Kernel, PrunedLayers
 from tf_unilth.sparsity_schedule import IterativeSparsity
 
@@ -42,7 +45,7 @@ class Ticket(ticket_file.Contents):
     masks: booleans of a kernel's shape by its name, True where a weight is
       kept, in the model's order; of all prunable kernels, dense ones too.
     rewind_weights: the values of all weights and statistics by name, in the
-      model's order; `None` if the ticket has none.
+      model's order; `None` if the ticket has masks only.
     method: the name of the ticket callback that made it; `None`: not known.
     seed: what it was drawn from, at least 0; `None`: found, or not known.
     provenance: what else is known of it, as JSON can hold it.
@@ -109,8 +112,9 @@ class Ticket(ticket_file.Contents):
         its seed, and, if it has rewound weights (`LTH`, `UniLTH`, `UniDLTH`
         after a plateau), what they were rewound to.
       rewind_weights: what `get_weights` of the model returned, wrapped or not
-        yet, at the moment to begin from; goes before the callback's. An
-        algorithm without a rewind keeps none: take them before `fit`.
+        yet, at the moment to begin from; goes before the callback's. A run
+        that was not rewound keeps none: take them before `fit`. Without them
+        the ticket has masks only, which a warning says.
       method: a name, in place of what callback or model tell.
       seed: at least 0, in place of the callback's.
       provenance: what to note besides versions, targets and epochs, as JSON
@@ -146,7 +150,7 @@ class Ticket(ticket_file.Contents):
       if rewind_weights is None:
         rewind_weights = callback.rewind_weights
     layers = PrunedLayers(model)
-    return cls(
+    ticket = cls(
       _masks(model, layers.kernels),
       None
       if rewind_weights is None
@@ -155,6 +159,15 @@ class Ticket(ticket_file.Contents):
       seed,
       {**_circumstances(model, layers), **provenance},
     )
+    if ticket.rewind_weights is None:
+      warnings.warn(
+        f'the ticket of model {model.name!r} has masks only, no rewind weights '
+        f'to begin from: {_why_no_weights(ticket)}. Take get_weights() before '
+        'fit and give them to from_model as rewind_weights, or apply the masks '
+        'alone, with weights=False.',
+        stacklevel=2,
+      )
+    return ticket
 
   @property
   def zeros(self) -> int:
@@ -176,7 +189,7 @@ class Ticket(ticket_file.Contents):
     """Writes the ticket as one file: whole or not at all.
 
     Masks take a bit per weight, rewind weights their own bytes; a SHA-256
-    guards it all. The same ticket gives the same bytes.
+    tells whether it is corrupted. The same ticket gives the same bytes.
 
     Args:
       path: the file to write; its folder is made.
@@ -188,7 +201,8 @@ class Ticket(ticket_file.Contents):
 
     >>> ticket = Ticket({'dense': np.eye(3, dtype=bool)}, method='by hand')
     >>> ticket
-    <Ticket by hand: 66.667% of 9 weights in 1 kernel are zero; 162 bytes>
+    <Ticket by hand: 66.667% of 9 weights in 1 kernel are zero; masks only; \
+162 bytes>
     >>> path = tempfile.mkdtemp() + '/a.ticket'
     >>> ticket.save(path)
     >>> ticket.save(path, overwrite=True)
@@ -207,7 +221,7 @@ class Ticket(ticket_file.Contents):
 
     Raises:
       TicketFileError: a `ValueError`; it is no ticket, or not all of one, or
-        was altered.
+        is corrupted.
       OSError: it cannot be read.
 
     >>> path = tempfile.mkdtemp() + '/a.ticket'
@@ -223,7 +237,13 @@ class Ticket(ticket_file.Contents):
         f'path {os.fspath(path)!r} is no ticket: {error}'
       ) from None
 
-  def apply(self, model: keras.Model, weights: bool = True) -> keras.Model:
+  def apply(
+    self,
+    model: keras.Model,
+    weights: bool = True,
+    *,
+    skip: Selector | Sequence[Selector] = (),
+  ) -> keras.Model:
     """Puts the ticket onto a model, which then trains sparse.
 
     A model that is not wrapped is wrapped with a `FixedMask`; one that is
@@ -238,12 +258,21 @@ class Ticket(ticket_file.Contents):
     their dtypes and own names (`bias`). A number that ends a name (`dense_3`)
     is left out, since Keras counts all layers that a process makes.
 
+    With `skip` a ticket goes onto a model with another head. What is compared
+    then is the model without the skipped layers. The ticket's kernels and
+    weights that stand in their place, between those that do fit, are skipped
+    too, whatever their names, shapes and number are.
+
     Args:
       model: a tf_keras model, built; its own weights are changed, and nothing
         where the ticket does not fit.
-      weights: whether to put the rewind weights into it, if the ticket has
-        them. `False` keeps the model's: of a model that was built anew, the
-        re-initialised control.
+      weights: whether to put the rewind weights into it. `False` puts on the
+        masks alone and keeps the model's weights: of a model that was built
+        anew, the re-initialised control. A ticket without rewind weights needs
+        `weights=False`.
+      skip: layers of the model, or their names, that stay as they are: dense,
+        trainable, not wrapped unless they were; as `prune_low_magnitude` takes
+        them.
 
     Returns:
       A wrapped model that shares the weights of the one given; that one
@@ -251,63 +280,74 @@ class Ticket(ticket_file.Contents):
 
     Raises:
       TypeError: not a tf_keras model.
-      ValueError: another architecture, with the first difference; a subclassed
-        model that is not wrapped; wrappers that would not hold the mask, or
-        whose blocks or groups it cuts through.
+      ValueError: another architecture, with the first difference; no rewind
+        weights, and not `weights=False`; `skip` names what the model does not
+        have, or all of its kernels; a subclassed model that is not wrapped;
+        wrappers that would not hold the mask, or whose blocks or groups it
+        cuts through.
 
     >>> ticket = Ticket({'dense': np.eye(2, dtype=bool)})
     >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(2,))])
-    >>> print(sparsity_summary(ticket.apply(model)).zeros)
+    >>> print(sparsity_summary(ticket.apply(model, weights=False)).zeros)
     2
     >>> other = [keras.layers.Dense(3, input_shape=(2,), name='dense_7')]
-    >>> ticket.apply(keras.Sequential(other, name='other'))
+    >>> ticket.apply(keras.Sequential(other, name='other'), weights=False)
     Traceback (most recent call last):
     ValueError: ticket does not fit model 'other': its kernel 1 is 'dense' of \
 shape (2, 2), the model's 'dense_7' of shape (2, 3).
+
+    Onto a model with a head for three classes in place of one for ten:
+
+    >>> masks = {'body': np.eye(4, dtype=bool), 'head': np.eye(4, 10) > 0}
+    >>> layers = [keras.layers.Dense(4, input_shape=(4,), name='body'),
+    ...           keras.layers.Dense(3, name='classes')]
+    >>> model = Ticket(masks).apply(keras.Sequential(layers), weights=False,
+    ...                             skip=['classes'])
+    >>> [layer.name for layer in model.layers]
+    ['prune_low_magnitude_body', 'classes']
     """
     compat.check_keras(model, 'model', keras.Model)
     arguments.truth('weights', weights)
-    self._check_kernels(model)
-    values = self.rewind_weights if weights else None
-    if values is not None:
-      _check_same(
-        model, 'weight', layout.of_values(values), _weights_layout(model)
+    given = self.rewind_weights if weights else {}
+    if given is None:
+      raise ValueError(
+        f'ticket has no rewind weights to begin from: {_why_no_weights(self)}. '
+        "apply(model, weights=False) puts on the masks alone, with the model's "
+        'own weights.'
       )
-    if not compat.has_wrappers(model):
-      model = prune_low_magnitude(model, FixedMask())
-    masks = {
-      weight.ref(): mask
-      for (_, weight), mask in zip(
-        prunable.model_kernels(model), self.masks.values(), strict=True
-      )
+    skipped = find_layers(model, skip, 'skip', wrapped=True)
+    left = {
+      prunable.uncast(weight).ref()
+      for layer in skipped
+      for weight in layer.weights
     }
+    masks = _masks_of(model, left, self.masks)
+    values = _values_of(model, left, given) if weights else []
+    if not compat.has_wrappers(model):
+      model = hold_zeros(model, skipped)
     layers = PrunedLayers(model)
-    _check_holds(layers, masks)
-    if values is not None:
-      for variable, value in zip(
-        layers.model_weights, values.values(), strict=True
-      ):
-        variable.assign(value)
-    layers.assign_masks([masks[k.weight.ref()] for k in layers.kernels])
+    kernels = [k for k in layers.kernels if k.weight.ref() not in left]
+    _check_holds(kernels, masks)
+    for variable, value in values:
+      variable.assign(value)
+    for kernel in kernels:
+      if isinstance(kernel.schedule, FixedMask):
+        kernel.schedule.masks_given = True
+    layers.assign_masks(
+      [masks.get(k.weight.ref(), k.mask.numpy()) for k in layers.kernels]
+    )
     return model
 
-  def _check_kernels(self, model: keras.Model) -> None:
-    theirs = [
-      layout.of_kernel(name, tuple(weight.shape))
-      for name, weight in prunable.model_kernels(model)
-    ]
-    _check_same(model, 'kernel', layout.of_masks(self.masks), theirs)
-
   def __repr__(self) -> str:
-    count = len(self.masks)
     # Escaped: what a file calls it may move a terminal's cursor.
     made = repr(self.method or 'of unknown method')[1:-1]
     seed = '' if self.seed is None else f' with seed {self.seed}'
-    beside = ' rewind weights;' if self.rewind_weights is not None else ''
+    beside = 'masks only' if self.rewind_weights is None else 'rewind weights'
     return (
       f'<Ticket {made}{seed}: {100 * self.sparsity:.3f}% of '
-      f'{self.total_weights:,} weights in {count} kernel{"s"[: count > 1]} '
-      f'are zero;{beside} {ticket_file.size(self):,} bytes>'
+      f'{count(self.total_weights, "weight")} in '
+      f'{count(len(self.masks), "kernel")} are zero; {beside}; '
+      f'{ticket_file.size(self):,} bytes>'
     )
 
 
@@ -450,39 +490,119 @@ def _versions() -> dict[str, str]:
 # Putting it onto one.
 
 
-def _check_same(
-  model: keras.Model, kind: str, mine: list[Line], theirs: list[Line]
-) -> None:
-  """Raises a `ValueError` with the first difference, if there is one."""
+def _why_no_weights(ticket: Ticket) -> str:
+  """Returns why a ticket has no rewind weights, as far as it tells."""
+  told, method = ticket.provenance, (ticket.method or '').casefold()
+  if (epoch := told.get('rewound_to_epoch')) is not None:
+    return (
+      f'its run was rewound to the end of epoch {epoch}, but the callback that '
+      'has those weights was not given to Ticket.from_model'
+    )
+  if method == 'lth':
+    return (
+      "only the callback of its fit has them, and an LTH(rewind='learning_rate'"
+      ') has none'
+    )
+  if method == 'dlth':
+    return 'a DLTH rewinds nothing'
+  if (epochs := told.get('epochs')) is not None:
+    by = f' by {ticket.method}' if ticket.method else ''
+    return f'its run{by} of {count(epochs, "epoch")} was never rewound'
+  return 'none were given to Ticket.from_model'
+
+
+def _places(
+  model: keras.Model,
+  kind: str,
+  mine: list[Line],
+  theirs: list[Line],
+  skipped: list[bool],
+) -> list[int | None]:
+  """Returns which of the ticket's lines fits each of a model's.
+
+  Raises:
+    ValueError: none does, with the first difference, or more than one.
+  """
   wrong = f'ticket does not fit model {model.name!r}: '
   if not theirs:
     raise ValueError(
       f'{wrong}it has no {kind}s; build it, if it has no weights yet.'
     )
-  found = layout.difference(kind, mine, theirs, 'the ticket', 'the model')
-  if found:
-    raise ValueError(wrong + found)
-
-
-def _weights_layout(model: keras.Model) -> list[Line]:
-  return [
-    layout.of_weight(
-      _name(variable), tuple(variable.shape), variable.dtype.name
+  ways = layout.places(mine, theirs, skipped)
+  if not ways:
+    # What is skipped differs from nothing.
+    shown = [
+      mine[number] if skips and number < len(mine) else line
+      for number, (line, skips) in enumerate(zip(theirs, skipped, strict=True))
+    ]
+    raise ValueError(
+      wrong + layout.difference(kind, mine, shown, 'the ticket', 'the model')
     )
-    for variable in PrunedLayers(model).model_weights
+  if len(ways) > 1:
+    one, other = ways
+    line, first, second = next(
+      (line, mine[a], mine[b])
+      for line, a, b in zip(theirs, one, other, strict=True)
+      if a is not None and b is not None and a != b
+    )
+    raise ValueError(
+      f'{wrong}without what skip names, its {kind} {line} may be the '
+      f"ticket's {first.name!r} or {second.name!r}: skip fewer layers."
+    )
+  return ways[0]
+
+
+def _masks_of(
+  model: keras.Model, left: set[Any], given: Mapping[str, np.ndarray]
+) -> dict[Any, np.ndarray]:
+  """Returns a mask for each kernel of a model, but for those `left`."""
+  kernels = list(prunable.model_kernels(model))
+  theirs = [layout.of_kernel(name, tuple(w.shape)) for name, w in kernels]
+  skipped = [weight.ref() in left for _, weight in kernels]
+  if kernels and all(skipped):
+    raise ValueError(
+      f'skip names all layers of model {model.name!r} that have kernels: '
+      'nothing of the ticket is left.'
+    )
+  places = _places(model, 'kernel', layout.of_masks(given), theirs, skipped)
+  masks = list(given.values())
+  return {
+    weight.ref(): masks[place]
+    for (_, weight), place in zip(kernels, places, strict=True)
+    if place is not None
+  }
+
+
+def _values_of(
+  model: keras.Model, left: set[Any], given: Mapping[str, np.ndarray]
+) -> list[tuple[Any, np.ndarray]]:
+  """Returns the weights of a model, but for those `left`, with values."""
+  variables = PrunedLayers(model).model_weights
+  theirs = [
+    layout.of_weight(_name(v), tuple(v.shape), v.dtype.name) for v in variables
+  ]
+  skipped = [prunable.uncast(v).ref() in left for v in variables]
+  places = _places(model, 'weight', layout.of_values(given), theirs, skipped)
+  values = list(given.values())
+  return [
+    (variable, values[place])
+    for variable, place in zip(variables, places, strict=True)
+    if place is not None
   ]
 
 
-def _check_holds(layers: PrunedLayers, masks: Mapping[Any, np.ndarray]) -> None:
+def _check_holds(
+  kernels: Sequence[Kernel], masks: Mapping[Any, np.ndarray]
+) -> None:
   """Raises a `ValueError` if training would not keep all of the zeros."""
-  held = {kernel.weight.ref() for kernel in layers.kernels}
+  held = {kernel.weight.ref() for kernel in kernels}
   for reference, mask in masks.items():
     if reference not in held and not mask.all():
       raise ValueError(
         f'ticket has zeros in {_name(reference.deref())!r}, which the model '
         'does not wrap: apply it to the model before it is wrapped.'
       )
-  for kernel in layers.kernels:
+  for kernel in kernels:
     units = kernel.structure
     if not units.is_whole(masks[kernel.weight.ref()]):
       raise ValueError(

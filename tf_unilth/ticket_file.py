@@ -27,7 +27,9 @@ _FORMAT = sealed_file.Format('ticket', b'\x89TKT\r\n\x1a\n', 1)
 
 
 class TicketFileError(DamagedError):
-  """A file is no ticket, or not all of one, or was altered.
+  """A file is no ticket, or not all of one, or is corrupted.
+
+  Nobody signs it: one that was made on purpose is not told from an original.
 
   >>> path = tempfile.mkdtemp() + '/short.ticket'
   >>> _ = open(path, 'wb').write(b'half')
@@ -99,7 +101,7 @@ def read(path: str | os.PathLike[str]) -> Contents:
     path: the file.
 
   Raises:
-    TicketFileError: it is no ticket, or not all of one, or was altered.
+    TicketFileError: it is no ticket, or not all of one, or is corrupted.
     OSError: it cannot be read.
   """
   place = arguments.path('path', path)

@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Callable
 
 from tf_unilth import budget
+from tf_unilth.messages import count
 from tf_unilth.run_state import RunState
 
 # No budget of epochs is larger.
@@ -70,8 +71,9 @@ class Timeline:
     if smallest > self.epochs:
       first = self._state.get('first_epoch')
       raise ValueError(
-        f'rounds={rounds} do not fit into {self.epochs} epochs of '
-        f'{per_epoch} steps: epochs must be at least {first + smallest}.'
+        f'rounds={rounds} do not fit into {count(self.epochs, "epoch")} of '
+        f'{count(per_epoch, "step")}: epochs must be at least '
+        f'{first + smallest}.'
       )
 
   def epochs_for(

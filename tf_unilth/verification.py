@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_unilth import arguments, input_values
 from tf_unilth.compat import keras
+from tf_unilth.messages import count
 from tf_unilth.model_inputs import ModelInputs
 
 _BATCH = 2  # Of inputs that are made up.
@@ -54,6 +55,7 @@ class ExportedModel:
 
   def __str__(self) -> str:
     weights = f'weights differ by at most {self.weight_difference:.2g}'
+    ratio = self.ratio
     outputs = 'outputs not compared'
     if self.output_difference is not None:
       outputs = f'outputs differ by at most {self.output_difference:.2g}'
@@ -72,8 +74,7 @@ class ExportedModel:
     )
 
   def _smaller(self) -> str:
-    same = self.stored_bytes == self.dense_bytes
-    return '' if same else f', {self.ratio:.3g} times smaller'
+    return f', {self.ratio:.3g} times smaller' if self.ratio > 1.05 else ''
 
   def _how_many(self) -> str:
     if self.packed:
@@ -194,8 +195,8 @@ def _compare(
     compared_on = 'on made-up inputs'
   else:
     outputs = _flat(ours(batch))
-    count = input_values.samples(tf.nest.flatten(batch)[0])
-    compared_on = f'on {count} input{"s" * (count != 1)} given'
+    number = input_values.samples(tf.nest.flatten(batch)[0])
+    compared_on = f'on {count(number, "input")} given'
   pairs = list(zip(outputs, _flat(theirs(batch)), strict=True))
   return _largest_difference(pairs), compared_on
 

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -163,12 +162,6 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     )
     if self._is_fixed:
       mask.assign(tf.cast(weight != 0, mask.dtype))
-      if not np.any(mask.numpy()):
-        warnings.warn(
-          f'FixedMask of layer {self.layer.name!r} holds nothing but zeros: it '
-          'will never train.',
-          stacklevel=2,
-        )
     return weight, mask, threshold
 
   def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pathlib
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -168,7 +169,11 @@ class Workshop:
         f'{summary.zeros} of {summary.total_weights} weights are zero.'
       )
     directory.mkdir(parents=True, exist_ok=True)
-    Ticket.from_model(model, callback).save(directory / FOUND, overwrite=True)
+    with warnings.catch_warnings():
+      # Whether it has masks only, whoever loads it is told.
+      warnings.filterwarnings('ignore', 'the ticket of model .* has masks only')
+      found = Ticket.from_model(model, callback)
+    found.save(directory / FOUND, overwrite=True)
     stripped = strip_pruning(model)
     trained = Ticket.from_model(
       stripped,
