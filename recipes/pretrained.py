@@ -6,8 +6,9 @@
 Trains each network dense, as its recipe does, then prunes it from the same
 weights with each method, under Adam at 1e-3 and under the recipe's SGD with a
 cosine over the five epochs: the network of `recipes.digits_cnn` to 90%, that of
-`recipes.mnist_lenet` to 95%. `polynomial_decay` is tfmot's, `unilth_staged` is
-UniLTH with the dense stage that a trained network does not need.
+`recipes.mnist_lenet` to 95%. `polynomial_decay` is tfmot's, which prunes each
+layer to the target, as `unilth_layer`, UniLTH with `scope='layer'`, does;
+`unilth_staged` has the dense stage that a trained network does not need.
 
 Before, polynomial_decay and unilth try some settings each on a seed that is not
 compared, and take those with the best validation accuracy; the others take

@@ -50,11 +50,13 @@ class _Method:
   Args:
     plan: its name in `recipes/methods.py`.
     callback: arguments of its ticket callback.
+    schedule: arguments of its `IterativeSparsity`.
     validates: whether it looks at validation data as it trains.
   """
 
   plan: str
   callback: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  schedule: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   validates: bool = False
 
 
@@ -62,10 +64,11 @@ _PRETRAINED = {'pretrained': True}
 METHODS = {
   'polynomial_decay': _Method('gmp'),
   'unilth': _Method('unilth', _PRETRAINED),
+  'unilth_layer': _Method('unilth', _PRETRAINED, {'scope': 'layer'}),
+  'unilth_staged': _Method('unilth', validates=True),
   'unidlth': _Method('unidlth', _PRETRAINED),
   'lth': _Method('lth'),
   'dlth': _Method('dlth'),
-  'unilth_staged': _Method('unilth', validates=True),
 }
 
 
@@ -208,7 +211,7 @@ class Bench:
         lr_restart=False,
         begin_fraction=settings.get('begin'),
         end_fraction=settings.get('end', 0.7),
-        schedule={},
+        schedule=dict(method.schedule),
         callback=callback,
       ),
     )

@@ -210,6 +210,8 @@ class UniLTH(_UnifiedTicket):
   >>> 1 in history.history['stage'], history.history['sparsity'][-1]
   (False, 0.5)
 
+  Compile it with the learning rate of its training, not with a smaller one: a
+  third of it ended lower where it was measured (recipes/results/pretrained).
   A `Ticket` of such a run has the weights that the model came with as its
   rewind weights; the callback keeps a copy of them on the host, and so does
   each checkpoint of a `CheckpointAndResume`.
