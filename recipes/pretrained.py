@@ -16,12 +16,21 @@ unilth's learning rate. In the output directory it writes `search.csv` and
 `pretrained.csv`, a line per run as they finish, and `report.md`. The same
 command goes on where it stopped.
 
-What it found (recipes/results/pretrained/report.md), and how to do it:
+How to prune a network that is trained already:
 
   model = tf_unilth.prune_low_magnitude(
     trained, tf_unilth.IterativeSparsity(0.9))
   model.compile(...)
   model.fit(x, y, epochs=5, callbacks=[tf_unilth.UniLTH(pretrained=True)])
+
+What it found stands in recipes/results/pretrained/report.md: on both networks
+UniLTH ends above PolynomialDecay under both optimizers. The network of the
+digits keeps its accuracy; LeNet at 95% loses about a tenth of a point.
+Most of the lead on the digits comes from ranking all layers together: with
+scope='layer' UniLTH loses points there too. Five epochs of the digits are 195
+steps, after which the moving averages of batch normalisation lag behind what
+cuts small layers hard (2 to 5 points for PolynomialDecay); and random tickets
+have no time to learn.
 """
 
 import csv

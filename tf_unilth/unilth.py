@@ -265,7 +265,8 @@ class UniDLTH(_UnifiedTicket):
     seed: what the ticket is drawn from, at least 0.
     verbose: as in `UniLTH`.
     pretrained: as in `UniLTH`: the ramp works on the trained weights from the
-      first step.
+      first step. A random ticket keeps little of what they know: it takes more
+      epochs to learn it again than `UniLTH` does.
 
   A random ticket learns little before it stands alone, so its rounds are short
   and its ramp is strong (A = 10 a round, where UniLTH's has 3). Give the
