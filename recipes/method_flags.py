@@ -66,6 +66,19 @@ flags.DEFINE_float(
 flags.DEFINE_integer(
   'interval', None, 'Of the L2 ramp: steps between two increments.'
 )
+flags.DEFINE_bool(
+  'pretrained',
+  None,
+  'Take the network as trained: no dense stage, no rewind, rounds from the '
+  'first step on. So it is with --initial_weights, unless --nopretrained is '
+  'given.',
+)
+flags.DEFINE_string(
+  'initial_weights',
+  None,
+  'Begin from the weights of a .weights.h5, .h5 or .keras file, a SavedModel '
+  'or the run directory of a recipe (its saved_model), of the same network.',
+)
 flags.DEFINE_string('monitor', None, 'What is looked at for the plateau.')
 flags.DEFINE_enum(
   'mode',
@@ -116,15 +129,19 @@ flags.DEFINE_float(
 _STRUCTURE = ('block_size', 'sparsity_m_by_n')
 _SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
 _RAMP = ('limit', 'power', 'increment', 'interval')
-_UNIFIED = (
+_DENSE_STAGE = (
   'monitor',
   'mode',
   'patience',
   'min_delta',
   'rewind_epochs',
   'max_dense_fraction',
+)
+_UNIFIED = (
+  *_DENSE_STAGE,
   'finetune_fraction',
   'lr_restart',
+  'pretrained',
 )
 # What `wrapping` reads.
 WRAPPING = ('skip', *_STRUCTURE)
@@ -208,9 +225,26 @@ def check() -> None:
         f'--{name} is not read by --method={FLAGS.method}, only by '
         f'{", ".join(readers(name))}.'
       )
+  _check_pretrained()
   wrapping()
   # Without a rate, since variables must not be made before the strategy.
   plan(steps=1000, seed=0, rate=None)
+
+
+def _check_pretrained() -> None:
+  if FLAGS.pretrained and not FLAGS.initial_weights:
+    raise ValueError(
+      '--pretrained needs --initial_weights=FILE: without it the network is '
+      'not trained yet.'
+    )
+  if 'pretrained' in _READ[FLAGS.method] and _given(('pretrained',)).get(
+    'pretrained'
+  ):
+    for name in _given(_DENSE_STAGE):
+      raise ValueError(
+        f'--{name} is about the dense stage, which a run from '
+        '--initial_weights does not have: give --nopretrained for one.'
+      )
 
 
 def wrapping() -> dict[str, Any]:
@@ -271,4 +305,7 @@ def plan(
 
 
 def _given(names: tuple[str, ...]) -> dict[str, Any]:
-  return {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}
+  given = {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}
+  if 'pretrained' in names and FLAGS.initial_weights:
+    given.setdefault('pretrained', True)
+  return given

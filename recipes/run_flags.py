@@ -8,7 +8,13 @@ from typing import Any
 
 from absl import flags
 
-from recipes import devices, exports, method_flags, methods
+from recipes import (
+  devices,
+  exports,
+  initial_weights,
+  method_flags,
+  methods,
+)
 from recipes.recipe import Recipe
 
 FLAGS = flags.FLAGS
@@ -145,6 +151,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
   'Data': ('data_dir', 'download', 'train_examples', 'validation_fraction'),
   'Pruning': method_flags.NAMES,
   'Training': (
+    'initial_weights',
     'epochs',
     'batch_size',
     'learning_rate',
@@ -198,10 +205,15 @@ def adopt(recipe: Recipe) -> None:
 
 
 def config(recipe: Recipe) -> dict[str, Any]:
-  """Returns all that a run's numbers depend on; `adopt` comes before."""
+  """Returns all that a run's numbers depend on; `adopt` comes before.
+
+  The initial weights are told by their content, wherever they lie.
+  """
   names = [name for name in NUMBERS if name not in method_flags.NAMES]
   names += recipe.flags
   given = {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}
+  if path := given.pop('initial_weights', None):
+    given['initial_weights'] = initial_weights.digest(path)
   return {'recipe': recipe.name, **method_flags.config(), **given}
 
 

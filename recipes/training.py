@@ -7,6 +7,7 @@ import tf_keras as keras
 from absl import flags
 
 import tf_unilth
+from recipes import initial_weights
 from recipes.recipe import Recipe
 
 FLAGS = flags.FLAGS
@@ -123,8 +124,14 @@ def loss() -> keras.losses.Loss:
 def build(
   recipe: Recipe, image_shape: tuple[int, ...], classes: int
 ) -> keras.Model:
-  """Returns the model, with float32 logits also under mixed precision."""
+  """Returns the model, with float32 logits also under mixed precision.
+
+  Raises:
+    DataError: the initial weights that the flag names do not fit.
+  """
   model = recipe.build(image_shape, classes)
+  if FLAGS.initial_weights:
+    initial_weights.load(model, FLAGS.initial_weights)
   if model.outputs[0].dtype == tf.float32:
     return model
   cast = keras.layers.Activation('linear', dtype='float32', name='logits')

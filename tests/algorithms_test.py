@@ -62,6 +62,11 @@ ALGORITHMS = {
   'unilth': Algorithm(
     functools.partial(tf_unilth.UniLTH, finetune_fraction=0.4), ramped=True
   ),
+  'unilth_pretrained': Algorithm(
+    functools.partial(tf_unilth.UniLTH, finetune_fraction=0.4, pretrained=True),
+    ramped=True,
+    cases='ab',
+  ),
   'unidlth': Algorithm(
     functools.partial(tf_unilth.UniDLTH, seed=SEED, finetune_fraction=0.4),
     random=True,

@@ -161,6 +161,7 @@ CALLBACKS: dict[str, dict[str, Argument]] = {
     **_FINETUNE,
     'ramp': _ramps(),
     'verbose': _VERBOSE,
+    'pretrained': _TRUTH,
   },
   'UniDLTH': {
     **_PLATEAU,
@@ -168,6 +169,7 @@ CALLBACKS: dict[str, dict[str, Argument]] = {
     'ramp': _ramps(),
     'seed': _SEED,
     'verbose': _VERBOSE,
+    'pretrained': _TRUTH,
   },
   'LTH': {
     'rewind': _one_of('weights', 'learning_rate'),

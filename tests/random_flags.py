@@ -59,6 +59,8 @@ ARGUMENTS = {
   'rewind_epochs': _whole(('0', '1', '2')),
   'max_dense_fraction': _number(('0.3', '0.6'), ('0', '1', '3')),
   'finetune_fraction': _number(('0', '0.4', '1'), ('1.1',)),
+  'pretrained': _switch(),
+  'initial_weights': Argument(('',), ('a_file', 'a_folder', 'a_ticket', 'no')),
   'rewind_step': _whole(('0', '3')),
   'lr_restart': _switch(),
   'begin_fraction': _number(('0', '0.3'), ('1', '2')),
@@ -95,7 +97,7 @@ _OF_RAMPS = (
 )
 _OF_PLATEAUS = (
   *('monitor', 'mode', 'patience', 'min_delta', 'rewind_epochs'),
-  'max_dense_fraction',
+  *('max_dense_fraction', 'pretrained'),
 )
 _READ = {
   'dense': (),

@@ -62,7 +62,10 @@ _VALUES = {
 }
 # Looked at in tests of their own, of what a run writes and prints.
 _SEEN_WITHOUT: dict[str, dict] = {}  # By the flags that are needed.
-_ELSEWHERE = {'output_dir', 'overwrite', 'export', 'plots', 'debug'}
+_ELSEWHERE = {
+  *('output_dir', 'overwrite', 'export', 'plots', 'debug'),
+  *('initial_weights', 'pretrained'),
+}
 
 
 class _Seen(Exception):

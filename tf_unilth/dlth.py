@@ -35,6 +35,9 @@ class DLTH(TicketCallback):
 
   >>> callback = DLTH(finetune_fraction=0.6, seed=1)
 
+  There is no dense stage to leave out for a model that is trained already: the
+  ramp is on its weights from the first step, as it is on new ones.
+
   From Bai et al. (ICLR 2022), "Dual Lottery Ticket Hypothesis", and its code:
   increment, interval, limit, hold and one-shot cut. The budget form, the share
   of finetuning and the learning rate's restart at it are our choices.
@@ -56,11 +59,7 @@ class DLTH(TicketCallback):
     return self._pruner.explicit_rounds or 1
 
   def _on_run_begin(self) -> None:
-    if not self._timeline.steps:
-      raise ValueError(
-        'steps_per_epoch must be given to fit, but the data do not tell how '
-        'many steps an epoch has, and DLTH begins its ramp at the first one.'
-      )
+    self._timeline.require_steps('DLTH begins its ramp at the first one')
     self._begin_rounds(0, 'a ticket is drawn')
 
   def _on_finetuning(self) -> None:

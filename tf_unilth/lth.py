@@ -39,6 +39,12 @@ class LTH(TicketCallback):
 
   >>> callback = LTH(rewind_step=500)
 
+  A model that is trained already needs no argument: the weights that it comes
+  with are those to which LTH rewinds (`rewind_step=0`), as in lottery tickets
+  of pretrained networks (Chen et al. 2020). The first training before the
+  first cut stays, since it is the task's own. `UniLTH(pretrained=True)` keeps
+  what is learnt from one cut to the next, and needs fewer epochs.
+
   From Frankle & Carbin (2019); late rewinding Frankle et al. (2019);
   learning-rate rewinding Renda et al. (2020). They give each round the full
   number of epochs; to share one budget is our choice, for comparisons at
@@ -78,10 +84,7 @@ class LTH(TicketCallback):
     if self._timeline.steps:
       self._begin_trainings()
     elif explicit and explicit >= self._timeline.epochs:
-      raise ValueError(
-        'steps_per_epoch must be given to fit, but the data do not tell how '
-        'many steps an epoch has, and the first round ends within one.'
-      )
+      self._timeline.require_steps('the first round ends within one')
 
   def _on_epoch(self, epoch: int, logs: dict) -> None:
     if not self._state.get('rounds'):

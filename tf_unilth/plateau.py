@@ -29,12 +29,12 @@ class Plateau:
     ValueError: an argument is out of its range.
   """
 
-  monitor: str
-  mode: str
-  patience: int | None
-  min_delta: float
-  rewind_epochs: int | None
-  max_dense_fraction: float | None
+  monitor: str = 'val_loss'
+  mode: str = 'auto'
+  patience: int | None = 2
+  min_delta: float = 0.0
+  rewind_epochs: int | None = None
+  max_dense_fraction: float | None = None
 
   def __post_init__(self):
     checked = {

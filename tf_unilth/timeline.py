@@ -34,6 +34,18 @@ class Timeline:
     """All training steps of the run; 0 while an epoch's are not known."""
     return self.epochs * self._state.get('steps_per_epoch')
 
+  def require_steps(self, why: str) -> None:
+    """Raises if the steps of an epoch are not known yet.
+
+    Args:
+      why: what needs them, for the message.
+    """
+    if not self.steps:
+      raise ValueError(
+        'steps_per_epoch must be given to fit, but the data do not tell how '
+        f'many steps an epoch has, and {why}.'
+      )
+
   def step_at(self, epoch: int) -> int:
     """Returns the training step at which a (0-based) epoch of `fit` begins."""
     since = epoch - self._state.get('first_epoch')

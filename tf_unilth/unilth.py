@@ -1,9 +1,11 @@
 """UniLTH and UniDLTH: plateau and rewind once, then ramp and cut per round."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
+from tf_unilth import arguments
 from tf_unilth.callbacks import TicketCallback
 from tf_unilth.plateau import Plateau
 from tf_unilth.regularization import L2Ramp
@@ -16,7 +18,7 @@ class _UnifiedTicket(TicketCallback):
 
   _pace = 'cubic'
   _strength = 3.0
-  _settings = ('plateau',)
+  _settings: tuple[str, ...] = ('plateau',)
 
   def __init__(
     self,
@@ -25,14 +27,21 @@ class _UnifiedTicket(TicketCallback):
     finetune_fraction: float,
     ramp: L2Ramp | None,
     verbose: int,
+    pretrained: bool,
   ):
     ramp = L2Ramp() if ramp is None else ramp
     super().__init__(scores, ramp, finetune_fraction, verbose)
+    self._pretrained = arguments.truth('pretrained', pretrained)
+    if pretrained:
+      _check_no_dense_stage(plateau)
+      plateau = dataclasses.replace(plateau, patience=None)
+      # Checkpoints of other runs, from before it was there too, lack it.
+      self._settings = (*self._settings, 'pretrained')
     self._plateau = plateau
     self._validation_freq: Any = 1
 
   def _dense_epochs(self, epochs: int) -> int:
-    return self._plateau.dense_epochs(epochs)
+    return 0 if self._pretrained else self._plateau.dense_epochs(epochs)
 
   def _snapshots(self) -> int:
     return self._plateau.snapshots
@@ -50,9 +59,22 @@ class _UnifiedTicket(TicketCallback):
       )
 
   def _on_run_begin(self) -> None:
+    if self._pretrained:
+      self._begin_pretrained()
+      return
     state = self._state
     state.set(stage=DENSE)
     self._plateau.keep(state, state.get('first_epoch'), self._rewindable())
+
+  def _begin_pretrained(self) -> None:
+    """Begins stage 2 at the first step."""
+    self._timeline.require_steps('pretrained=True prunes from the first step')
+    # What a ticket of this run is to be applied with. Copies: the variables
+    # may be updated in place.
+    self._rewind_weights = [
+      np.array(variable.numpy()) for variable in self._layers.model_weights
+    ]
+    self._begin_rounds(0, 'the model is taken as trained')
 
   def _on_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
     state = self._state
@@ -114,6 +136,19 @@ class _UnifiedTicket(TicketCallback):
     self._begin_rounds(step, f'epoch {epoch}: {why}')
 
 
+def _check_no_dense_stage(plateau: Plateau) -> None:
+  """Raises for arguments of a stage that a pretrained model does not get."""
+  defaults = Plateau()
+  for field in dataclasses.fields(Plateau):
+    value = getattr(plateau, field.name)
+    default = getattr(defaults, field.name)
+    if value != default:
+      raise ValueError(
+        f'{field.name} must be left at {default!r} with pretrained=True, which '
+        f'has no dense stage, but is {value!r}.'
+      )
+
+
 class UniLTH(_UnifiedTicket):
   """Finds a winning ticket: plateau, rewind, ramped L2, magnitude rounds.
 
@@ -144,10 +179,16 @@ class UniLTH(_UnifiedTicket):
     ramp: the penalty. `None`: a ramp whose limit follows from its strength;
       `L2Ramp(limit=0)`: none (an ablation).
     verbose: 0 is silent, 1 a line per event, 2 a line per round too.
+    pretrained: whether the model is trained already. `True`: no stage 1, so no
+      plateau and no rewind; the rounds begin at the first step, a
+      `StagedLearningRate` decays once over all epochs, and no validation data
+      are needed. The arguments from `monitor` to `max_dense_fraction` are then
+      left at their defaults.
 
   Raises:
-    ValueError: an argument is out of its range; in `fit`, whatever would keep
-      it from ending at the target.
+    ValueError: an argument is out of its range, or of a stage that
+      `pretrained` leaves out; in `fit`, whatever would keep it from ending at
+      the target.
     FloatingPointError: in `fit`, a wrapped weight or the loss is not finite.
 
   >>> model = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
@@ -158,6 +199,22 @@ class UniLTH(_UnifiedTicket):
   ...                     callbacks=[UniLTH(verbose=0)])
   >>> history.history['sparsity'][-1]
   0.5
+
+  A model that is trained already, such as one that `load_model` returned:
+
+  >>> trained = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
+  >>> model = prune_low_magnitude(trained, IterativeSparsity(0.5))
+  >>> model.compile('adam', 'mse')
+  >>> history = model.fit(*data, epochs=3, verbose=0,
+  ...                     callbacks=[UniLTH(pretrained=True, verbose=0)])
+  >>> 1 in history.history['stage'], history.history['sparsity'][-1]
+  (False, 0.5)
+
+  Compile it with the learning rate of its training, not with a smaller one: a
+  third of it ended lower where it was measured (recipes/results/pretrained).
+  A `Ticket` of such a run has the weights that the model came with as its
+  rewind weights; the callback keeps a copy of them on the host, and so does
+  each checkpoint of a `CheckpointAndResume`.
 
   From "A unified view of finding and transforming winning lottery tickets"
   (2022). Its public text fixes: no penalty in stage 1, stopping on the
@@ -177,11 +234,14 @@ class UniLTH(_UnifiedTicket):
     finetune_fraction: float = 0.6,
     ramp: L2Ramp | None = None,
     verbose: int = 1,
+    pretrained: bool = False,
   ):
     plateau = Plateau(
       monitor, mode, patience, min_delta, rewind_epochs, max_dense_fraction
     )
-    super().__init__(Magnitude(), plateau, finetune_fraction, ramp, verbose)
+    super().__init__(
+      Magnitude(), plateau, finetune_fraction, ramp, verbose, pretrained
+    )
 
 
 class UniDLTH(_UnifiedTicket):
@@ -204,6 +264,9 @@ class UniDLTH(_UnifiedTicket):
     ramp: as in `UniLTH`.
     seed: what the ticket is drawn from, at least 0.
     verbose: as in `UniLTH`.
+    pretrained: as in `UniLTH`: the ramp works on the trained weights from the
+      first step. A random ticket keeps little of what they know: it takes more
+      epochs to learn it again than `UniLTH` does.
 
   A random ticket learns little before it stands alone, so its rounds are short
   and its ramp is strong (A = 10 a round, where UniLTH's has 3). Give the
@@ -234,10 +297,11 @@ class UniDLTH(_UnifiedTicket):
     ramp: L2Ramp | None = None,
     seed: int = 0,
     verbose: int = 1,
+    pretrained: bool = False,
   ):
     plateau = Plateau(
       monitor, mode, patience, min_delta, rewind_epochs, max_dense_fraction
     )
     super().__init__(
-      Random(seed, 'erk'), plateau, finetune_fraction, ramp, verbose
+      Random(seed, 'erk'), plateau, finetune_fraction, ramp, verbose, pretrained
     )

@@ -55,7 +55,6 @@ class ExportedModel:
 
   def __str__(self) -> str:
     weights = f'weights differ by at most {self.weight_difference:.2g}'
-    ratio = self.ratio
     outputs = 'outputs not compared'
     if self.output_difference is not None:
       outputs = f'outputs differ by at most {self.output_difference:.2g}'

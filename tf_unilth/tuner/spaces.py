@@ -31,12 +31,8 @@ _SCHEDULE = ('prune_fraction', 'pace')
 # Settings of a schedule that are not searched.
 _SCHEDULE_FIXED = ('rounds', 'scope')
 _RAMP = ('limit', 'power')
-_UNIFIED = (
-  'patience',
-  'rewind_epochs',
-  'max_dense_fraction',
-  'finetune_fraction',
-)
+_DENSE_STAGE = ('patience', 'rewind_epochs', 'max_dense_fraction')
+_UNIFIED = (*_DENSE_STAGE, 'finetune_fraction')
 _ALGORITHMS: dict[str, tuple[Any, tuple[str, ...]]] = {
   'unilth': (UniLTH, (*_SCHEDULE, *_RAMP, *_UNIFIED)),
   'unidlth': (UniDLTH, (*_SCHEDULE, *_RAMP, *_UNIFIED)),
@@ -54,7 +50,8 @@ class TicketSpace:
   `prune_fraction` and `pace`; DLTH and LTH those of them that they read, and
   LTH the `rewind_step`. A setting's default is the library's, so the first
   trial of a search, which takes all defaults, is what comes without a search.
-  A learning rate is the model's: ask for it where the model is compiled.
+  With `fixed={'pretrained': True}` there is no dense stage to search. A
+  learning rate is the model's: ask for it where the model is compiled.
 
   Args:
     target_sparsity: fraction of zeros in (0, 1), or a range (lowest, highest)
@@ -99,6 +96,8 @@ class TicketSpace:
   ) -> tuple[IterativeSparsity, TicketCallback]:
     """Returns the schedule and the callback for some values."""
     make, names = _ALGORITHMS[self._method]
+    if self._fixed.get('pretrained'):
+      names = tuple(name for name in names if name not in _DENSE_STAGE)
     given = {name: self._ask(hp, name) for name in names} | self._fixed
     schedule = {
       name: given.pop(name)
