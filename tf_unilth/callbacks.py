@@ -180,6 +180,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     has not rewound weights in this process, or before it in the run that a
     `CheckpointAndResume` goes on with. They are what the snapshot held, kept on
     the host until another run begins or the callback goes; not to be written.
+    With `pretrained=True` they are the weights that the model came with.
     """
     return self._rewind_weights
 

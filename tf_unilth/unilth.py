@@ -1,6 +1,7 @@
 """UniLTH and UniDLTH: plateau and rewind once, then ramp and cut per round."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,14 @@ class _UnifiedTicket(TicketCallback):
   def _end_dense_stage(self, epoch: int) -> None:
     """Rewinds from the plateau, and begins stage 2."""
     snapshot = self._plateau.rewinds_to(self._state, epoch)
+    if self._state.get('best_epoch') <= self._state.get('first_epoch') + 1:
+      warnings.warn(
+        f'{type(self).__name__}: no epoch was better than the first. A plateau '
+        'of a network that has not learnt makes a poor ticket: check the '
+        'learning rate, or raise patience. If the model was trained before, '
+        'pass pretrained=True.',
+        stacklevel=2,
+      )
     self._state.set(plateau_epoch=epoch)
     what = 'not rewound'
     if snapshot is not None:
