@@ -174,8 +174,10 @@ class TrainStepHook:
     is_new = kind not in self._functions
     if is_new:
       self._put_patches()
+      # Ours, or what somebody has put around it.
+      present = self._model.train_function
       self._functions[kind] = self._make_train_function(force=True)
-      self._model.train_function = self._train
+      self._model.train_function = present
       self._was_traced = False
     self._is_in_function = True
     try:
