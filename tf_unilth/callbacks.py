@@ -269,6 +269,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         self.model, self._layers, self._handler
       )
       self._check_fit(fit)
+    # An optimizer of the model's own is not compiled anew.
+    is_compiled = self._optimizer is self.model.optimizer
+    self._followed = self._optimizer if is_compiled else None
     if not self._inert:
       self._prepare()
 
@@ -426,14 +429,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _follow_optimizer(self) -> bool:
     """Goes on with another optimizer, if the model was compiled anew."""
-    before, now = self._followed, self.model.optimizer
-    if before is None or now is before or self._hook is None:
+    if self._hook is None or not self._was_compiled_anew():
       return False
-    fit_checks.check_compiled(self.model)
     self._hook.detach()
     iterations = self._iterations()
-    self._followed = self._optimizer = now
-    optimizers.build(now, self.model)
+    self._take_optimizer()
     missing = self._iterations() - iterations
     state = self._state
     state.set(
@@ -442,13 +442,29 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     )
     for snapshot in state.snapshots:
       # It has no state of the new one, which is put back to where it begins.
-      snapshot.replace_from(len(self._layers.model_weights), now.variables())
+      snapshot.replace_from(
+        len(self._layers.model_weights), self._optimizer.variables()
+      )
     self._push_decay()
-    self._hook = self._new_hook()
+    if limit := state.get('ramp_limit'):  # Stable under the other rate too.
+      _, sizes = optimizers.step_sizes(self._optimizer, state.get('ramp_steps'))
+      largest = optimizers.largest_coefficient(self._optimizer, sizes)
+      state.set(ramp_limit=min(limit, largest))
     self._calls = 0
     self._arm()
     self._schedule_due()
     return True
+
+  def _was_compiled_anew(self) -> bool:
+    """Returns whether the model has another optimizer than the run."""
+    return self._followed not in (None, self.model.optimizer)
+
+  def _take_optimizer(self) -> None:
+    """Makes a hook for the optimizer that the model was compiled with anew."""
+    fit_checks.check_compiled(self.model)
+    self._followed = self._optimizer = self.model.optimizer
+    optimizers.build(self._optimizer, self.model)
+    self._hook = self._new_hook()
 
   def _iterations(self) -> int:
     return int(self._optimizer.iterations.numpy())
@@ -456,10 +472,9 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def _begin(self, epoch: int) -> None:
     """Begins a run, goes on with one, or merely holds a finished ticket."""
     self._pruner.read()
-    self._followed = self.model.optimizer
-    if self._optimizer is not self._followed:
-      self._followed = None  # An optimizer of its own is not compiled anew.
     if not self._inert:
+      if self._was_compiled_anew():
+        self._take_optimizer()
       self._arm()
       self._apply_masks()
     if resumption.goes_on(

@@ -6,12 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_unilth import compat, optimizers, prunable
+from tf_unilth import optimizers, prunable, tracking
 from tf_unilth.compat import keras
 from tf_unilth.patches import Patches
 from tf_unilth.pruned_layers import PrunedLayers
-
-_OPTIMIZERS = (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)
 
 
 def training_optimizer(
@@ -51,12 +49,12 @@ def training_optimizer(
 def reachable(model: keras.Model) -> list[Any]:
   """Returns the optimizers that a model, or a layer inside, has as attributes.
 
-  Lists and dicts of them count too. `model.optimizer` comes first.
+  Lists and dicts of them count too. What it was compiled with comes first.
   """
-  found: list[Any] = list(_optimizers_in(model.optimizer))
-  for layer in [model, *compat.flatten_layers(model)]:
-    for value in list(vars(layer).values()):
-      found += _optimizers_in(value)
+  found = [
+    *tracking.compiled_optimizers(model),
+    *tracking.optimizers(model).values(),
+  ]
   # A LossScaleOptimizer and the one inside of it are one.
   unique: dict[int, Any] = {}
   for optimizer in found:
@@ -74,17 +72,6 @@ def describe(optimizer: Any) -> str:
 
 def _names(found: Sequence[Any]) -> str:
   return ', '.join(describe(optimizer) for optimizer in found)
-
-
-def _optimizers_in(value: Any) -> Iterator[Any]:
-  if isinstance(value, _OPTIMIZERS):
-    yield value
-  elif isinstance(value, list | tuple):
-    for item in value:
-      if isinstance(item, _OPTIMIZERS):
-        yield item
-  elif isinstance(value, dict):
-    yield from _optimizers_in(list(value.values()))
 
 
 def _only(trained: Sequence[Any], found: Sequence[Any]) -> Any:
