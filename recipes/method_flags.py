@@ -14,7 +14,7 @@ from absl import flags
 
 import tf_unilth
 from recipes import methods
-from tf_unilth import structure
+from tf_unilth import arguments, structure
 
 FLAGS = flags.FLAGS
 
@@ -91,7 +91,6 @@ flags.DEFINE_integer(
   None,
   'Epochs without progress that make a plateau; 0 for no plateau, which is '
   'patience=None in the library.',
-  0,
 )
 flags.DEFINE_float('min_delta', None, 'The least change that is progress.')
 flags.DEFINE_integer(
@@ -226,6 +225,9 @@ def check() -> None:
         f'{", ".join(readers(name))}.'
       )
   _check_pretrained()
+  if FLAGS.patience is not None:
+    # The library's own error says None where a flag has 0.
+    arguments.whole('patience', FLAGS.patience, 0)
   wrapping()
   # Without a rate, since variables must not be made before the strategy.
   plan(steps=1000, seed=0, rate=None)

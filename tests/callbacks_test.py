@@ -42,7 +42,8 @@ def test_one_line_per_event(capsys):
   lines = capsys.readouterr().out.splitlines()
   assert lines == [
     'UniLTH: epoch 4: val_loss has not fallen for 2 epochs; rewound to the '
-    'end of epoch 2; 2 of 2 rounds to 95.07%',
+    'end of epoch 2; 2 of 19 rounds to 95.07%; the budget of 20 epochs allows '
+    'no more, 149 epochs would allow all',
     'UniLTH: round 1: 25 steps, lambda to 0.316 (A = 3)',
     'UniLTH: 95.07% reached; finetuning',
     'UniLTH: done: 578 of 608 weights are zero',
