@@ -54,10 +54,10 @@ class TrainStepHook:
 
   Pruned weights get no gradient. Under Keras's optimizers a weight that is 0
   stays 0 while its gradient and its slots are 0, so that is all: the others
-  train as if it were not there, and clipping by norm does not see it. After
-  an optimizer of which that is not known, where a kernel has a constraint, and
-  where `model.optimizer` does not train it, the kernel is multiplied by its
-  mask.
+  train as if it were not there, and clipping by norm does not see it. The kernel
+  is multiplied by its mask after an optimizer of which that is not known, where
+  the kernel has a constraint, where the optimizer does not train it, and where
+  the train step writes it itself.
   The penalty joins the gradients of SGD, lambda w for candidates, so that the
   loss that Keras reports does not hold it. Adaptive optimizers would normalise
   it away, and gradient clipping cut it; there the candidates shrink by
@@ -190,12 +190,16 @@ class TrainStepHook:
     finally:
       self._is_in_function = False
     self.calls += 1
-    if is_new and not self._was_traced:
+    if is_new and not self._was_traced and not self._is_asynchronous():
       raise ValueError(
         f'make_train_function of {type(self._model).__name__} must train by '
         'model.train_step, but does not: the masks cannot be held.'
       )
     return logs
+
+  def _is_asynchronous(self) -> bool:
+    """Returns whether steps are traced and run at some later time."""
+    return getattr(self._model, '_cluster_coordinator', None) is not None
 
   def set_kind(self, ramps: bool, masks: bool) -> None:
     """Says what the steps from the next one on are.
