@@ -609,7 +609,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     )
     if number == 1 or self.verbose > 1:
       self._say(
-        f'round {number}: {steps} steps, lambda to {limit:.3g} '
+        f'round {number}: {count(steps, "step")}, lambda to {limit:.3g} '
         f'(A = {exponent:.3g})'
       )
 

@@ -9,6 +9,7 @@ import numpy as np
 from tf_unilth import masks
 from tf_unilth.compat import keras
 from tf_unilth.fixed_mask import FixedMask
+from tf_unilth.messages import count
 from tf_unilth.pruned_layers import PrunedLayers
 from tf_unilth.run_state import RunState
 from tf_unilth.sparsity_schedule import IterativeSparsity
@@ -255,7 +256,8 @@ class Pruner:
       highest = math.floor((size - layers) / size * 1e6) / 1e6
       raise ValueError(
         f'target_sparsity={target} asks for {zeros} zeros '
-        f'among {size} {structure.noun}s, but each of {layers} layers keeps '
+        f'among {size} {structure.noun}s, but each of '
+        f'{count(layers, "layer")} keeps '
         f'at least one: it must be at most {highest}.'
       )
 

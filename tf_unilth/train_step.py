@@ -54,10 +54,10 @@ class TrainStepHook:
 
   Pruned weights get no gradient. Under Keras's optimizers a weight that is 0
   stays 0 while its gradient and its slots are 0, so that is all: the others
-  train as if it were not there, and clipping by norm does not see it. The kernel
-  is multiplied by its mask after an optimizer of which that is not known, where
-  the kernel has a constraint, where the optimizer does not train it, and where
-  the train step writes it itself.
+  train as if it were not there, and clipping by norm does not see it. The
+  kernel is multiplied by its mask after an optimizer of which that is not
+  known, where the kernel has a constraint, where the optimizer does not train
+  it, and where the train step writes it itself.
   The penalty joins the gradients of SGD, lambda w for candidates, so that the
   loss that Keras reports does not hold it. Adaptive optimizers would normalise
   it away, and gradient clipping cut it; there the candidates shrink by
