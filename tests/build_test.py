@@ -1,6 +1,7 @@
 """BUILD: every file is in a target, and dependencies are the imports."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -9,6 +10,7 @@ _ROOT = pathlib.Path(__file__).parent.parent
 _OURS = ('tf_unilth', 'tf_unilth/tuner', 'recipes', 'tests')
 
 
+@functools.cache
 def _targets():
   """Returns name -> (kind, sources, dependencies) by reading BUILD."""
   found = {}
@@ -27,6 +29,7 @@ def _targets():
   return found
 
 
+@functools.cache
 def _files():
   return {
     str(path.relative_to(_ROOT))
@@ -35,6 +38,7 @@ def _files():
   }
 
 
+@functools.cache
 def _imports(path):
   """Returns the files of ours that a file imports."""
   names = set()
