@@ -247,7 +247,6 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._callback_list = fit.get('callback_list')
     if fit:
       fit_checks.check_callbacks(self, fit['callbacks'], TicketCallback)
-      self._have_the_last_word()
     self._layers = PrunedLayers(self.model)
     self._layers.check()
     unpruned.remind(self.model)
@@ -258,7 +257,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     self._layers.carry(self._state)
     self._timeline = Timeline(self._state, self._finetune_share)
     self._layers.begin_steps()
-    self._begun = self._holding = self._is_running = False
+    self._begun = self._holding = self._is_running = self._ends_last = False
     self._due, self._batches, self._calls = _NEVER, 0, 0
     self._pruner.read()
     self._handler = fit.get('data_handler')
@@ -296,8 +295,10 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     again.
     """
     callbacks = self._callback_list
-    last = _LastCallback(self._end)
-    callbacks.callbacks = [*_without_last(callbacks.callbacks), last]
+    if callbacks is not None:
+      last = _LastCallback(self._end)
+      callbacks.callbacks = [*_without_last(callbacks.callbacks), last]
+      self._ends_last = True
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
     self._messages.flush()
@@ -306,10 +307,11 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       self._begun = True
       with self._leaving_on_error():
         self._begin(epoch)
-    elif not self._inert:
-      # Other callbacks may have written weights, as averaging does.
-      self._layers.mask()
-    self._epoch_begin = self._timeline.step_at(epoch)
+        self._have_the_last_word()
+    else:
+      # Other callbacks may have written weights and masks, as averaging does.
+      self._hold_masks()
+    self._epoch_begin, self._batches = self._timeline.step_at(epoch), 0
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     self._batches = batch + 1
@@ -322,6 +324,8 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
     logs = {} if logs is None else logs
     with self._leaving_on_error():
+      if self._hook is not None and self._hook.was_written():
+        self._hold_masks()
       if not self._state.get('steps_per_epoch'):
         self._count_steps()
       if not self._inert:
@@ -337,8 +341,24 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
     logs['l2_lambda'] = self._l2_lambda()
 
   def on_train_end(self, logs: Any = None) -> None:
-    if self._callback_list is None:
+    if not self._ends_last:
       self._end()
+      return
+    # Should another callback raise now, nothing of the run is left.
+    if self._hook is not None:
+      self._hook.detach()
+    self._release_list()
+
+  def _release_list(self) -> None:
+    """Takes our last callback out; Keras still calls it, if it is about to."""
+    callbacks, self._callback_list = self._callback_list, None
+    if callbacks is not None:
+      callbacks.callbacks = _without_last(callbacks.callbacks)
+
+  def _hold_masks(self) -> None:
+    """Puts the masks of the last round back, and zeros where they are."""
+    if not self._inert:
+      self._layers.assign_masks(self._pruner.masks)
 
   def _end(self) -> None:
     if not self._inert and self._pruner.hold():
@@ -446,10 +466,12 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
         len(self._layers.model_weights), self._optimizer.variables()
       )
     self._push_decay()
-    if limit := state.get('ramp_limit'):  # Stable under the other rate too.
-      _, sizes = optimizers.step_sizes(self._optimizer, state.get('ramp_steps'))
-      largest = optimizers.largest_coefficient(self._optimizer, sizes)
-      state.set(ramp_limit=min(limit, largest))
+    if self._ramp is not None and state.get('ramp_limit') > 0:
+      # The rest of the round, as strong as the other one would have been.
+      number = state.get('round') + 1
+      step = self._epoch_begin + self._batches
+      left = max(1, self._timeline.round_end(number) - step)
+      self._raise_lambda(self._ramp, number, left)
     self._calls = 0
     self._arm()
     self._schedule_due()
@@ -590,7 +612,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _begin_ramp(self, ramp: L2Ramp) -> None:
     """Chooses the candidates of the next round and lets lambda rise."""
-    state, optimizer = self._state, self._optimizer
+    state = self._state
     number = state.get('round') + 1
     new = self._masks_at(number)
     for variable, before, after in zip(
@@ -599,10 +621,15 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
       variable.assign(before & ~after)
     timeline = self._timeline
     steps = timeline.round_end(number) - timeline.round_end(number - 1)
+    self._raise_lambda(ramp, number, steps)
+
+  def _raise_lambda(self, ramp: L2Ramp, number: int, steps: int) -> None:
+    """Lets lambda rise over the next steps, as strong as the ramp is to be."""
+    optimizer = self._optimizer
     limit, exponent = optimizers.ramp_limit(
       optimizer, ramp, self._strength, steps
     )
-    state.set(
+    self._state.set(
       ramp_begin=optimizer.iterations,
       ramp_steps=ramp.ramp_steps(steps),
       ramp_limit=limit,
@@ -729,9 +756,7 @@ class TicketCallback(keras.callbacks.Callback, abc.ABC):
 
   def _leave(self) -> None:
     """Takes the hook out of the model, and says if the target was missed."""
-    if self._callback_list is not None:
-      callbacks = self._callback_list
-      callbacks.callbacks = _without_last(callbacks.callbacks)
+    self._release_list()
     hook, self._hook = self._hook, None
     if hook is None:
       return
@@ -772,6 +797,9 @@ class _FitWatch(Watch):
     # A fit or train_on_batch inside of it may fail, and ours go on.
     if compat.is_innermost(self._callback.model, self._data_handler):
       self._callback._leave()
+
+  def on_write(self) -> None:
+    self._callback._hold_masks()
 
   def replace(self, hook: TrainStepHook) -> bool:
     return self._callback._follow_optimizer()

@@ -13,7 +13,7 @@ import inspect
 import random
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,9 +187,13 @@ def is_running(data_handler: Any) -> bool:
   return False
 
 
-def is_training() -> bool:
-  """Returns whether a `fit` or `train_on_batch` of Keras has called us."""
-  return _nearest_training() is not None
+def is_training(*by: str) -> bool:
+  """Returns whether a `fit` or `train_on_batch` of Keras has called us.
+
+  Args:
+    *by: which of them counts; by default both do.
+  """
+  return _nearest_training(by or ('fit', 'train_on_batch')) is not None
 
 
 def is_innermost(model: keras.Model, data_handler: Any) -> bool:
@@ -203,10 +207,12 @@ def is_innermost(model: keras.Model, data_handler: Any) -> bool:
   )
 
 
-def _nearest_training() -> dict[str, Any] | None:
+def _nearest_training(
+  by: Sequence[str] = ('fit', 'train_on_batch'),
+) -> dict[str, Any] | None:
   frame = inspect.currentframe()
   while frame is not None:
-    if frame.f_code.co_name in ('fit', 'train_on_batch'):
+    if frame.f_code.co_name in by:
       names = frame.f_locals
       if isinstance(names.get('self'), keras.Model):
         return names

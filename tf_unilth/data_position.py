@@ -51,6 +51,7 @@ def resume(
   step: int,
   finished: bool,
   before_epoch: Callable[[Any], None],
+  at_end: Callable[[], None],
 ) -> None:
   """Lets a `fit` go on where another one stopped.
 
@@ -64,11 +65,13 @@ def resume(
     step: how many steps of the next one are done.
     finished: whether no epoch is to follow.
     before_epoch: called with the iterator when it is in place.
+    at_end: called in place of an epoch, if none is to follow.
   """
   enumerate_epochs = handler.enumerate_epochs
 
   def go_on() -> Iterator[tuple[int, Any]]:
     if finished:
+      at_end()
       return
     for number, iterator in enumerate_epochs():
       if number < epoch:

@@ -116,9 +116,7 @@ def config(thing: Any, depth: int = 0) -> dict[str, Any]:
     made_with = _get(thing, name)
     if isinstance(made_with, _FUNCTIONS) and not isinstance(given[name], str):
       given[name] = made_with  # Instead of its code.
-  own = _get(thing, 'name')
-  kept = {n: v for n, v in given.items() if not _is_place(v, own)}
-  return _mapping(kept, depth + 1)
+  return _mapping(_unnumbered(given, _get(thing, 'name')), depth + 1)
 
 
 def raw_config(thing: Any) -> dict[str, Any]:
@@ -157,8 +155,8 @@ def attributes(thing: Any, private: bool = False) -> dict[str, Any]:
 
 
 def _attributes(thing: Any, private: bool) -> dict[str, Any]:
-  return {
-    name: describe(value, 1)
+  plain = {
+    name: value
     for name, value in vars(thing).items()
     if name not in _ATTRIBUTES_LEFT_OUT
     and not name.startswith('_self_')
@@ -166,8 +164,9 @@ def _attributes(thing: Any, private: bool) -> dict[str, Any]:
     and not name.endswith('initializer')
     and _is_plain(value)
     and not (callable(value) and hasattr(type(thing), name))
-    and not _is_place(value, _get(thing, 'name'))
   }
+  plain = _unnumbered(plain, _get(thing, 'name'))
+  return {name: describe(value, 1) for name, value in plain.items()}
 
 
 def is_users(cls: type) -> bool:
@@ -195,11 +194,25 @@ def _is_plain(value: Any) -> bool:
   )
 
 
-def _is_place(value: Any, name: Any) -> bool:
-  """Returns whether a string is a path, or made of a name."""
-  if not isinstance(value, str):
-    return False
-  return os.sep in value or (isinstance(name, str) and name in value)
+def _unnumbered(values: Mapping[str, Any], name: Any) -> dict[str, Any]:
+  """Returns values without paths, and without the number of a name in them.
+
+  Keras numbers the names of all that a process makes (`dense_3`), and some
+  settings are made of the name.
+  """
+  found = {n: v for n, v in values.items() if not _is_path(v)}
+  number = re.search(r'_\d+$', name) if isinstance(name, str) else None
+  if number is None:
+    return found
+  stem = name[: number.start()]
+  return {
+    n: v.replace(name, stem) if isinstance(v, str) else v
+    for n, v in found.items()
+  }
+
+
+def _is_path(value: Any) -> bool:
+  return isinstance(value, str) and os.sep in value
 
 
 def _scalar(value: Any) -> Any:
@@ -264,7 +277,7 @@ def _function(function: Any, depth: int) -> Any:
 
 
 def _held(function: Any) -> dict[str, Any]:
-  """Returns the plain values of a function's defaults and closure."""
+  """Returns the plain values of a function's defaults, closure and code."""
   if not isinstance(function, types.FunctionType):
     return {}
   code = function.__code__
@@ -282,8 +295,7 @@ def _held(function: Any) -> dict[str, Any]:
   return {
     name: _scalar(value)
     for name, value in held.items()
-    if isinstance(value, bool | int | float | str)
-    and not _is_place(value, None)
+    if isinstance(value, bool | int | float | str) and not _is_path(value)
   }
 
 

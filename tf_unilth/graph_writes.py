@@ -48,6 +48,10 @@ class GraphWrites:
       if handles and self._writes(operation):
         self._written |= {id(handle) for handle in handles}
 
+  def add(self, variable: Any) -> None:
+    """Counts a variable as written."""
+    self._written.add(id(self._graph.capture(compat.handle(variable))))
+
   def skip(self) -> None:
     """Leaves out what was traced since the last look."""
     self._new_operations()

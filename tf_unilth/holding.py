@@ -74,14 +74,20 @@ class Step:
     return passes == 0
 
   @contextlib.contextmanager
-  def trusted(self) -> Iterator[None]:
-    """While weights are written in a way that leaves zeros alone."""
-    if self._writes is None:
+  def trusted(self, but: Sequence[Any]) -> Iterator[None]:
+    """While weights are written in a way that leaves zeros alone.
+
+    Args:
+      but: the weights of which that is not sure.
+    """
+    if self._writes is None or self.graph is not graph():
       yield
       return
     self._writes.note()
     yield
     self._writes.skip()
+    for weight in but:
+      self._writes.add(weight)
 
   def was_written(self, weight: Any) -> bool:
     """Returns whether a weight may have been written in the step so far."""
@@ -172,7 +178,7 @@ class HeldEvaluations:
   def _masked_first(self, make: Any) -> Callable[..., Any]:
     # Keras asks for the function whenever it begins to evaluate or predict.
     def masked_first(*args: Any, **kwargs: Any) -> Any:
-      self._mask()
+      self._mask_or_leave()
       function = make(*args, **kwargs)
       return function if hasattr(function, 'of') else self._counted(function)
 
@@ -191,10 +197,17 @@ class HeldEvaluations:
 
   def _masked(self, function: Any) -> Callable[..., Any]:
     def masked(*args: Any, **kwargs: Any) -> Any:
-      self._mask()
+      self._mask_or_leave()
       return function(*args, **kwargs)
 
     return masked
+
+  def _mask_or_leave(self) -> None:
+    """Masks, or ends where a model inside was stripped in place since."""
+    if any(getattr(w, 'was_stripped', False) for w in self._wrappers):
+      self.take_off(self._model)
+    else:
+      self._mask()
 
 
 def _on(model: keras.Model) -> HeldEvaluations | None:

@@ -89,7 +89,9 @@ def difference(
   """
   for number, (one, other) in enumerate(zip(mine, theirs), start=1):
     if not one.fits(other):
-      return f"its {kind} {number} is {one}, {they}'s {other}."
+      names = one.shape == other.shape and one.dtype == other.dtype
+      why = ', and names are compared' if names else ''
+      return f"its {kind} {number} is {one}, {they}'s {other}{why}."
   if len(mine) == len(theirs):
     return ''
   longer, whose = (mine, i) if len(mine) > len(theirs) else (theirs, they)

@@ -220,5 +220,21 @@ def largest_coefficient(optimizer: Any, sizes: np.ndarray) -> float:
   take half; a decoupled shrink w (1 - learning rate * lambda) is done at 1.
   """
   rate = float(sizes.max()) * (1 - momentum(optimizer))
-  bound = 1 + momentum(optimizer) if follows_loss(optimizer) else 1.0
-  return bound / rate if rate > 0 else 0.0
+  return _bound(optimizer) / rate if rate > 0 else 0.0
+
+
+def coefficient_cap(optimizer: Any) -> tf.Tensor | None:
+  """Returns the largest stable lambda at the present learning rate.
+
+  `None` where the rate is a schedule, whose future was known when lambda was
+  chosen; a number may have been raised by another callback.
+  """
+  if learning_rate_schedule(optimizer) is not None:
+    return None
+  rate = tf.cast(inner(optimizer).learning_rate, tf.float32)
+  return _bound(optimizer) / tf.maximum(rate, 1e-30)
+
+
+def _bound(optimizer: Any) -> float:
+  """Returns the largest stable learning rate * lambda."""
+  return 1 + momentum(optimizer) if follows_loss(optimizer) else 1.0

@@ -262,7 +262,7 @@ class _Wrapping:
       raise ValueError(
         f'to_prune has nothing to prune: no layer of {model.name!r} has a '
         'kernel that skip, pruning_policy, block_size and sparsity_m_by_n '
-        'leave.'
+        'leave.' + self._why_dense()
       )
     compat.check_when_compiled(wrapped)
     return wrapped
@@ -284,6 +284,14 @@ class _Wrapping:
       wrapper.is_checked = layer.built
       return wrapper
     return layer
+
+  def _why_dense(self) -> str:
+    """Returns why layers with matrices are not wrapped, for errors."""
+    causes = [
+      found.cause for la in self._dense for found in unpruned.find(la, False)
+    ]
+    reasons = dict.fromkeys(unpruned.why(cause) for cause in causes)
+    return ''.join(f' Note: {reason}' for reason in reasons)
 
   def check_targets(self, own: Iterable[Layer]) -> None:
     """Raises if a layer with a target of its own was not wrapped."""

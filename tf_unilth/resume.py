@@ -52,7 +52,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
   LearningRateScheduler, in order and with their settings; shapes and dtypes of
   the data, and a digest of arrays and of the first batch. Other callbacks may
   come and go. Not compared are: the code of functions and methods (a function
-  is known by its name, its defaults and the numbers of its closure), names of
+  is known by its name, its defaults, its closure and its numbers), names of
   layers, initializers, metrics that no callback monitors, file paths, and the
   content of data that cannot be read twice without a change: generators, a
   `Sequence`, and in a `tf.data` pipeline what comes after `shuffle`, random or
@@ -254,6 +254,8 @@ class CheckpointAndResume(keras.callbacks.Callback):
         newest.step,
         newest.finished,
         lambda iterator: self._trace(iterator, newest),
+        # Before callbacks are told of the end, at which some put weights back.
+        lambda: self._put_late(newest),
       )
       past = range(newest.first_epoch, newest.epoch)
       data_position.replay_validation(self.model, fit, past)

@@ -261,9 +261,16 @@ class IterativeSparsity(tf.Module, PruningSchedule):
 
 def forgotten_callback() -> ValueError:
   """Returns the error of a `fit` without a ticket callback."""
+  if compat.is_training('train_on_batch'):
+    how = (
+      'train_on_batch takes none: put tf_unilth.UniLTH() into a '
+      'keras.callbacks.CallbackList around the training loop'
+    )
+  else:
+    how = 'give fit callbacks=[tf_unilth.UniLTH()]'
   error = ValueError(
-    'the wrapped layers are pruned by a callback that fit was not given: add '
-    'callbacks=[tf_unilth.UniLTH()], or LTH(), DLTH() or UniDLTH().'
+    'the wrapped layers are pruned by a callback, but training goes on without '
+    f'one: {how}, or LTH(), DLTH() or UniDLTH().'
   )
   # Neither TensorFlow nor Keras need add pages on where it comes from.
   error.ag_pass_through = True  # type: ignore[attr-defined]

@@ -40,9 +40,9 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   """
   compat.check_keras(model, 'model', keras.Model)
   in_place = not compat.is_network(model)
-  if in_place:
-    _release(model)
   layers = PrunedLayers(model)
+  if in_place:
+    _release(model, layers)
   _warn_if_dense(layers)
   for wrapper in layers.wrappers:
     holding.zero_pruned(wrapper)
@@ -72,19 +72,25 @@ def _warn_if_dense(layers: PrunedLayers) -> None:
     )
 
 
-def _release(model: keras.Model) -> None:
+def _release(model: keras.Model, layers: PrunedLayers) -> None:
   """Takes away what a run has left on a model that is changed in place."""
-  hook = armed_hook(model)
-  if hook is not None:
-    if hook.watch.is_alive():
-      raise RuntimeError(
-        'model is being trained by a ticket callback, and a subclassed model '
-        'is stripped in place: call strip_pruning after fit.'
-      )
-    hook.detach()
-  HeldEvaluations.take_off(model)
-  # They were traced with masks.
-  model.train_function = None
+  inside = [
+    i for i in compat.flatten_layers(model) if isinstance(i, keras.Model)
+  ]
+  for one in [model, *inside]:
+    hook = armed_hook(one)
+    if hook is not None:
+      if hook.watch.is_alive():
+        raise RuntimeError(
+          'model is being trained by a ticket callback, and a subclassed model '
+          'is stripped in place: call strip_pruning after fit.'
+        )
+      hook.detach()
+    HeldEvaluations.take_off(one)
+    # They were traced with masks.
+    one.train_function = None
+  for wrapper in layers.wrappers:
+    wrapper.was_stripped = True  # For models around this one.
 
 
 def _inner(wrapper: Any) -> keras.layers.Layer:

@@ -35,6 +35,9 @@ class Watch:
   def on_error(self) -> None:
     """Called when a train function has raised."""
 
+  def on_write(self) -> None:
+    """Called before a step, if kernels were written since the last one."""
+
   def replace(self, hook: 'TrainStepHook') -> bool:
     """Returns whether another hook was attached in the place of this one."""
     del hook
@@ -112,6 +115,7 @@ class TrainStepHook:
     self._is_attached = False
     self._is_in_function = False
     self._was_traced = False
+    self._is_written = False
     self._watch = Watch()
     self.calls = 0
     self._make_train_function: Callable[..., Any]
@@ -148,6 +152,37 @@ class TrainStepHook:
       patches.put(optimizer, 'apply_gradients', apply_gradients)
     if not patches.is_in_place(model, 'make_train_function'):
       patches.put(model, 'make_train_function', self._make_anew)
+    if not patches.is_in_place(model, 'compile'):
+      patches.put(model, 'compile', self._around_compile(model.compile))
+    for kernel in self._layers.kernels:
+      for name in ('assign', 'assign_add', 'assign_sub'):
+        if not patches.is_in_place(kernel.weight, name):
+          assign = self._around_assign(getattr(kernel.weight, name))
+          patches.put(kernel.weight, name, assign)
+
+  def _around_compile(self, compile_model: Callable[..., None]) -> Any:
+    def compile_and_arm(*args: Any, **kwargs: Any) -> None:
+      compile_model(*args, **kwargs)
+      # Keras goes on with a train function that is no more.
+      if self._is_attached:
+        self._model.make_train_function()
+
+    return compile_and_arm
+
+  def _around_assign(self, assign: Callable[..., Any]) -> Any:
+    """Notes that somebody writes a kernel between steps."""
+
+    def noted_assign(*args: Any, **kwargs: Any) -> Any:
+      if tf.executing_eagerly() and self._step() is None:
+        self._is_written = True
+      return assign(*args, **kwargs)
+
+    return noted_assign
+
+  def was_written(self) -> bool:
+    """Returns whether a kernel was written since it was last asked."""
+    written, self._is_written = self._is_written, False
+    return written
 
   def _make_anew(self, force: bool = False) -> Any:
     """Takes the place of `make_train_function`; stays armed while `fit` runs.
@@ -170,6 +205,9 @@ class TrainStepHook:
 
   def _train(self, iterator: Any) -> Any:
     """Takes the place of the train function, one for each kind of step."""
+    if self._is_written:
+      self._watch.on_write()
+      self._is_written = False
     kind = self._ramps, self._masks
     is_new = kind not in self._functions
     if is_new:
@@ -281,12 +319,20 @@ class TrainStepHook:
       self._local.applies = True
       try:
         pairs = self._changed(step, grads_and_vars, kwargs)
-        with step.trusted():
+        with step.trusted(but=self._unsure()):
           return apply_gradients(pairs, *args, **kwargs)
       finally:
         self._local.applies = False
 
     return hooked_apply_gradients
+
+  def _unsure(self) -> list[Any]:
+    """Returns the kernels whose zeros the optimizer may move."""
+    return [
+      kernel.weight
+      for index, kernel in enumerate(self._layers.kernels)
+      if not self._keeps_zeros or index in self._constrained
+    ]
 
   def _do_step(self, train_step: Callable[..., Any], data: Any) -> Any:
     self._was_traced = True
@@ -325,7 +371,11 @@ class TrainStepHook:
     coefficient = None
     # What is kept serves steps of all kinds; off the ramp lambda is 0.
     if self._in_gradient and (self._ramps or kept):
-      coefficient = self._lambda(self._optimizer.iterations) / _summands(kwargs)
+      coefficient = self._lambda(self._optimizer.iterations)
+      cap = optimizers.coefficient_cap(self._optimizer)
+      if cap is not None:
+        coefficient = tf.minimum(coefficient, cap)
+      coefficient /= _summands(kwargs)
     pairs, found = self._gradients.changed(
       grads_and_vars, coefficient, self._masks or kept
     )
@@ -346,6 +396,8 @@ class TrainStepHook:
     """
     rate = optimizers.learning_rate(self._optimizer, iteration)
     share = tf.cast(rate, tf.float32) * self._lambda(iteration)
+    # Another callback may have raised the rate since lambda was chosen.
+    share = tf.minimum(share, 1.0)
     if self._watch.is_own_loop:
       # It may call train_on_batch, whose step shrinks by itself, and
       # after_step.

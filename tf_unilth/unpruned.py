@@ -122,7 +122,9 @@ def _warn(found: Sequence[Unpruned], stacklevel: int) -> None:
   groups: dict[tuple[bool, bool, str], list[str]] = {}
   for one in found:
     key = one.built, one.wrapped, why(one.cause)
-    groups.setdefault(key, []).append(repr(one.layer.name))
+    names = groups.setdefault(key, [])
+    if repr(one.layer.name) not in names:
+      names.append(repr(one.layer.name))
   for (built, wrapped, reason), names in groups.items():
     stay = 'may stay' if not built else 'stays' if len(names) == 1 else 'stay'
     warnings.warn(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_unilth import compat, holding, prunable, structure, unpruned
 from tf_unilth.compat import keras, register
 from tf_unilth.fixed_mask import FixedMask
-from tf_unilth.sparsity_schedule import forgotten_callback
+from tf_unilth.sparsity_schedule import IterativeSparsity, forgotten_callback
 
 
 @register
@@ -170,7 +170,7 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     training = self._positional_training(args)
     training = (given if training is None else training) or False
     if not holding.is_held(self):
-      if training is True and self._is_fixed:
+      if training is True:
         self._check_callback()
       compat.smart_cond(training, self._update, lambda: tf.no_op('no_update'))
       self.pruning_obj.weight_mask_op()
@@ -180,11 +180,17 @@ class PruneLowMagnitude(compat.PruneLowMagnitude):
     return self.layer(inputs, *args, **kwargs)
 
   def _check_callback(self) -> None:
-    """Raises if Keras trains without a callback that holds the mask."""
-    with tf.init_scope():
-      waits = self.pruning_step.numpy() < 0
-    if waits and compat.is_training():
-      raise forgotten_callback()
+    """Raises if Keras trains without a callback that prunes or holds masks."""
+    schedule = self.pruning_schedule
+    if not isinstance(schedule, IterativeSparsity) or (
+      schedule.begin_step is not None
+    ):
+      return  # tfmot's own callback does it.
+    if tf.executing_eagerly() or compat.is_training():
+      with tf.init_scope():
+        waits = self.pruning_step.numpy() < 0
+      if waits:
+        raise forgotten_callback()
 
   def _update(self) -> tf.Operation:
     """Counts the step, and makes a new mask where the schedule says so."""
