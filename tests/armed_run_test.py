@@ -75,6 +75,10 @@ def _compile_anew(model):
   model.make_train_function()
 
 
+def _compile_alone(model):
+  toys.compiled_for_labels(model, type(model.optimizer)(0.01))
+
+
 ACTS = [
   _make_anew,
   _forget_and_make,
@@ -84,6 +88,7 @@ ACTS = [
   _fit,
   _failing_batch,
   _compile_anew,
+  _compile_alone,
 ]
 
 
@@ -266,3 +271,88 @@ def test_a_train_step_that_a_user_traced_serves_all_rounds():
     ends.append(model.get_weights())
   for a, b in zip(*ends):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+# Other callbacks that write weights.
+
+
+class _Noise(keras.callbacks.Callback):
+  def __init__(self, name):
+    super().__init__()
+    setattr(self, name, lambda batch, logs=None: self._write())
+
+  def _write(self):
+    for weight in self.model.trainable_weights:
+      weight.assign_add(tf.random.normal(weight.shape, stddev=0.01))
+
+
+@pytest.mark.parametrize('name', ['on_train_batch_begin', 'on_train_batch_end'])
+def test_weights_that_others_write_between_steps_are_masked(name):
+  model = _wrapped(_ADAM(0.01), rounds=2)
+  alive = []
+
+  class Look(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+      for kernel, mask in zip(toys.kernels(model), toys.masks(model)):
+        alive.append(np.count_nonzero(kernel[~mask]))
+
+  ticket = tf_unilth.DLTH(verbose=0)
+  toys.fit(model, ticket, _Noise(name), Look(), epochs=5, validation_data=None)
+  assert ticket.reached_target and not any(alive)
+  assert not [
+    n for w in model.trainable_weights for n in vars(w) if 'assi' in n
+  ]
+
+
+def test_masks_that_others_write_are_put_back():
+  model = _wrapped(_ADAM(0.01), rounds=2)
+  spy, kept = toys.Spy(), []
+
+  def restore(epoch, logs):
+    if epoch == 1:  # Denser masks, as of a best epoch.
+      kept.extend(model.get_weights())
+    if epoch == 4:
+      model.set_weights(kept)
+
+  other = keras.callbacks.LambdaCallback(on_epoch_end=restore)
+  toys.fit(model, tf_unilth.DLTH(verbose=0), other, spy, epochs=6)
+  for masks, weights in spy.batches[-8:]:
+    assert toys.zeros(masks) == toys.zeros(weights) == round(0.8 * 608)
+
+
+@pytest.mark.parametrize(
+  'before, after',
+  [(_SGD(0.1), _ADAM(1e-4)), (_ADAM(1e-3), _SGD(0.1)), (_SGD(0.01), _SGD(0.5))],
+)
+def test_a_ramp_is_as_strong_under_the_rate_of_another_optimizer(before, after):
+  model = _wrapped(before)
+  compiled = _At(lambda model: toys.compiled_for_labels(model, after), 1)
+  spy, ticket = toys.Spy(), tf_unilth.DLTH(verbose=0)
+  toys.fit(model, ticket, compiled, spy, epochs=8)
+  masks, _ = spy.batches[-1]
+  last = next(i for i, (m, _) in enumerate(spy.batches) if not m[0].all())
+  start = np.abs(spy.batches[0][1][0][~masks[0]]).mean()
+  end = np.abs(spy.batches[last - 1][1][0][~masks[0]]).mean()
+  assert ticket.reached_target and end < 0.3 * start
+
+
+def test_a_rate_that_a_callback_raises_in_mid_ramp_stays_stable():
+  model = _wrapped(_SGD(1e-3))
+  rise = keras.callbacks.LearningRateScheduler(
+    lambda epoch: [1e-3, 1e-2, 0.1][min(epoch, 2)]
+  )
+  ticket = tf_unilth.DLTH(verbose=0)
+  toys.fit(model, ticket, rise, epochs=8)
+  assert ticket.reached_target
+
+
+def test_an_error_when_training_ends_leaves_nothing_behind():
+  def fail(logs):
+    raise ZeroDivisionError
+
+  model = _wrapped(_SGD(0.01))
+  failing = keras.callbacks.LambdaCallback(on_train_end=fail)
+  with pytest.raises(ZeroDivisionError):
+    toys.fit(model, tf_unilth.DLTH(verbose=0), failing, epochs=4)
+  assert not {'train_step', 'make_train_function'} & set(vars(model))
+  assert 'apply_gradients' not in vars(model.optimizer)

@@ -210,3 +210,29 @@ def test_a_subclassed_model_is_not_stripped_in_its_own_fit():
   )
   with pytest.raises(RuntimeError, match='call strip_pruning after fit'):
     toys.fit(model, tf_unilth.LTH(verbose=0), strip, epochs=3)
+
+
+class _Around(keras.Model):
+  def __init__(self):
+    super().__init__()
+    self.inner = _Subclassed()
+
+  def call(self, inputs):
+    return self.inner(inputs)
+
+
+@pytest.mark.parametrize('fitted', ['inner', 'outer'])
+def test_models_inside_of_models_are_let_go_together(fitted):
+  model = _Around()
+  model(toys.data()[0][:1])
+  trained, stripped = model, model.inner
+  if fitted == 'inner':
+    trained, stripped = stripped, trained
+  toys.compiled_for_labels(trained)
+  toys.fit(trained, tf_unilth.DLTH(verbose=0), epochs=3)
+  tf_unilth.strip_pruning(stripped)
+  kernel = model.inner.hidden.kernel
+  kernel.assign(tf.ones_like(kernel))
+  trained.evaluate(*toys.data(), verbose=0)
+  assert np.all(kernel.numpy() == 1)
+  assert 'test_step' not in vars(trained)

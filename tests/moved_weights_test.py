@@ -109,6 +109,17 @@ class _Nudged(keras.Sequential):
     return logs
 
 
+class _TwoSteps(keras.Sequential):
+  """Takes two steps of the optimizer, as critics do."""
+
+  def train_step(self, data):
+    x, y = data
+    for _ in range(2):
+      loss, gradients = _gradients(self, x, y)
+      self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+    return {'loss': loss}
+
+
 def _keras_sam(net):
   return keras.models.experimental.SharpnessAwareMinimization(net, rho=0.5)
 
@@ -146,6 +157,15 @@ def test_masks_hold_in_each_pass_and_after_each_step(make, options, optimizer):
   for masks, weights in spy.batches:
     for mask, weight in zip(masks, weights):
       assert not weight[~mask].any()
+
+
+@pytest.mark.parametrize('optimizer', ['sgd', 'ftrl'])
+def test_masks_hold_between_two_steps_of_the_optimizer(optimizer):
+  net = _net()
+  model = toys.compiled_for_labels(_TwoSteps(net.layers), optimizer)
+  ticket = tf_unilth.LTH(verbose=0)
+  toys.fit(model, ticket, _Tell(net.layers[1]), epochs=4)
+  assert ticket.reached_target and int(net.layers[1].layer.alive) == 0
 
 
 class _Twice(keras.Sequential):
