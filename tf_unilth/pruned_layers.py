@@ -247,7 +247,7 @@ class PrunedLayers:
 
   def trainable(self) -> set[int]:
     """Returns the indices of the kernels that are not frozen."""
-    free = {weight.ref() for weight in self._model.trainable_weights}
+    free = {prunable.uncast(w).ref() for w in self._model.trainable_weights}
     return {i for i, k in enumerate(self.kernels) if k.weight.ref() in free}
 
   def new_candidates(self) -> list[tf.Variable]:
