@@ -336,8 +336,9 @@ def test_a_ramp_is_as_strong_under_the_rate_of_another_optimizer(before, after):
   assert ticket.reached_target and end < 0.3 * start
 
 
-def test_a_rate_that_a_callback_raises_in_mid_ramp_stays_stable():
-  model = _wrapped(_SGD(1e-3))
+@pytest.mark.parametrize('kind', [_SGD, keras.optimizers.legacy.SGD])
+def test_a_rate_that_a_callback_raises_in_mid_ramp_stays_stable(kind):
+  model = _wrapped(kind(1e-3, momentum=0.5))
   rise = keras.callbacks.LearningRateScheduler(
     lambda epoch: [1e-3, 1e-2, 0.1][min(epoch, 2)]
   )

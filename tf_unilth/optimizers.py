@@ -145,11 +145,13 @@ def momentum(optimizer: Any) -> float:
   """Returns the momentum that a penalty goes through, 0 where it does not."""
   if not follows_loss(optimizer):
     return 0.0
-  # A subclass may have a short get_config, or none.
-  value = getattr(inner(optimizer), 'momentum', 0.0)
-  if isinstance(inner(optimizer), _LegacyOptimizer):
-    value = inner(optimizer)._get_hyper('momentum')
-  return float(value)
+  # A subclass may have a short get_config, or none. A legacy optimizer's is a
+  # variable, which a graph that is being traced must not read.
+  with tf.init_scope():
+    value = getattr(inner(optimizer), 'momentum', 0.0)
+    if isinstance(inner(optimizer), _LegacyOptimizer):
+      value = inner(optimizer)._get_hyper('momentum')
+    return float(value)
 
 
 def learning_rate_schedule(optimizer: Any) -> Any | None:
