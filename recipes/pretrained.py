@@ -28,9 +28,8 @@ UniLTH ends above PolynomialDecay under both optimizers. The network of the
 digits keeps its accuracy; LeNet at 95% loses about a tenth of a point.
 Most of the lead on the digits comes from ranking all layers together: with
 scope='layer' UniLTH loses points there too. Five epochs of the digits are 195
-steps, after which the moving averages of batch normalisation lag behind what
-cuts small layers hard (2 to 5 points for PolynomialDecay); and random tickets
-have no time to learn.
+steps, in which the moving averages of batch normalisation lag behind, and
+random tickets have no time to learn.
 """
 
 import csv
