@@ -7,6 +7,8 @@ from tests import argument_case, random_arguments, toys
 from tests.random_arguments import Call
 from tf_unilth import arguments
 
+pytestmark = pytest.mark.long
+
 # Of seed 0; those with quick exports.
 COUNT = 150
 _SLOW = ('export_saved_model', 'export_tflite')

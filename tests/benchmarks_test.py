@@ -23,6 +23,8 @@ from recipes.arrays import DataError
 from recipes.datasets import Request
 from tests import made_data
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True, scope='module')
 def parsed_flags():

@@ -16,6 +16,8 @@ from recipes import initial_weights, method_flags
 from recipes.arrays import DataError
 from tests import tiny_recipe
 
+pytestmark = pytest.mark.long
+
 _SHAPE, _CLASSES = (8, 8, 1), 10
 
 

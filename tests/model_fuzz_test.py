@@ -5,6 +5,8 @@ import pytest
 from tests import fuzz_case, model_fuzz
 from tf_unilth import masks
 
+pytestmark = pytest.mark.long
+
 # Of seed 0: quick ones, of every kind; one is refused.
 CASES = (62, 68, 73, 76, 80)
 

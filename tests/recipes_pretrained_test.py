@@ -7,6 +7,8 @@ from absl.testing import flagsaver
 from recipes import pretrained, pretrained_trials
 from recipes.pretrained_trials import Trial
 
+pytestmark = pytest.mark.long
+
 # Test accuracies by method, of two seeds; the dense model has 0.95.
 _FOUND = {'unilth': (0.96, 0.94), 'polynomial_decay': (0.9, 0.91)}
 

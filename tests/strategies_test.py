@@ -13,6 +13,8 @@ from absl import flags
 
 from tests import replicas
 
+pytestmark = pytest.mark.long
+
 _ROOT = pathlib.Path(__file__).parent.parent
 
 

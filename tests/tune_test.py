@@ -15,6 +15,8 @@ from absl.testing import flagsaver
 from recipes import run_flags, tune
 from tests import tiny_recipe
 
+pytestmark = pytest.mark.long
+
 _QUICK = {
   'method': 'dlth',
   'epochs': 3,

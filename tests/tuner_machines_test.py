@@ -17,6 +17,8 @@ from tf_unilth import tuner
 from tf_unilth.tuner import chief as chief_of
 from tf_unilth.tuner import worker as worker_of
 
+pytestmark = pytest.mark.long
+
 
 def _free_port():
   with socket.socket() as found:
