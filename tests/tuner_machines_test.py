@@ -122,7 +122,7 @@ def test_a_chief_without_workers_ends_with_an_error(
   chief.join(20)
   assert isinstance(chief.error, RuntimeError)
   assert 'no worker has called the chief at 127.0.0.1' in str(chief.error)
-  assert '0 of 1 trials that were begun are done' in str(chief.error)
+  assert 'trials done: 0 of 1 begun' in str(chief.error)
   # The next chief, of another process, gives the trial out again.
   again = _Chief(oracle, timeout=0.4)
   again.start()

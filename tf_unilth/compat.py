@@ -61,7 +61,7 @@ def check_keras(thing: Any, argument: str, kind: type) -> None:
     f'{cls.__module__}.{cls.__qualname__}.'
   )
   if is_keras_3(thing):
-    message += f' That is Keras 3, which tfmot cannot prune. {rebuild(kind)}'
+    message += f' That is Keras 3; tfmot works with tf_keras alone. {rebuild(kind)}'
   raise TypeError(message)
 
 

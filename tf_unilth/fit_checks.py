@@ -100,8 +100,8 @@ def warn_of_misled(
         )
       elif getattr(callback, 'patience', epochs) < epochs:
         warnings.warn(
-          f'{name} monitors {callback.monitor!r}, which the cuts worsen: it '
-          'would lower the learning rate in every round, with none left to '
+          f'{name} monitors {callback.monitor!r}, which each round worsens: it '
+          'may lower the learning rate so often that little is left to '
           'finetune with. Use a tf_unilth.StagedLearningRate instead.',
           stacklevel=2,
         )

@@ -39,9 +39,9 @@ def made_up(
   """
   dtype = spec.dtype
   if spec.shape.rank is None:
-    raise ValueError('an input of unknown rank is not made up.')
+    raise ValueError('its rank is unknown')
   if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
-    raise ValueError(f'an input of {dtype.name} is not made up.')
+    raise ValueError(f'its type is {dtype.name}')
 
   def draw(shape: Sequence[int]) -> np.ndarray:
     return np.asarray(

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_unilth import arguments, input_ids, input_values, made_up_inputs
 from tf_unilth.compat import keras
+from tf_unilth.messages import count
 
 Arrays = dict[str, np.ndarray]
 
@@ -130,10 +131,9 @@ class ModelInputs:
     if isinstance(inputs, Mapping):
       has = f'has {", ".join(map(str, inputs)) or "nothing"}'
     else:
-      count = 1
-      if isinstance(inputs, list | tuple):
-        count = len(tf.nest.flatten(inputs))
-      has = f'has {count} array{"s" * (count != 1)}'
+      several = isinstance(inputs, list | tuple)
+      found = count(len(tf.nest.flatten(inputs)) if several else 1, 'array')
+      has = f'has {found}'
     return (
       f'{argument} {has}, but the model takes {len(self.specs)}: '
       f'{", ".join(self._given_names)}. It is {arguments.shown(inputs)}.'
@@ -179,7 +179,8 @@ def made_up(
       )
     except ValueError as error:
       raise ValueError(
-        f'no inputs can be made up for {name}: {error} Give some by inputs=.'
+        f'no random inputs can be made up for {name}, since {error}: give a '
+        'batch by inputs=.'
       ) from None
   return values
 

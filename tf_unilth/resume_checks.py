@@ -69,10 +69,13 @@ def check_same(
   if handler is not None:
     data_position.check(handler, newest.first_epoch, newest.epoch)
   kinds = [kind for kind, _ in newest.values['callbacks']]
-  different = [
-    *_of_callbacks(kinds, callback_counters.kinds(state.callbacks)),
-    *drift.between(newest.run, run),
-  ]
+  of_callbacks = _of_callbacks(
+    kinds, callback_counters.kinds(state.callbacks)
+  )
+  of_run = drift.between(newest.run, run)
+  if of_callbacks:  # What other callbacks were made with says no more.
+    of_run = [one for one in of_run if not one.startswith('callbacks.')]
+  different = [*of_callbacks, *of_run]
   what = 'run'
   if all(one.startswith('model.') for one in different):
     of_variables = _of_variables(newest, state)

@@ -334,10 +334,10 @@ def _notes_on_precision(
   largest = 0.0
   for a, b in zip(_expected(given, batches), _expected(model, batches)):
     for name in b:
+      with np.errstate(over='ignore'):  # `compare` raises of what is infinite.
+        wanted = a[name].astype(np.float32)
       try:
-        difference = compare(
-          a[name].astype(np.float32), b[name], _PRECISIONS[precision]
-        )
+        difference = compare(wanted, b[name], _PRECISIONS[precision])
       except WrongOutputsError as error:
         raise ValueError(
           f'the model computes in {precision}, and rebuilt in float32 it '
@@ -418,7 +418,10 @@ class _Exporter:
     if len(files['dense']) <= len(files.get('sparse', b'')):
       # Also where the converter found no tensor with zeros enough.
       del files['sparse']
-      notes.append('dense, since too few weights are zero for less')
+      notes.append(
+        'dense, since too few weights are zero for the sparse encoding to be '
+        'smaller'
+      )
     for encoding in reversed(files):
       path.write_bytes(files[encoding])
       try:

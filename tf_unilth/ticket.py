@@ -162,9 +162,9 @@ class Ticket(ticket_file.Contents):
     if ticket.rewind_weights is None:
       warnings.warn(
         f'the ticket of model {model.name!r} has masks only, no rewind weights '
-        f'to begin from: {_why_no_weights(ticket)}. Take get_weights() before '
-        'fit and give them to from_model as rewind_weights, or apply the masks '
-        'alone, with weights=False.',
+        f'to begin from: {_why_no_weights(ticket, callback)}. Take '
+        'get_weights() before fit and give them to from_model as '
+        'rewind_weights, or apply the masks alone, with weights=False.',
         stacklevel=2,
       )
     return ticket
@@ -490,8 +490,12 @@ def _versions() -> dict[str, str]:
 # Putting it onto one.
 
 
-def _why_no_weights(ticket: Ticket) -> str:
+def _why_no_weights(
+  ticket: Ticket, callback: TicketCallback | None = None
+) -> str:
   """Returns why a ticket has no rewind weights, as far as it tells."""
+  if callback and callback.settings.get('rewinds_weights') == 'False':
+    return "an LTH(rewind='learning_rate') rewinds no weights"
   told, method = ticket.provenance, (ticket.method or '').casefold()
   if (epoch := told.get('rewound_to_epoch')) is not None:
     return (

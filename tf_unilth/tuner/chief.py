@@ -180,6 +180,6 @@ def _watch(
       raise RuntimeError(
         f'no worker has called the chief at {address()} for '
         f'{PATIENCE * timeout:g} s: all have died, or none was started. '
-        f'{done} of {len(known)} trials that were begun are done; start chief '
-        'and workers again, and the search goes on.'
+        f'trials done: {done} of {len(known)} begun; start chief and workers '
+        'again, and the search goes on.'
       )
