@@ -36,11 +36,13 @@ setuptools.setup(
   long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
-  packages=['tf_unilth', 'tf_unilth.tuner'],
+  packages=setuptools.find_packages(include=['tf_unilth', 'tf_unilth.*']),
   package_data={'tf_unilth': ['py.typed']},
   python_requires='>=3.10',
   install_requires=[
     'absl-py>=1.2',
+    # TensorFlow's own: bfloat16 for NumPy.
+    'ml_dtypes',
     'numpy>=1.26',
     # tfmot imports distutils, which Python 3.12 left to setuptools.
     'setuptools',

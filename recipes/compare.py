@@ -36,7 +36,7 @@ from recipes import (
 from recipes.entrants import ABLATIONS, ENTRANTS, METHODS
 from recipes.recipe import Recipe
 from recipes.trials import Grid, Trial, csv_text
-from tf_unilth.messages import count
+from tf_unilth.wording import count
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(

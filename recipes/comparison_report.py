@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from recipes import comparison, comparison_plot, figures, run_directory
 from recipes.trials import Grid, Row
-from tf_unilth.messages import count
+from tf_unilth.wording import count
 
 
 def write(

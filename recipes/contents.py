@@ -17,9 +17,10 @@ import tf_keras as keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 import tf_unilth
-from tf_unilth import compat, packing
-from tf_unilth.quiet import silenced
-from tf_unilth.tflite_file import read_tflite
+from tf_unilth.engines.tfmot import keras_3_errors
+from tf_unilth.export import packing
+from tf_unilth.export.quiet import silenced
+from tf_unilth.export.tflite_file import read_tflite
 
 _HEADER = ('tensor', 'shape', 'type', 'weights', 'zeros', 'sparsity', 'bytes')
 
@@ -306,7 +307,7 @@ def load_keras(path: pathlib.Path) -> keras.Model:
   if str(version).startswith('3.'):
     raise UnreadableError(
       f'{str(path)!r} was saved by Keras {version}, which tf_keras cannot load '
-      f'and tfmot cannot prune. {compat.rebuild(keras.Model)}'
+      f'and tfmot cannot prune. {keras_3_errors.rebuild(keras.Model)}'
     )
   return keras.models.load_model(path, compile=False)
 

@@ -9,9 +9,9 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes import step_time
-from tf_unilth import masks
-from tf_unilth.pruned_layers import PrunedLayers
-from tf_unilth.snapshots import Snapshot
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.engines.tfmot.snapshots import Snapshot
+from tf_unilth.selection import mask_selection
 
 
 class _TimedCheckpoints(tf_unilth.CheckpointAndResume):
@@ -41,7 +41,7 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
 
   def update_masks() -> None:
     # Half of what is left goes, as in a round; the rewind puts it back.
-    new = masks.select(
+    new = mask_selection.select(
       layers.read_weights(), before, (1 + sparsity) / 2, 'global'
     )
     layers.assign_masks(new)

@@ -13,7 +13,7 @@ import tf_keras as keras
 from absl import app, flags
 
 from recipes import contenders, memory
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 _MODEL = flags.DEFINE_enum(
   'model', 'lenet', contenders.WORKLOADS, 'Which model.'

@@ -20,7 +20,7 @@ import tf_keras as keras
 
 from recipes import contents
 from recipes.arrays import DataError
-from tf_unilth import layout
+from tf_unilth.tickets import model_matching
 
 # The weights' place in a `.keras` archive.
 _IN_ARCHIVE = 'model.weights.h5'
@@ -65,7 +65,7 @@ def load(model: keras.Model, path: str | os.PathLike[str]) -> None:
     values = contents.guarded(lambda: _read(model, place), path)
   except contents.UnreadableError as error:
     raise DataError(f'--initial_weights: {error}') from None
-  difference = layout.difference(
+  difference = model_matching.difference(
     'weight',
     [_line(name, value) for name, value in values],
     [_line(weight.name, weight) for weight in model.weights],
@@ -188,9 +188,9 @@ def _datasets(file: h5py.File) -> Sequence[tuple[str, h5py.Dataset]]:
   return found
 
 
-def _line(name: str, value: Any) -> layout.Line:
+def _line(name: str, value: Any) -> model_matching.Line:
   shape, dtype = tuple(value.shape), tf.as_dtype(value.dtype).name
-  return layout.of_weight(name.split(':')[0], shape, dtype)
+  return model_matching.of_weight(name.split(':')[0], shape, dtype)
 
 
 def _wrapped(values: Named) -> str:

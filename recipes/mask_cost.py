@@ -22,8 +22,8 @@ import tf_keras as keras
 from absl import app, flags
 
 from recipes import run_directory
-from tf_unilth import masks
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.selection import mask_selection
 
 _WEIGHTS = flags.DEFINE_integer('weights', 25_000_000, 'How many in all.', 1000)
 _LAYERS = flags.DEFINE_integer(
@@ -82,7 +82,7 @@ class _Ours:
 
   def select(self) -> None:
     """Makes masks of scores that are there."""
-    self._masks = masks.select(
+    self._masks = mask_selection.select(
       self._scores, self._dense, _SPARSITY, self._scope
     )
 

@@ -14,7 +14,8 @@ from absl import flags
 
 import tf_unilth
 from recipes import methods
-from tf_unilth import arguments, structure
+from tf_unilth.argument_checks import check_int
+from tf_unilth.selection import pruning_units
 
 FLAGS = flags.FLAGS
 
@@ -227,7 +228,7 @@ def check() -> None:
   _check_pretrained()
   if FLAGS.patience is not None:
     # The library's own error says None where a flag has 0.
-    arguments.whole('patience', FLAGS.patience, 0)
+    check_int('patience', FLAGS.patience, 0)
   wrapping()
   # Without a rate, since variables must not be made before the strategy.
   plan(steps=1000, seed=0, rate=None)
@@ -259,7 +260,7 @@ def wrapping() -> dict[str, Any]:
         f'{",".join(numbers)}.'
       )
     given[name] = tuple(map(int, numbers))
-  structure.from_arguments(
+  pruning_units.from_arguments(
     given.get('block_size', (1, 1)), 'AVG', given.get('sparsity_m_by_n')
   )
   return given

@@ -9,8 +9,8 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
-from tf_unilth.callbacks import TicketCallback
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 _sparsity = tfmot.sparsity.keras
 

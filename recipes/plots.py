@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from recipes import figures
-from tf_unilth.messages import count
-from tf_unilth.summary import Row
+from tf_unilth.engines.tfmot.sparsity_summary import Row
+from tf_unilth.wording import count
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _BLUE, _RED, _GREEN, _GREY = '#0072B2', '#D55E00', '#009E73', '#666666'

@@ -8,8 +8,8 @@ import numpy as np
 import tf_keras as keras
 
 from recipes import run_directory
-from tf_unilth import prunable
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot import prunable_weights
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 HISTORY, PROGRESS = 'history.csv', 'progress.json'
 _BINS = 200
@@ -23,7 +23,9 @@ def histogram(model: keras.Model) -> dict[str, Any]:
     -limit to limit.
   """
   wrapped = [kernel.weight for kernel in PrunedLayers(model).kernels]
-  kernels = wrapped or [weight for _, weight in prunable.model_kernels(model)]
+  kernels = wrapped or [
+    weight for _, weight in prunable_weights.model_kernels(model)
+  ]
   values = [np.asarray(kernel.numpy(), np.float32) for kernel in kernels]
   limit = max(float(np.abs(value).max()) for value in values) or 1.0
   counts = sum(

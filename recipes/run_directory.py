@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tf_unilth import arguments, directory_lock
-from tf_unilth.messages import count
+from tf_unilth.files import directory_lock, output_paths
+from tf_unilth.wording import count
 
 CONFIG, RESULTS, CHECKPOINTS = 'config.json', 'results.json', 'checkpoints'
 # The files that a run of a recipe leaves, the configuration last: while it is
@@ -101,7 +101,7 @@ def finished(
     RunDirectoryError: it cannot be read, or holds another configuration.
     OSError: a file is in its way.
   """
-  arguments.folder('output_dir', directory)
+  output_paths.check_folder('output_dir', directory)
   with _readable(directory, 'read'):
     known = directory / CONFIG
     if not known.exists():
@@ -189,7 +189,7 @@ def check_clears(directory: pathlib.Path) -> None:
       read.
     OSError: a file is in its way.
   """
-  arguments.folder('output_dir', directory)
+  output_paths.check_folder('output_dir', directory)
   with _readable(directory, 'read'):
     if not directory.exists():
       return

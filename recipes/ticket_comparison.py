@@ -7,7 +7,7 @@ import numpy as np
 
 import tf_unilth
 from recipes import contents
-from tf_unilth import layout
+from tf_unilth.tickets import model_matching
 
 _HEADER = (
   'kernel',
@@ -38,8 +38,8 @@ def against(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> str:
     path,
     other,
     'kernel',
-    layout.of_masks(one.masks),
-    layout.of_masks(two.masks),
+    model_matching.of_masks(one.masks),
+    model_matching.of_masks(two.masks),
   )
   rows = [
     _row(name, mask, other_mask)
@@ -82,7 +82,11 @@ def _weights(
     ]
     return f'rewind weights: {f"only {has[0]} has them" if has else "none"}'
   _check_same(
-    path, other, 'rewind weight', layout.of_values(one), layout.of_values(two)
+    path,
+    other,
+    'rewind weight',
+    model_matching.of_values(one),
+    model_matching.of_values(two),
   )
   pairs = list(zip(one.items(), two.values(), strict=True))
   if all(a.tobytes() == b.tobytes() for (_, a), b in pairs):
@@ -108,10 +112,10 @@ def _check_same(
   path: str | os.PathLike[str],
   other: str | os.PathLike[str],
   kind: str,
-  mine: list[layout.Line],
-  theirs: list[layout.Line],
+  mine: list[model_matching.Line],
+  theirs: list[model_matching.Line],
 ) -> None:
-  found = layout.difference(kind, mine, theirs, 'it', 'the other')
+  found = model_matching.difference(kind, mine, theirs, 'it', 'the other')
   if found:
     raise contents.UnreadableError(
       f'{os.fspath(path)!r} does not fit {os.fspath(other)!r}: {found}'

@@ -12,8 +12,8 @@ from absl import flags
 
 from recipes import exports, figures, plots, run_directory, tune_model
 from tf_unilth import tuner
-from tf_unilth.messages import count
 from tf_unilth.tuner import oracles
+from tf_unilth.wording import count
 
 FLAGS = flags.FLAGS
 CSV, REPORT, PLOT = 'trials.csv', 'report.md', 'front.png'

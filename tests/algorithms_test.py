@@ -25,7 +25,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth import masks
+from tf_unilth.selection import mask_selection, round_sparsity
 
 SEED = 5
 ours = tf_unilth.prune_low_magnitude
@@ -236,7 +236,7 @@ def test_each_round_ends_at_its_sparsity_to_the_unit(name, case):
   first = slice(1) if finished.case.per_layer else slice(None)
   pace = 'cubic' if name.startswith('uni') else 'geometric'
   for number, found in rounds.items():
-    sparsity = masks.sparsity_at_round(
+    sparsity = round_sparsity.sparsity_at_round(
       finished.case.target, number, ROUNDS, pace
     )
     expected = finished.case.expected(found[first], sparsity)
@@ -309,7 +309,7 @@ def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
   shapes = [mask.shape for mask in found]
   if case.block != (1, 1):
     shapes = [(-(-h // height), -(-w // width)) for h, w in shapes]
-  scores = masks.random_scores(shapes, SEED)
+  scores = mask_selection.random_scores(shapes, SEED)
   if case.m_by_n:
     m, _ = case.m_by_n
     for mask, score in zip(found, scores):
@@ -320,7 +320,7 @@ def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
   # A layer that is ranked apart has the target for itself.
   erk = name == 'unidlth' and not case.per_layer
   scope = 'erk' if erk else 'layer'
-  drawn = masks.select(scores, ones, case.target, scope)
+  drawn = mask_selection.select(scores, ones, case.target, scope)
   for mask, units in zip(found, drawn):
     expected = np.kron(units, np.ones(case.block, bool))
     if case.block == (1, 1):

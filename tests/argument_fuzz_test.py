@@ -5,7 +5,7 @@ import pytest
 import tf_unilth
 from tests import argument_case, random_arguments, toys
 from tests.random_arguments import Call
-from tf_unilth import arguments
+from tf_unilth.schedules import l2_ramp
 
 pytestmark = pytest.mark.long
 
@@ -50,7 +50,9 @@ def test_a_case_is_a_function_of_seed_and_index():
 
 def test_a_bad_value_that_is_accepted_is_a_failure(monkeypatch):
   assert _judged(limit=-1).outcome == argument_case.REFUSED
-  monkeypatch.setattr(arguments, 'number', lambda name, value, *_, **__: value)
+  monkeypatch.setattr(
+    l2_ramp, 'check_float', lambda name, value, *_, **__: value
+  )
   row = _judged(limit=-1)
   assert row.outcome == argument_case.FAILED
   assert row.text == 'limit=-1 was accepted'
@@ -71,7 +73,7 @@ def test_an_error_that_does_not_help_is_a_failure(message, fault, monkeypatch):
 
   # The error shall come from a file of ours, as the library's do.
   monkeypatch.setattr(argument_case, '_OURS', __file__)
-  monkeypatch.setattr(arguments, 'number', refuse)
+  monkeypatch.setattr(l2_ramp, 'check_float', refuse)
   monkeypatch.setitem(
     random_arguments.BY_NAME,
     'L2Ramp',

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from tf_unilth import budget
-from tf_unilth.run_state import RunState
-from tf_unilth.timeline import Timeline
+from tf_unilth.engines.tfmot.run_state import RunState
+from tf_unilth.run import budget
+from tf_unilth.run.timeline import Timeline
 
 
 @pytest.mark.parametrize('patience', [1, 2, 5, None])

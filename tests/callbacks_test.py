@@ -12,7 +12,8 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth.run_state import RunState
+from tf_unilth.engines.tfmot.run_state import RunState
+from tf_unilth.selection import layer_shares
 
 SGD = keras.optimizers.SGD
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -874,7 +875,7 @@ def test_scopes_share_the_zeros_out_as_they_say(scope):
   found = toys.masks(model)
   shares = {
     'layer': [0.9, 0.9],
-    'erk': tf_unilth.masks.erk_sparsities([(36, 16), (16, 2)], 0.9),
+    'erk': layer_shares.erk_sparsities([(36, 16), (16, 2)], 0.9),
   }[scope]
   for mask, share in zip(found, shares):
     assert abs(toys.zeros([mask]) - share * mask.size) <= 1

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_unilth import checkpoint_file
-from tf_unilth.checkpoint_directory import CheckpointDirectory
-from tf_unilth.checkpoint_file import Checkpoint, CheckpointError
-from tf_unilth.sealed_file import DamagedError
+from tf_unilth.files.checkpoint_errors import CheckpointError
+from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.resume import checkpoint_file
+from tf_unilth.resume.checkpoint_file import Checkpoint
+from tf_unilth.resume.checkpoint_store import CheckpointDirectory
 
 _PREFIX = struct.Struct('<8sIIQ')
 _VARIABLES = {

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from tf_unilth import data_description
+from tf_unilth.resume import data_description
 
 Dataset = tf.data.Dataset
 

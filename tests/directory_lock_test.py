@@ -9,8 +9,9 @@ import warnings
 
 import pytest
 
-from tf_unilth import directory_lock
-from tf_unilth.directory_lock import DirectoryInUseError, DirectoryLock
+from tf_unilth.files import directory_lock
+from tf_unilth.files.checkpoint_errors import DirectoryInUseError
+from tf_unilth.files.directory_lock import DirectoryLock
 
 fcntl = pytest.importorskip('fcntl')
 

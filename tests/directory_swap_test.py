@@ -9,7 +9,7 @@ import pytest
 
 import tf_unilth
 from tests import toys
-from tf_unilth import directory_swap
+from tf_unilth.files import directory_swap
 
 
 def _made(path, content):

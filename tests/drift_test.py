@@ -9,13 +9,15 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth import drift
+from tf_unilth.resume import run_description
 
 layers = keras.layers
 
 
 def _describe(model, *callbacks):
-  return drift.describe(model, callbacks, {'epochs': 3, 'steps': None}, {}, {})
+  return run_description.describe(
+    model, callbacks, {'epochs': 3, 'steps': None}, {}, {}
+  )
 
 
 def _compiled(*inside, optimizer='sgd', loss='mse', **compiled):
@@ -202,8 +204,8 @@ _RUNS = {
 def test_another_run_is_told_and_the_same_one_is_not(words):
   make, one, other = _RUNS[words]
   before, again, another = (_describe(make(v)) for v in (one, one, other))
-  assert drift.between(before, again) == []
-  found = drift.between(before, another)
+  assert run_description.between(before, again) == []
+  found = run_description.between(before, another)
   assert len(found) == 1 or words.startswith('connections'), found
   assert words in found[0]
 
@@ -217,10 +219,10 @@ def test_names_of_monitored_metrics_may_have_numbers():
     return _describe(_loss('mse', metrics=['mae', auc]), stop)
 
   before = describe(50)
-  assert drift.between(before, describe(50)) == []
-  (found,) = drift.between(before, describe(60))
+  assert run_description.between(before, describe(50)) == []
+  (found,) = run_description.between(before, describe(60))
   assert 'monitored metrics.val_auc.num_thresholds was 50' in found
-  assert drift.between(describe(50, False), describe(60, False)) == []
+  assert run_description.between(describe(50, False), describe(60, False)) == []
 
 
 def test_settings_of_callbacks_that_count_are_told():
@@ -228,11 +230,11 @@ def test_settings_of_callbacks_that_count_are_told():
     stop = keras.callbacks.EarlyStopping(patience=patience)
     return _describe(_dense(), stop, *more)
 
-  (found,) = drift.between(describe(3), describe(4))
+  (found,) = run_description.between(describe(3), describe(4))
   assert found == 'callbacks.0.patience was 3 and is now 4'
   without_state = keras.callbacks.LambdaCallback(), keras.callbacks.Callback()
-  assert drift.between(describe(3), describe(3, *without_state)) == []
-  (found,) = drift.between(
+  assert run_description.between(describe(3), describe(3, *without_state)) == []
+  (found,) = run_description.between(
     describe(3),
     describe(3, keras.callbacks.LearningRateScheduler(_made_loss)),
   )
@@ -241,23 +243,29 @@ def test_settings_of_callbacks_that_count_are_told():
 
 def test_what_an_older_version_has_not_written_is_not_compared():
   now = _describe(_dense())
-  old = {k: v for k, v in now.items() if k not in drift._SINCE_VERSION_2}
-  assert drift.between(old, _describe(_dense(activation='tanh'))) == []
-  (found,) = drift.between(old, _describe(_dense(), tf_unilth.LTH()))
+  old = {
+    k: v for k, v in now.items() if k not in run_description._SINCE_VERSION_2
+  }
+  assert (
+    run_description.between(old, _describe(_dense(activation='tanh'))) == []
+  )
+  (found,) = run_description.between(old, _describe(_dense(), tf_unilth.LTH()))
   assert 'callback LTH was not given' in found
 
 
 def test_a_rate_that_moved_is_compared_as_it_was_at_the_beginning():
   def begin(model, where, goes_on):
-    return drift.at_its_beginning(model, where, _describe(model), goes_on)
+    return run_description.at_its_beginning(
+      model, where, _describe(model), goes_on
+    )
 
   model = _rate(keras.optimizers.SGD(0.1))
   before = begin(model, 'a', False)
   model.optimizer.learning_rate.assign(0.01)
-  assert drift.between(before, begin(model, 'a', True)) == []
-  assert drift.between(before, begin(model, 'b', True))
+  assert run_description.between(before, begin(model, 'a', True)) == []
+  assert run_description.between(before, begin(model, 'b', True))
   model.compile(keras.optimizers.SGD(0.01), 'mse')
-  assert drift.between(before, begin(model, 'a', True))
+  assert run_description.between(before, begin(model, 'a', True))
   assert begin(model, 'a', False)['learning rate'] == {
     'optimizer': pytest.approx(0.01)
   }
@@ -268,4 +276,7 @@ def test_a_pruning_schedule_without_a_config_is_read_by_its_attributes():
     def __init__(self):
       self.target = np.float32(0.5)
 
-  assert drift.schedule_settings(Plain()) == {'class': 'Plain', 'target': 0.5}
+  assert run_description.schedule_settings(Plain()) == {
+    'class': 'Plain',
+    'target': 0.5,
+  }

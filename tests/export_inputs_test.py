@@ -7,9 +7,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from tf_unilth import verification
-from tf_unilth.input_ids import input_ids
-from tf_unilth.model_inputs import ModelInputs
+from tf_unilth.export import verification
+from tf_unilth.export.input_ids import input_ids
+from tf_unilth.export.model_inputs import ModelInputs
 
 layers = keras.layers
 

@@ -12,7 +12,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth import export_checks, packed_saved_model
+from tf_unilth.export import export_checks, packed_saved_model
 
 layers = keras.layers
 

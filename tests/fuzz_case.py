@@ -24,7 +24,8 @@ from tests import random_layers, random_models, random_pruning
 from tests.draw import Draw
 from tests.random_models import RandomModel
 from tests.random_pruning import RandomPruning
-from tf_unilth import compat, kernel_axes, structure
+from tf_unilth.engines.tfmot import keras_access, kernel_axes
+from tf_unilth.selection import pruning_units, unit
 
 _OURS = os.path.dirname(tf_unilth.__file__) + os.sep
 _DOCUMENTED = (ValueError, TypeError, FloatingPointError)
@@ -360,7 +361,7 @@ def _wrappers(model: keras.Model) -> list[Any]:
   return [
     layer
     for layer in model._flatten_layers(include_self=False)
-    if isinstance(layer, compat.PruneLowMagnitude)
+    if isinstance(layer, keras_access.PruneLowMagnitude)
   ]
 
 
@@ -429,7 +430,7 @@ def _check_group(members: list[tuple[Any, Any, Any]]) -> None:
       raise Wrong(f'{weight.name} has pruned weights that are not 0.')
     if (value[kept] == 0).any() and not _makes_zeros(weight):
       raise Wrong(f'{weight.name} has zeros that are not pruned.')
-    divided = structure.from_arguments(
+    divided = pruning_units.from_arguments(
       wrapper.block_size,
       wrapper.block_pooling_type,
       wrapper.sparsity_m_by_n,
@@ -437,7 +438,7 @@ def _check_group(members: list[tuple[Any, Any, Any]]) -> None:
     )
     pooled = divided.pool_mask(kept)
     units, cut = units + pooled.size, cut + int(np.sum(~pooled))
-    if divided == structure.Single() and pooled.size != value.size:
+    if divided == unit.Single() and pooled.size != value.size:
       raise Wrong(f'{weight.name} is not counted by weights.')
   share = wanted
   if members[0][2].sparsity_m_by_n:

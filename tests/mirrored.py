@@ -11,7 +11,7 @@ import tensorflow_model_optimization as tfmot
 
 import tf_unilth
 from tests import toys
-from tf_unilth.compat import keras
+from tf_unilth.engines.tfmot.keras_access import keras
 
 DEVICES = ('CPU:0', 'CPU:1')
 WRAPS = {

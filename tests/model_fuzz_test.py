@@ -3,7 +3,7 @@
 import pytest
 
 from tests import fuzz_case, model_fuzz
-from tf_unilth import masks
+from tf_unilth.selection import mask_selection
 
 pytestmark = pytest.mark.long
 
@@ -28,7 +28,9 @@ def test_a_case_is_a_function_of_seed_and_index():
 
 
 def test_a_wrong_sparsity_is_a_failure(monkeypatch):
-  monkeypatch.setattr(masks, 'zeros_at', lambda s, n: max(0, round(s * n) - 1))
+  monkeypatch.setattr(
+    mask_selection, 'zeros_at', lambda s, n: max(0, round(s * n) - 1)
+  )
   row = fuzz_case.run(0, 68)
   assert row.outcome == fuzz_case.FAILED
   assert 'are pruned instead of' in row.text
@@ -36,7 +38,7 @@ def test_a_wrong_sparsity_is_a_failure(monkeypatch):
 
 def test_only_errors_of_ours_that_name_an_argument_are_refusals():
   with pytest.raises(ValueError) as ours:
-    masks.random_scores([(2,)], seed=-1)
+    mask_selection.random_scores([(2,)], seed=-1)
   assert not fuzz_case.is_documented(ours.value)
   with pytest.raises(ValueError) as named:
     fuzz_case.tf_unilth.IterativeSparsity(2.0)

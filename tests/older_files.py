@@ -7,6 +7,7 @@ not made anew. Beside each file lies an .npz of what it holds: weights,
 optimizer state and masks, and those that the run ended with.
 """
 
+import contextlib
 import pathlib
 import sys
 from typing import Any
@@ -116,10 +117,8 @@ def _write_checkpoints(folder: pathlib.Path) -> None:
   train(whole, tf_unilth.UniLTH(verbose=0))
   model = wrapped(_adam)
   resume = tf_unilth.CheckpointAndResume(folder)
-  try:
+  with contextlib.suppress(KeyboardInterrupt):
     train(model, tf_unilth.UniLTH(verbose=0), resume, _Stop())
-  except KeyboardInterrupt:
-    pass
   _note(folder, state(model), state(whole))
 
 

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tf_unilth import packing
+from tf_unilth.export import packing
 
 _SPARSITIES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.995, 0.9999, 1.0)
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import tensorflow as tf
 
-from tf_unilth.plateau import Plateau
-from tf_unilth.run_state import RunState
+from tf_unilth.engines.tfmot.plateau import Plateau
+from tf_unilth.engines.tfmot.run_state import RunState
 
 
 def _plateau(**arguments):

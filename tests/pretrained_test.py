@@ -13,7 +13,7 @@ import tf_keras as keras
 import tf_unilth
 from tests import toys
 from tf_unilth import tuner
-from tf_unilth.checkpoint_file import CheckpointError
+from tf_unilth.files.checkpoint_errors import CheckpointError
 
 ROUNDS = 3
 _CLASSES = {'unilth': tf_unilth.UniLTH, 'unidlth': tf_unilth.UniDLTH}

@@ -12,7 +12,7 @@ from tf_keras.src.layers.rnn import cell_wrappers
 
 import tf_unilth
 from tests import toys
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 layers = keras.layers
 prune_low_magnitude = tf_unilth.prune_low_magnitude

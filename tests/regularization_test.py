@@ -9,8 +9,8 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth import regularization
-from tf_unilth.regularization import L2Ramp
+from tf_unilth.schedules import l2_ramp
+from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
 @pytest.mark.parametrize('power', [0, 1, 2, 2 / 3])
@@ -30,9 +30,9 @@ def test_stairs_are_those_of_the_dlth_code():
 
 def test_the_limit_gives_the_strength():
   sizes, shape = np.array([1.0, 2.0]), np.array([0.5, 1.0])
-  limit = regularization.limit_for(3.0, sizes, shape, steps=100)
+  limit = l2_ramp.limit_for(3.0, sizes, shape, steps=100)
   assert limit * np.mean(sizes * shape) * 100 == pytest.approx(3.0)
-  assert regularization.limit_for(3.0, 0 * sizes, shape, steps=100) == 0
+  assert l2_ramp.limit_for(3.0, 0 * sizes, shape, steps=100) == 0
 
 
 @pytest.mark.parametrize(

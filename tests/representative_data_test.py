@@ -8,8 +8,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from tf_unilth import representative_data
-from tf_unilth.model_inputs import ModelInputs
+from tf_unilth.export import representative_data
+from tf_unilth.export.model_inputs import ModelInputs
 
 layers = keras.layers
 Dataset = tf.data.Dataset

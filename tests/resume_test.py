@@ -16,14 +16,14 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import torture_run, toys
-from tf_unilth import (
+from tf_unilth.files import checksummed_file
+from tf_unilth.files.checkpoint_errors import CheckpointError
+from tf_unilth.resume import (
   checkpoint_file,
-  drift,
   random_state,
-  sealed_file,
+  run_description,
   stop_signals,
 )
-from tf_unilth.checkpoint_file import CheckpointError
 
 Resume = tf_unilth.CheckpointAndResume
 
@@ -585,13 +585,17 @@ def test_checkpoints_of_other_versions(tmp_path):
   with pytest.raises(CheckpointError, match='version 99'):
     write({**saved.run, 'version': 99})
     _fit(_dense(), Resume(tmp_path, verbose=0))
-  old = {k: v for k, v in saved.run.items() if k not in drift._SINCE_VERSION_2}
+  old = {
+    k: v
+    for k, v in saved.run.items()
+    if k not in run_description._SINCE_VERSION_2
+  }
   write(old)
   with pytest.raises(CheckpointError, match='epochs was 4 and is now 5'):
     _fit(_dense(), Resume(tmp_path, verbose=0), epochs=5)
   _fit(_dense(), Resume(tmp_path, verbose=0))
   newest = max(tmp_path.glob('*.checkpoint'))
-  assert checkpoint_file.read(newest).run['version'] == drift.VERSION
+  assert checkpoint_file.read(newest).run['version'] == run_description.VERSION
 
 
 class _Two(keras.Model):
@@ -690,7 +694,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
 
   fill = _At(
     toys.STEPS + 1,
-    lambda: monkeypatch.setattr(sealed_file.os, 'fsync', no_room),
+    lambda: monkeypatch.setattr(checksummed_file.os, 'fsync', no_room),
   )
   died = tmp_path / 'died'
   with pytest.raises(OSError, match='there is no room; epoch-000001-step-0'):

@@ -17,9 +17,9 @@ from matplotlib import image
 import tf_unilth
 from recipes import devices, figures, plots, progress, report, run_directory
 from tests import tiny_recipe
-from tf_unilth.checkpoint_directory import CheckpointDirectory
-from tf_unilth.directory_lock import DirectoryLock
-from tf_unilth.messages import count
+from tf_unilth.files.directory_lock import DirectoryLock
+from tf_unilth.resume.checkpoint_store import CheckpointDirectory
+from tf_unilth.wording import count
 
 # A run with a plateau, a rewind and rounds.
 _EVENTFUL = {

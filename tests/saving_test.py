@@ -10,7 +10,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 ours = tf_unilth.prune_low_magnitude
 tfmots = tfmot.sparsity.keras.prune_low_magnitude

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth.snapshots import Snapshot
+from tf_unilth.engines.tfmot.snapshots import Snapshot
 
 
 def _variables():

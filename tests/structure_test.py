@@ -13,9 +13,17 @@ from tensorflow_model_optimization.python.core.sparsity.keras import (
 
 import tf_unilth
 from tests import toys
-from tf_unilth import kernel_axes, masks, prunable, structure
-from tf_unilth.pruned_layers import PrunedLayers
-from tf_unilth.structure import Block, MByN, Single
+from tf_unilth.engines.tfmot import kernel_axes, prunable_weights
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.selection import (
+  blocks,
+  layer_shares,
+  mask_selection,
+  pruning_units,
+)
+from tf_unilth.selection.blocks import Block
+from tf_unilth.selection.m_by_n import MByN
+from tf_unilth.selection.unit import Single
 
 layers = keras.layers
 wrap = tfmot.sparsity.keras.prune_low_magnitude
@@ -25,7 +33,7 @@ def _cut(divided, weights, share, scope='global', found=None):
   """Cuts a share of the units by magnitude, as `Pruner` does."""
   found = found or [np.ones(weight.shape, bool) for weight in weights]
   scores = [np.abs(weight.astype(float)) for weight in weights]
-  units = masks.select(
+  units = mask_selection.select(
     [divided.pool_scores(s, m) for s, m in zip(scores, found)],
     [divided.pool_mask(m) for m in found],
     share,
@@ -179,7 +187,7 @@ every_structure = pytest.mark.parametrize(
 
 
 @every_structure
-@pytest.mark.parametrize('scope', masks.SCOPES)
+@pytest.mark.parametrize('scope', layer_shares.SCOPES)
 def test_rounds_are_nested_and_exact_with_new_scores(divided, shapes, scope):
   rng = np.random.default_rng(1)
   found = [np.ones(shape, bool) for shape in shapes]
@@ -223,7 +231,7 @@ def test_the_last_round_is_the_mask_that_tfmot_makes(shape, m, n):
   assert pruning_utils.is_pruned_m_by_n(tf.constant(weights * found), (m, n))
 
 
-@pytest.mark.parametrize('pooling', structure.POOLINGS)
+@pytest.mark.parametrize('pooling', blocks.POOLINGS)
 def test_whole_blocks_are_pooled_as_tfmot_pools(pooling):
   weights = np.random.default_rng(3).random((8, 6)).astype(np.float32)
   block, ones = Block(4, 2, pooling), np.ones((8, 6), bool)
@@ -233,10 +241,10 @@ def test_whole_blocks_are_pooled_as_tfmot_pools(pooling):
   np.testing.assert_allclose(block.pool_scores(weights, ones), expected)
 
 
-@pytest.mark.parametrize('pooling', structure.POOLINGS)
+@pytest.mark.parametrize('pooling', blocks.POOLINGS)
 def test_a_random_number_per_block_comes_back_from_pooling(pooling):
   block, shape = Block(3, 5, pooling), (10, 12)
-  (drawn,) = masks.random_scores([block.draw_shape(shape)], seed=1)
+  (drawn,) = mask_selection.random_scores([block.draw_shape(shape)], seed=1)
   assert drawn.shape == (4, 3)
   scores = block.spread(drawn, shape)
   assert scores.shape == shape
@@ -290,7 +298,7 @@ def _axes(layer, *shapes):
   layer(*tensors)
   return [
     (tuple(weight.shape), kernel_axes.input_axis(layer, weight))
-    for weight in prunable.prunable_weights(layer)
+    for weight in prunable_weights.prunable_weights(layer)
   ]
 
 
@@ -536,7 +544,7 @@ def _error(match, model, callback=None):
 )
 def test_arguments_out_of_range_are_refused(arguments, match):
   with pytest.raises(ValueError, match=match):
-    structure.from_arguments(*arguments)
+    pruning_units.from_arguments(*arguments)
 
 
 def test_a_target_that_groups_cannot_have_is_refused():
@@ -590,4 +598,4 @@ def test_a_kernel_that_does_not_fit_is_refused(attribute, value, match):
 )
 def test_what_is_no_pair_of_numbers_is_named(value):
   with pytest.raises(ValueError, match='block_size must be two whole numbers'):
-    structure.from_arguments(value, 'AVG', None)
+    pruning_units.from_arguments(value, 'AVG', None)

@@ -12,9 +12,9 @@ import tf_unilth
 from recipes import programs
 from recipes import tflite as recipe
 from tests import toys
-from tf_unilth import float32, tflite, tflite_run
-from tf_unilth.model_inputs import ModelInputs
-from tf_unilth.tflite_file import read_tflite
+from tf_unilth.export import export_tflite, float32, tflite_run
+from tf_unilth.export.model_inputs import ModelInputs
+from tf_unilth.export.tflite_file import read_tflite
 
 layers = keras.layers
 
@@ -129,14 +129,14 @@ def test_a_dense_model_or_sparse_false_is_dense(tmp_path):
 def test_a_wrong_sparse_file_is_replaced_by_the_dense_one(
   tmp_path, monkeypatch
 ):
-  real = tflite.verify
+  real = export_tflite.verify
 
   def verify(path, *arguments):
     if any(weight.sparse for weight in read_tflite(path)):
       raise tflite_run.WrongOutputsError('it is NaN')
     return real(path, *arguments)
 
-  monkeypatch.setattr(tflite, 'verify', verify)
+  monkeypatch.setattr(export_tflite, 'verify', verify)
   export = tf_unilth.export_tflite(_mlp(), tmp_path / 'a')
   assert export.encoding == 'dense'
   assert 'it is NaN' in str(export)
@@ -377,7 +377,7 @@ def test_an_input_or_output_that_stays_float_is_refused(exported):
     (('int8', 'float32'), 'inference_input_type=.int8. .*input dense'),
     (('float32', 'uint8'), 'inference_output_type=.uint8. .*output head'),
   ):
-    exporter = tflite._Exporter(model, 'int8', [], [], types)
+    exporter = export_tflite._Exporter(model, 'int8', [], [], types)
     with pytest.raises(ValueError, match=what):
       exporter._ports(found[None].path)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tf_unilth
-from tf_unilth import ticket_file
+from tf_unilth.tickets import ticket_file
 
 Error = tf_unilth.TicketFileError
 _MAGIC = b'\x89TKT\r\n\x1a\n'

@@ -15,7 +15,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 layers = keras.layers
 _ROOT = pathlib.Path(__file__).parent.parent

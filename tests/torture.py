@@ -30,9 +30,9 @@ from typing import Any
 from absl import flags
 
 from tests import torture_faults, torture_memory, torture_recipe, torture_run
-from tf_unilth import checkpoint_file
-from tf_unilth.checkpoint_directory import CheckpointDirectory
-from tf_unilth.sealed_file import DamagedError
+from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.resume import checkpoint_file
+from tf_unilth.resume.checkpoint_store import CheckpointDirectory
 
 # Of its own, since the recipes have some of the names.
 _FLAGS = flags.FlagValues()

@@ -13,21 +13,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from recipes import exports, run_directory
-from tf_unilth import callbacks, checkpoint_directory, sealed_file
-from tf_unilth.pruned_layers import PrunedLayers
-from tf_unilth.pruner import Pruner
+from tf_unilth.algorithms import ticket_callback
+from tf_unilth.algorithms.mask_updates import Pruner
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.files import checksummed_file
+from tf_unilth.resume import checkpoint_store
 
 # Where a run can kill itself: what is called there. A rewind and a change of
 # stage are the ticket callbacks' alone, as masks are.
 POINTS = {
-  'saving': (checkpoint_directory.CheckpointDirectory, 'write'),
+  'saving': (checkpoint_store.CheckpointDirectory, 'write'),
   'flushing': (os, 'fsync'),
   'renaming': (os, 'replace'),
   'removing old': (pathlib.Path, 'unlink'),
   'making masks': (Pruner, 'write'),
-  'rewinding': (callbacks.TicketCallback, '_rewind'),
-  'a stage switch': (callbacks.TicketCallback, '_begin_rounds'),
-  'resuming': (callbacks.TicketCallback, 'after_restore'),
+  'rewinding': (ticket_callback.TicketCallback, '_rewind'),
+  'a stage switch': (ticket_callback.TicketCallback, '_begin_rounds'),
+  'resuming': (ticket_callback.TicketCallback, 'after_restore'),
   'holding masks': (PrunedLayers, 'assign_masks'),
 }
 # Of a recipe's run alone.
@@ -51,7 +53,7 @@ def arm(case: dict[str, Any]) -> None:
     _at_call(*RECIPE_POINTS[point], call, lambda: _kill_after(seconds))
   if case.get('full'):
     what, save, size = case['full']
-    owner = checkpoint_directory.CheckpointDirectory
+    owner = checkpoint_store.CheckpointDirectory
     _at_call(owner, 'write', save, lambda: _FULL[what](size))
 
 
@@ -89,8 +91,8 @@ def _no_room(*args: Any, **kwargs: Any) -> None:
 _FULL: dict[str, Callable[[int], None]] = {
   # For where no disk can be mounted.
   'write': _limit_files,
-  'flush': lambda _: setattr(sealed_file.os, 'fsync', _no_room),
-  'rename': lambda _: setattr(sealed_file.os, 'replace', _no_room),
+  'flush': lambda _: setattr(checksummed_file.os, 'fsync', _no_room),
+  'rename': lambda _: setattr(checksummed_file.os, 'replace', _no_room),
 }
 
 

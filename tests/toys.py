@@ -6,8 +6,6 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
-import tf_unilth
-
 layers = keras.layers
 STEPS = 8  # Per epoch: 64 images in batches of 8.
 
@@ -151,7 +149,9 @@ class Spy(keras.callbacks.Callback):
     schedules = [
       layer.pruning_schedule
       for layer in self.model._flatten_layers()
-      if isinstance(layer, tf_unilth.compat.PruneLowMagnitude)
+      if isinstance(
+        layer, tfmot.sparsity.keras.pruning_wrapper.PruneLowMagnitude
+      )
     ]
     return schedules[0].state.get('round')
 

@@ -11,9 +11,9 @@ from tensorflow.python.eager import context
 import tf_unilth
 from recipes import training
 from tests import toys
-from tf_unilth import compat, optimizers
-from tf_unilth.gradients import TicketGradients
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot import keras_access, optimizer_traits
+from tf_unilth.engines.tfmot.masked_gradients import TicketGradients
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 _NEW = ('Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax')
 _NEW += ('Nadam', 'RMSprop', 'SGD')
@@ -39,12 +39,12 @@ _OPTIMIZERS = {
 @pytest.mark.parametrize('name', _OPTIMIZERS)
 def test_zeros_stay_zero_under_an_optimizer_of_keras(name):
   optimizer = _OPTIMIZERS[name]
-  assert optimizers.keeps_zeros(optimizer)
+  assert optimizer_traits.keeps_zeros(optimizer)
   weight = tf.Variable([[0.0, 1.0], [2.0, 0.0]])
   mask = weight.numpy() != 0
   for _ in range(2):  # Momentum that the mask must clear.
     optimizer.apply_gradients([(tf.ones((2, 2)), weight)])
-  slots = optimizers.slots(optimizer, weight)
+  slots = optimizer_traits.slots(optimizer, weight)
   for variable in [weight, *slots]:
     variable.assign(np.where(mask, variable.numpy(), 0))
   for _ in range(3):
@@ -64,9 +64,9 @@ def test_slots_are_found_whatever_the_optimizer():
   ):
     optimizer.apply_gradients([(tf.ones(w.shape), w) for w in weights])
     for weight in weights:
-      slots = optimizers.slots(optimizer, weight)
+      slots = optimizer_traits.slots(optimizer, weight)
       assert [s.shape for s in slots] == [weight.shape] * count
-    assert not optimizers.slots(optimizer, frozen)
+    assert not optimizer_traits.slots(optimizer, frozen)
 
 
 def test_an_optimizer_that_moves_zeros_is_not_relied_on():
@@ -79,7 +79,7 @@ def test_an_optimizer_that_moves_zeros_is_not_relied_on():
     keras.optimizers.Ftrl(),
     keras.optimizers.Adam(epsilon=0.0),
   ):
-    assert not optimizers.keeps_zeros(optimizer)
+    assert not optimizer_traits.keeps_zeros(optimizer)
   spy = toys.Spy()
   model = toys.wrapped(
     toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2), Noisy()
@@ -100,8 +100,8 @@ def test_a_class_says_of_itself_alone_that_it_keeps_zeros():
   class DerivesFromIt(Says):
     pass
 
-  assert optimizers.keeps_zeros(Says())
-  assert not optimizers.keeps_zeros(DerivesFromIt())
+  assert optimizer_traits.keeps_zeros(Says())
+  assert not optimizer_traits.keeps_zeros(DerivesFromIt())
 
 
 def _noise(pairs):
@@ -149,7 +149,7 @@ def test_only_variables_are_slots():
   optimizer = keras.optimizers.SGD(momentum=0.9, weight_decay=0.1)
   optimizer.exclude_from_weight_decay(var_names=['as many', 'as weights'])
   optimizer.build(weights)
-  assert len(optimizers.slots(optimizer, weights[1])) == 1
+  assert len(optimizer_traits.slots(optimizer, weights[1])) == 1
 
 
 class _OwnStep(keras.Sequential):
@@ -429,13 +429,13 @@ def test_steps_are_traced_once_with_a_penalty_and_once_without(callback, more):
 def traced(monkeypatch):
   """Counts how often masks are put into a forward pass."""
   calls = []
-  original = compat.Pruning.weight_mask_op
+  original = keras_access.Pruning.weight_mask_op
 
   def weight_mask_op(self):
     calls.append(self)
     return original(self)
 
-  monkeypatch.setattr(compat.Pruning, 'weight_mask_op', weight_mask_op)
+  monkeypatch.setattr(keras_access.Pruning, 'weight_mask_op', weight_mask_op)
   return calls
 
 

@@ -12,7 +12,7 @@ import tf_keras as keras
 import tf_unilth
 from tests import tuned
 from tf_unilth import tuner
-from tf_unilth.sealed_file import DamagedError
+from tf_unilth.files.checksummed_file import DamagedError
 
 
 class _Killed(BaseException):

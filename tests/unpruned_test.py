@@ -11,8 +11,8 @@ from tf_keras.src.layers.rnn import cell_wrappers
 
 import tf_unilth
 from tests import toys
-from tf_unilth import prunable, unpruned
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot import prunable_weights, unpruned_layers
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 layers = keras.layers
 
@@ -188,7 +188,7 @@ def test_they_are_named_before_they_are_built_or_once_they_are(
   make, shape, message
 ):
   layer = make()
-  if not prunable.is_prunable(layer):
+  if not prunable_weights.is_prunable(layer):
     with pytest.warns(UserWarning, match='may stay dense'):
       tf_unilth.prune_low_magnitude(
         keras.Sequential([layer, layers.Dense(2)]), _schedule()
@@ -220,7 +220,7 @@ def test_models_of_keras_without_such_layers_are_wrapped_without_a_word():
 
 
 def test_every_layer_of_keras_is_pruned_or_named():
-  documented = unpruned._NORMALIZATIONS + unpruned._DEPTHWISE
+  documented = unpruned_layers._NORMALIZATIONS + unpruned_layers._DEPTHWISE
   shapes = [(None, *[4] * rank, 3) for rank in range(4)]
   checked = 0
   for kind in vars(layers).values():
@@ -239,10 +239,10 @@ def test_every_layer_of_keras_is_pruned_or_named():
         ):
           continue
         checked += 1
-        known = prunable.is_prunable(layer)
-        assert known == bool(prunable.prunable_weights(layer))
+        known = prunable_weights.is_prunable(layer)
+        assert known == bool(prunable_weights.prunable_weights(layer))
         for either in (layer, twin):
-          assert known or unpruned.find(either, wrapped=False), kind
+          assert known or unpruned_layers.find(either, wrapped=False), kind
   assert checked > 20
 
 
@@ -291,7 +291,7 @@ def test_a_single_layer_follows_the_same_rule():
 def test_a_computed_kernel_is_no_kernel_anywhere(kind, tmp_path):
   layer = kind(3)
   plain = _model(layer, (4,))
-  assert not prunable.prunable_weights(layer)
+  assert not prunable_weights.prunable_weights(layer)
   assert _rows(plain) == ['head']
   with pytest.warns(UserWarning, match='stays dense'):
     model = tf_unilth.prune_low_magnitude(plain, _schedule())

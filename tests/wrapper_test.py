@@ -12,7 +12,7 @@ import tf_keras as keras
 import tf_unilth
 from recipes import mixed_precision
 from tests import toys
-from tf_unilth.pruned_layers import PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 layers = keras.layers
 ours = tf_unilth.prune_low_magnitude

@@ -1,26 +1,65 @@
 """Lottery tickets for Keras models, found or made, on tfmot's pruning API."""
 
-from tf_unilth.checkpoint import TicketCheckpoint
-from tf_unilth.checkpoint_file import CheckpointError
-from tf_unilth.directory_lock import DirectoryInUseError
-from tf_unilth.dlth import DLTH
-from tf_unilth.early_stopping import TicketEarlyStopping
-from tf_unilth.export import export_saved_model
-from tf_unilth.fixed_mask import FixedMask
-from tf_unilth.learning_rate import StagedLearningRate
-from tf_unilth.lth import LTH
-from tf_unilth.prune import prune_low_magnitude
-from tf_unilth.regularization import L2Ramp
-from tf_unilth.resume import CheckpointAndResume
-from tf_unilth.sparsity_schedule import IterativeSparsity
-from tf_unilth.strip import strip_pruning
-from tf_unilth.summary import SparsitySummary, sparsity_summary
-from tf_unilth.tflite import export_tflite
-from tf_unilth.ticket import Ticket
-from tf_unilth.ticket_file import TicketFileError
-from tf_unilth.unilth import UniDLTH, UniLTH
-from tf_unilth.verification import ExportedModel
-from tf_unilth.wrapper import PruneLowMagnitude
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Registers the classes that files of wrapped models name.
+import tf_unilth.engines.tfmot.registration as _registration  # noqa: F401
+
+if TYPE_CHECKING:
+  from tf_unilth.algorithms.dlth import DLTH
+  from tf_unilth.algorithms.lth import LTH
+  from tf_unilth.algorithms.ticket_checkpoint import TicketCheckpoint
+  from tf_unilth.algorithms.ticket_early_stopping import TicketEarlyStopping
+  from tf_unilth.algorithms.unilth import UniDLTH, UniLTH
+  from tf_unilth.engines.tfmot.fixed_mask import FixedMask
+  from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
+  from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
+  from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
+  from tf_unilth.engines.tfmot.sparsity_summary import (
+    SparsitySummary,
+    sparsity_summary,
+  )
+  from tf_unilth.engines.tfmot.staged_learning_rate import StagedLearningRate
+  from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
+  from tf_unilth.export.export_saved_model import export_saved_model
+  from tf_unilth.export.export_tflite import export_tflite
+  from tf_unilth.export.verification import ExportedModel
+  from tf_unilth.files.checkpoint_errors import (
+    CheckpointError,
+    DirectoryInUseError,
+  )
+  from tf_unilth.resume.checkpoint_and_resume import CheckpointAndResume
+  from tf_unilth.schedules.l2_ramp import L2Ramp
+  from tf_unilth.tickets.ticket import Ticket
+  from tf_unilth.tickets.ticket_file import TicketFileError
+
+# The module of each public name, imported when the name is first used.
+_MODULES = {
+  'DLTH': 'algorithms.dlth',
+  'LTH': 'algorithms.lth',
+  'CheckpointAndResume': 'resume.checkpoint_and_resume',
+  'CheckpointError': 'files.checkpoint_errors',
+  'DirectoryInUseError': 'files.checkpoint_errors',
+  'ExportedModel': 'export.verification',
+  'FixedMask': 'engines.tfmot.fixed_mask',
+  'IterativeSparsity': 'engines.tfmot.iterative_sparsity',
+  'L2Ramp': 'schedules.l2_ramp',
+  'PruneLowMagnitude': 'engines.tfmot.pruning_wrapper',
+  'SparsitySummary': 'engines.tfmot.sparsity_summary',
+  'StagedLearningRate': 'engines.tfmot.staged_learning_rate',
+  'Ticket': 'tickets.ticket',
+  'TicketCheckpoint': 'algorithms.ticket_checkpoint',
+  'TicketEarlyStopping': 'algorithms.ticket_early_stopping',
+  'TicketFileError': 'tickets.ticket_file',
+  'UniDLTH': 'algorithms.unilth',
+  'UniLTH': 'algorithms.unilth',
+  'export_saved_model': 'export.export_saved_model',
+  'export_tflite': 'export.export_tflite',
+  'prune_low_magnitude': 'engines.tfmot.prune_low_magnitude',
+  'sparsity_summary': 'engines.tfmot.sparsity_summary',
+  'strip_pruning': 'engines.tfmot.strip_pruning',
+}
 
 __all__ = [
   'DLTH',
@@ -47,3 +86,15 @@ __all__ = [
   'sparsity_summary',
   'strip_pruning',
 ]
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _MODULES:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  module = importlib.import_module(f'{__name__}.{_MODULES[name]}')
+  value = globals()[name] = getattr(module, name)
+  return value
+
+
+def __dir__() -> list[str]:
+  return sorted(__all__)

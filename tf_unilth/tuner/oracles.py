@@ -17,10 +17,10 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
-from tf_unilth import budget
-from tf_unilth.sealed_file import DamagedError
-from tf_unilth.ticket import Ticket
-from tf_unilth.tuner import sealed_json
+from tf_unilth.files import checksummed_json
+from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.run import budget
+from tf_unilth.tickets.ticket import Ticket
 from tf_unilth.tuner.objectives import Outcome, TicketObjective
 
 RUNNING, IDLE, STOPPED = 'RUNNING', 'IDLE', 'STOPPED'
@@ -199,7 +199,7 @@ class TicketOracle(keras_tuner.Oracle):
 
   def save(self, fname: str | None = None) -> None:
     """Writes the state."""
-    sealed_json.write(self._path('oracle.json'), self.get_state())
+    checksummed_json.write(self._path('oracle.json'), self.get_state())
 
   def reload(self, fname: str | None = None) -> None:
     """Reads the state; trials that did not end, or are damaged, run again.
@@ -209,7 +209,7 @@ class TicketOracle(keras_tuner.Oracle):
     """
     path = self._path('oracle.json')
     try:
-      state = sealed_json.read(path)
+      state = checksummed_json.read(path)
     except DamagedError as error:
       raise DamagedError(
         f'{str(path)!r} is damaged, and the search cannot go on from it: '
@@ -238,7 +238,7 @@ class TicketOracle(keras_tuner.Oracle):
     directory = self._path(f'trial_{trial_id}')
     path = directory / 'trial.json'
     try:
-      trial = Trial.from_state(sealed_json.read(path))
+      trial = Trial.from_state(checksummed_json.read(path))
       if trial.status == COMPLETED:
         for path in (directory / FOUND, directory / TRAINED):
           Ticket.load(path)
@@ -252,7 +252,7 @@ class TicketOracle(keras_tuner.Oracle):
 
   def _save_trial(self, trial: Trial) -> None:
     path = self._path(f'trial_{trial.trial_id}/trial.json')
-    sealed_json.write(path, trial.get_state())
+    checksummed_json.write(path, trial.get_state())
 
   def _failure_of(self, trial_id: str) -> str | None:
     path = self._path(f'trial_{trial_id}/{FAILURE}')

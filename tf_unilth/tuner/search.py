@@ -12,17 +12,14 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
-from tf_unilth import arguments, budget, drift, sealed_file
-from tf_unilth.compat import keras
-from tf_unilth.directory_lock import DirectoryLock
-from tf_unilth.sealed_file import DamagedError
-from tf_unilth.tuner import (
-  chief,
-  machines,
-  oracles,
-  sealed_json,
-  worker,
-)
+from tf_unilth.argument_checks import check_json
+from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.files import checksummed_file, checksummed_json
+from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.files.directory_lock import DirectoryLock
+from tf_unilth.resume import run_description
+from tf_unilth.run import budget
+from tf_unilth.tuner import chief, machines, oracles, worker
 from tf_unilth.tuner.objectives import AccuracyAtSparsity, TicketObjective
 from tf_unilth.tuner.oracles import FAILURE, TicketOracle
 from tf_unilth.tuner.spaces import HyperParameters, Space
@@ -122,7 +119,7 @@ class TicketTuner(BaseTuner):
       directory=str(self._path.parent),
       project_name=self._path.name,
     )
-    self._identity = self._describe(arguments.as_json('config', config or {}))
+    self._identity = self._describe(check_json('config', config or {}))
     if self._role == machines.WORKER:
       self.oracle = worker.Client(self.oracle._oracle, worker_timeout)
     elif (self._path / _SEARCH).exists():
@@ -191,7 +188,7 @@ class TicketTuner(BaseTuner):
       # Only through a file does a chief learn of it.
       path = self._trial_path(trial) / FAILURE
       path.parent.mkdir(parents=True, exist_ok=True)
-      sealed_file.write(path, [trial.message.encode()])
+      checksummed_file.write(path, [trial.message.encode()])
     super().on_trial_end(trial)
 
   def load_model(self, trial: Trial) -> keras.Model:
@@ -236,7 +233,7 @@ class TicketTuner(BaseTuner):
       self._check_objective(epochs, args, kwargs)
     with self._locked():
       self._reload()
-      sealed_json.write(self._path / _SEARCH, identity)
+      checksummed_json.write(self._path / _SEARCH, identity)
       self.oracle.save()
       with _short_failures():
         if self._role == machines.CHIEF:
@@ -356,14 +353,14 @@ class TicketTuner(BaseTuner):
     hp = known.get_space()
     hp.values = known.default_values()
     model, schedule, callback = self._workshop.build(hp)
-    return arguments.as_json(
+    return check_json(
       'config',
       {
         'tuner': type(self).__name__,
         'objective': known.objective.settings,
         'parameters': model.count_params(),
         'wrapping': {n: repr(v) for n, v in self._wrapping.items()},
-        'schedule': drift.schedule_settings(schedule),
+        'schedule': run_description.schedule_settings(schedule),
         'callback': {'class': type(callback).__name__, **callback.settings},
         'space': [
           {'class': type(one).__name__, **one.get_config()}
@@ -379,12 +376,12 @@ class TicketTuner(BaseTuner):
     """Raises if the directory has a search with other settings."""
     path = self._path / _SEARCH
     try:
-      before = sealed_json.read(path)
+      before = checksummed_json.read(path)
     except DamagedError as error:
       raise DamagedError(f'{str(path)!r} is damaged: {error}') from None
     if 'epochs' not in identity:
       before.pop('epochs', None)
-    found = list(drift.differences(before, identity))
+    found = list(run_description.differences(before, identity))
     if found:
       raise SearchError(
         f'directory {str(self._path)!r} has another search: '

@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 
 import keras_tuner
 
-from tf_unilth.callbacks import TicketCallback
-from tf_unilth.dlth import DLTH
-from tf_unilth.lth import LTH
-from tf_unilth.regularization import L2Ramp
-from tf_unilth.sparsity_schedule import IterativeSparsity
-from tf_unilth.unilth import UniDLTH, UniLTH
+from tf_unilth.algorithms.dlth import DLTH
+from tf_unilth.algorithms.lth import LTH
+from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.algorithms.unilth import UniDLTH, UniLTH
+from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
+from tf_unilth.schedules.l2_ramp import L2Ramp
 
 HyperParameters: TypeAlias = keras_tuner.HyperParameters
 # A function like `keras_tuner`'s for models: it asks for values, and returns

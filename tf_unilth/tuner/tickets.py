@@ -12,14 +12,14 @@ import keras_tuner
 import numpy as np
 from keras_tuner.errors import FailedTrialError
 
-from tf_unilth import compat
-from tf_unilth.callbacks import TicketCallback
-from tf_unilth.compat import keras
-from tf_unilth.prune import prune_low_magnitude
-from tf_unilth.sparsity_schedule import IterativeSparsity
-from tf_unilth.strip import strip_pruning
-from tf_unilth.summary import sparsity_summary
-from tf_unilth.ticket import Ticket
+from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.engines.tfmot import keras_3_errors, keras_access, model_layers
+from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
+from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
+from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
+from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
+from tf_unilth.tickets.ticket import Ticket
 from tf_unilth.tuner.oracles import FOUND, SECONDS, SPARSITY, TRAINED
 from tf_unilth.tuner.spaces import HyperParameters, Space
 
@@ -92,8 +92,10 @@ class Workshop:
     keras.backend.clear_session()
     keras.utils.set_random_seed(self.seed)
     model = self.hypermodel.build(hp)
-    compat.check_keras(model, 'what the build function returns', keras.Model)
-    if compat.has_wrappers(model):
+    keras_3_errors.check_keras(
+      model, 'what the build function returns', keras.Model
+    )
+    if model_layers.has_wrappers(model):
       raise ValueError(
         'the build function must return a model that is not wrapped, since the '
         f'space says how it is pruned, but {model.name!r} is.'
@@ -126,7 +128,7 @@ class Workshop:
     """Returns as `build` does, with the model wrapped and compiled again."""
     model, schedule, callback = self.build(hp)
     wrapped = prune_low_magnitude(model, schedule, **self.wrapping)
-    wrapped.compile(**compat.compile_arguments(model))
+    wrapped.compile(**keras_access.compile_arguments(model))
     return wrapped, schedule, callback
 
   def rehearse(
@@ -222,5 +224,5 @@ class Workshop:
     found = Ticket.load(directory / FOUND)
     model, _, _ = self.build(hp)
     trained = strip_pruning(Ticket.load(directory / TRAINED).apply(model))
-    trained.compile(**compat.compile_arguments(model))
+    trained.compile(**keras_access.compile_arguments(model))
     return trained, found

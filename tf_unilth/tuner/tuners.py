@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth import budget
+from tf_unilth.run import budget
 from tf_unilth.tuner import oracles
 from tf_unilth.tuner.search import TicketTuner
 from tf_unilth.tuner.spaces import Space

@@ -1,0 +1,1 @@
+"""LTH, DLTH, UniLTH and UniDLTH: one callback, four subclasses."""

@@ -1,0 +1,152 @@
+"""LTH: iterative magnitude pruning with rewinding."""
+
+import sys
+import warnings
+
+from tf_unilth.algorithms.pruning_scores import Magnitude
+from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.argument_checks import check_int, check_option
+from tf_unilth.engines.tfmot import optimizer_traits
+from tf_unilth.engines.tfmot.run_state import PRUNING
+
+# In epochs. A shorter training ranks weights that have learnt little: fewer and
+# longer rounds gave better tickets at equal epochs.
+_SHORTEST_TRAINING = 3
+
+REWINDS = ('weights', 'learning_rate')
+
+
+class LTH(TicketCallback):
+  """Finds a winning ticket: train, prune by magnitude, rewind, again.
+
+  Each round trains, prunes the smallest |w|, and rewinds the survivors to
+  their values at `rewind_step`, with the statistics and the optimizer; the
+  last training has the final mask. All trainings share the epochs of `fit`
+  evenly, at least three each where the schedule leaves `rounds` open, and each
+  gets a full decay of a `StagedLearningRate`.
+
+  Args:
+    rewind: `'weights'`, or `'learning_rate'` to keep the weights and rewind
+      the learning-rate schedule alone, which needs a `StagedLearningRate`.
+    rewind_step: the training step of this `fit` to which the weights are
+      rewound; 0 is its start, more is late rewinding. Before the first round's
+      end.
+    verbose: 0 is silent, 1 a line per event, 2 a line per round too.
+
+  Raises:
+    ValueError: an argument is out of its range; in `fit`, whatever would keep
+      it from ending at the target.
+    FloatingPointError: in `fit`, a wrapped weight or the loss is not finite.
+
+  >>> callback = LTH(rewind_step=500)
+
+  A model that is trained already needs no argument: the weights that it comes
+  with are those to which LTH rewinds (`rewind_step=0`), as in lottery tickets
+  of pretrained networks (Chen et al. 2020). The first training before the
+  first cut stays, since it is the task's own. `UniLTH(pretrained=True)` keeps
+  what is learnt from one cut to the next, and needs fewer epochs.
+
+  From Frankle & Carbin (2019); late rewinding Frankle et al. (2019);
+  learning-rate rewinding Renda et al. (2020). They give each round the full
+  number of epochs; to share one budget is our choice, for comparisons at
+  equal cost. For the papers' cost, give rounds + 1 times the epochs.
+  """
+
+  _settings = ('rewind_step', 'rewinds_weights')
+  _warns_of_fewer_rounds = True
+
+  def __init__(
+    self, rewind: str = 'weights', rewind_step: int = 0, verbose: int = 1
+  ):
+    super().__init__(Magnitude(), None, 0.0, verbose)
+    rewind = check_option('rewind', rewind, REWINDS)
+    rewind_step = check_int('rewind_step', rewind_step, 0)
+    if rewind == 'learning_rate' and rewind_step:
+      raise ValueError(
+        "rewind_step must be 0 with rewind='learning_rate', but is "
+        f'{rewind_step}.'
+      )
+    self._rewind_step = rewind_step
+    self._rewinds_weights = rewind == 'weights'
+
+  def _shortest_round(self) -> int:
+    return _SHORTEST_TRAINING * self._state.get('steps_per_epoch')
+
+  def _finetune_share(self, rounds: int) -> float:
+    return 1 / (rounds + 1)
+
+  def _snapshots(self) -> int:
+    return int(self._rewinds_weights)
+
+  def _on_run_begin(self) -> None:
+    self._check_learning_rate()
+    self._state.set(stage=PRUNING)
+    explicit = self._pruner.explicit_rounds
+    if self._timeline.steps:
+      self._begin_trainings()
+    elif explicit and explicit >= self._timeline.epochs:
+      self._timeline.require_steps('the first round ends within one')
+
+  def _on_epoch(self, epoch: int, logs: dict) -> None:
+    if not self._state.get('rounds'):
+      self._begin_trainings()  # The steps of an epoch are known by now.
+
+  def _begin_trainings(self) -> None:
+    self._begin_rounds(0, 'every round is a training')
+    first = self._timeline.round_end(1)
+    if self._rewind_step >= first:
+      raise ValueError(
+        'rewind_step must be before the end of the first round, step '
+        f'{first}, but is {self._rewind_step}.'
+      )
+    per_epoch = self._state.get('steps_per_epoch')
+    if first < per_epoch:
+      warnings.warn(
+        f'LTH: each of its trainings has {first} steps, less than an epoch of '
+        f'{per_epoch}: they rank weights that have learnt little. Give more '
+        'epochs, or fewer rounds.',
+        stacklevel=2,
+      )
+    self._state.set(decay_steps=first)
+    self._push_decay()
+
+  def _next_event(self) -> int:
+    if not self._rewinds_weights or self._state.get('stage') != PRUNING:
+      return sys.maxsize
+    taken = self._state.snapshots[0].taken
+    return sys.maxsize if taken else self._rewind_step
+
+  def _on_event(self, step: int) -> None:
+    # Later than asked for, where Keras runs several steps per execution.
+    self._state.set(rewind_step=step)
+    self._state.snapshots[0].take(
+      self._rewindable(), self._state.get('next_epoch')
+    )
+
+  def _on_round_end(self) -> None:
+    if self._rewinds_weights:
+      self._rewind(self._state.snapshots[0])
+    timeline, number = self._timeline, self.rounds
+    end = timeline.steps
+    if number < self._state.get('rounds'):
+      end = timeline.round_end(number + 1)
+    steps = end - timeline.round_end(number)
+    done = self._state.get('rewind_step') if self._rewinds_weights else 0
+    self._restart_decay(steps, done)
+
+  def _check_learning_rate(self) -> None:
+    schedule = optimizer_traits.learning_rate_schedule(self._optimizer)
+    if optimizer_traits.staged_learning_rate(self._optimizer) is not None:
+      return
+    if not self._rewinds_weights:
+      raise ValueError(
+        "rewind='learning_rate' needs a tf_unilth.StagedLearningRate as the "
+        f"optimizer's learning rate, but it is {schedule or 'a number'}."
+      )
+    if schedule is not None:
+      warnings.warn(
+        f'the learning rate is a {type(schedule).__name__} over the whole '
+        'run: each round will see only its beginning. Use a '
+        'tf_unilth.StagedLearningRate.',
+        stacklevel=2,
+      )

@@ -1,0 +1,1 @@
+"""What knows a framework; a module per framework."""

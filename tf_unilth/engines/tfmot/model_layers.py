@@ -1,0 +1,62 @@
+"""The layers of a model at any depth, and how a functional model calls them."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tf_unilth.engines.tfmot.keras_access import PruneLowMagnitude
+
+
+def flatten_layers(
+  model: keras.layers.Layer, include_self: bool = False
+) -> list[keras.layers.Layer]:
+  """Returns all layers, in order, those inside of models and layers too.
+
+  tfmot's own collector looks inside of models only and misses a wrapper that
+  is an attribute of a custom layer.
+  """
+  return list(model._flatten_layers(include_self=include_self))
+
+
+def pruning_schedules(model: keras.Model) -> list[Any]:
+  """Returns the schedules of a model's wrapped layers, in order."""
+  layers = flatten_layers(model)
+  schedules = [getattr(layer, 'pruning_schedule', None) for layer in layers]
+  return list(dict.fromkeys(s for s in schedules if s is not None))
+
+
+def is_network(layer: keras.layers.Layer) -> bool:
+  """Returns whether it is a Sequential or functional model, not subclassed."""
+  return isinstance(layer, keras.Sequential) or getattr(
+    layer, '_is_graph_network', False
+  )
+
+
+class Call(NamedTuple):
+  """The call of a layer in a functional model, with symbolic tensors."""
+
+  layer: keras.layers.Layer
+  inputs: list[Any]
+  outputs: list[Any]
+
+
+def network_calls(network: keras.layers.Layer) -> list[Call] | None:
+  """Returns the calls of a built network's layers, in order.
+
+  `None` for all else, such as subclassed models.
+  """
+  if not getattr(network, '_is_graph_network', False):
+    return None
+  depths = sorted(network._nodes_by_depth, reverse=True)
+  return [
+    Call(node.layer, list(node.keras_inputs), tf.nest.flatten(node.outputs))
+    for depth in depths
+    for node in network._nodes_by_depth[depth]
+    if node.keras_inputs
+  ]
+
+
+def has_wrappers(layer: keras.layers.Layer) -> bool:
+  """Returns whether there is a wrapped layer inside."""
+  return any(isinstance(i, PruneLowMagnitude) for i in flatten_layers(layer))

@@ -1,0 +1,120 @@
+"""Stage 1 of UniLTH and UniDLTH: train dense until a plateau, then rewind."""
+
+import dataclasses
+from typing import Any
+
+from tf_unilth.argument_checks import (
+  check_float,
+  check_int,
+  check_option,
+  check_str,
+)
+from tf_unilth.engines.tfmot.run_state import RunState
+from tf_unilth.engines.tfmot.snapshots import Snapshot
+from tf_unilth.run import budget
+from tf_unilth.wording import count
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+  """When stage 1 ends, and how far it is rewound.
+
+  It ends with the first epoch at which `monitor` has not fallen by `min_delta`
+  for `patience` epochs.
+
+  Args:
+    monitor: a name in the epoch logs.
+    mode: `'min'`, `'max'` or `'auto'`, as in Keras's `EarlyStopping`.
+    patience: epochs, at least 1; `None` for no plateau.
+    min_delta: the least change that counts, at least 0.
+    rewind_epochs: how many epochs before the plateau, at least 0; `None` for
+      the epoch at which `monitor` was lowest.
+    max_dense_fraction: the largest share of the epochs for stage 1, in (0, 1).
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+
+  monitor: str = 'val_loss'
+  mode: str = 'auto'
+  patience: int | None = 2
+  min_delta: float = 0.0
+  rewind_epochs: int | None = None
+  max_dense_fraction: float | None = None
+
+  def __post_init__(self):
+    checked = {
+      'monitor': check_str('monitor', self.monitor),
+      'mode': check_option('mode', self.mode, ('auto', 'min', 'max')),
+      'patience': check_int('patience', self.patience, 1, none=True),
+      'min_delta': check_float('min_delta', self.min_delta, '[0, inf)'),
+      'rewind_epochs': check_int(
+        'rewind_epochs', self.rewind_epochs, 0, none=True
+      ),
+      'max_dense_fraction': check_float(
+        'max_dense_fraction', self.max_dense_fraction, '(0, 1)', none=True
+      ),
+    }
+    for name, value in checked.items():
+      object.__setattr__(self, name, value)
+
+  def dense_epochs(self, epochs: int) -> int:
+    """Returns after how many of the epochs stage 1 ends at the latest."""
+    return budget.dense_epochs(epochs, self.patience, self.max_dense_fraction)
+
+  @property
+  def snapshots(self) -> int:
+    """How many snapshots a rewind needs to be held at once."""
+    if self.patience is None:
+      return 0
+    return 1 if self.rewind_epochs is None else self.rewind_epochs
+
+  def watch(
+    self, state: RunState, epoch: int, value: float, variables: Any
+  ) -> bool:
+    """Takes note of an epoch; returns whether the plateau is reached.
+
+    Args:
+      state: the run's, where the counters and snapshots are.
+      epoch: how many epochs are completed.
+      value: the monitored value at its end.
+      variables: what a snapshot holds.
+    """
+    if self.patience is None:
+      return False
+    signed = -value if self._is_max() else value
+    if signed < state.get('lowest'):
+      state.set(lowest=signed)
+      if self.rewind_epochs is None:
+        state.snapshots[0].take(variables, epoch)
+    if signed < state.get('best') - self.min_delta:
+      state.set(best=signed, best_epoch=epoch)
+    return epoch - state.get('best_epoch') >= self.patience
+
+  def keep(self, state: RunState, epoch: int, variables: Any) -> None:
+    """Keeps the last `rewind_epochs` epochs, and at the start the start."""
+    if self.patience is not None and self.rewind_epochs:
+      slot = epoch % self.rewind_epochs
+      state.snapshots[slot].take(variables, epoch)
+
+  def rewinds_to(self, state: RunState, epoch: int) -> Snapshot | None:
+    """Returns what to rewind to from a plateau at an epoch, if anything."""
+    if self.rewind_epochs == 0:
+      return None
+    if self.rewind_epochs is None:
+      return state.snapshots[0]
+    # Never before the start.
+    target = max(epoch - self.rewind_epochs, state.get('first_epoch'))
+    return state.snapshots[target % self.rewind_epochs]
+
+  def _is_max(self) -> bool:
+    if self.mode == 'auto':
+      return self.monitor.endswith(('acc', 'accuracy', 'auc'))
+    return self.mode == 'max'
+
+  @property
+  def words(self) -> str:
+    """What has not happened at a plateau, for messages."""
+    verb = 'risen' if self._is_max() else 'fallen'
+    epochs = count(self.patience or 0, 'epoch')
+    return f'{self.monitor} has not {verb} for {epochs}'

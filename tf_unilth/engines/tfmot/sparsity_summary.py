@@ -1,0 +1,171 @@
+"""sparsity_summary: how many zeros each layer of a model has."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tf_unilth.engines.tfmot import (
+  keras_3_errors,
+  keras_access,
+  prunable_weights,
+  unpruned_layers,
+)
+from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One kernel: its name, its shape, and how many of its weights are zero."""
+
+  name: str
+  shape: tuple[int, ...]
+  zeros: int
+
+  @property
+  def weights(self) -> int:
+    """How many weights there are."""
+    return math.prod(self.shape)
+
+  @property
+  def sparsity(self) -> float:
+    """The fraction of zeros, in [0, 1]."""
+    return self.zeros / self.weights
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsitySummary:
+  """The kernels of a model; prints as a table.
+
+  Args:
+    rows: one per kernel.
+    left: of a wrapped model the layers that are not, by class and, where they
+      have trainable matrices, by name; and those of which a part is not.
+  """
+
+  rows: tuple[Row, ...]
+  left: tuple[str, ...] = ()
+
+  @property
+  def total_weights(self) -> int:
+    """How many weights all the kernels have."""
+    return sum(row.weights for row in self.rows)
+
+  @property
+  def zeros(self) -> int:
+    """How many of them are exactly 0."""
+    return sum(row.zeros for row in self.rows)
+
+  @property
+  def sparsity(self) -> float:
+    """The fraction of zeros over all kernels, in [0, 1]."""
+    return self.zeros / self.total_weights if self.rows else 0.0
+
+  def __str__(self) -> str:
+    cells = [('layer', 'shape', 'weights', 'zeros', 'sparsity')]
+    for row in self.rows:
+      shape = ' x '.join(str(size) for size in row.shape)
+      cells.append((row.name, shape, *_numbers(row.weights, row.zeros)))
+    cells.append(('total', '', *_numbers(self.total_weights, self.zeros)))
+    widths = [max(len(cell) for cell in column) for column in zip(*cells)]
+    table = [_format(line, widths) for line in cells]
+    rule = '-' * len(table[0])
+    lines = [table[0], rule, *table[1:-1], rule, table[-1]]
+    if self.left:
+      lines.append('not wrapped: ' + ', '.join(self.left))
+    return '\n'.join(lines)
+
+
+def sparsity_summary(model: keras.Model) -> SparsitySummary:
+  """Returns the zeros of each prunable kernel of a model; print it.
+
+  Of a wrapped model it shows the wrapped kernels, as their masks leave them,
+  and names the layers that are not wrapped; of a model that was never wrapped,
+  or was stripped, all kernels that could be. Biases are never pruned and never
+  counted.
+
+  Args:
+    model: a tf_keras model, built.
+
+  Raises:
+    TypeError: not a tf_keras model.
+
+  >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
+  >>> print(sparsity_summary(keras.Sequential(layers)))
+  layer  shape  weights  zeros  sparsity
+  --------------------------------------
+  small  3 x 2        6      0    0.000%
+  --------------------------------------
+  total               6      0    0.000%
+  """
+  keras_3_errors.check_keras(model, 'model', keras.Model)
+  wrapped = PrunedLayers(model).kernels
+  rows = [
+    Row(k.name, tuple(k.weight.shape), _zeros(k.weight, k.mask))
+    for k in wrapped
+  ] or [
+    Row(name, tuple(weight.shape), _zeros(weight))
+    for name, weight in prunable_weights.model_kernels(model)
+  ]
+  return SparsitySummary(tuple(rows), _left(model) if wrapped else ())
+
+
+def _zeros(weight: Any, mask: Any = None) -> int:
+  """Returns how many weights are zero, or are as soon as they are masked."""
+  zero = weight.numpy() == 0
+  if mask is not None:
+    zero |= mask.numpy() == 0
+  return int(np.sum(zero))
+
+
+def _left(model: keras.Model) -> tuple[str, ...]:
+  """Returns the layers outside of wrappers, those of one class together."""
+  kinds: collections.Counter[str] = collections.Counter()
+  named = []
+  for layer in dict.fromkeys(_outside_of_wrappers(model)):
+    if prunable_weights.is_prunable(layer) or any(
+      found.cause is layer
+      for found in unpruned_layers.find(layer, wrapped=False)
+    ):
+      named.append(f'{layer.name} ({type(layer).__name__})')
+    else:
+      kinds[type(layer).__name__] += 1
+  counted = [f'{kind} x {n}' if n > 1 else kind for kind, n in kinds.items()]
+  return tuple(named + _parts_left(model) + counted)
+
+
+def _parts_left(model: keras.Model) -> list[str]:
+  """Returns what stays dense inside of wrapped layers."""
+  return [
+    f'{type(found.cause).__name__} of {found.layer.name}'
+    for wrapper in PrunedLayers(model).wrappers
+    for found in unpruned_layers.find(wrapper.layer, wrapped=True)
+  ]
+
+
+def _outside_of_wrappers(layer: Any) -> Iterator[keras.layers.Layer]:
+  for inner in layer._flatten_layers(recursive=False, include_self=False):
+    if isinstance(
+      inner, keras.layers.InputLayer | keras_access.PruneLowMagnitude
+    ):
+      continue
+    if not isinstance(inner, keras.Model):
+      yield inner
+    if not prunable_weights.is_prunable(inner):
+      yield from _outside_of_wrappers(inner)
+
+
+def _numbers(weights: int, zeros: int) -> tuple[str, str, str]:
+  share = zeros / weights if weights else 0.0
+  return f'{weights:,}', f'{zeros:,}', f'{100 * share:.3f}%'
+
+
+def _format(cells: tuple[str, ...], widths: list[int]) -> str:
+  name, shape, *numbers = cells
+  left = [name.ljust(widths[0]), shape.ljust(widths[1])]
+  right = [n.rjust(w) for n, w in zip(numbers, widths[2:], strict=True)]
+  return '  '.join(left + right)

@@ -1,0 +1,1 @@
+"""Exports of stripped models: SavedModel and TFLite, and their verification."""

@@ -1,0 +1,239 @@
+"""SavedModels whose sparse weights lie packed, and unpack when loaded.
+
+A packed weight is in the SavedModel a variable whose value the checkpoint does
+not have. In its place are the packed arrays, and one resource that unpacks
+them into the variables with plain operations: whoever loads a SavedModel runs
+the initializers of its resources, once, as those that fill lookup tables. What
+is served is the graph that a dense SavedModel serves, on dense weights.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_unilth.engines.tfmot import keras_access
+from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.export import model_inputs, packing, saved_model_archive
+
+# What TensorFlow writes to unpack anything at all, and for each weight.
+_OVERHEAD, _OVERHEAD_PER_WEIGHT = 16_000, 500
+# Weights are unpacked together, since an operation costs more than its work on
+# a small weight; but not so many that the copy of them all takes much memory.
+_ELEMENTS_TOGETHER = 2**23
+
+
+class PackedWeights(tf.Module):
+  """Some weights end to end, packed: what the checkpoint has of them.
+
+  Args:
+    variables: the weights, of one type.
+    packed: their values in one array.
+  """
+
+  def __init__(self, variables: list[Any], packed: packing.Packed):
+    super().__init__()
+    # TensorFlow would save these as well if it found them.
+    self._untracked = saved_model_archive.Untracked((variables, packed))
+    self._add('values', packed.values)
+    for name in ('kept', 'negative'):
+      positions = getattr(packed, name)
+      if positions is not None:
+        self._add(f'{name}_{positions.encoding}', positions.data)
+
+  def _add(self, name: str, array: np.ndarray) -> None:
+    setattr(self, name, tf.Variable(array, trainable=False, name=name))
+
+  @property
+  def weights(self) -> list[Any]:
+    """The weights."""
+    return self._untracked.value[0]
+
+  @property
+  def packed(self) -> packing.Packed:
+    """Their values."""
+    return self._untracked.value[1]
+
+  @property
+  def saved_bytes(self) -> int:
+    """How many bytes fewer they take."""
+    return sum(w.numpy().nbytes for w in self.weights) - self.packed.nbytes
+
+  def unpack(self) -> None:
+    """Assigns the values by plain operations, as `packing.unpack` does."""
+    variables = self.weights
+    sizes = [variable.shape.num_elements() for variable in variables]
+    for variable, flat in zip(variables, tf.split(self._flat(), sizes)):
+      tf.raw_ops.AssignVariableOp(
+        resource=keras_access.handle(variable),
+        value=tf.reshape(flat, variable.shape),
+      )
+
+  def _flat(self) -> tf.Tensor:
+    dtype = self.weights[0].dtype
+    values = tf.cast(self.values, dtype)
+    if self.packed.kept is None:
+      return values
+    flat = tf.zeros([self.packed.size], dtype)
+    # Not scatter_nd, which adds: 0.0 + -0.0 is 0.0.
+    flat = tf.tensor_scatter_nd_update(flat, self._where('kept'), values)
+    if self.packed.negative is not None:
+      where = self._where('negative')
+      zeros = tf.fill(tf.shape(where)[:1], tf.constant(-0.0, dtype))
+      flat = tf.tensor_scatter_nd_update(flat, where, zeros)
+    return flat
+
+  def _where(self, name: str) -> tf.Tensor:
+    """Returns indices of shape [n, 1], as `packing.decode` does."""
+    encoding = getattr(self.packed, name).encoding
+    stored = getattr(self, f'{name}_{encoding}').read_value()
+    if encoding == 'mask':
+      bits = tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.uint8)
+      mask = tf.bitwise.bitwise_and(tf.expand_dims(stored, 1), bits)
+      return tf.where(tf.reshape(tf.not_equal(mask, 0), [-1]))
+    ends = tf.cumsum(tf.cast(stored, tf.int64)) - 1
+    return tf.gather(ends, tf.where(tf.not_equal(stored, stored.dtype.max)))
+
+
+# What TensorFlow saves of a resource, but for what destroys it.
+_FUNCTIONS = ('_create_resource', '_initialize')
+
+
+class _Unpacker(tf.saved_model.experimental.TrackableResource):
+  """Gives variables their values when a SavedModel is loaded."""
+
+  def __init__(self, groups: list[PackedWeights]):
+    super().__init__()
+    self._groups = groups
+
+  def _initialize(self) -> None:
+    saved_model_archive.call_as_it_is(self._unpack)
+
+  def _unpack(self) -> None:
+    for group in self._groups:
+      group.unpack()
+
+  def _create_resource(self) -> tf.Tensor:
+    return tf.zeros([])  # There must be one. Nothing reads it.
+
+  def _export_to_saved_model_graph(self, **unused: Any) -> list[Any]:
+    return []
+
+  def _trackable_children(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    children = super()._trackable_children(*args, **kwargs)
+    # A function that TensorFlow loads and calls, to destroy nothing.
+    children.pop('_destroy_resource', None)
+    return {
+      name: saved_model_archive.traced(child) if name in _FUNCTIONS else child
+      for name, child in children.items()
+    }
+
+
+def write(
+  model: keras.Model,
+  path: str,
+  signatures: Mapping[str, Any],
+  dtype: np.dtype | None = None,
+  packed: bool = True,
+) -> tuple[Callable[..., Any], list[PackedWeights]]:
+  """Writes a SavedModel.
+
+  Args:
+    model: a built model.
+    path: a folder that does not exist.
+    signatures: what is served besides the model itself, as `serve`.
+    dtype: what the values of packed weights are stored in, their own by
+      default.
+    packed: whether weights are packed where it pays.
+
+  Returns:
+    The function that is served, as it is in memory, and what was packed.
+  """
+  archive = saved_model_archive.ExportArchive()
+  archive.track(model)
+  # Keras's own export leaves `training` open, and layers of augmentation then
+  # augment what is served.
+  archive.add_endpoint(
+    'serve',
+    lambda inputs: model(inputs, training=False),
+    [model_inputs.signature(model)],
+  )
+  for name, function in signatures.items():
+    function.get_concrete_function()
+    archive.add_endpoint(name, function)
+  groups = _pack(archive.used_variables(), dtype) if packed else []
+  if groups:
+    archive.save_without_value(
+      [variable for group in groups for variable in group.weights]
+    )
+    archive.packed_weights = groups
+    archive.unpacker = _Unpacker(groups)
+  with contextlib.redirect_stdout(io.StringIO()):  # Keras lists it all.
+    archive.write_out(path)
+  return archive.serve, groups
+
+
+def _pack(variables: list[Any], dtype: np.dtype | None) -> list[PackedWeights]:
+  """Returns the weights for which it pays, packed."""
+  groups: dict[Any, list[Any]] = {}
+  saved = -_OVERHEAD
+  for variable in variables:
+    if variable.shape.rank < 2:
+      continue
+    array = variable.numpy()
+    if not packing.is_packable(array.dtype):
+      continue
+    packed = packing.pack(array, _stored_dtype(variable, array, dtype))
+    gain = array.nbytes - packed.nbytes - _OVERHEAD_PER_WEIGHT
+    if gain > 0:
+      saved += gain
+      key = (packed.encoding, packed.values.dtype, array.dtype)
+      groups.setdefault(key, []).append(variable)
+  if saved <= 0:
+    return []
+  return [
+    PackedWeights(together, _packed_together(together, stored))
+    for (_, stored, _), members in groups.items()  # By encoding and types.
+    for together in _in_portions(members)
+  ]
+
+
+def _packed_together(variables: list[Any], stored: np.dtype) -> packing.Packed:
+  arrays = [variable.numpy().reshape(-1) for variable in variables]
+  return packing.pack(np.concatenate(arrays), stored)
+
+
+def _in_portions(variables: list[Any]) -> Iterator[list[Any]]:
+  """Yields them in order, a limited number of elements at a time."""
+  portion: list[Any] = []
+  size = 0
+  for variable in variables:
+    size += variable.shape.num_elements()
+    if portion and size > _ELEMENTS_TOGETHER:
+      yield portion
+      portion, size = [], variable.shape.num_elements()
+    portion.append(variable)
+  yield portion
+
+
+def _stored_dtype(
+  variable: Any, array: np.ndarray, dtype: np.dtype | None
+) -> np.dtype | None:
+  """Returns the type for its values; raises if one is too large for it."""
+  if (
+    dtype is None
+    or array.dtype.kind != 'f'
+    or dtype.itemsize >= array.dtype.itemsize
+  ):
+    return None
+  with np.errstate(over='ignore'):
+    fits = np.isfinite(array.astype(dtype)) == np.isfinite(array)
+  if not np.all(fits):
+    raise ValueError(
+      f'dtype {dtype.name} cannot hold {variable.name}, whose largest weight '
+      f'is {np.abs(array[~fits]).max():g}: export as float32.'
+    )
+  return dtype

@@ -1,0 +1,1 @@
+"""CheckpointAndResume: a run that was killed goes on exactly."""

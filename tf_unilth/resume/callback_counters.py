@@ -1,0 +1,111 @@
+"""Callbacks of Keras's that count or set something while a run goes on."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.resume import model_description, object_description
+
+_callbacks = keras.callbacks
+# What they count; all of it is in place when the first epoch begins.
+_COUNTERS: dict[type, tuple[str, ...]] = {
+  _callbacks.EarlyStopping: (
+    'wait',
+    'stopped_epoch',
+    'best',
+    'best_weights',
+    'best_epoch',
+  ),
+  _callbacks.ReduceLROnPlateau: ('wait', 'cooldown_counter', 'best'),
+  _callbacks.ModelCheckpoint: (
+    'best',
+    'epochs_since_last_save',
+    '_batches_seen_since_last_saving',
+    '_last_batch_seen',
+  ),
+  TicketCallback: ('_rewind_weights',),
+}
+# By what they decide.
+_SETTINGS: dict[type, tuple[str, ...]] = {
+  _callbacks.EarlyStopping: (
+    'patience',
+    'min_delta',
+    'baseline',
+    'start_from_epoch',
+    'restore_best_weights',
+    'monitor_op',
+  ),
+  _callbacks.ReduceLROnPlateau: (
+    'factor',
+    'patience',
+    'min_delta',
+    'cooldown',
+    'min_lr',
+    'mode',
+  ),
+  _callbacks.ModelCheckpoint: (
+    'save_best_only',
+    'save_weights_only',
+    'save_freq',
+    'monitor_op',
+  ),
+}
+
+
+def counters(callbacks: Sequence[Any]) -> Iterator[tuple[Any, list[str]]]:
+  """Yields the callbacks that count, in order, with the names of what counts.
+
+  Args:
+    callbacks: those of a `fit`.
+  """
+  for callback in callbacks:
+    for kind, names in _COUNTERS.items():
+      if isinstance(callback, kind):
+        yield callback, [name for name in names if name in vars(callback)]
+
+
+def kinds(callbacks: Sequence[Any]) -> list[str]:
+  """Returns the classes of those that count, in order."""
+  return [type(callback).__name__ for callback, _ in counters(callbacks)]
+
+
+def describe(model: keras.Model, callbacks: Sequence[Any]) -> dict[str, Any]:
+  """Returns what callbacks that count were made with, and what they monitor.
+
+  Args:
+    model: a compiled model.
+    callbacks: those of the `fit`.
+  """
+  metrics, settings = {}, []
+  for callback in callbacks:
+    name, metric = model_description.monitored(model, callback)
+    if metric is not None:
+      metrics[name] = metric
+    settings += [
+      {'class': type(callback).__name__, 'monitor': name, **_made_with(*one)}
+      for one in _matches(callback)
+    ]
+  return {
+    'callbacks': settings,
+    'monitored metrics': metrics,
+    'LearningRateScheduler': [
+      object_description.describe(callback.schedule)
+      for callback in callbacks
+      if isinstance(callback, _callbacks.LearningRateScheduler)
+    ],
+  }
+
+
+def _matches(callback: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
+  for kind, names in _SETTINGS.items():
+    if isinstance(callback, kind):
+      yield callback, names
+
+
+def _made_with(callback: Any, names: Sequence[str]) -> dict[str, Any]:
+  found = {name: getattr(callback, name, None) for name in names}
+  operation = found.get('monitor_op')
+  if operation is not None:  # Of NumPy: it is called `less` or `greater`.
+    found['monitor_op'] = getattr(operation, '__name__', None)
+  return object_description.describe(found)

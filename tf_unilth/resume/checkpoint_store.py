@@ -1,0 +1,98 @@
+"""A directory of checkpoints: the newest good one, and how many are kept."""
+
+import errno
+import os
+import pathlib
+import re
+import warnings
+from collections.abc import Iterator
+
+from tf_unilth.files import checksummed_file
+from tf_unilth.files.checkpoint_errors import CheckpointError
+from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.resume import checkpoint_file
+from tf_unilth.resume.checkpoint_file import Checkpoint
+
+_NAME = re.compile(r'epoch-(\d+)-step-(\d+)\.checkpoint')
+
+
+class CheckpointDirectory:
+  """The checkpoints of one run, each a file named for its moment.
+
+  Args:
+    path: the directory; `write` makes it.
+    keep: how many of the newest are kept.
+  """
+
+  def __init__(self, path: str | os.PathLike[str], keep: int):
+    self.path = pathlib.Path(path)
+    self._keep = keep
+
+  def newest(self) -> Checkpoint | None:
+    """Returns the newest checkpoint that is whole, `None` if there is none.
+
+    Raises:
+      CheckpointError: there are checkpoints, but all are damaged.
+    """
+    damaged = []
+    for _, path in self._files():
+      try:
+        checkpoint = checkpoint_file.read(path)
+      except FileNotFoundError:
+        continue  # Another run has just removed it.
+      except DamagedError as error:
+        damaged.append(f'{path}: {error}')
+        continue
+      for line in damaged:
+        warnings.warn(
+          f'checkpoint {line} The one before it is used, {path.name}.',
+          stacklevel=2,
+        )
+      return checkpoint
+    if damaged:
+      raise CheckpointError(
+        f'no checkpoint in directory {str(self.path)!r} is intact: remove them '
+        f'to begin anew. {" ".join(damaged)}'
+      )
+    return None
+
+  def write(self, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint, and removes those that are not kept.
+
+    Raises:
+      OSError: it cannot be written, in words; those before are intact.
+    """
+    moment = checkpoint.epoch, checkpoint.step
+    name = 'epoch-{:06d}-step-{:09d}.checkpoint'.format(*moment)
+    try:
+      checkpoint_file.write(self.path / name, checkpoint)
+    except OSError as error:
+      raise OSError(error.errno, self._failure(error, name)) from None
+    older = [path for m, path in self._files() if m <= moment]
+    for path in older[self._keep :]:
+      path.unlink(missing_ok=True)
+
+  def _failure(self, error: OSError, name: str) -> str:
+    no_room = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    why = 'there is no room' if error.errno in no_room else error.strerror
+    whole = next((path.name for _, path in self._files()), None)
+    what = f'{whole} before it is intact' if whole else 'there is none before'
+    return (
+      f'checkpoint {str(self.path / name)!r} cannot be written: {why}; {what}, '
+      'and the run can be started again from there.'
+    )
+
+  def remove_unfinished(self) -> None:
+    """Removes what killed processes have begun to write."""
+    checksummed_file.remove_unfinished(self.path)
+
+  def _files(self) -> Iterator[tuple[tuple[int, int], pathlib.Path]]:
+    """Yields moments and paths, the newest first."""
+    if not self.path.is_dir():
+      return
+    found = []
+    for path in self.path.iterdir():
+      match = _NAME.fullmatch(path.name)
+      if match:
+        found.append(((int(match[1]), int(match[2])), path))
+    yield from sorted(found, reverse=True)

@@ -1,0 +1,4 @@
+"""Where a run stands and what comes next: budget, rounds, continuation.
+
+Plain Python; imports no framework.
+"""

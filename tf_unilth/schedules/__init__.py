@@ -1,0 +1,1 @@
+"""What a user passes to a run that needs no framework of its own."""

@@ -1,0 +1,106 @@
+"""The ramped L2 penalty: lambda as a function of the step, and its strength."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_unilth.argument_checks import check_float, check_int
+
+# The share of a round over which lambda rises; for the rest it holds. DLTH's
+# own settings rise for 50,000 of 90,000 steps.
+RAMP_SHARE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class L2Ramp:
+  """A penalty 1/2 lambda(t) sum w^2 on the weights that are about to go.
+
+  lambda(t) = limit * min(t / T, 1)^power, t = 0, 1, ... optimizer steps since
+  the round began. It rises over the first half of a round (T steps), holds
+  for the rest and is 0 outside of rounds. With `increment`, lambda rises in
+  stairs as in the DLTH code: T = interval * limit / increment, and t is
+  rounded down to a multiple of `interval`.
+
+  How strong a ramp is, its shrink exponent A says: undisturbed by the loss, a
+  weight shrinks by exp(-A), A = sum over the steps of
+  learning rate * lambda / (1 - momentum).
+
+  Args:
+    limit: the largest lambda, at least 0, capped where training would become
+      unstable. `None` chooses it such that A is what the algorithm asks for, at
+      any learning rate and length of a round that the cap allows; 0 is no ramp.
+    power: the exponent of the ramp, at least 0. 0 is a constant penalty.
+    increment: lambda's rise per stair, above 0; `None` fits the ramp to the
+      round. Needs a `limit`.
+    interval: steps per stair, at least 1.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  >>> ramp = L2Ramp(limit=0.1, power=2)
+  >>> [round(float(ramp.coefficient(t, 0.1, 10)), 4) for t in (0, 5, 10, 20)]
+  [0.0, 0.025, 0.1, 0.1]
+
+  The penalty on a chosen set and the stairs are from Bai et al. (2022), DLTH,
+  after Wang et al. (2021), GReg. The UniLTH text fixes only an increasing,
+  "non-linear" penalty; its form, limit and length are our choice.
+  """
+
+  limit: float | None = None
+  power: float = 1
+  increment: float | None = None
+  interval: int = 1
+
+  def __post_init__(self):
+    checked = {
+      'limit': check_float('limit', self.limit, '[0, inf)', none=True),
+      'power': check_float('power', self.power, '[0, inf)'),
+      'increment': check_float(
+        'increment', self.increment, '(0, inf)', none=True
+      ),
+      'interval': check_int('interval', self.interval, 1),
+    }
+    for name, value in checked.items():
+      object.__setattr__(self, name, value)
+    if self.increment is not None and not self.limit:
+      raise ValueError(
+        f'increment={self.increment} needs a limit > 0, but limit is '
+        f'{self.limit}.'
+      )
+
+  def ramp_steps(self, round_steps: int) -> int:
+    """Returns T, the steps over which lambda rises in a round."""
+    if self.increment is None or self.limit is None:
+      return max(1, int(RAMP_SHARE * round_steps))
+    return self.interval * max(1, round(self.limit / self.increment))
+
+  def coefficient(self, step: Any, limit: Any, ramp_steps: Any) -> Any:
+    """Returns lambda at `step` (0-based) of a round; numbers or tensors."""
+    stair = tf.cast(step, tf.int64) // self.interval * self.interval
+    share = tf.cast(stair, tf.float32) / tf.cast(ramp_steps, tf.float32)
+    return limit * tf.minimum(share, 1.0) ** self.power
+
+  def shape(self, positions: np.ndarray, round_steps: int) -> np.ndarray:
+    """Returns lambda / limit at `positions` in [0, 1] of a round."""
+    share = positions * round_steps / self.ramp_steps(round_steps)
+    return np.minimum(share, 1.0) ** self.power
+
+
+def limit_for(
+  strength: float,
+  step_sizes: np.ndarray,
+  shape: np.ndarray,
+  steps: int,
+) -> float:
+  """Returns the limit at which a round's shrink exponent A is `strength`.
+
+  Args:
+    strength: A, at least 0.
+    step_sizes: learning rate / (1 - momentum) at a few positions of the round.
+    shape: lambda / limit at the same positions, in [0, 1].
+    steps: the length of the round.
+  """
+  per_limit = float(np.mean(step_sizes * shape)) * steps
+  return strength / per_limit if per_limit > 0 else 0.0

@@ -1,0 +1,96 @@
+"""Blocks of a matrix, pruned together."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_unilth.selection.unit import Structure
+
+
+@dataclasses.dataclass(frozen=True)
+class Block(Structure):
+  """Tiles of a matrix, smaller at its right and bottom edge where they must.
+
+  A tile's score is the mean or the largest of its weights' scores. At random,
+  one number is drawn per tile, whatever its size.
+
+  Args:
+    height: rows of a tile, at least 1.
+    width: columns of a tile, at least 1.
+    pooling: `'AVG'` or `'MAX'`.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  >>> scores = np.array([[1., 2., 9.], [3., 2., 9.], [4., 0., 1.]])
+  >>> block, ones = Block(2, 2), np.ones((3, 3), bool)
+  >>> block.pool_scores(scores, ones).tolist()
+  [[2.0, 9.0], [2.0, 1.0]]
+  >>> units = np.array([[True, True], [True, False]])
+  >>> block.expand(units, scores, ones)[2].tolist()
+  [True, True, False]
+  """
+
+  height: int
+  width: int
+  pooling: str = 'AVG'
+
+  noun = 'block'
+
+  def __post_init__(self):
+    if self.height < 1 or self.width < 1:
+      raise ValueError(
+        'block_size must be two whole numbers >= 1, but is '
+        f'{(self.height, self.width)}.'
+      )
+    if self.pooling not in POOLINGS:
+      raise ValueError(
+        f'block_pooling_type must be one of {POOLINGS}, but is '
+        f'{self.pooling!r}.'
+      )
+
+  @property
+  def argument(self) -> str:
+    return f'block_size={(self.height, self.width)}'
+
+  @property
+  def needs(self) -> str:
+    return f'{self.argument} needs a matrix'
+
+  def fits(self, shape: Sequence[int]) -> bool:
+    return len(shape) == 2
+
+  def pool_mask(self, mask: np.ndarray) -> np.ndarray:
+    # A block that lost only some of its weights has not been cut.
+    return self._pool(np.logical_or, mask)
+
+  def pool_scores(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    del mask
+    scores = np.abs(scores)
+    if self.pooling == 'MAX':
+      return self._pool(np.maximum, scores)
+    # In double precision, so that the mean of equal scores is that score.
+    sums = self._pool(np.add, scores.astype(np.float64))
+    sizes = self._pool(np.add, np.ones(scores.shape))
+    return (sums / sizes).astype(scores.dtype)
+
+  def expand(
+    self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
+  ) -> np.ndarray:
+    return self.spread(units, mask.shape) & mask
+
+  def draw_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    return -(-shape[0] // self.height), -(-shape[1] // self.width)
+
+  def spread(self, drawn: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    rows = np.repeat(drawn, self.height, axis=0)[: shape[0]]
+    return np.repeat(rows, self.width, axis=1)[:, : shape[1]]
+
+  def _pool(self, ufunc: np.ufunc, array: np.ndarray) -> np.ndarray:
+    tops = np.arange(0, array.shape[0], self.height)
+    lefts = np.arange(0, array.shape[1], self.width)
+    return ufunc.reduceat(ufunc.reduceat(array, tops, axis=0), lefts, axis=1)
+
+
+POOLINGS = ('AVG', 'MAX')

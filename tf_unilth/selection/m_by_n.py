@@ -1,0 +1,126 @@
+"""M zeros in each N consecutive weights."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_unilth.selection.unit import Structure
+
+
+@dataclasses.dataclass(frozen=True)
+class MByN(Structure):
+  """m zeros in each n consecutive weights along the axis of the inputs.
+
+  A unit is such a group; to cut it is to remove its m smallest scores, and
+  its own score is their mean. A shorter group at the end of the axis is
+  treated as if zeros filled it up to n, as tfmot does and as an accelerator
+  reads it: it loses so many weights that n - m are left, and is no unit where
+  it has no more than that. In the end all groups are cut, and the rounds say
+  how many are.
+
+  Args:
+    m: zeros of a group, in [1, n).
+    n: consecutive weights of a group, at least 2.
+    axis: where the inputs lie, negative. It does not make structures differ:
+      the layers of one model may have their inputs on different axes.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  >>> scores, ones = np.array([[4., 3., 1., 2.]]), np.ones((1, 4), bool)
+  >>> two_of_four = MByN(2, 4, axis=-1)
+  >>> two_of_four.pool_scores(scores, ones).tolist()
+  [[1.5]]
+  >>> two_of_four.expand(np.array([[False]]), scores, ones).tolist()
+  [[True, True, False, False]]
+  """
+
+  m: int
+  n: int
+  axis: int = dataclasses.field(default=-2, compare=False)
+
+  noun = 'group'
+  kept = 0  # A group that is cut keeps n - m weights.
+
+  def __post_init__(self):
+    if not 1 <= self.m < self.n:
+      raise ValueError(
+        'sparsity_m_by_n must be (m, n) with 1 <= m < n, but is '
+        f'{(self.m, self.n)}.'
+      )
+    if self.axis >= 0:
+      raise ValueError(f'axis must be negative, but is {self.axis}.')
+
+  @property
+  def argument(self) -> str:
+    return f'sparsity_m_by_n={(self.m, self.n)}'
+
+  @property
+  def needs(self) -> str:
+    return (
+      f'{self.argument} needs at least {self.n} weights along axis {self.axis}'
+    )
+
+  def fits(self, shape: Sequence[int]) -> bool:
+    return len(shape) >= max(2, -self.axis) and shape[self.axis] >= self.n
+
+  def pool_mask(self, mask: np.ndarray) -> np.ndarray:
+    return np.count_nonzero(~self._groups(mask, False), axis=-1) < self.m
+
+  def pool_scores(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    ranks = self._ranks(scores, mask)
+    removed = self._smallest(ranks) & (ranks > _FILLED)
+    sums = np.where(removed, np.maximum(ranks, 0), 0).sum(-1)
+    return sums / np.count_nonzero(removed, axis=-1).astype(ranks.dtype)
+
+  def expand(
+    self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
+  ) -> np.ndarray:
+    cut = self._smallest(self._ranks(scores, mask)) & ~units[..., None]
+    cut = cut.reshape(*cut.shape[:-2], -1)[..., : mask.shape[self.axis]]
+    result = mask.copy()
+    # A view: what is beyond the last unit stays as it is.
+    np.moveaxis(result, self.axis, -1)[..., : cut.shape[-1]] &= ~cut
+    return result
+
+  @property
+  def only_target(self) -> float | None:
+    return self.m / self.n
+
+  def unit_sparsity(self, sparsity: float, target_sparsity: float) -> float:
+    # By the target and not by m / n, so that the last round is exactly 1.
+    return sparsity / target_sparsity if target_sparsity else 0.0
+
+  def most_zeros(self, shape: Sequence[int]) -> int:
+    length = shape[self.axis]
+    whole, rest = divmod(length, self.n)
+    per_row = whole * self.m + max(0, rest - (self.n - self.m))
+    return math.prod(shape) // length * per_row
+
+  def _groups(self, array: np.ndarray, fill: float) -> np.ndarray:
+    """Returns the groups, one per row of n; `fill` makes the last one full."""
+    rows = np.moveaxis(array, self.axis, -1)
+    whole, rest = divmod(rows.shape[-1], self.n)
+    end = (whole + (rest > self.n - self.m)) * self.n
+    missing = max(0, end - rows.shape[-1])
+    if missing:
+      width = [(0, 0)] * (rows.ndim - 1) + [(0, missing)]
+      rows = np.pad(rows, width, constant_values=fill)
+    return rows[..., :end].reshape(*rows.shape[:-1], -1, self.n)
+
+  def _ranks(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    # What is pruned goes first, or a cut group could lose more than m.
+    return self._groups(np.where(mask, np.abs(scores), _PRUNED), _FILLED)
+
+  def _smallest(self, ranks: np.ndarray) -> np.ndarray:
+    """Returns where the m smallest of each group lie."""
+    order = np.argsort(ranks, axis=-1, kind='stable')[..., : self.m]
+    chosen = np.zeros(ranks.shape, bool)
+    np.put_along_axis(chosen, order, True, axis=-1)
+    return chosen
+
+
+# Ranks below all scores: of pruned weights, and of zeros that fill a group.
+_PRUNED, _FILLED = -1, -2

@@ -1,0 +1,1 @@
+"""Tickets: masks and rewind weights as a value and as a file."""

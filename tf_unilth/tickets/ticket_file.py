@@ -1,0 +1,279 @@
+"""The file of a ticket: what is in it byte by byte, written and read.
+
+It is a sealed file (see `sealed_file.py`). All numbers are little-endian:
+
+    header     JSON: names, shapes, dtypes, method, seed, provenance
+    masks      one bit per weight, the first in the highest bit, 1 for kept;
+               each mask is filled up to whole bytes with 0
+    weights    their own bytes, if there are any
+
+No name in it is a path, and nothing is allocated on its word: what the header
+says must add up to the file's length first. The same ticket is the same bytes.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tf_unilth.files import array_bytes, checksummed_file, output_paths
+from tf_unilth.files.array_bytes import DTYPES
+from tf_unilth.files.checksummed_file import DamagedError, require
+
+_FORMAT = checksummed_file.Format('ticket', b'\x89TKT\r\n\x1a\n', 1)
+
+
+class TicketFileError(DamagedError):
+  """A file is no ticket, or not all of one, or is corrupted.
+
+  Nobody signs it: one that was made on purpose is not told from an original.
+
+  >>> path = tempfile.mkdtemp() + '/short.ticket'
+  >>> _ = open(path, 'wb').write(b'half')
+  >>> try:
+  ...   Ticket.load(path)
+  ... except TicketFileError as error:
+  ...   print(str(error).partition('short.ticket')[2])
+  ' is no intact ticket: it has 4 bytes, which is too short.
+  """
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contents:
+  """What a file holds.
+
+  Args:
+    masks: booleans by kernel, True where a weight is kept.
+    rewind_weights: values by weight, `None` if there are none.
+    method: what made the ticket, if it is known.
+    seed: what it was drawn from, if it was.
+    provenance: what else is known of it, as JSON can hold it.
+  """
+
+  masks: Mapping[str, np.ndarray]
+  rewind_weights: Mapping[str, np.ndarray] | None = None
+  method: str | None = None
+  seed: int | None = None
+  provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def size(contents: Contents) -> int:
+  """Returns how many bytes the file has, without making it."""
+  return _FORMAT.size(_header(contents), _payload_size(contents))
+
+
+def write(
+  path: str | os.PathLike[str], contents: Contents, overwrite: bool
+) -> None:
+  """Writes a file beside `path`, flushes it and renames it.
+
+  Args:
+    path: the file to write; its folder is made.
+    contents: what to write.
+    overwrite: whether an existing file is replaced.
+
+  Raises:
+    FileExistsError: `path` exists and `overwrite` is not set.
+    OSError: `path` cannot be written.
+    ValueError: a dtype that a file cannot hold, or no JSON in `provenance`.
+  """
+  target = output_paths.check_new_file('path', path, overwrite)
+  chunks = _FORMAT.chunks(
+    _header(contents), _payload(contents), _payload_size(contents)
+  )
+  try:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    checksummed_file.write(target, chunks)
+  except OSError as error:
+    raise OSError(
+      error.errno,
+      f'path {str(target)!r} cannot be written: {error.strerror or error}',
+    ) from None
+
+
+def read(path: str | os.PathLike[str]) -> Contents:
+  """Reads a file that `write` wrote; trusts nothing in it.
+
+  Args:
+    path: the file.
+
+  Raises:
+    TicketFileError: it is no ticket, or not all of one, or is corrupted.
+    OSError: it cannot be read.
+  """
+  place = output_paths.check_path('path', path)
+  try:
+    return _parse(*_FORMAT.read(place))
+  except DamagedError as error:
+    raise TicketFileError(
+      f'path {str(place)!r} is no intact ticket: {error}'
+    ) from None
+  except OSError as error:
+    raise OSError(
+      error.errno, f'path {str(place)!r} cannot be read: {error.strerror}'
+    ) from None
+
+
+def check_dtype(name: str, array: np.ndarray) -> None:
+  """Raises a `ValueError` if a file cannot hold a weight of its dtype."""
+  if array.dtype.name not in DTYPES:
+    raise ValueError(
+      f'weight {name!r} is of dtype {array.dtype.name}, which a ticket cannot '
+      f'hold: it must be one of {", ".join(DTYPES)}.'
+    )
+
+
+def _payload(contents: Contents) -> Iterator[bytes]:
+  for mask in contents.masks.values():
+    yield np.packbits(mask).tobytes()
+  for name, array in (contents.rewind_weights or {}).items():
+    check_dtype(name, array)
+    yield array_bytes.to_bytes(array)
+
+
+def _header(contents: Contents) -> bytes:
+  weights = contents.rewind_weights
+  fields = {
+    'masks': [
+      {'name': name, 'shape': mask.shape}
+      for name, mask in contents.masks.items()
+    ],
+    'weights': None
+    if weights is None
+    else [
+      {'name': name, 'shape': array.shape, 'dtype': array.dtype.name}
+      for name, array in weights.items()
+    ],
+    'method': contents.method,
+    'seed': contents.seed,
+    'provenance': contents.provenance,
+  }
+  return checksummed_file.dump(fields)
+
+
+def _payload_size(contents: Contents) -> int:
+  weights = (contents.rewind_weights or {}).values()
+  bits = sum(_packed_size(mask.size) for mask in contents.masks.values())
+  return bits + sum(array.nbytes for array in weights)
+
+
+def _packed_size(weights: int) -> int:
+  return (weights + 7) // 8
+
+
+def _parse(header: dict[str, Any], payload: memoryview) -> Contents:
+  checksummed_file.check_fields(header, _HEADER)
+  seed = header['seed']
+  require(seed is None or seed >= 0, 'its seed must be at least 0.')
+  masks = [_Entry.of('mask', entry) for entry in _list(header, 'masks')]
+  weights = (
+    None
+    if header['weights'] is None
+    else [_Entry.of('weight', entry) for entry in _list(header, 'weights')]
+  )
+  entries = [*masks, *(weights or [])]
+  claimed = sum(entry.bytes for entry in entries)
+  require(
+    claimed == len(payload),
+    f'its shapes claim {claimed} bytes, but it holds {len(payload)}.',
+  )
+  values = iter(_arrays(payload, entries))
+  return Contents(
+    _by_name(masks, values),
+    None if weights is None else _by_name(weights, values),
+    header['method'],
+    header['seed'],
+    header['provenance'],
+  )
+
+
+_HEADER: dict[str, tuple[Any, str]] = {
+  'masks': (list, 'a list'),
+  'weights': (list | None, 'a list or null'),
+  'method': (str | None, 'a string or null'),
+  'seed': (int | None, 'a whole number or null'),
+  'provenance': (dict, 'an object'),
+}
+
+
+def _list(header: dict[str, Any], name: str) -> list[Any]:
+  entries = header[name]
+  require(bool(entries), f'its list of {name} is empty.')
+  return entries
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+  """What a header says of one array, checked."""
+
+  kind: str
+  name: str
+  shape: tuple[int, ...]
+  dtype: str
+
+  @classmethod
+  def of(cls, kind: str, entry: Any) -> '_Entry':
+    """Returns what a header's entry says.
+
+    Args:
+      kind: `'mask'` or `'weight'`.
+      entry: what JSON has given, anything.
+    """
+    keys = {'name', 'shape'} | ({'dtype'} if kind == 'weight' else set())
+    checksummed_file.check_keys(f'a {kind}', entry, keys)
+    name, shape = entry['name'], entry['shape']
+    require(isinstance(name, str) and name != '', f'a {kind} has no name.')
+    require(
+      array_bytes.is_shape(shape), f'the shape of {kind} {name!r} is none.'
+    )
+    dtype = entry.get('dtype', 'bool')
+    fits = array_bytes.is_dtype(dtype)
+    require(fits, f'the dtype of {kind} {name!r} is none that it can hold.')
+    return cls(kind, name, tuple(shape), dtype)
+
+  @property
+  def size(self) -> int:
+    """How many elements it claims, a Python integer of any size."""
+    return math.prod(self.shape)
+
+  @property
+  def bytes(self) -> int:
+    """How many bytes it claims."""
+    if self.kind == 'mask':
+      return _packed_size(self.size)
+    return self.size * np.dtype(DTYPES[self.dtype]).itemsize
+
+
+def _arrays(payload: memoryview, entries: list[_Entry]) -> Iterator[np.ndarray]:
+  begin = 0
+  for entry in entries:
+    raw = payload[begin : begin + entry.bytes]
+    begin += entry.bytes
+    unpack = _mask if entry.kind == 'mask' else _weight
+    yield unpack(entry, raw).reshape(entry.shape)
+
+
+def _mask(entry: _Entry, raw: memoryview) -> np.ndarray:
+  bits = np.unpackbits(np.frombuffer(raw, np.uint8))
+  require(
+    not bits[entry.size :].any(),
+    f'mask {entry.name!r} does not end in zeros.',
+  )
+  return bits[: entry.size].view(bool)
+
+
+def _weight(entry: _Entry, raw: memoryview) -> np.ndarray:
+  return array_bytes.from_bytes(f'weight {entry.name!r}', raw, entry.dtype)
+
+
+def _by_name(
+  entries: list[_Entry], values: Iterator[np.ndarray]
+) -> dict[str, np.ndarray]:
+  found: dict[str, np.ndarray] = {}
+  for entry in entries:
+    require(entry.name not in found, f'two of its arrays are {entry.name!r}.')
+    found[entry.name] = next(values)
+  return found
