@@ -17,7 +17,7 @@ from absl import app, flags
 
 from recipes import models
 from tf_unilth import export_tflite
-from tf_unilth.export.export_tflite import TFLiteExport
+from tf_unilth.export.tflite_report import TFLiteExport
 
 _SPARSITIES = flags.DEFINE_list(
   'target_sparsities',

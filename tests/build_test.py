@@ -1,84 +1,89 @@
 """BUILD: every file is in a target, and dependencies are the imports."""
 
 import ast
-import functools
 import pathlib
 
 import pytest
 
 _ROOT = pathlib.Path(__file__).parent.parent
-_OURS = ('tf_unilth', 'tf_unilth/tuner', 'recipes', 'tests')
 
 
-@functools.cache
-def _targets():
-  """Returns name -> (kind, sources, dependencies) by reading BUILD."""
-  found = {}
-  for node in ast.parse((_ROOT / 'BUILD').read_text()).body:
-    call = getattr(node, 'value', None)
-    if not isinstance(call, ast.Call) or call.func.id == 'package':
-      continue
-    if not call.func.id.startswith('py_'):
-      continue
-    fields = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-    found[fields['name']] = (
-      call.func.id,
-      fields['srcs'],
-      {dep.lstrip(':') for dep in fields.get('deps', [])},
-    )
-  return found
+def _glob(patterns, exclude=()):
+  found = {p for pattern in patterns for p in _ROOT.glob(pattern)}
+  found -= {p for pattern in exclude for p in _ROOT.glob(pattern)}
+  return sorted(str(p.relative_to(_ROOT)) for p in found if p.is_file())
 
 
-@functools.cache
-def _files():
-  return {
-    str(path.relative_to(_ROOT))
-    for folder in _OURS
-    for path in (_ROOT / folder).glob('*.py')
-  }
+def _read():
+  """Returns name -> (kind, fields) of all targets, by running BUILD."""
+  targets = {}
+
+  def rule(kind):
+    def declare(name, **fields):
+      assert name not in targets, name
+      targets[name] = kind, fields
+
+    return declare
+
+  names = {'load': lambda *_: None, 'glob': _glob}
+  names |= {name: lambda *_, **__: None for name in ('package', 'licenses')}
+  kinds = ('py_library', 'py_binary', 'py_test')
+  exec((_ROOT / 'BUILD').read_text(), names | {k: rule(k) for k in kinds})
+  return targets
 
 
-@functools.cache
+_TARGETS = _read()
+_LIBRARIES = {n: f for n, (k, f) in _TARGETS.items() if k == 'py_library'}
+_OWNER = {src: name for name, f in _LIBRARIES.items() for src in f['srcs']}
+
+
 def _imports(path):
-  """Returns the files of ours that a file imports."""
-  names = set()
+  """Yields the files of ours that a file imports."""
   for node in ast.walk(ast.parse((_ROOT / path).read_text())):
+    modules = []
     if isinstance(node, ast.Import):
-      names |= {alias.name for alias in node.names}
+      modules = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-      for alias in node.names:
-        module = node.module.replace('.', '/')
-        inside = f'{module}/{alias.name}'
-        modules = {f'{inside}.py', f'{inside}/__init__.py'} & _files()
-        names.add(inside if modules else module)
-  candidates = {name.replace('.', '/') for name in names}
-  files = {f'{c}{end}' for c in candidates for end in ('.py', '/__init__.py')}
-  packages = {'recipes/__init__.py', 'tests/__init__.py'}
-  return (files & _files()) - packages - {path}
+      modules = [f'{node.module}.{alias.name}' for alias in node.names]
+      modules.append(node.module)
+    for module in modules:
+      place = module.replace('.', '/')
+      for file in (f'{place}.py', f'{place}/__init__.py'):
+        # What only marks a package has no content to import.
+        if file in _OWNER and (_ROOT / file).read_text():
+          yield file
 
 
 def test_every_file_is_in_one_target():
-  sources = [src for _, srcs, _ in _targets().values() for src in srcs]
-  assert sorted(sources) == sorted(_files())
+  of_libraries = [src for f in _LIBRARIES.values() for src in f['srcs']]
+  of_tests = [
+    src
+    for kind, fields in _TARGETS.values()
+    if kind == 'py_test'
+    for src in fields['srcs']
+  ]
+  files = _glob(['tf_unilth/**/*.py', 'recipes/**/*.py', 'tests/**/*.py'])
+  assert sorted(of_libraries + of_tests) == files
 
 
-@pytest.mark.parametrize('name', _targets())
+@pytest.mark.parametrize('name', [n for n in _LIBRARIES if n != 'tests'])
 def test_dependencies_are_the_imports(name):
-  targets = _targets()
-  owner = {src: n for n, (_, srcs, _) in targets.items() for src in srcs}
-  _, sources, dependencies = targets[name]
-  imported = {owner[file] for src in sources for file in _imports(src)}
-  packages = {'recipes', 'tests'}  # Markers of a package, without content.
-  assert dependencies - packages == imported - {name}
+  fields = _LIBRARIES[name]
+  imported = {_OWNER[f] for src in fields['srcs'] for f in _imports(src)}
+  listed = {dep.lstrip(':') for dep in fields.get('deps', [])}
+  assert listed == imported - {name}
 
 
-@pytest.mark.parametrize('name', _targets())
-def test_tests_are_tests_and_recipes_binaries(name):
-  kind, sources, _ = _targets()[name]
-  (source, *_) = sources
-  if source.endswith('_test.py'):
-    assert kind == 'py_test'
-  elif "__name__ == '__main__'" in (_ROOT / source).read_text():
-    assert kind == 'py_binary'
-  else:
-    assert kind == 'py_library'
+def test_programs_are_binaries():
+  programs = {
+    path
+    for path in _glob(['recipes/*.py'])
+    if "__name__ == '__main__'" in (_ROOT / path).read_text()
+  }
+  binaries = {
+    src
+    for kind, fields in _TARGETS.values()
+    if kind == 'py_binary'
+    for src in fields['srcs']
+  }
+  assert binaries == programs

@@ -107,7 +107,7 @@ def test_an_interrupt_says_that_the_target_was_not_met(capsys):
   ['plateau_epoch', 'rewound_to_epoch', 'rounds', 'sparsity', 'reached_target'],
 )
 def test_before_fit_there_is_nothing_to_tell(name):
-  with pytest.raises(RuntimeError, match='UniLTH can tell nothing yet'):
+  with pytest.raises(RuntimeError, match='UniLTH has not been used in fit yet'):
     getattr(tf_unilth.UniLTH(), name)
 
 

@@ -12,7 +12,12 @@ import tf_unilth
 from recipes import programs
 from recipes import tflite as recipe
 from tests import toys
-from tf_unilth.export import export_tflite, float32, tflite_run
+from tf_unilth.export import (
+  export_tflite,
+  float32,
+  tflite_converter,
+  tflite_run,
+)
 from tf_unilth.export.model_inputs import ModelInputs
 from tf_unilth.export.tflite_file import read_tflite
 
@@ -377,7 +382,7 @@ def test_an_input_or_output_that_stays_float_is_refused(exported):
     (('int8', 'float32'), 'inference_input_type=.int8. .*input dense'),
     (('float32', 'uint8'), 'inference_output_type=.uint8. .*output head'),
   ):
-    exporter = export_tflite._Exporter(model, 'int8', [], [], types)
+    exporter = tflite_converter.TFLiteConversion(model, 'int8', [], [], types)
     with pytest.raises(ValueError, match=what):
       exporter._ports(found[None].path)
 

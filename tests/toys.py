@@ -149,9 +149,7 @@ class Spy(keras.callbacks.Callback):
     schedules = [
       layer.pruning_schedule
       for layer in self.model._flatten_layers()
-      if isinstance(
-        layer, tfmot.sparsity.keras.pruning_wrapper.PruneLowMagnitude
-      )
+      if hasattr(layer, 'pruning_schedule')
     ]
     return schedules[0].state.get('round')
 

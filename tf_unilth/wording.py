@@ -13,3 +13,12 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
   ('1 round', '2,345 epochs', '2 batches')
   """
   return f'{number:,} {noun if number == 1 else plural or f"{noun}s"}'
+
+
+def percent(share: float) -> str:
+  """Returns a share in percent.
+
+  >>> percent(0.98125)
+  '98.12%'
+  """
+  return f'{100 * share:.4g}%'

@@ -43,7 +43,7 @@ class DLTH(TicketCallback):
   of finetuning and the learning rate's restart at it are our choices.
   """
 
-  _strength = 650.0
+  _shrink_exponent = 650.0
 
   def __init__(
     self,

@@ -104,7 +104,7 @@ def warn_of_misled(
         )
       elif getattr(callback, 'patience', epochs) < epochs:
         warnings.warn(
-          f'{name} monitors {callback.monitor!r}, which each round worsens: it '
+          f'{name} monitors {callback.monitor!r}, which the cuts worsen: it '
           'may lower the learning rate so often that little is left to '
           'finetune with. Use a tf_unilth.StagedLearningRate instead.',
           stacklevel=2,

@@ -18,7 +18,7 @@ class _UnifiedTicket(TicketCallback):
   """What UniLTH and UniDLTH share: all but which weights go."""
 
   _pace = 'cubic'
-  _strength = 3.0
+  _shrink_exponent = 3.0
   _settings: tuple[str, ...] = ('plateau',)
 
   def __init__(
@@ -292,7 +292,7 @@ class UniDLTH(_UnifiedTicket):
   subnetwork is transformed, by the same two stages.
   """
 
-  _strength = 10.0
+  _shrink_exponent = 10.0
 
   def __init__(
     self,

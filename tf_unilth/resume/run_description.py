@@ -1,6 +1,5 @@
 """What a run is, and in what another one differs from it."""
 
-import itertools
 import json
 import math
 import weakref
@@ -214,9 +213,7 @@ def differences(before: Any, now: Any, name: str = '') -> Iterator[str]:
       inner = f'{name}.{key}' if name else key
       yield from differences(before.get(key), now.get(key), inner)
   elif isinstance(before, list) and isinstance(now, list):
-    for index, pair in enumerate(itertools.zip_longest(before, now)):
-      inner = f'{name}.{index}{_shared_class(*pair)}'
-      yield from differences(*pair, inner)
+    yield from differences(_by_index(before), _by_index(now), name)
   elif not _is_same(before, now):
     yield f'{name} was {_word(before)} and is now {_word(now)}'
 
@@ -228,13 +225,8 @@ def _is_same(before: Any, now: Any) -> bool:
   return before == now
 
 
-def _shared_class(before: Any, now: Any) -> str:
-  """Returns the class of two descriptions in brackets, if it is the same."""
-  classes = [
-    one.get('class') if isinstance(one, Mapping) else None
-    for one in (before, now)
-  ]
-  return f' ({classes[0]})' if classes[0] and classes[0] == classes[1] else ''
+def _by_index(items: list[Any]) -> dict[str, Any]:
+  return {str(index): item for index, item in enumerate(items)}
 
 
 def _word(value: Any) -> str:

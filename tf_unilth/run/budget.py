@@ -12,8 +12,8 @@ def check_epochs(epochs: int, first: int) -> None:
   """Raises if too few epochs are left, after the `first`, for any algorithm."""
   if epochs < MIN_EPOCHS:
     raise ValueError(
-      f'epochs must be at least {first + MIN_EPOCHS}, since a ticket takes '
-      f'{MIN_EPOCHS} epochs from epoch {first} on, but is {first + epochs}.'
+      f'epochs must be at least {first + MIN_EPOCHS} (a ticket takes '
+      f'{MIN_EPOCHS} epochs, from epoch {first} on), but is {first + epochs}.'
     )
 
 

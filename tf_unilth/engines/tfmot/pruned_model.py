@@ -182,15 +182,10 @@ class PrunedLayers:
         )
 
   def warn_of_open_masks(self) -> None:
-    """Warns of a `FixedMask` that does not hold what it seems to hold."""
-    fixed = [k for k in self.kernels if isinstance(k.schedule, FixedMask)]
-    if fixed and all(k.mask.numpy().all() for k in fixed):
-      warnings.warn(
-        'FixedMask holds no zeros, so the model stays dense: the weights had '
-        'none when it was wrapped.',
-        stacklevel=2,
-      )
-    for kernel in fixed:
+    """Warns of a `FixedMask` that was made before its weights were loaded."""
+    for kernel in self.kernels:
+      if not isinstance(kernel.schedule, FixedMask):
+        continue
       kept = kernel.mask.numpy().astype(bool)
       if not kept.any():
         warnings.warn(

@@ -15,7 +15,7 @@ from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.forward_masking import HeldEvaluations
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
-from tf_unilth.engines.tfmot.train_step import armed_hook
+from tf_unilth.engines.tfmot.train_hook import armed_hook
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
