@@ -188,7 +188,7 @@ def _datasets(file: h5py.File) -> Sequence[tuple[str, h5py.Dataset]]:
   return found
 
 
-def _line(name: str, value: Any) -> model_matching.Line:
+def _line(name: str, value: Any) -> model_matching.WeightSpec:
   shape, dtype = tuple(value.shape), tf.as_dtype(value.dtype).name
   return model_matching.of_weight(name.split(':')[0], shape, dtype)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recipes import figures
-from tf_unilth.engines.tfmot.sparsity_summary import Row
+from tf_unilth.engines.tfmot.sparsity_summary import KernelSparsity
 from tf_unilth.wording import count
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -33,7 +33,7 @@ def draw(
   title: str,
   history: Mapping[str, Sequence[float]],
   results: Mapping[str, Any],
-  layers: Sequence[Row],
+  layers: Sequence[KernelSparsity],
   histograms: Mapping[str, Any],
 ) -> None:
   """Draws `FILES`.
@@ -190,7 +190,7 @@ def _mark_rewind(axis: Any, results: Mapping[str, Any]) -> None:
     )
 
 
-def _layers(plt: Any, title: str, layers: Sequence[Row]) -> Any:
+def _layers(plt: Any, title: str, layers: Sequence[KernelSparsity]) -> Any:
   """Draws a bar per kernel, with how many of its weights are left."""
   figure, axis = plt.subplots(
     figsize=(8, 1.8 + 0.3 * len(layers)), layout='constrained'

@@ -112,8 +112,8 @@ def _check_same(
   path: str | os.PathLike[str],
   other: str | os.PathLike[str],
   kind: str,
-  mine: list[model_matching.Line],
-  theirs: list[model_matching.Line],
+  mine: list[model_matching.WeightSpec],
+  theirs: list[model_matching.WeightSpec],
 ) -> None:
   found = model_matching.difference(kind, mine, theirs, 'it', 'the other')
   if found:

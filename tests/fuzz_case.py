@@ -436,7 +436,7 @@ def _check_group(members: list[tuple[Any, Any, Any]]) -> None:
       wrapper.sparsity_m_by_n,
       kernel_axes.input_axis(wrapper.layer, weight),
     )
-    pooled = divided.pool_mask(kept)
+    pooled = divided.mask_to_units(kept)
     units, cut = units + pooled.size, cut + int(np.sum(~pooled))
     if divided == unit.Single() and pooled.size != value.size:
       raise Wrong(f'{weight.name} is not counted by weights.')

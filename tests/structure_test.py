@@ -34,13 +34,13 @@ def _cut(divided, weights, share, scope='global', found=None):
   found = found or [np.ones(weight.shape, bool) for weight in weights]
   scores = [np.abs(weight.astype(float)) for weight in weights]
   units = mask_selection.select(
-    [divided.pool_scores(s, m) for s, m in zip(scores, found)],
-    [divided.pool_mask(m) for m in found],
+    [divided.scores_to_units(s, m) for s, m in zip(scores, found)],
+    [divided.mask_to_units(m) for m in found],
     share,
     scope,
     divided.kept,
   )
-  return [divided.expand(u, s, m) for u, s, m in zip(units, scores, found)]
+  return [divided.to_weights(u, s, m) for u, s, m in zip(units, scores, found)]
 
 
 # By hand.
@@ -82,7 +82,7 @@ def test_blocks_at_the_edges_are_judged_by_what_they_have():
   )
   block = Block(2, 2)
   ones = np.ones(weights.shape, bool)
-  assert block.pool_scores(weights, ones).tolist() == [
+  assert block.scores_to_units(weights, ones).tolist() == [
     [1, 3],
     [2, 2],
     [5.5, 1.5],
@@ -107,7 +107,7 @@ def test_two_of_four_inputs_go_for_each_output():
   # Two at the end are two of four already, and no unit.
   (found,) = _cut(MByN(2, 4), [weights[:6]], 1.0)
   assert found[4:].all()
-  assert MByN(2, 4).pool_mask(found).shape == (2, 1)
+  assert MByN(2, 4).mask_to_units(found).shape == (2, 1)
 
 
 def test_groups_go_by_the_mean_of_what_they_would_lose():
@@ -128,7 +128,9 @@ def test_groups_go_by_the_mean_of_what_they_would_lose():
 def test_a_shorter_group_is_judged_by_what_it_would_lose():
   weights = np.array([[4, 5, 9, 9, 5, 8, 8]])  # 4 and 5; then only 5.
   scores, ones = weights.astype(float), np.ones((1, 7), bool)
-  assert MByN(2, 4, axis=-1).pool_scores(scores, ones).tolist() == [[4.5, 5]]
+  assert MByN(2, 4, axis=-1).scores_to_units(scores, ones).tolist() == [
+    [4.5, 5]
+  ]
 
 
 def test_the_last_round_cuts_all_groups_of_a_rounded_target():
@@ -146,7 +148,7 @@ def test_what_is_pruned_already_counts_towards_a_group():
   weights = np.array([[0, 0, 9, 9], [1, 1, 9, 9], [5, 6, 7, 8.0]])
   before = np.array([[1, 1, 1, 0], [0, 0, 0, 1], [1, 1, 1, 1]], bool)
   two = MByN(2, 4, axis=-1)
-  assert two.pool_mask(before).ravel().tolist() == [True, False, True]
+  assert two.mask_to_units(before).ravel().tolist() == [True, False, True]
   (found,) = _cut(two, [weights], 1.0, found=[before])
   # The first loses one more, the second had lost more and stays.
   assert found.astype(int).tolist() == [
@@ -160,7 +162,7 @@ def test_a_block_that_lost_some_weights_is_not_cut_and_loses_no_more():
   before = np.array([[0, 1, 1, 1]], bool)
   weights = np.array([[0, 9, 1, 1]])
   block = Block(1, 2)
-  assert block.pool_mask(before).tolist() == [[True, True]]
+  assert block.mask_to_units(before).tolist() == [[True, True]]
   (found,) = _cut(block, [weights], 0.5, found=[before])
   assert found.astype(int).tolist() == [[0, 1, 0, 0]]
 
@@ -191,18 +193,18 @@ every_structure = pytest.mark.parametrize(
 def test_rounds_are_nested_and_exact_with_new_scores(divided, shapes, scope):
   rng = np.random.default_rng(1)
   found = [np.ones(shape, bool) for shape in shapes]
-  total = sum(divided.pool_mask(mask).size for mask in found)
+  total = sum(divided.mask_to_units(mask).size for mask in found)
   last = 1.0 if isinstance(divided, MByN) else 0.8
   for share in (0.1, 0.35, 0.6, last):
     weights = [rng.normal(size=shape) for shape in shapes]
     before, found = found, _cut(divided, weights, share, scope, found)
-    units = [divided.pool_mask(mask) for mask in found]
+    units = [divided.mask_to_units(mask) for mask in found]
     assert sum(int(np.sum(~u)) for u in units) == round(share * total)
     for old, new, kept in zip(before, found, units):
       assert not np.any(new & ~old)
       # Whole units: one that is kept has lost nothing.
       ones = np.ones(new.shape, bool)
-      whole = divided.expand(kept, np.zeros(new.shape), ones)
+      whole = divided.to_weights(kept, np.zeros(new.shape), ones)
       assert np.sum(whole) == np.sum(new)
   if isinstance(divided, MByN):
     assert [int(np.sum(~mask)) for mask in found] == [
@@ -238,7 +240,7 @@ def test_whole_blocks_are_pooled_as_tfmot_pools(pooling):
   expected = pruning_utils.factorized_pool(
     tf.constant(weights), [4, 2], pooling, [4, 2], 'SAME'
   )
-  np.testing.assert_allclose(block.pool_scores(weights, ones), expected)
+  np.testing.assert_allclose(block.scores_to_units(weights, ones), expected)
 
 
 @pytest.mark.parametrize('pooling', blocks.POOLINGS)
@@ -246,11 +248,11 @@ def test_a_random_number_per_block_comes_back_from_pooling(pooling):
   block, shape = Block(3, 5, pooling), (10, 12)
   (drawn,) = mask_selection.random_scores([block.draw_shape(shape)], seed=1)
   assert drawn.shape == (4, 3)
-  scores = block.spread(drawn, shape)
+  scores = block.broadcast_scores(drawn, shape)
   assert scores.shape == shape
   assert len(np.unique(scores)) == 12
   ones = np.ones(shape, bool)
-  np.testing.assert_array_equal(block.pool_scores(scores, ones), drawn)
+  np.testing.assert_array_equal(block.scores_to_units(scores, ones), drawn)
 
 
 def test_there_are_as_many_random_numbers_as_blocks():
@@ -260,10 +262,10 @@ def test_there_are_as_many_random_numbers_as_blocks():
 
 def test_single_weights_pass_unchanged():
   scores, mask = np.random.rand(3, 4), np.random.rand(3, 4) > 0.5
-  assert Single().pool_scores(scores, mask) is scores
-  assert Single().pool_mask(mask) is mask
+  assert Single().scores_to_units(scores, mask) is scores
+  assert Single().mask_to_units(mask) is mask
   assert Single().draw_shape((3, 4)) == (3, 4)
-  assert Single().spread(scores, (3, 4)) is scores
+  assert Single().broadcast_scores(scores, (3, 4)) is scores
 
 
 @pytest.mark.parametrize(

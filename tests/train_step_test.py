@@ -39,7 +39,7 @@ _OPTIMIZERS = {
 @pytest.mark.parametrize('name', _OPTIMIZERS)
 def test_zeros_stay_zero_under_an_optimizer_of_keras(name):
   optimizer = _OPTIMIZERS[name]
-  assert optimizer_traits.keeps_zeros(optimizer)
+  assert optimizer_traits.preserves_zeros(optimizer)
   weight = tf.Variable([[0.0, 1.0], [2.0, 0.0]])
   mask = weight.numpy() != 0
   for _ in range(2):  # Momentum that the mask must clear.
@@ -79,7 +79,7 @@ def test_an_optimizer_that_moves_zeros_is_not_relied_on():
     keras.optimizers.Ftrl(),
     keras.optimizers.Adam(epsilon=0.0),
   ):
-    assert not optimizer_traits.keeps_zeros(optimizer)
+    assert not optimizer_traits.preserves_zeros(optimizer)
   spy = toys.Spy()
   model = toys.wrapped(
     toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2), Noisy()
@@ -100,8 +100,8 @@ def test_a_class_says_of_itself_alone_that_it_keeps_zeros():
   class DerivesFromIt(Says):
     pass
 
-  assert optimizer_traits.keeps_zeros(Says())
-  assert not optimizer_traits.keeps_zeros(DerivesFromIt())
+  assert optimizer_traits.preserves_zeros(Says())
+  assert not optimizer_traits.preserves_zeros(DerivesFromIt())
 
 
 def _noise(pairs):
@@ -267,7 +267,7 @@ def test_gradients_are_the_same_for_who_negates_them(penalised):
   for gradient, weight in ((dense, 0), (slices, 1), (None, 1)):
     pairs = [(gradient, weights[weight])]
     changed = [
-      TicketGradients(layers, candidates, negated).changed(pairs, coefficient)
+      TicketGradients(layers, candidates, negated).transform(pairs, coefficient)
       for negated in (False, True)
     ]
     (((one, _),), found), (((other, _),), _) = changed
@@ -300,7 +300,7 @@ def test_a_penalty_waits_for_the_gradient_before_its_own(negated):
 
   def changed(one, other):
     pairs = zip((tf.exp(one), tf.sin(other)), weights)
-    found, _ = gradients.changed(pairs, tf.constant(0.3), masks=False)
+    found, _ = gradients.transform(pairs, tf.constant(0.3), masks=False)
     assert [weight is w for (_, weight), w in zip(found, weights)] == [True] * 2
     return [gradient for gradient, _ in found]
 

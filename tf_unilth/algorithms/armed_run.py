@@ -73,7 +73,7 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
     self._run = run = object()
     if self._handler is not None:
       data_handler.on_death(
-        self._handler, lambda: self._leave() if self._run is run else None
+        self._handler, lambda: self._release() if self._run is run else None
       )
 
   def _new_hook(self) -> TrainStepHook:
@@ -90,7 +90,7 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
   def _check_armed(self, hook: TrainStepHook) -> None:
     """Raises if the step that is done was not one of ours."""
     if hook.calls == self._calls:
-      with self._leaving_on_error():
+      with self._releasing_on_error():
         raise ValueError(
           'train_function of the model was replaced while fit runs, by one '
           'that does not hold the masks: use model.make_train_function('
@@ -206,7 +206,7 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
       self._hook.clear_slots(self._pruner.masks)
 
   def _end(self) -> None:
-    if not self._inert and self._pruner.hold():
+    if not self._inert and self._pruner.restore_masks():
       self._say(
         'other weights or masks were put into the model after the last '
         'epoch; the masks are back, the weights may be of another epoch'
@@ -215,9 +215,9 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
       self._say(
         f'done: {self._pruner.zeros} of {self._pruner.total} weights are zero'
       )
-    self._leave()
+    self._release()
 
-  def _leave(self) -> None:
+  def _release(self) -> None:
     """Takes the hook out of the model, and says if the target was missed."""
     self._release_list()
     hook, self._hook = self._hook, None
@@ -236,11 +236,11 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
     self._messages.flush()
 
   @contextlib.contextmanager
-  def _leaving_on_error(self) -> Iterator[None]:
+  def _releasing_on_error(self) -> Iterator[None]:
     try:
       yield
     except BaseException:
-      self._leave()
+      self._release()
       raise
 
   def _say(self, message: str) -> None:
@@ -265,12 +265,12 @@ class _FitWatch(Watch):
     return fit_introspection.is_running(self._data_handler)
 
   def end(self) -> None:
-    self._callback._leave()
+    self._callback._release()
 
   def on_error(self) -> None:
     # A fit or train_on_batch inside of it may fail, and ours go on.
     if fit_introspection.is_innermost(self._callback.model, self._data_handler):
-      self._callback._leave()
+      self._callback._release()
 
   def on_write(self) -> None:
     self._callback._hold_masks()

@@ -200,7 +200,7 @@ def check_kernels(layers: PrunedLayers) -> None:
       raise FloatingPointError(
         f'layer {kernel.name!r} has NaN or infinite weights: training has '
         'diverged, and no mask is made of them. '
-        f'{_cause("Try a lower learning rate.")}'
+        f'{_blame_data("Try a lower learning rate.")}'
       )
 
 
@@ -224,17 +224,17 @@ def check_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
       if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
         raise FloatingPointError(
           f'{what} {variable.name!r} is NaN or infinite: training has '
-          f'diverged. {_cause("Try a lower learning rate.")}'
+          f'diverged. {_blame_data("Try a lower learning rate.")}'
         )
   for name in ('loss', 'val_loss'):
     if not np.isfinite(logs.get(name, 0.0)):
       raise FloatingPointError(
         f'{name} is {logs[name]}, though all weights are finite. '
-        f'{_cause("Look at the loss.")}'
+        f'{_blame_data("Look at the loss.")}'
       )
 
 
-def _cause(otherwise: str) -> str:
+def _blame_data(otherwise: str) -> str:
   """Returns what the data of the `fit` have to do with it."""
   for batch, tensors in enumerate(data_handler.batches_of_fit()):
     for tensor, values in enumerate(tensors):

@@ -52,7 +52,7 @@ class Pruner:
     self._sizes = [math.prod(k.weight.shape) for k in layers.kernels]
     self._structures = [k.structure for k in layers.kernels]
     self._unit_counts = [
-      k.structure.pool_mask(np.ones(k.weight.shape, bool)).size
+      k.structure.mask_to_units(np.ones(k.weight.shape, bool)).size
       for k in layers.kernels
     ]
     self._check_rounds()
@@ -122,15 +122,15 @@ class Pruner:
       for schedule, members in self._pruning.items()
     )
 
-  def drive(self, model: keras.Model) -> RunState:
+  def attach_to_run(self, model: keras.Model) -> RunState:
     """Takes the schedules over for a model; returns their one state."""
     first, *others = self._layers.schedules
-    state = first.drive(model)
+    state = first.attach_to_run(model)
     for schedule in others:
-      schedule.drive(model, state)
+      schedule.attach_to_run(model, state)
     return state
 
-  def read(self) -> None:
+  def load_masks(self) -> None:
     """Takes the masks that the model holds now."""
     self.masks = self._layers.read_masks()
     self._tell_sparsity()
@@ -145,28 +145,30 @@ class Pruner:
       structure = self._structure(schedule)
       chosen = mask_selection.select(
         [
-          self._structures[i].pool_scores(scores[i], self.masks[i])
+          self._structures[i].scores_to_units(scores[i], self.masks[i])
           for i in members
         ],
         [self._units(i, self.masks[i]) for i in members],
         structure.unit_sparsity(sparsity, schedule.target_sparsity),
         self._scope(schedule),
-        structure.kept,
+        structure.min_units_kept,
       )
       for index, units in zip(members, chosen, strict=True):
-        result[index] = self._structures[index].expand(
+        result[index] = self._structures[index].to_weights(
           units, scores[index], self.masks[index]
         )
     return result
 
-  def write(self, new: list[np.ndarray]) -> None:
+  def apply_masks(self, new: list[np.ndarray]) -> None:
     """Writes masks into the model, and warns of layers that they empty."""
     for index, kernel in enumerate(self._layers.kernels):
       before = self._units(index, self.masks[index])
       units = self._units(index, new[index])
-      left, noun = np.count_nonzero(units), kernel.structure.noun
+      left, noun = np.count_nonzero(units), kernel.structure.unit_name
       # Where a layer may lose all its units, that leaves it weights.
-      if kernel.structure.kept and left == 1 < np.count_nonzero(before):
+      if kernel.structure.min_units_kept and left == 1 < np.count_nonzero(
+        before
+      ):
         warnings.warn(
           f'layer {kernel.name!r} is down to its last {noun} of {units.size}: '
           "a lower target_sparsity, scope='erk' or leaving it unwrapped "
@@ -177,7 +179,7 @@ class Pruner:
     self.masks = new
     self._tell_sparsity()
 
-  def hold(self) -> bool:
+  def restore_masks(self) -> bool:
     """Puts the masks back if something overwrote them; returns whether."""
     present = self._layers.read_masks()
     weights = self._layers.read_weights()
@@ -199,7 +201,7 @@ class Pruner:
 
   def _units(self, index: int, mask: np.ndarray) -> np.ndarray:
     """Returns which units of a kernel a mask of its weights keeps."""
-    return self._structures[index].pool_mask(mask)
+    return self._structures[index].mask_to_units(mask)
 
   def _structure(self, schedule: IterativeSparsity) -> Structure:
     return self._structures[self._groups[schedule][0]]
@@ -252,11 +254,11 @@ class Pruner:
       )
     size, layers = self._unit_count(schedule), len(self._groups[schedule])
     zeros = self._target_units(schedule)
-    if zeros > size - layers * structure.kept:
+    if zeros > size - layers * structure.min_units_kept:
       highest = math.floor((size - layers) / size * 1e6) / 1e6
       raise ValueError(
         f'target_sparsity={target} asks for {zeros} zeros '
-        f'among {size} {structure.noun}s, but each of '
+        f'among {size} {structure.unit_name}s, but each of '
         f'{count(layers, "layer")} keeps '
         f'at least one: it must be at most {highest}.'
       )

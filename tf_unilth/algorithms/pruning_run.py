@@ -49,13 +49,13 @@ class PruningRun(ArmedRun):
     )
     self._timeline: Any = None
     self._restored = self._begun = False
-    self._due, self._epoch_begin = NEVER, 0
+    self._next_event_step, self._epoch_begin = NEVER, 0
 
   # The run.
 
   def _begin(self, epoch: int) -> None:
     """Begins a run, goes on with one, or merely holds a finished ticket."""
-    self._pruner.read()
+    self._pruner.load_masks()
     if not self._inert:
       if self._was_compiled_anew():
         self._take_optimizer()
@@ -69,7 +69,7 @@ class PruningRun(ArmedRun):
       self._pruner.zeros,
       self._restored,
     ):
-      self._go_on()
+      self._resume()
     else:
       self._begin_anew(epoch)
     self._first_iterations = self._iterations()
@@ -77,7 +77,7 @@ class PruningRun(ArmedRun):
     self._schedule_due()
     self._do_due(0)
 
-  def _go_on(self) -> None:
+  def _resume(self) -> None:
     iterations = self._iterations()
     if not continuation.match_iterations(self._state, iterations):
       self._say(
@@ -206,7 +206,7 @@ class PruningRun(ArmedRun):
     state = self._state
     number, rounds = state.get('round') + 1, state.get('rounds')
     fit_checks.check_kernels(self._layers)
-    self._pruner.write(self._masks_at(number))
+    self._pruner.apply_masks(self._masks_at(number))
     self._clear_slots()
     state.set(round=number, ramp_limit=0.0, zeros=self._pruner.zeros)
     if self.verbose > 1:
@@ -256,20 +256,20 @@ class PruningRun(ArmedRun):
 
   def _schedule_due(self) -> None:
     """Sets the next training step at which there is something to do."""
-    self._due = NEVER
+    self._next_event_step = NEVER
     if not self._inert and not self._holding:
-      self._due = self._next_event()
+      self._next_event_step = self._next_event()
       if self._state.get('stage') == PRUNING and self._state.get('rounds'):
         end = self._timeline.round_end(self._state.get('round') + 1)
-        self._due = min(self._due, end)
+        self._next_event_step = min(self._next_event_step, end)
     if self._hook is not None:
       ramps = self._state.get('ramp_limit') > 0
       only_round = ramps and self._state.get('rounds') == 1
       self._hook.set_kind(ramps, bool(self._pruner.zeros) or not only_round)
 
   def _do_due(self, step: int) -> None:
-    while step >= self._due:
-      if self._next_event() <= self._due:
+    while step >= self._next_event_step:
+      if self._next_event() <= self._next_event_step:
         self._on_event(step)
       else:
         self._end_round()

@@ -49,7 +49,7 @@ class Random:
     shapes = [k.structure.draw_shape(k.weight.shape) for k in kernels]
     drawn = mask_selection.random_scores(shapes, self.seed)
     return [
-      kernel.structure.spread(numbers, kernel.weight.shape)
+      kernel.structure.broadcast_scores(numbers, kernel.weight.shape)
       for kernel, numbers in zip(kernels, drawn, strict=True)
     ]
 

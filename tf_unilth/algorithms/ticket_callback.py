@@ -126,7 +126,7 @@ class TicketCallback(PruningRun):
   def after_restore(self) -> None:
     """Takes note that a checkpoint was put into the model as `fit` began."""
     self._restored = True
-    self._pruner.read()
+    self._pruner.load_masks()
 
   def set_model(self, model: Any) -> None:
     """Takes the model; Keras 3 hands its own to callbacks of tf_keras too."""
@@ -147,14 +147,14 @@ class TicketCallback(PruningRun):
     unpruned_layers.remind(self.model)
     self._pruner = Pruner(self._layers, self._pace, self._scores.scope_of)
     self._inert = self._pruner.is_inert
-    self._restored = not self._pruner.schedules[0].was_driven
-    self._state = self._pruner.drive(self.model)
-    self._layers.carry(self._state)
+    self._restored = not self._pruner.schedules[0].was_attached
+    self._state = self._pruner.attach_to_run(self.model)
+    self._layers.save_run_state_in_config(self._state)
     self._timeline = Timeline(self._state, self._finetune_share)
-    self._layers.begin_steps()
+    self._layers.disable_tfmot_updates()
     self._begun = self._holding = self._is_running = self._ends_last = False
-    self._due, self._batches, self._calls = NEVER, 0, 0
-    self._pruner.read()
+    self._next_event_step, self._batches, self._calls = NEVER, 0, 0
+    self._pruner.load_masks()
     self._handler = fit.get('data_handler')
     prunes = not self._inert and not self.reached_target
     self._optimizer = optimizer_search.reachable(self.model)[0]
@@ -174,7 +174,7 @@ class TicketCallback(PruningRun):
     if not self._begun:
       # BackupAndRestore, if there is one, has put the state back by now.
       self._begun = True
-      with self._leaving_on_error():
+      with self._releasing_on_error():
         self._begin(epoch)
         self._have_the_last_word()
     else:
@@ -186,13 +186,13 @@ class TicketCallback(PruningRun):
     self._batches = batch + 1
     if self._handler is not None and self._hook is not None:
       self._check_armed(self._hook)
-    if self._epoch_begin + batch + 1 >= self._due:
-      with self._leaving_on_error():
+    if self._epoch_begin + batch + 1 >= self._next_event_step:
+      with self._releasing_on_error():
         self._do_due(self._epoch_begin + batch + 1)
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
     logs = {} if logs is None else logs
-    with self._leaving_on_error():
+    with self._releasing_on_error():
       if self._hook is not None and self._hook.was_written():
         self._hold_masks()
       if not self._state.get('steps_per_epoch'):

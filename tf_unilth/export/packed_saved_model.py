@@ -34,7 +34,7 @@ class PackedWeights(tf.Module):
     packed: their values in one array.
   """
 
-  def __init__(self, variables: list[Any], packed: packing.Packed):
+  def __init__(self, variables: list[Any], packed: packing.PackedArray):
     super().__init__()
     # TensorFlow would save these as well if it found them.
     self._untracked = saved_model_archive.Untracked((variables, packed))
@@ -53,7 +53,7 @@ class PackedWeights(tf.Module):
     return self._untracked.value[0]
 
   @property
-  def packed(self) -> packing.Packed:
+  def packed(self) -> packing.PackedArray:
     """Their values."""
     return self._untracked.value[1]
 
@@ -110,7 +110,7 @@ class _Unpacker(tf.saved_model.experimental.TrackableResource):
     self._groups = groups
 
   def _initialize(self) -> None:
-    saved_model_archive.call_as_it_is(self._unpack)
+    saved_model_archive.call_without_grappler(self._unpack)
 
   def _unpack(self) -> None:
     for group in self._groups:
@@ -127,7 +127,9 @@ class _Unpacker(tf.saved_model.experimental.TrackableResource):
     # A function that TensorFlow loads and calls, to destroy nothing.
     children.pop('_destroy_resource', None)
     return {
-      name: saved_model_archive.traced(child) if name in _FUNCTIONS else child
+      name: saved_model_archive.as_concrete(child)
+      if name in _FUNCTIONS
+      else child
       for name, child in children.items()
     }
 
@@ -201,7 +203,9 @@ def _pack(variables: list[Any], dtype: np.dtype | None) -> list[PackedWeights]:
   ]
 
 
-def _packed_together(variables: list[Any], stored: np.dtype) -> packing.Packed:
+def _packed_together(
+  variables: list[Any], stored: np.dtype
+) -> packing.PackedArray:
   arrays = [variable.numpy().reshape(-1) for variable in variables]
   return packing.pack(np.concatenate(arrays), stored)
 

@@ -37,7 +37,7 @@ class Positions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Packed:
+class PackedArray:
   """An array in few bytes; `unpack` gives it back.
 
   Args:
@@ -72,7 +72,7 @@ class Packed:
     return self.values.nbytes + sum(positions)
 
 
-def pack(array: np.ndarray, dtype: np.dtype | None = None) -> Packed:
+def pack(array: np.ndarray, dtype: np.dtype | None = None) -> PackedArray:
   """Returns an array in the fewest bytes.
 
   Args:
@@ -89,10 +89,10 @@ def pack(array: np.ndarray, dtype: np.dtype | None = None) -> Packed:
   True
   """
   stored = array.astype(dtype or array.dtype, copy=False).reshape(-1)
-  dense = Packed(array.shape, array.dtype, stored)
+  dense = PackedArray(array.shape, array.dtype, stored)
   kept = stored != 0
   negative = np.signbit(stored) & ~kept if _is_real(stored.dtype) else None
-  sparse = Packed(
+  sparse = PackedArray(
     array.shape,
     array.dtype,
     stored[kept],
@@ -102,7 +102,7 @@ def pack(array: np.ndarray, dtype: np.dtype | None = None) -> Packed:
   return min(dense, sparse, key=lambda packed: packed.nbytes)
 
 
-def unpack(packed: Packed) -> np.ndarray:
+def unpack(packed: PackedArray) -> np.ndarray:
   """Returns the array that was packed, as TensorFlow unpacks it at load.
 
   >>> unpack(pack(np.array([[0.0, 2.0], [-0.0, 0.0]])))

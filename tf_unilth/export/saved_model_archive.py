@@ -9,7 +9,7 @@ import tf_keras as keras
 from tf_unilth.engines.tfmot.keras_access import handle
 
 
-def call_as_it_is(function: Callable[[], None]) -> None:
+def call_without_grappler(function: Callable[[], None]) -> None:
   """Lets a graph call a function that TensorFlow does not rewrite.
 
   What runs once, when it is loaded, is run sooner than it is optimized. The
@@ -30,7 +30,7 @@ def call_as_it_is(function: Callable[[], None]) -> None:
     tf.config.optimizer.set_experimental_options({key: before})
 
 
-def traced(function: Any) -> Any:
+def as_concrete(function: Any) -> Any:
   """Returns a `tf.function` without arguments as its one concrete function.
 
   What is saved so is called by a loader without being traced again.

@@ -67,7 +67,8 @@ def _quantized_ports(what: str, ports: tuple[Port, ...]) -> list[str]:
 
 
 def count_zeros_kept(
-  kernels: tuple[sparsity_summary.Row, ...], stored: tuple[StoredTensor, ...]
+  kernels: tuple[sparsity_summary.KernelSparsity, ...],
+  stored: tuple[StoredTensor, ...],
 ) -> int:
   """Returns how many of the kernels' zeros a file has.
 

@@ -118,7 +118,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
     self._messages = Messages(
       type(self).__name__, check_option('verbose', verbose, (0, 1))
     )
-    self._late: Checkpoint | None = None
+    self._pending_restore: Checkpoint | None = None
     newest = self._directory.newest()
     self._epoch, self._step = (
       (0, 0) if newest is None else (newest.epoch, newest.step)
@@ -165,7 +165,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
       hold.lock()
     try:
       self._handler, self._hold, self._writes = handler, hold, writes
-      self._has_looked, self._late = False, None
+      self._has_looked, self._pending_restore = False, None
       self._begin(fit, callbacks)
     except BaseException:
       hold.leave()
@@ -173,9 +173,9 @@ class CheckpointAndResume(keras.callbacks.Callback):
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
     self._epoch, self._step = epoch, 0
-    if self._late is not None:
-      self._step = self._late.step
-      self._put_late(self._late)
+    if self._pending_restore is not None:
+      self._step = self._pending_restore.step
+      self._restore_after_begin(self._pending_restore)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     if not self._is_followed:
@@ -186,8 +186,8 @@ class CheckpointAndResume(keras.callbacks.Callback):
       self._after_epoch(epoch + 1, logs or {})
 
   def on_train_end(self, logs: Any = None) -> None:
-    if self._late is not None:  # No epoch was left.
-      self._put_late(self._late)
+    if self._pending_restore is not None:  # No epoch was left.
+      self._restore_after_begin(self._pending_restore)
     self._hold.leave()
 
   # Beginning.
@@ -208,10 +208,12 @@ class CheckpointAndResume(keras.callbacks.Callback):
     else:
       where = str(self._directory.path)
       checks.check_same(where, newest, self._run, self._state, self._handler)
-      self._go_on(newest, fit)
+      self._resume(newest, fit)
     self._is_followed = bool(fit)
     if fit:
-      data_handler.around(self._handler, self._hold.enter, self._hold.leave)
+      data_handler.wrap_epochs(
+        self._handler, self._hold.enter, self._hold.leave
+      )
     else:
       self._hold.enter()
 
@@ -236,13 +238,13 @@ class CheckpointAndResume(keras.callbacks.Callback):
       self.model, str(self._directory.path), run, newest is not None
     )
 
-  def _go_on(self, newest: Checkpoint, fit: dict[str, Any]) -> None:
+  def _resume(self, newest: Checkpoint, fit: dict[str, Any]) -> None:
     self._state.put_variables(newest.variables)
     self._state.put_states(newest.values)
     for callback in self._state.callbacks:
       if isinstance(callback, TicketCallback):
         callback.after_restore()
-    self._late = newest
+    self._pending_restore = newest
     self._epoch, self._step = newest.epoch, newest.step
     after = f' and {count(newest.step, "step")}' if newest.step else ''
     self._messages.say(
@@ -259,7 +261,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
         newest.finished,
         lambda iterator: self._trace(iterator, newest),
         # Before callbacks are told of the end, at which some put weights back.
-        lambda: self._put_late(newest),
+        lambda: self._restore_after_begin(newest),
       )
       past = range(newest.first_epoch, newest.epoch)
       data_replay.replay_validation(self.model, fit, past)
@@ -277,9 +279,9 @@ class CheckpointAndResume(keras.callbacks.Callback):
       self._state.put_variables({n: newest.variables[n] for n in late})
       checks.check_complete(str(self._directory.path), newest, self._state)
 
-  def _put_late(self, newest: Checkpoint) -> None:
+  def _restore_after_begin(self, newest: Checkpoint) -> None:
     """Puts back what other callbacks, or reading the data, would reset."""
-    self._late = None
+    self._pending_restore = None
     self._state.put_counters(newest.values)
     if newest.step or newest.finished:  # Else an epoch has just begun.
       self._state.put_metrics(newest.values)

@@ -25,10 +25,10 @@ class Block(Structure):
 
   >>> scores = np.array([[1., 2., 9.], [3., 2., 9.], [4., 0., 1.]])
   >>> block, ones = Block(2, 2), np.ones((3, 3), bool)
-  >>> block.pool_scores(scores, ones).tolist()
+  >>> block.scores_to_units(scores, ones).tolist()
   [[2.0, 9.0], [2.0, 1.0]]
   >>> units = np.array([[True, True], [True, False]])
-  >>> block.expand(units, scores, ones)[2].tolist()
+  >>> block.to_weights(units, scores, ones)[2].tolist()
   [True, True, False]
   """
 
@@ -36,7 +36,7 @@ class Block(Structure):
   width: int
   pooling: str = 'AVG'
 
-  noun = 'block'
+  unit_name = 'block'
 
   def __post_init__(self):
     if self.height < 1 or self.width < 1:
@@ -61,11 +61,11 @@ class Block(Structure):
   def fits(self, shape: Sequence[int]) -> bool:
     return len(shape) == 2
 
-  def pool_mask(self, mask: np.ndarray) -> np.ndarray:
+  def mask_to_units(self, mask: np.ndarray) -> np.ndarray:
     # A block that lost only some of its weights has not been cut.
     return self._pool(np.logical_or, mask)
 
-  def pool_scores(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+  def scores_to_units(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     del mask
     scores = np.abs(scores)
     if self.pooling == 'MAX':
@@ -75,15 +75,17 @@ class Block(Structure):
     sizes = self._pool(np.add, np.ones(scores.shape))
     return (sums / sizes).astype(scores.dtype)
 
-  def expand(
+  def to_weights(
     self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
   ) -> np.ndarray:
-    return self.spread(units, mask.shape) & mask
+    return self.broadcast_scores(units, mask.shape) & mask
 
   def draw_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
     return -(-shape[0] // self.height), -(-shape[1] // self.width)
 
-  def spread(self, drawn: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  def broadcast_scores(
+    self, drawn: np.ndarray, shape: Sequence[int]
+  ) -> np.ndarray:
     rows = np.repeat(drawn, self.height, axis=0)[: shape[0]]
     return np.repeat(rows, self.width, axis=1)[:, : shape[1]]
 

@@ -72,7 +72,7 @@ def layer_zeros(
   total: int,
   scope: str,
   pruned: Sequence[int],
-  kept: int = 1,
+  min_units_kept: int = 1,
 ) -> list[int]:
   """Returns how many zeros each weight gets where layers are ranked apart.
 
@@ -82,7 +82,7 @@ def layer_zeros(
     total: the exact number of zeros over all of them.
     scope: `'layer'`, the same sparsity for each, or `'erk'`.
     pruned: how many zeros each has already.
-    kept: how many of each are left at least.
+    min_units_kept: how many of each are left at least.
   """
   sizes = [math.prod(shape) for shape in shapes]
   if scope == 'erk':
@@ -90,4 +90,6 @@ def layer_zeros(
   else:
     shares = [sparsity] * len(shapes)
   quotas = [share * size for share, size in zip(shares, sizes, strict=True)]
-  return apportion(total, quotas, pruned, [size - kept for size in sizes])
+  return apportion(
+    total, quotas, pruned, [size - min_units_kept for size in sizes]
+  )

@@ -31,9 +31,9 @@ class MByN(Structure):
 
   >>> scores, ones = np.array([[4., 3., 1., 2.]]), np.ones((1, 4), bool)
   >>> two_of_four = MByN(2, 4, axis=-1)
-  >>> two_of_four.pool_scores(scores, ones).tolist()
+  >>> two_of_four.scores_to_units(scores, ones).tolist()
   [[1.5]]
-  >>> two_of_four.expand(np.array([[False]]), scores, ones).tolist()
+  >>> two_of_four.to_weights(np.array([[False]]), scores, ones).tolist()
   [[True, True, False, False]]
   """
 
@@ -41,8 +41,8 @@ class MByN(Structure):
   n: int
   axis: int = dataclasses.field(default=-2, compare=False)
 
-  noun = 'group'
-  kept = 0  # A group that is cut keeps n - m weights.
+  unit_name = 'group'
+  min_units_kept = 0  # A group that is cut keeps n - m weights.
 
   def __post_init__(self):
     if not 1 <= self.m < self.n:
@@ -66,16 +66,16 @@ class MByN(Structure):
   def fits(self, shape: Sequence[int]) -> bool:
     return len(shape) >= max(2, -self.axis) and shape[self.axis] >= self.n
 
-  def pool_mask(self, mask: np.ndarray) -> np.ndarray:
+  def mask_to_units(self, mask: np.ndarray) -> np.ndarray:
     return np.count_nonzero(~self._groups(mask, False), axis=-1) < self.m
 
-  def pool_scores(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+  def scores_to_units(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     ranks = self._ranks(scores, mask)
     removed = self._smallest(ranks) & (ranks > _FILLED)
     sums = np.where(removed, np.maximum(ranks, 0), 0).sum(-1)
     return sums / np.count_nonzero(removed, axis=-1).astype(ranks.dtype)
 
-  def expand(
+  def to_weights(
     self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
   ) -> np.ndarray:
     cut = self._smallest(self._ranks(scores, mask)) & ~units[..., None]

@@ -38,12 +38,13 @@ def select(
   masks: Sequence[np.ndarray],
   sparsity: float,
   scope: str,
-  kept: int = 1,
+  min_units_kept: int = 1,
 ) -> list[np.ndarray]:
   """Returns the masks at `sparsity`: the smallest scores go, pruned stays so.
 
   Exactly round(sparsity * n) weights are zero afterwards (more only where
-  there were more before), and every layer keeps at least `kept`.
+  there were more before), and every layer keeps at least
+  `min_units_kept`.
 
   Args:
     scores: finite, one array per weight; their absolute values count. The
@@ -53,7 +54,7 @@ def select(
       [0, 1] if nothing has to be kept.
     scope: `'global'` ranks all arrays together, `'layer'` and `'erk'` each
       apart.
-    kept: how much of each array is left at least, 0 or 1.
+    min_units_kept: how much of each array is left at least, 0 or 1.
 
   >>> scores = [np.array([3., 1., 2.]), np.array([.1, .2, .3])]
   >>> ones = [np.ones(3, bool), np.ones(3, bool)]
@@ -68,11 +69,11 @@ def select(
   ranks = [Ranks(s, m) for s, m in zip(scores, masks, strict=True)]
   if scope == 'global':
     left = without_smallest(ranks, total)
-    if kept and not all(mask.any() for mask in left):
+    if min_units_kept and not all(mask.any() for mask in left):
       for rank in ranks:
         rank.spare_best()
       left = without_smallest(ranks, total)
   else:
-    counts = layer_zeros(shapes, sparsity, total, scope, pruned, kept)
+    counts = layer_zeros(shapes, sparsity, total, scope, pruned, min_units_kept)
     left = each_without_smallest(ranks, counts)
   return [mask.reshape(shape) for mask, shape in zip(left, shapes, strict=True)]

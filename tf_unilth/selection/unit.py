@@ -13,9 +13,9 @@ class Structure(abc.ABC):
   """How the weights of a kernel go together."""
 
   # What a unit is called in messages.
-  noun: ClassVar[str]
+  unit_name: ClassVar[str]
   # How many units each layer keeps at least: one without would be constant.
-  kept: ClassVar[int] = 1
+  min_units_kept: ClassVar[int] = 1
 
   @property
   @abc.abstractmethod
@@ -32,11 +32,11 @@ class Structure(abc.ABC):
     """Returns whether a kernel of this shape can be divided."""
 
   @abc.abstractmethod
-  def pool_mask(self, mask: np.ndarray) -> np.ndarray:
+  def mask_to_units(self, mask: np.ndarray) -> np.ndarray:
     """Returns which units a mask of weights keeps."""
 
   @abc.abstractmethod
-  def pool_scores(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+  def scores_to_units(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Returns the scores of units.
 
     Args:
@@ -45,14 +45,14 @@ class Structure(abc.ABC):
     """
 
   @abc.abstractmethod
-  def expand(
+  def to_weights(
     self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
   ) -> np.ndarray:
     """Returns the mask of weights in which exactly the given units are cut.
 
     Args:
       units: the mask of the units, new.
-      scores: of the weights, as given to `pool_scores`.
+      scores: of the weights, as given to `scores_to_units`.
       mask: of the weights, the present one; what it removes stays removed.
     """
 
@@ -66,8 +66,10 @@ class Structure(abc.ABC):
     False
     """
     scores = mask.astype(np.float32)  # What is cut has the smallest.
-    units = self.pool_mask(mask)
-    return np.array_equal(self.expand(units, scores, np.ones_like(mask)), mask)
+    units = self.mask_to_units(mask)
+    return np.array_equal(
+      self.to_weights(units, scores, np.ones_like(mask)), mask
+    )
 
   @property
   def only_target(self) -> float | None:
@@ -92,7 +94,9 @@ class Structure(abc.ABC):
     """Returns the shape of what is drawn at random for a kernel."""
     return tuple(shape)
 
-  def spread(self, drawn: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  def broadcast_scores(
+    self, drawn: np.ndarray, shape: Sequence[int]
+  ) -> np.ndarray:
     """Returns scores of weights, of an array of `draw_shape`."""
     del shape
     return drawn
@@ -102,11 +106,11 @@ class Structure(abc.ABC):
 class Single(Structure):
   """Each weight by itself.
 
-  >>> Single().pool_mask(np.array([True, False])).tolist()
+  >>> Single().mask_to_units(np.array([True, False])).tolist()
   [True, False]
   """
 
-  noun = 'weight'
+  unit_name = 'weight'
 
   @property
   def argument(self) -> str:
@@ -119,13 +123,13 @@ class Single(Structure):
   def fits(self, shape: Sequence[int]) -> bool:
     return True
 
-  def pool_mask(self, mask: np.ndarray) -> np.ndarray:
+  def mask_to_units(self, mask: np.ndarray) -> np.ndarray:
     return mask
 
-  def pool_scores(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+  def scores_to_units(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return scores
 
-  def expand(
+  def to_weights(
     self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
   ) -> np.ndarray:
     return units

@@ -16,14 +16,14 @@ from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.layer_lookup import Selector, find_layers
 from tf_unilth.engines.tfmot.model_wrapping import hold_zeros
-from tf_unilth.engines.tfmot.pruned_model import Kernel, PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
 from tf_unilth.tickets import model_matching, ticket_file
-from tf_unilth.tickets.model_matching import Line
+from tf_unilth.tickets.model_matching import WeightSpec
 from tf_unilth.tickets.taking import why_no_weights
 
 
 def apply_ticket(
-  ticket: ticket_file.Contents,
+  ticket: ticket_file.TicketData,
   model: keras.Model,
   weights: bool,
   skip: Selector | Sequence[Selector],
@@ -40,7 +40,7 @@ def apply_ticket(
     )
   skipped = find_layers(model, skip, 'skip', wrapped=True)
   left = {
-    prunable_weights.uncast(weight).ref()
+    prunable_weights.unwrap_autocast(weight).ref()
     for layer in skipped
     for weight in layer.weights
   }
@@ -65,8 +65,8 @@ def apply_ticket(
 def _places(
   model: keras.Model,
   kind: str,
-  mine: list[Line],
-  theirs: list[Line],
+  mine: list[WeightSpec],
+  theirs: list[WeightSpec],
   skipped: list[bool],
 ) -> list[int | None]:
   """Returns which of the ticket's lines fits each of a model's.
@@ -110,7 +110,7 @@ def match_masks(
   """Returns a mask for each kernel of a model, but for those `left`."""
   kernels = list(prunable_weights.model_kernels(model))
   theirs = [
-    model_matching.of_kernel(name, tuple(w.shape)) for name, w in kernels
+    model_matching.kernel_spec(name, tuple(w.shape)) for name, w in kernels
   ]
   skipped = [weight.ref() in left for _, weight in kernels]
   if kernels and all(skipped):
@@ -138,7 +138,9 @@ def match_values(
     model_matching.of_weight(_name(v), tuple(v.shape), v.dtype.name)
     for v in variables
   ]
-  skipped = [prunable_weights.uncast(v).ref() in left for v in variables]
+  skipped = [
+    prunable_weights.unwrap_autocast(v).ref() in left for v in variables
+  ]
   places = _places(
     model, 'weight', model_matching.of_values(given), theirs, skipped
   )
@@ -151,7 +153,7 @@ def match_values(
 
 
 def check_structures(
-  kernels: Sequence[Kernel], masks: Mapping[Any, np.ndarray]
+  kernels: Sequence[PrunedKernel], masks: Mapping[Any, np.ndarray]
 ) -> None:
   """Raises a `ValueError` if training would not keep all of the zeros."""
   held = {kernel.weight.ref() for kernel in kernels}
@@ -166,7 +168,7 @@ def check_structures(
     if not units.is_whole(masks[kernel.weight.ref()]):
       raise ValueError(
         f'layer {kernel.name!r} is wrapped with {units.argument}, but the '
-        f"ticket's mask cuts {units.noun}s of it in part: apply it to the "
+        f"ticket's mask cuts {units.unit_name}s of it in part: apply it to the "
         'model before it is wrapped, or to one that is wrapped like the one '
         'from which the ticket came.'
       )

@@ -17,7 +17,7 @@ _Way = list[int | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class WeightSpec:
   """A kernel or weight: what is shown of it, and what is compared.
 
   Args:
@@ -36,27 +36,27 @@ class Line:
     dtype = f' and dtype {self.dtype}' if self.dtype else ''
     return f'{self.name!r} of shape {self.shape}{dtype}'
 
-  def fits(self, other: 'Line') -> bool:
+  def fits(self, other: 'WeightSpec') -> bool:
     """Returns whether one can stand for the other."""
     return dataclasses.replace(other, name=self.name) == self
 
 
-def of_kernel(name: str, shape: tuple[int, ...]) -> Line:
+def kernel_spec(name: str, shape: tuple[int, ...]) -> WeightSpec:
   """Returns the line of a kernel, of which the whole name counts."""
-  return Line(name, shape, _stem(name))
+  return WeightSpec(name, shape, _stem(name))
 
 
-def of_weight(name: str, shape: tuple[int, ...], dtype: str) -> Line:
+def of_weight(name: str, shape: tuple[int, ...], dtype: str) -> WeightSpec:
   """Returns the line of a weight, of which its own name counts (`bias`)."""
-  return Line(name, shape, _stem(name.split('/')[-1]), dtype)
+  return WeightSpec(name, shape, _stem(name.split('/')[-1]), dtype)
 
 
-def of_masks(masks: Mapping[str, np.ndarray]) -> list[Line]:
+def of_masks(masks: Mapping[str, np.ndarray]) -> list[WeightSpec]:
   """Returns the layout of a ticket's masks."""
-  return [of_kernel(name, mask.shape) for name, mask in masks.items()]
+  return [kernel_spec(name, mask.shape) for name, mask in masks.items()]
 
 
-def of_values(values: Mapping[str, np.ndarray]) -> list[Line]:
+def of_values(values: Mapping[str, np.ndarray]) -> list[WeightSpec]:
   """Returns the layout of a ticket's rewind weights."""
   return [
     of_weight(name, value.shape, value.dtype.name)
@@ -66,8 +66,8 @@ def of_values(values: Mapping[str, np.ndarray]) -> list[Line]:
 
 def difference(
   kind: str,
-  mine: Sequence[Line],
-  theirs: Sequence[Line],
+  mine: Sequence[WeightSpec],
+  theirs: Sequence[WeightSpec],
   i: str,
   they: str,
 ) -> str:
@@ -80,10 +80,10 @@ def difference(
     i: who has the one.
     they: who has the other.
 
-  >>> some = [of_kernel('dense_7', (2, 3)), of_kernel('head', (3, 1))]
+  >>> some = [of_kernel('dense_7', (2, 3)), kernel_spec('head', (3, 1))]
   >>> difference('kernel', some, some[:1], 'one', 'other')
   "it has 2 kernels, other 1; only one has 'head' of shape (3, 1)."
-  >>> difference('kernel', some, [of_kernel('dense', (2, 3))] + some[1:],
+  >>> difference('kernel', some, [kernel_spec('dense', (2, 3))] + some[1:],
   ...            'one', 'other')
   ''
   """
@@ -103,7 +103,9 @@ def difference(
 
 
 def places(
-  mine: Sequence[Line], theirs: Sequence[Line], skipped: Sequence[bool]
+  mine: Sequence[WeightSpec],
+  theirs: Sequence[WeightSpec],
+  skipped: Sequence[bool],
 ) -> list[_Way]:
   """Returns where the lines of one layout stand in another, as they fit best.
 
@@ -121,9 +123,9 @@ def places(
     skipped; two such lists if there are several best ways, no list if there is
     none.
 
-  >>> body = [of_kernel('a', (2, 3)), of_kernel('b', (3, 3))]
-  >>> mine = [*body, of_kernel('head', (3, 1))]
-  >>> theirs = [*body, of_kernel('classes', (3, 7))]
+  >>> body = [of_kernel('a', (2, 3)), kernel_spec('b', (3, 3))]
+  >>> mine = [*body, kernel_spec('head', (3, 1))]
+  >>> theirs = [*body, kernel_spec('classes', (3, 7))]
   >>> places(mine, theirs, [False, False, True])
   [[0, 1, None]]
   >>> places(mine, theirs, [False, True, True])
@@ -146,7 +148,9 @@ def places(
     if not skips:
       end = mark + count
       lines = theirs[line : line + count]
-      if end > len(mine) or not all(map(Line.fits, mine[mark:end], lines)):
+      if end > len(mine) or not all(
+        map(WeightSpec.fits, mine[mark:end], lines)
+      ):
         return math.inf, []
       differ, rests = ways(run + 1, end, line + count)
       return differ, [[*range(mark, end), *rest] for rest in rests]

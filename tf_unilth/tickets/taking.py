@@ -15,7 +15,7 @@ from tf_unilth.engines.tfmot import prunable_weights
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.keras_access import keras, tfmot
-from tf_unilth.engines.tfmot.pruned_model import Kernel, PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
 from tf_unilth.run import continuation
 from tf_unilth.tickets import ticket_file
 from tf_unilth.tickets.applying import _name
@@ -23,7 +23,7 @@ from tf_unilth.wording import count
 
 
 def read_masks(
-  model: keras.Model, wrapped: Sequence[Kernel]
+  model: keras.Model, wrapped: Sequence[PrunedKernel]
 ) -> dict[str, np.ndarray]:
   held = {kernel.weight.ref(): kernel.mask for kernel in wrapped}
   kernels = list(prunable_weights.model_kernels(model))
@@ -158,7 +158,7 @@ def check_arrays(argument: str, given: Any, what: str) -> None:
 
 
 def why_no_weights(
-  ticket: ticket_file.Contents, callback: TicketCallback | None = None
+  ticket: ticket_file.TicketData, callback: TicketCallback | None = None
 ) -> str:
   """Returns why a ticket has no rewind weights, as far as it tells."""
   if callback and callback.settings.get('rewinds_weights') == 'False':

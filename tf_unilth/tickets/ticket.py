@@ -34,7 +34,7 @@ from tf_unilth.wording import count
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Ticket(ticket_file.Contents):
+class Ticket(ticket_file.TicketData):
   """A lottery ticket apart from its model: masks, and weights to begin from.
 
   Take it from a model with `from_model`, keep it with `save` and `load`, and

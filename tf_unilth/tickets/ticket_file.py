@@ -42,7 +42,7 @@ class TicketFileError(DamagedError):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Contents:
+class TicketData:
   """What a file holds.
 
   Args:
@@ -60,13 +60,13 @@ class Contents:
   provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def size(contents: Contents) -> int:
+def size(contents: TicketData) -> int:
   """Returns how many bytes the file has, without making it."""
   return _FORMAT.size(_header(contents), _payload_size(contents))
 
 
 def write(
-  path: str | os.PathLike[str], contents: Contents, overwrite: bool
+  path: str | os.PathLike[str], contents: TicketData, overwrite: bool
 ) -> None:
   """Writes a file beside `path`, flushes it and renames it.
 
@@ -94,7 +94,7 @@ def write(
     ) from None
 
 
-def read(path: str | os.PathLike[str]) -> Contents:
+def read(path: str | os.PathLike[str]) -> TicketData:
   """Reads a file that `write` wrote; trusts nothing in it.
 
   Args:
@@ -126,7 +126,7 @@ def check_dtype(name: str, array: np.ndarray) -> None:
     )
 
 
-def _payload(contents: Contents) -> Iterator[bytes]:
+def _payload(contents: TicketData) -> Iterator[bytes]:
   for mask in contents.masks.values():
     yield np.packbits(mask).tobytes()
   for name, array in (contents.rewind_weights or {}).items():
@@ -134,7 +134,7 @@ def _payload(contents: Contents) -> Iterator[bytes]:
     yield array_bytes.to_bytes(array)
 
 
-def _header(contents: Contents) -> bytes:
+def _header(contents: TicketData) -> bytes:
   weights = contents.rewind_weights
   fields = {
     'masks': [
@@ -154,7 +154,7 @@ def _header(contents: Contents) -> bytes:
   return checksummed_file.dump(fields)
 
 
-def _payload_size(contents: Contents) -> int:
+def _payload_size(contents: TicketData) -> int:
   weights = (contents.rewind_weights or {}).values()
   bits = sum(_packed_size(mask.size) for mask in contents.masks.values())
   return bits + sum(array.nbytes for array in weights)
@@ -164,7 +164,7 @@ def _packed_size(weights: int) -> int:
   return (weights + 7) // 8
 
 
-def _parse(header: dict[str, Any], payload: memoryview) -> Contents:
+def _parse(header: dict[str, Any], payload: memoryview) -> TicketData:
   checksummed_file.check_fields(header, _HEADER)
   seed = header['seed']
   require(seed is None or seed >= 0, 'its seed must be at least 0.')
@@ -181,7 +181,7 @@ def _parse(header: dict[str, Any], payload: memoryview) -> Contents:
     f'its shapes claim {claimed} bytes, but it holds {len(payload)}.',
   )
   values = iter(_arrays(payload, entries))
-  return Contents(
+  return TicketData(
     _by_name(masks, values),
     None if weights is None else _by_name(weights, values),
     header['method'],

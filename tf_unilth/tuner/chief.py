@@ -169,7 +169,7 @@ def _watch(
     if servicer.failure is not None:
       raise servicer.failure
     for worker in servicer.dead(timeout):
-      trial = servicer.oracle.give_up(worker)
+      trial = servicer.oracle.abandon_worker(worker)
       said = f'{worker} has not been heard of for {timeout:g} s'
       if trial is not None:
         said += f': its trial {trial.trial_id} is run by another'

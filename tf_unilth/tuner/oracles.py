@@ -115,7 +115,7 @@ class TicketOracle(keras_tuner.Oracle):
     return bool(self.max_trials) and len(self.end_order) >= self.max_trials
 
   @keras_tuner.synchronized
-  def give_up(self, tuner_id: str) -> Trial | None:
+  def abandon_worker(self, tuner_id: str) -> Trial | None:
     """Takes note that a worker is dead; returns the trial that it leaves."""
     self.tuner_ids.discard(tuner_id)
     trial = self.ongoing_trials.pop(tuner_id, None)

@@ -23,7 +23,7 @@ from tf_unilth.tuner import chief, machines, oracles, worker
 from tf_unilth.tuner.objectives import AccuracyAtSparsity, TicketObjective
 from tf_unilth.tuner.oracles import FAILURE, TicketOracle
 from tf_unilth.tuner.spaces import HyperParameters, Space
-from tf_unilth.tuner.tickets import BestTicket, Workshop
+from tf_unilth.tuner.tickets import BestTicket, TrialRunner
 
 _SEARCH = 'search.json'
 # What a ticket callback adds to the logs of an epoch.
@@ -135,7 +135,7 @@ class TicketTuner(BaseTuner):
 
   def _populate_initial_space(self) -> None:
     """Asks for all hyperparameters, and so builds the first model."""
-    self._workshop = Workshop(
+    self._workshop = TrialRunner(
       self.hypermodel, self._space, self._seed, self._wrapping
     )
     hp = self.oracle.get_space()
@@ -172,7 +172,7 @@ class TicketTuner(BaseTuner):
 
   def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> Any:
     """Makes the ticket of a trial; returns what it comes to."""
-    hp = as_sent(trial.hyperparameters)
+    hp = round_trip_proto(trial.hyperparameters)
     epochs = trial.hyperparameters.values.get(
       f'{oracles.INTERNAL}epochs', kwargs.pop('epochs')
     )
@@ -310,7 +310,7 @@ class TicketTuner(BaseTuner):
 
   def _load(self, trial: Trial) -> Any:
     return self._workshop.load(
-      as_sent(trial.hyperparameters), self._trial_path(trial)
+      round_trip_proto(trial.hyperparameters), self._trial_path(trial)
     )
 
   def _trial_path(self, trial: Trial) -> pathlib.Path:
@@ -340,7 +340,9 @@ class TicketTuner(BaseTuner):
       n: v for n, v in kwargs.items() if n not in ('epochs', 'callbacks')
     }
     hp = self.oracle.get_space()
-    names = self._workshop.rehearse(as_sent(hp), epochs, args, plain)
+    names = self._workshop.probe_log_names(
+      round_trip_proto(hp), epochs, args, plain
+    )
     if monitor not in names:
       raise SearchError(
         f'the objective {monitor!r} is not in the logs of the last epoch, '
@@ -407,7 +409,7 @@ _OF_ORACLES = (
 )
 
 
-def as_sent(hp: HyperParameters) -> HyperParameters:
+def round_trip_proto(hp: HyperParameters) -> HyperParameters:
   """Returns hyperparameters as they come over the network.
 
   There numbers are float32; rounded everywhere, a trial comes to the same

@@ -64,7 +64,7 @@ class OneStep(keras.callbacks.Callback):
 
 
 @dataclasses.dataclass(frozen=True)
-class Workshop:
+class TrialRunner:
   """Where tickets are made: a model, a space, and a seed.
 
   Args:
@@ -131,7 +131,7 @@ class Workshop:
     wrapped.compile(**keras_access.compile_arguments(model))
     return wrapped, schedule, callback
 
-  def rehearse(
+  def probe_log_names(
     self, hp: HyperParameters, epochs: int, args: Any, kwargs: Any
   ) -> list[str]:
     """Returns the names in the logs of the last epoch of a `fit`.

@@ -34,7 +34,7 @@ def reads_generator(data_handler: Any) -> bool:
   return isinstance(adapter, keras.src.engine.data_adapter.GeneratorDataAdapter)
 
 
-def around(
+def wrap_epochs(
   handler: Any, enter: Callable[[], None], leave: Callable[[], None]
 ) -> None:
   """Calls functions when a `fit` begins to read data, and when it ends.

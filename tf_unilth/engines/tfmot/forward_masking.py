@@ -34,7 +34,10 @@ def zero_pruned(wrapper: Any) -> None:
   if getattr(wrapper, 'pruning_obj', None) is None:
     return  # Not built yet.
   for weight, mask, _ in wrapper.pruning_vars:
-    keep(prunable_weights.uncast(weight), prunable_weights.uncast(mask))
+    keep(
+      prunable_weights.unwrap_autocast(weight),
+      prunable_weights.unwrap_autocast(mask),
+    )
 
 
 def keep(variable: Any, mask: Any) -> None:
@@ -97,7 +100,7 @@ class Step:
 
 
 @contextlib.contextmanager
-def step(wrappers: Sequence[Any]) -> Iterator[Step]:
+def forward_masks_skipped(wrappers: Sequence[Any]) -> Iterator[Step]:
   """While a step is traced or run in which pruned weights are zero."""
   before = getattr(_local, 'step', None)
   _local.step = Step(wrappers)
@@ -107,7 +110,7 @@ def step(wrappers: Sequence[Any]) -> Iterator[Step]:
     _local.step = before
 
 
-def is_held(wrapper: Any) -> bool:
+def skips_mask(wrapper: Any) -> bool:
   """Returns whether a forward pass may leave the weights as they are.
 
   Not in a `tf.function` inside of the step: what is traced there is kept, and
@@ -170,7 +173,7 @@ class HeldEvaluations:
     def held(*args: Any) -> Any:
       if not self._runs:  # Called by somebody else, who has not masked.
         return function(*args)
-      with step(self._wrappers):
+      with forward_masks_skipped(self._wrappers):
         return function(*args)
 
     return held

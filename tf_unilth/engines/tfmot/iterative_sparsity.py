@@ -105,11 +105,13 @@ class IterativeSparsity(tf.Module, PruningSchedule):
       )
     # Layers of one model that were saved and loaded know each other by it.
     self.group = uuid.uuid4().hex
-    self._loaded: dict[str, Any] | None = None
-    self._is_driven = False
-    self._driven_model: Any = None
+    self._serialized_state: dict[str, Any] | None = None
+    self._is_attached_to_run = False
+    self._attached_model: Any = None
 
-  def drive(self, model: Any, state: RunState | None = None) -> RunState:
+  def attach_to_run(
+    self, model: Any, state: RunState | None = None
+  ) -> RunState:
     """Hands the schedule to a ticket callback; returns the run's state.
 
     Args:
@@ -117,13 +119,15 @@ class IterativeSparsity(tf.Module, PruningSchedule):
         one starts afresh: that one's round and snapshots are not this one's.
       state: the state to share with other schedules of the model.
     """
-    known = self._driven_model() if self._driven_model is not None else model
+    known = (
+      self._attached_model() if self._attached_model is not None else model
+    )
     if state is not None:
       self._state = state
     elif known is not model:
       self._state = RunState()
-    self._driven_model = weakref.ref(model)
-    self._is_driven = True
+    self._attached_model = weakref.ref(model)
+    self._is_attached_to_run = True
     return self.state
 
   @property
@@ -132,15 +136,15 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     if self._state is None:
       with tf.init_scope():
         self._state = RunState()
-        if self._loaded is not None:
-          self._state.load(self._loaded)
-          self._loaded = None
+        if self._serialized_state is not None:
+          self._state.load(self._serialized_state)
+          self._serialized_state = None
     return self._state
 
   @property
   def has_loaded_run(self) -> bool:
     """Whether a run was loaded with it that nothing has looked at yet."""
-    return self._loaded is not None
+    return self._serialized_state is not None
 
   @property
   def sparsity(self) -> tf.Variable:
@@ -151,9 +155,9 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     return self._sparsity
 
   @property
-  def was_driven(self) -> bool:
+  def was_attached(self) -> bool:
     """Whether a ticket callback has driven it in this process."""
-    return self._is_driven
+    return self._is_attached_to_run
 
   def sparsity_at(self, completed: int, rounds: int, pace: str) -> float:
     """Returns s_r after `completed` of `rounds` rounds, in [0, 1)."""
@@ -176,7 +180,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     Returns:
       A boolean and a float32 tensor. Never true under a ticket callback.
     """
-    if self._is_driven:
+    if self._is_attached_to_run:
       return tf.constant(False), tf.identity(self.sparsity)
     driven = self.state.stage > NOT_BEGUN
     if self.begin_step is None:
@@ -246,8 +250,10 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     again when they are loaded, each with a copy of it.
     """
     config = {**self._arguments(), 'group': self.group}
-    if self._loaded is not None:
-      config['run_state'] = self._loaded  # Saved again before it was used.
+    if self._serialized_state is not None:
+      config['run_state'] = (
+        self._serialized_state
+      )  # Saved again before it was used.
     return registered_config(self, config)
 
   @classmethod
@@ -259,7 +265,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     schedule = cls(**given)
     if group is not None:
       schedule.group = group
-    schedule._loaded = state
+    schedule._serialized_state = state
     # Layers that share a schedule load a copy each, of which one will be
     # used. A SavedModel could not bind the others' variables to anything.
     return schedule

@@ -29,8 +29,8 @@ def input_axis(layer: keras.layers.Layer, weight: Any) -> int:
   ([3, 3, 5, 4], -1)
   """
   for inner in [layer, *model_layers.flatten_layers(layer)]:
-    kernel = prunable_weights.uncast(getattr(inner, 'kernel', None))
-    if kernel is not prunable_weights.uncast(weight):
+    kernel = prunable_weights.unwrap_autocast(getattr(inner, 'kernel', None))
+    if kernel is not prunable_weights.unwrap_autocast(weight):
       continue
     if isinstance(inner, _OUTPUTS_FIRST):
       return -1

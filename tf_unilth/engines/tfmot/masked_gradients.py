@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_unilth.engines.tfmot import prunable_weights
-from tf_unilth.engines.tfmot.pruned_model import Kernel, PrunedLayers
+from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
 
 Pairs = list[tuple[Any, Any]]
 
@@ -35,7 +35,7 @@ class TicketGradients:
     self._negated = negated
     self._indices = {k.weight.ref(): i for i, k in enumerate(self._kernels)}
 
-  def changed(
+  def transform(
     self,
     pairs: Iterable[tuple[Any, Any]],
     coefficient: tf.Tensor | None,
@@ -59,7 +59,9 @@ class TicketGradients:
     # before its own: those of all layers, made when a step begins, would be one
     # more copy of the weights.
     for gradient, variable in reversed(list(pairs)):
-      index = self._indices.get(prunable_weights.uncast(variable).ref())
+      index = self._indices.get(
+        prunable_weights.unwrap_autocast(variable).ref()
+      )
       new = gradient
       if index is not None:
         found.add(index)
@@ -100,7 +102,7 @@ class TicketGradients:
     return -total if self._negated else total
 
   def _penalty(
-    self, kernel: Kernel, chosen: Any, coefficient: tf.Tensor
+    self, kernel: PrunedKernel, chosen: Any, coefficient: tf.Tensor
   ) -> tf.Tensor:
     weight = tf.convert_to_tensor(kernel.weight)
     # In this order: the first product is a new tensor, the second is in place.

@@ -131,7 +131,9 @@ def _recorded(
   def recording(optimizer: Any, apply_gradients: Any) -> Any:
     def apply(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
       pairs = list(grads_and_vars)
-      if any(prunable_weights.uncast(v).ref() in kernels for _, v in pairs):
+      if any(
+        prunable_weights.unwrap_autocast(v).ref() in kernels for _, v in pairs
+      ):
         trained[id(optimizer)] = optimizer
       return apply_gradients(pairs, *args, **kwargs)
 

@@ -53,7 +53,7 @@ def build(optimizer: Any, model: keras.Model) -> None:
       optimizer.build(model.trainable_variables)
 
 
-def follows_loss(optimizer: Any) -> bool:
+def penalty_through_gradient(optimizer: Any) -> bool:
   """Returns whether a penalty in the loss shrinks weights as it says.
 
   It does under SGD. An adaptive optimizer divides the penalty's gradient by its
@@ -66,11 +66,11 @@ def follows_loss(optimizer: Any) -> bool:
   ) and all(getattr(optimizer, name, None) is None for name in clips)
 
 
-def keeps_zeros(optimizer: Any) -> bool:
+def preserves_zeros(optimizer: Any) -> bool:
   """Returns whether what is 0, with its gradient and its slots, stays 0.
 
   So it does under most of Keras's. A class that derives from them says it of
-  itself by a class attribute, `keeps_zeros = True`; what derives from that one
+  itself by a class attribute, `keeps_zeros = True`; what derives from it
   must say it again. Others work as well, at the cost of a product more.
   """
   outer, optimizer = optimizer, inner(optimizer)
@@ -97,7 +97,7 @@ def negates_gradients(optimizer: Any) -> bool:
   """
   return (
     type(optimizer) is keras.optimizers.SGD
-    and follows_loss(optimizer)
+    and penalty_through_gradient(optimizer)
     and not optimizer.jit_compile
     and not _is_changed(optimizer)
   )
@@ -143,7 +143,7 @@ def _new_slots(optimizer: Any, weight: Any) -> list[Any]:
 
 def momentum(optimizer: Any) -> float:
   """Returns the momentum that a penalty goes through, 0 where it does not."""
-  if not follows_loss(optimizer):
+  if not penalty_through_gradient(optimizer):
     return 0.0
   # A subclass may have a short get_config, or none. A legacy optimizer's is a
   # variable, which a graph that is being traced must not read.
@@ -239,4 +239,4 @@ def coefficient_cap(optimizer: Any) -> tf.Tensor | None:
 
 def _bound(optimizer: Any) -> float:
   """Returns the largest stable learning rate * lambda."""
-  return 1 + momentum(optimizer) if follows_loss(optimizer) else 1.0
+  return 1 + momentum(optimizer) if penalty_through_gradient(optimizer) else 1.0

@@ -98,7 +98,9 @@ def prunable_weights(layer: keras.layers.Layer) -> list[Any]:
   policy, where Keras hands out a view that reads as half precision. What is
   computed from others, such as a normalized kernel, is none of them.
   """
-  return [uncast(weight) for weight in _told(layer) if _is_variable(weight)]
+  return [
+    unwrap_autocast(weight) for weight in _told(layer) if _is_variable(weight)
+  ]
 
 
 def _told(layer: keras.layers.Layer) -> list[Any]:
@@ -109,7 +111,7 @@ def _is_variable(weight: Any) -> bool:
   return isinstance(weight, tf.Variable)
 
 
-def uncast(weight: Any) -> Any:
+def unwrap_autocast(weight: Any) -> Any:
   """Returns the variable behind a view of it in a lower precision."""
   return getattr(weight, '_variable', weight)
 
@@ -157,7 +159,7 @@ def builds_alone(layer: keras.layers.Layer) -> bool:
   return not hasattr(type(layer), 'get_prunable_weights')
 
 
-def are_made(layer: keras.layers.Layer) -> bool:
+def kernels_exist(layer: keras.layers.Layer) -> bool:
   """Returns whether there are kernels by the time that `build` is over.
 
   A layer counts as built after loading, even where layers inside are not.

@@ -33,7 +33,7 @@ from tf_unilth.selection.unit import Structure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Kernel:
+class PrunedKernel:
   """One prunable weight of a wrapped layer."""
 
   name: str
@@ -61,7 +61,7 @@ class PrunedLayers:
     self._share_schedules()
     first = next((w.pruning_schedule for w in self._wrappers), None)
     if isinstance(first, IterativeSparsity) and first.has_loaded_run:
-      self.carry(first.state)
+      self.save_run_state_in_config(first.state)
     self.kernels = list(_unique(self._all_kernels()))
 
   def _share_schedules(self) -> None:
@@ -76,19 +76,20 @@ class PrunedLayers:
           if wrapper.pruning_obj is not None:
             wrapper.pruning_obj._pruning_schedule = shared
 
-  def _all_kernels(self) -> Iterator[Kernel]:
+  def _all_kernels(self) -> Iterator[PrunedKernel]:
     for wrapper in self._wrappers:
       weights = [
-        prunable_weights.uncast(weight) for weight, *_ in wrapper.pruning_vars
+        prunable_weights.unwrap_autocast(weight)
+        for weight, *_ in wrapper.pruning_vars
       ]
       names = prunable_weights.kernel_names(wrapper.layer.name, weights)
       for (_, mask, _), weight, name in zip(
         wrapper.pruning_vars, weights, names, strict=True
       ):
-        yield Kernel(
+        yield PrunedKernel(
           name,
           weight,
-          prunable_weights.uncast(mask),
+          prunable_weights.unwrap_autocast(mask),
           wrapper.pruning_schedule,
           pruning_units.from_arguments(
             wrapper.block_size,
@@ -98,7 +99,7 @@ class PrunedLayers:
           ),
         )
 
-  def carry(self, state: RunState) -> None:
+  def save_run_state_in_config(self, state: RunState) -> None:
     """Lets files of the whole model hold the state of its run.
 
     `.keras`, `.h5` and SavedModel know of a model's configuration and of its
@@ -206,7 +207,7 @@ class PrunedLayers:
     """The wrapped layers, ours and tfmot's."""
     return self._wrappers
 
-  def begin_steps(self) -> None:
+  def disable_tfmot_updates(self) -> None:
     """Lets wrappers train, as tfmot's `UpdatePruningStep` does."""
     for wrapper in self._wrappers:
       if wrapper.pruning_obj is None:
@@ -258,7 +259,8 @@ class PrunedLayers:
   def trainable(self) -> set[int]:
     """Returns the indices of the kernels that are not frozen."""
     free = {
-      prunable_weights.uncast(w).ref() for w in self._model.trainable_weights
+      prunable_weights.unwrap_autocast(w).ref()
+      for w in self._model.trainable_weights
     }
     return {i for i, k in enumerate(self.kernels) if k.weight.ref() in free}
 
@@ -276,7 +278,7 @@ class PrunedLayers:
       kernel.mask.assign(tf.cast(mask, kernel.mask.dtype))
       forward_masking.keep(kernel.weight, kernel.mask)
 
-  def mask(self) -> None:
+  def zero_pruned(self) -> None:
     """Sets to zero what the present masks remove."""
     for kernel in self.kernels:
       forward_masking.keep(kernel.weight, kernel.mask)
@@ -297,12 +299,12 @@ class PrunedLayers:
 
 def _weight_mask_op(wrapper: Any) -> Any:
   """Masks the weights, unless the step around it holds them."""
-  if forward_masking.is_held(wrapper):
+  if forward_masking.skips_mask(wrapper):
     return tf.no_op()
   return type(wrapper.pruning_obj).weight_mask_op(wrapper.pruning_obj)
 
 
-def _unique(kernels: Iterator[Kernel]) -> Iterator[Kernel]:
+def _unique(kernels: Iterator[PrunedKernel]) -> Iterator[PrunedKernel]:
   """Drops repeats: a layer that is shared stands in a model twice."""
   seen = set()
   for kernel in kernels:

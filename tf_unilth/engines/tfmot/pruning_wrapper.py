@@ -75,7 +75,7 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     for name in (first, 'inputs'):
       if not args and name in kwargs:
         args = (kwargs.pop(name),)
-    if not self.built and not prunable_weights.are_made(self.layer):
+    if not self.built and not prunable_weights.kernels_exist(self.layer):
       self._build_layer(args, kwargs)
     return super().__call__(*args, **kwargs)
 
@@ -181,7 +181,7 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     given = kwargs.pop('training', None)  # Keras's own, if none was given.
     training = self._positional_training(args)
     training = (given if training is None else training) or False
-    if not forward_masking.is_held(self):
+    if not forward_masking.skips_mask(self):
       if training is True:
         self._check_callback()
       keras_access.smart_cond(

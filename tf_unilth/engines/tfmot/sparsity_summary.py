@@ -19,7 +19,7 @@ from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class KernelSparsity:
   """One kernel: its name, its shape, and how many of its weights are zero."""
 
   name: str
@@ -47,7 +47,7 @@ class SparsitySummary:
       have trainable matrices, by name; and those of which a part is not.
   """
 
-  rows: tuple[Row, ...]
+  rows: tuple[KernelSparsity, ...]
   left: tuple[str, ...] = ()
 
   @property
@@ -105,10 +105,10 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   keras_3_errors.check_keras(model, 'model', keras.Model)
   wrapped = PrunedLayers(model).kernels
   rows = [
-    Row(k.name, tuple(k.weight.shape), _zeros(k.weight, k.mask))
+    KernelSparsity(k.name, tuple(k.weight.shape), _zeros(k.weight, k.mask))
     for k in wrapped
   ] or [
-    Row(name, tuple(weight.shape), _zeros(weight))
+    KernelSparsity(name, tuple(weight.shape), _zeros(weight))
     for name, weight in prunable_weights.model_kernels(model)
   ]
   return SparsitySummary(tuple(rows), _left(model) if wrapped else ())

@@ -51,7 +51,7 @@ class TrainStepHook(MaskedStep):
     # what is added later is silently ignored unless it is made again.
     self._model.train_function = self._train
     HeldEvaluations.put_on(
-      self._model, self._layers.wrappers, self._layers.mask
+      self._model, self._layers.wrappers, self._layers.zero_pruned
     )
 
   def _put_patches(self) -> None:

@@ -89,10 +89,10 @@ class MaskedStep:
     self._layers = layers
     self._state = state
     self._ramp = ramp
-    follows = optimizer_traits.follows_loss(optimizer)
+    follows = optimizer_traits.penalty_through_gradient(optimizer)
     self._in_gradient = ramp is not None and follows
     self._decoupled = ramp is not None and not follows
-    self._keeps_zeros = optimizer_traits.keeps_zeros(optimizer)
+    self._preserves_zeros = optimizer_traits.preserves_zeros(optimizer)
     # The optimizer applies constraints, some of which move zeros.
     self._constrained = {
       i for i, k in enumerate(layers.kernels) if k.weight.constraint is not None
@@ -118,7 +118,7 @@ class MaskedStep:
 
   def clear_slots(self, masks: list[np.ndarray]) -> None:
     """Takes what the optimizer knows of pruned weights, such as momentum."""
-    if not self._keeps_zeros:
+    if not self._preserves_zeros:
       return
     for kernel, mask in zip(self._layers.kernels, masks, strict=True):
       for slot in optimizer_traits.slots(self._optimizer, kernel.weight):
@@ -173,7 +173,7 @@ class MaskedStep:
     return [
       kernel.weight
       for index, kernel in enumerate(self._layers.kernels)
-      if not self._keeps_zeros or index in self._constrained
+      if not self._preserves_zeros or index in self._constrained
     ]
 
   def _do_step(self, train_step: Callable[..., Any], data: Any) -> Any:
@@ -184,7 +184,7 @@ class MaskedStep:
     shrinks = self._decoupled and ramps
     iteration = tf.identity(self._optimizer.iterations) if shrinks else None
     trained = set(self._kept)
-    with forward_masking.step(self._layers.wrappers) as step:
+    with forward_masking.forward_masks_skipped(self._layers.wrappers) as step:
       self._local.step, self._local.trained = step, trained
       self._local.applies = False
       try:
@@ -198,7 +198,7 @@ class MaskedStep:
       }
     self._watch.check_trained(trained, self._ramp is not None and ramps)
     unsure = self._constrained | written
-    self._mask(but=trained - unsure if self._keeps_zeros else set())
+    self._mask(but=trained - unsure if self._preserves_zeros else set())
     if shrinks:
       self._shrink(iteration, trained)
     return logs
@@ -220,8 +220,8 @@ class MaskedStep:
       cap = optimizer_traits.coefficient_cap(self._optimizer)
       if cap is not None:
         coefficient = tf.minimum(coefficient, cap)
-      coefficient /= _summands(kwargs)
-    pairs, found = self._gradients.changed(
+      coefficient /= _replica_count(kwargs)
+    pairs, found = self._gradients.transform(
       grads_and_vars, coefficient, self._masks or kept
     )
     self._local.trained |= found
@@ -276,7 +276,7 @@ def _last_iteration(model: keras.Model) -> tf.Variable:
     )
 
 
-def _summands(kwargs: dict[str, Any]) -> int:
+def _replica_count(kwargs: dict[str, Any]) -> int:
   """Returns of how many replicas the optimizer will add up the gradients."""
   if kwargs.get('skip_gradients_aggregation', False):
     return 1

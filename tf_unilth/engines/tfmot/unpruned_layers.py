@@ -182,13 +182,14 @@ def _owners(
   owner, exempt = {}, set(done)
   for inner in inside:
     for weight in inner._trainable_weights:
-      owner[prunable_weights.uncast(weight).ref()] = inner
+      owner[prunable_weights.unwrap_autocast(weight).ref()] = inner
     exempt.update(
-      prunable_weights.uncast(weight).ref() for weight in _exempt(inner)
+      prunable_weights.unwrap_autocast(weight).ref()
+      for weight in _exempt(inner)
     )
   kept = {id(inner) for inner in rest}
   for weight in _trainable_weights(layer, inside):
-    ref = prunable_weights.uncast(weight).ref()
+    ref = prunable_weights.unwrap_autocast(weight).ref()
     inner = owner.get(ref, layer)
     if ref not in exempt and len(weight.shape) > 1 and id(inner) in kept:
       yield inner
