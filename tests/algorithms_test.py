@@ -331,8 +331,8 @@ def test_a_random_ticket_is_the_one_that_the_seed_drew(name, case):
 
 def test_another_process_draws_the_same_ticket():
   code = (
-    'from tf_unilth import masks; import numpy as np, hashlib;'
-    'scores = masks.random_scores([(36, 16), (16, 2)], 5);'
+    'from tf_unilth.selection import mask_selection; import hashlib;'
+    'scores = mask_selection.random_scores([(36, 16), (16, 2)], 5);'
     'print(hashlib.sha256(b"".join(map(bytes, scores))).hexdigest())'
   )
   outputs = {

@@ -74,7 +74,9 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
     lambda: output_paths.check_folder('directory', file / 'run' / 'more'),
     lambda: output_paths.check_new_file('directory', file / 'run', False),
   ):
-    with pytest.raises(NotADirectoryError, match=r'directory .* is no folder'):
+    with pytest.raises(
+      NotADirectoryError, match=r'directory .* is not a folder'
+    ):
       make()
   assert output_paths.check_folder('directory', str(tmp_path)) == tmp_path
   with pytest.raises(FileExistsError, match=r'path .* exists: choose another'):

@@ -168,7 +168,7 @@ def test_a_ticket_callback_in_an_inner_fit_is_refused(same):
     toys.fit(model, inner, epochs=3)
 
   model = _wrapped(_SGD(0.01))
-  with pytest.raises(ValueError, match='a fit inside of a fit must be without'):
+  with pytest.raises(ValueError, match='a nested fit must not include'):
     toys.fit(model, outer, _At(fit), epochs=6)
 
 

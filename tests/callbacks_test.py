@@ -45,7 +45,7 @@ def test_one_line_per_event(capsys):
     'UniLTH: epoch 4: val_loss has not fallen for 2 epochs; rewound to the '
     'end of epoch 2; 2 of 19 rounds to 95.07%; the budget of 20 epochs allows '
     'no more, 149 epochs would allow all',
-    'UniLTH: round 1: 25 steps, lambda to 0.316 (A = 3)',
+    'UniLTH: round 1: 25 steps, lambda rises to 0.316 (A = 3)',
     'UniLTH: 95.07% reached; finetuning',
     'UniLTH: done: 578 of 608 weights are zero',
   ]
@@ -56,7 +56,10 @@ def test_without_a_plateau_stage_2_begins_and_says_so(capsys):
   callback = tf_unilth.UniLTH(max_dense_fraction=0.3)
   toys.fit(_model(), toys.SetValLoss(*range(20, 0, -1)), callback, epochs=10)
   out = capsys.readouterr().out
-  assert 'epoch 3: the dense stage has had its share; no rewind' in out
+  assert (
+    'epoch 3: reached max_dense_fraction without a plateau; pruning starts '
+    'without rewinding; '
+  ) in out
   assert callback.plateau_epoch is None is callback.rewound_to_epoch
 
 
@@ -300,7 +303,7 @@ def test_a_finished_model_fitted_again_keeps_its_mask(capsys):
   model = _finished()
   masks, weights = toys.masks(model), toys.kernels(model)
   history = toys.fit(model, tf_unilth.UniLTH(), epochs=4)
-  assert 'was reached before: mask held' in capsys.readouterr().out
+  assert 'was reached before: the masks stay fixed' in capsys.readouterr().out
   for before, after in zip(masks, toys.masks(model)):
     np.testing.assert_array_equal(before, after)
   for mask, weight in zip(masks, toys.kernels(model)):
@@ -480,7 +483,7 @@ def test_a_schedule_that_is_not_ours_is_refused():
 
 def test_two_ticket_callbacks_are_refused():
   _error(
-    'one ticket callback, but hold UniLTH and LTH',
+    'one ticket callback, but contain UniLTH and LTH',
     _model(),
     tf_unilth.UniLTH(),
     tf_unilth.LTH(),
@@ -536,7 +539,7 @@ def test_a_hidden_restore_of_old_weights_is_noticed_and_undone(capsys):
   masks = toys.masks(model)
   assert toys.zeros(masks) == round(0.5 * toys.size(masks))
   assert toys.zeros(toys.kernels(model)) == toys.zeros(masks)
-  assert 'the masks are back' in capsys.readouterr().out
+  assert 'the masks are restored' in capsys.readouterr().out
 
 
 def test_backup_before_ours_is_refused(tmp_path):
@@ -852,7 +855,7 @@ def test_others_that_write_weights_when_training_ends_are_undone(capsys):
   model = _model(0.9)
   toys.fit(model, tf_unilth.UniLTH(), Average())
   assert toys.zeros(toys.kernels(model)) == toys.zeros(toys.masks(model)) == 547
-  assert 'the masks are back' in capsys.readouterr().out
+  assert 'the masks are restored' in capsys.readouterr().out
 
 
 def test_wrapped_layers_without_kernels_may_have_schedules_of_their_own():

@@ -128,7 +128,7 @@ def test_what_a_header_claims_is_not_believed(change, tmp_path):
 def test_a_pickle_is_not_run(tmp_path):
   path = tmp_path / 'pickle'
   path.write_bytes(pickle.dumps({'a': 1}) + bytes(200))
-  with pytest.raises(DamagedError, match='does not begin as a checkpoint does'):
+  with pytest.raises(DamagedError, match='magic bytes of a checkpoint'):
     checkpoint_file.read(path)
 
 

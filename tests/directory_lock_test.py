@@ -104,7 +104,7 @@ def test_other_errors_say_their_own_reason(tmp_path, monkeypatch):
 
 _FORKS = """
 import os, pathlib, signal, sys
-from tf_unilth.directory_lock import DirectoryInUseError, DirectoryLock
+from tf_unilth.files.directory_lock import DirectoryInUseError, DirectoryLock
 directory = pathlib.Path(sys.argv[1])
 lock = DirectoryLock(directory)
 lock.acquire()

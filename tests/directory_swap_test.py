@@ -66,7 +66,7 @@ def test_a_rename_that_fails_leaves_the_old_one(place, monkeypatch, error, at):
 def test_renames_that_go_on_failing_name_the_backup(place, monkeypatch):
   new, path, rest = place
   _failing(monkeypatch, OSError(28, 'No space left'), set(range(2, 100)))
-  with pytest.raises(OSError, match=r'\.model\.previous.*puts it back'):
+  with pytest.raises(OSError, match=r'\.model\.previous.*restores it'):
     directory_swap.replace(new, path, rest)
   assert _content(directory_swap.backup_of(path)) == 'old'
   with pytest.raises(OSError, match=r'\.model\.previous.*No space left'):

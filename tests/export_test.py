@@ -457,5 +457,5 @@ def test_bad_arguments_are_named_and_leave_nothing(arguments, match, tmp_path):
 
 def test_a_file_in_the_way_is_named(tmp_path):
   (tmp_path / 'file').write_text('words')
-  with pytest.raises(NotADirectoryError, match=r'path .* is no folder'):
+  with pytest.raises(NotADirectoryError, match=r'path .* is not a folder'):
     tf_unilth.export_saved_model(_sparse(_mlp(8)), tmp_path / 'file' / 'export')

@@ -7,6 +7,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 
 def _ticket(target=0.8):
@@ -19,10 +20,7 @@ def _ticket(target=0.8):
 
 
 def _zeros(model):
-  return [
-    kernel.weight.numpy() == 0
-    for kernel in tf_unilth.pruned_layers.PrunedLayers(model).kernels
-  ]
+  return [kernel.weight.numpy() == 0 for kernel in PrunedLayers(model).kernels]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_layers_beside_it_are_pruned(capsys):
   target = sum(zeros.sum() for zeros in after) + round(0.9 * last.size)
   printed = capsys.readouterr().out
   assert f'rounds to {100 * target / total:.4g}%' in printed
-  assert 'tells nothing of their run' not in printed
+  assert 'the model has no state of their run' not in printed
 
 
 def test_a_saved_model_with_it_goes_on(tmp_path):
@@ -126,14 +124,14 @@ def test_weights_that_were_loaded_after_wrapping_are_warned_of(tmp_path):
   toys.compiled_for_labels(model)
   for layer, sparse in zip(model.layers, ticket.layers, strict=True):
     layer.set_weights(sparse.get_weights())
-  with pytest.warns(UserWarning, match='does not hold .* of its zeros'):
+  with pytest.warns(UserWarning, match='does not mask .* of its zeros'):
     toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
 
 
 def test_a_kernel_of_zeros_is_warned_of():
   model = toys.dense()
   model.layers[-1].kernel.assign(model.layers[-1].kernel * 0)
-  with pytest.warns(UserWarning, match='holds nothing but zeros'):
+  with pytest.warns(UserWarning, match='masks all weights of a kernel'):
     tf_unilth.prune_low_magnitude(model, tf_unilth.FixedMask())
 
 

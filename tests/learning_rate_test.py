@@ -99,7 +99,7 @@ def test_an_optimizer_with_it_can_be_copied():
     ({'factor': 0}, r'factor must be in \(0, 1\), but is 0'),
     ({'decay': 'step'}, "boundaries must be given with decay='step'"),
     ({'boundaries': [0.5]}, "are \\(0.5,\\) with 'cosine'"),
-    ({'decay': 'step', 'boundaries': [0.5, 0.5]}, 'must rise within'),
+    ({'decay': 'step', 'boundaries': [0.5, 0.5]}, 'must increase within'),
     ({'decay': 'step', 'boundaries': [0.5, 1]}, r'boundaries must be in \(0'),
     ({'decay': 'step', 'boundaries': [0.5, 'x']}, 'boundaries must be a numb'),
     ({'boundaries': None}, 'boundaries must be numbers, but are None'),

@@ -7,6 +7,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
+from tf_unilth.engines.tfmot import forward_masking
 
 
 class _Probe(keras.layers.Dense):
@@ -178,14 +179,14 @@ class _Twice(keras.Sequential):
 
 def test_a_second_pass_is_not_masked_where_nothing_moved(monkeypatch):
   masked = []
-  ours = tf_unilth.holding.Step.holds
+  ours = forward_masking.Step.skips_mask
 
   def holds(step, wrapper):
     result = ours(step, wrapper)
     masked.append(not result and step.graph is not None)
     return result
 
-  monkeypatch.setattr(tf_unilth.holding.Step, 'holds', holds)
+  monkeypatch.setattr(forward_masking.Step, 'skips_mask', holds)
   model = _Twice(_net().layers)
   toys.compiled_for_labels(model)
   toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)

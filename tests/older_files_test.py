@@ -2,6 +2,8 @@
 
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -39,6 +41,30 @@ def test_a_model_file_is_loaded_exactly_and_goes_on(case, folder):
   ended = _noted(folder / case, 'ended')
   for before, now in zip(ended, older_files.state(model), strict=True):
     np.testing.assert_allclose(before, now, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'imports', ['import tf_keras, tf_unilth', 'import tf_unilth, tf_keras']
+)
+def test_loading_needs_no_name_of_ours(imports):
+  path = _FOLDERS[0] / 'unilth-3.keras'
+  program = (
+    f'{imports}\n'
+    f'model = tf_keras.models.load_model({str(path)!r})\n'
+    'print(sum("Prune" in type(layer).__name__ for layer in model.layers))'
+  )
+  ran = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True
+  )
+  assert ran.stdout.split()[-1:] == ['3'], ran.stderr
+
+
+def test_public_names_are_listed_alone():
+  assert dir(tf_unilth) == sorted(tf_unilth.__all__)
+  for name in tf_unilth.__all__:
+    assert getattr(tf_unilth, name).__name__ == name
+  with pytest.raises(AttributeError, match="no attribute 'masks'"):
+    tf_unilth.masks  # noqa: B018
 
 
 def test_a_saved_model_is_loaded_with_its_weights_and_masks(folder):

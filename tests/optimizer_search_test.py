@@ -148,7 +148,7 @@ def test_an_optimizer_that_cannot_be_found_is_an_error_that_names_ours(own):
 def test_a_rewind_that_cannot_reach_the_optimizer_is_warned_of():
   _HIDDEN[:] = [keras.optimizers.Adam(0.01)]
   model = toys.compiled_for_labels(_Hidden(_net().layers))
-  with pytest.warns(UserWarning, match='What does is not rewound'):
+  with pytest.warns(UserWarning, match='optimizer that does is not rewound'):
     _fit(model, tf_unilth.LTH(verbose=0), epochs=9)
 
 

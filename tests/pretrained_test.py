@@ -91,8 +91,8 @@ def test_it_says_that_the_model_is_taken_as_trained(capsys):
   ticket = tf_unilth.UniLTH(pretrained=True)
   toys.fit(model, ticket, epochs=3)
   said = capsys.readouterr().out
-  assert 'the model is taken as trained' in said
-  assert 'dense stage' not in said and 'done: ' in said
+  assert 'pretrained=True: pruning starts without stage 1' in said
+  assert 'max_dense_fraction' not in said and 'done: ' in said
 
 
 @both

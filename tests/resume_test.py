@@ -435,7 +435,7 @@ def test_a_directory_that_another_writes_into_is_refused(tmp_path):
     ({'keep': 1}, 'keep must be a whole number >= 2, but is 1'),
     ({'every_steps': 0}, 'every_steps must be None or a whole number >= 1'),
     ({'config': [1]}, 'config must be a mapping'),
-    ({'config': {'a': {1}}}, 'config must be what JSON can hold'),
+    ({'config': {'a': {1}}}, 'config must be serializable as JSON'),
   ],
 )
 def test_arguments_out_of_range_are_named(arguments, match, tmp_path):
@@ -752,5 +752,5 @@ def test_arguments_are_named_at_once(arguments, match, tmp_path):
 
 def test_a_file_where_the_directory_should_be_is_named_at_once(tmp_path):
   (tmp_path / 'file').write_text('words')
-  with pytest.raises(NotADirectoryError, match=r'directory .* is no folder'):
+  with pytest.raises(NotADirectoryError, match=r'directory .* is not a folder'):
     tf_unilth.CheckpointAndResume(tmp_path / 'file')

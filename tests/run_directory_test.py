@@ -381,7 +381,7 @@ def test_a_directory_that_cannot_be_written(tmp_path):
   (tmp_path / 'file').touch()
   said = tiny_recipe.main(f'--output_dir={tmp_path}/file/run')
   assert said.startswith('error: output_dir') and '\n' not in said
-  assert 'is no folder' in said
+  assert 'is not a folder' in said
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,9 @@ def test_a_run_that_its_budget_refuses_can_be_started_with_other_flags(
 def test_a_file_in_the_way_is_named_before_data_are_read(tmp_path):
   (tmp_path / 'file').write_text('words')
   recipe = dataclasses.replace(tiny_recipe.RECIPE, load=None)
-  with pytest.raises(NotADirectoryError, match=r'output_dir .* is no folder'):
+  with pytest.raises(
+    NotADirectoryError, match=r'output_dir .* is not a folder'
+  ):
     tiny_recipe.run(tmp_path / 'file' / 'run', recipe)
 
 

@@ -150,7 +150,7 @@ def test_a_saved_model_goes_on_and_says_what_it_lacks(wrap, tmp_path, capsys):
     ticket={'verbose': 1},
   )
   printed = capsys.readouterr().out
-  assert 'going on in stage 2' in printed
+  assert 'resuming in stage 2' in printed
   assert 'the optimizer has done fewer steps than the run' in printed
   assert history.history['round'][-1] == 5
   kernels = toys.kernels(resumed)
@@ -165,7 +165,7 @@ def test_a_weights_file_says_that_it_holds_no_run(suffix, whole_run, capsys):
   masks = toys.masks(loaded)
   assert 0 < toys.zeros(masks) < 0.9 * toys.size(masks)
   _train(loaded, ALGORITHMS['unilth'], ticket={'verbose': 1})
-  assert 'tells nothing of their run' in capsys.readouterr().out
+  assert 'the model has no state of their run' in capsys.readouterr().out
   assert toys.zeros(toys.kernels(loaded)) == round(0.9 * toys.size(masks))
   for before, after in zip(masks, toys.masks(loaded), strict=True):
     assert not (after & ~before).any()
@@ -285,8 +285,8 @@ def test_a_run_that_does_not_go_on_says_so(
     ticket={'verbose': 1},
   )
   assert (
-    'the run that is known, of UniLTH to epoch 12, of which 6 are done, is not '
-    'gone on with'
+    'does not continue the earlier run of UniLTH to epoch 12, of which 6 are '
+    'done: a new run begins'
   ) in capsys.readouterr().out
 
 

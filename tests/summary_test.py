@@ -6,6 +6,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
+from tf_unilth.engines.tfmot.sparsity_summary import KernelSparsity
 
 _TABLE = """\
 layer           shape   weights  zeros  sparsity
@@ -20,7 +21,7 @@ total                       456     60   13.158%"""
 def test_the_table():
   rows = tf_unilth.SparsitySummary(
     tuple(
-      tf_unilth.summary.Row(*row)
+      KernelSparsity(*row)
       for row in (
         ('first', (3, 40), 60),
         ('lstm/kernel', (40, 8), 0),

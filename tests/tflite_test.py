@@ -13,7 +13,6 @@ from recipes import programs
 from recipes import tflite as recipe
 from tests import toys
 from tf_unilth.export import (
-  export_tflite,
   float32,
   tflite_converter,
   tflite_run,
@@ -134,14 +133,14 @@ def test_a_dense_model_or_sparse_false_is_dense(tmp_path):
 def test_a_wrong_sparse_file_is_replaced_by_the_dense_one(
   tmp_path, monkeypatch
 ):
-  real = export_tflite.verify
+  real = tflite_converter.verify
 
   def verify(path, *arguments):
     if any(weight.sparse for weight in read_tflite(path)):
       raise tflite_run.WrongOutputsError('it is NaN')
     return real(path, *arguments)
 
-  monkeypatch.setattr(export_tflite, 'verify', verify)
+  monkeypatch.setattr(tflite_converter, 'verify', verify)
   export = tf_unilth.export_tflite(_mlp(), tmp_path / 'a')
   assert export.encoding == 'dense'
   assert 'it is NaN' in str(export)

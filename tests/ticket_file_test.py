@@ -118,7 +118,7 @@ def test_a_save_that_fails_leaves_nothing(path, monkeypatch, exists):
 
 
 def test_what_json_cannot_hold_is_refused_before_the_file_is_there(path):
-  with pytest.raises(ValueError, match='provenance must be what JSON can hol'):
+  with pytest.raises(ValueError, match='provenance must be serializable as JS'):
     _ticket(provenance={'model': object()}).save(path)
   weights = {'words': np.array(['a'], object)}
   with pytest.raises(ValueError, match="'words' is of dtype object"):
@@ -219,14 +219,14 @@ def test_a_forged_one_is_read_where_nothing_is_wrong(path):
   [
     (_header(mask={'shape': [10**12]}), 'claim 125000000000 bytes'),
     (_header(mask={'shape': [2**40] * 32}), r'claim \d+ bytes'),
-    (_header(mask={'shape': [10**30]}), "the shape of mask 'a' is none"),
-    (_header(mask={'shape': [0]}), "the shape of mask 'a' is none"),
-    (_header(mask={'shape': [-8, -1]}), "the shape of mask 'a' is none"),
-    (_header(mask={'shape': [2.0]}), "the shape of mask 'a' is none"),
-    (_header(mask={'shape': [True]}), "the shape of mask 'a' is none"),
-    (_header(mask={'shape': ['2']}), "the shape of mask 'a' is none"),
-    (_header(mask={'shape': 2}), "the shape of mask 'a' is none"),
-    (_header(mask={'shape': [1] * 33}), "the shape of mask 'a' is none"),
+    (_header(mask={'shape': [10**30]}), "mask 'a' has an invalid shape"),
+    (_header(mask={'shape': [0]}), "mask 'a' has an invalid shape"),
+    (_header(mask={'shape': [-8, -1]}), "mask 'a' has an invalid shape"),
+    (_header(mask={'shape': [2.0]}), "mask 'a' has an invalid shape"),
+    (_header(mask={'shape': [True]}), "mask 'a' has an invalid shape"),
+    (_header(mask={'shape': ['2']}), "mask 'a' has an invalid shape"),
+    (_header(mask={'shape': 2}), "mask 'a' has an invalid shape"),
+    (_header(mask={'shape': [1] * 33}), "mask 'a' has an invalid shape"),
     (_header(mask={'name': ''}), 'a mask has no name'),
     (_header(mask={'name': ['a']}), 'a mask has no name'),
     (_header(mask={'path': '/etc/passwd'}), 'a mask must have the keys'),
@@ -236,10 +236,16 @@ def test_a_forged_one_is_read_where_nothing_is_wrong(path):
     (_header(masks=_header()['masks'] * 2), 'claim 2 bytes'),
     (_header(weights=[]), 'list of weights is empty'),
     (_header(weights={}), 'weights must be a list or null'),
-    (_header(weights=_weight(dtype='object')), "dtype of weight 'w' is none"),
-    (_header(weights=_weight(dtype='O')), "dtype of weight 'w' is none"),
-    (_header(weights=_weight(dtype='V1')), "dtype of weight 'w' is none"),
-    (_header(weights=_weight(dtype=['bool'])), "dtype of weight 'w' is none"),
+    (
+      _header(weights=_weight(dtype='object')),
+      "weight 'w' has an invalid dtype",
+    ),
+    (_header(weights=_weight(dtype='O')), "weight 'w' has an invalid dtype"),
+    (_header(weights=_weight(dtype='V1')), "weight 'w' has an invalid dtype"),
+    (
+      _header(weights=_weight(dtype=['bool'])),
+      "weight 'w' has an invalid dtype",
+    ),
     (_header(weights=_weight(shape=[2**62])), r'claim \d+ bytes'),
     (_header(seed=True), 'seed must be a whole number'),
     (_header(seed=1.5), 'seed must be a whole number'),
@@ -249,13 +255,13 @@ def test_a_forged_one_is_read_where_nothing_is_wrong(path):
     (_header(code='import os'), 'its header must have the keys'),
     ([], 'its header must have the keys'),
     (5, 'its header must have the keys'),
-    (b'', 'its header is no JSON'),
-    (b'{', 'its header is no JSON'),
-    (b'\xff\xfe', 'its header is no JSON'),
-    (b'[' * 100_000, 'its header is no JSON'),
-    (b'{"a":' * 100_000, 'its header is no JSON'),
+    (b'', 'its header is not valid JSON'),
+    (b'{', 'its header is not valid JSON'),
+    (b'\xff\xfe', 'its header is not valid JSON'),
+    (b'[' * 100_000, 'its header is not valid JSON'),
+    (b'{"a":' * 100_000, 'its header is not valid JSON'),
     (b'{"seed": 1, "seed": 2}', 'repeats a key'),
-    (b'{"seed": NaN}', 'holds NaN'),
+    (b'{"seed": NaN}', 'contains NaN'),
     (b'9' * 10_000, 'its header'),
   ],
 )
@@ -270,18 +276,18 @@ def test_a_malicious_header_is_refused(path, header, words):
     (_forged(_header(), b'\x80\0'), 'claim 1 bytes, but it holds 2'),
     (_forged(_header(), b'\x81'), "mask 'a' does not end in zeros"),
     (_forged(_header(), b'\xc0'), 'must have a zero'),
-    (_forged(_header(weights=_weight()), b'\x80\x02'), 'is not of booleans'),
+    (_forged(_header(weights=_weight()), b'\x80\x02'), 'is not boolean'),
     (
       _forged(_header(masks=_header()['masks'] * 2), b'\x80\x80'),
       "two of its arrays are 'a'",
     ),
-    (_forged(_header(), version=2), 'of version 2, and this'),
+    (_forged(_header(), version=2), 'format version 2, but this'),
     (_forged(_header(), claimed=2**32 - 1), 'header claims 4294967295 bytes'),
     (_forged(_header(), claimed=200), 'header claims 200 bytes'),
-    (_forged(_header(), claimed=5), 'its header is no JSON'),
+    (_forged(_header(), claimed=5), 'its header is not valid JSON'),
     (_forged(_header(), length=2**63), 'were written'),
-    (b'PK\x03\x04' + bytes(100), 'does not begin as a ticket does'),
-    (b'\x80\x04\x95' + bytes(100), 'does not begin as a ticket does'),
+    (b'PK\x03\x04' + bytes(100), 'begin with the magic bytes of a ticket'),
+    (b'\x80\x04\x95' + bytes(100), 'begin with the magic bytes of a ticket'),
   ],
 )
 def test_a_malicious_file_is_refused(path, data, words):

@@ -15,6 +15,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
+from tf_unilth.engines.tfmot import prunable_weights
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 layers = keras.layers
@@ -295,8 +296,8 @@ def test_tfmots_wrapper_takes_it_too():
 @pytest.mark.parametrize(
   ('schedule', 'skip', 'words'),
   [
-    (tf_unilth.IterativeSparsity(0.0), (), 'would not hold'),
-    (tfmot.sparsity.keras.ConstantSparsity(0.5, 0), (), 'would not hold'),
+    (tf_unilth.IterativeSparsity(0.0), (), 'would not keep'),
+    (tfmot.sparsity.keras.ConstantSparsity(0.5, 0), (), 'would not keep'),
     (tf_unilth.IterativeSparsity(0.8), ['head'], 'does not wrap'),
   ],
 )
@@ -363,7 +364,7 @@ def test_whole_units_are_applied_and_cut_ones_refused(arguments, whole):
 
 def _with_zeros(model):
   """Cuts the first half of each kernel of a model."""
-  for _, kernel in tf_unilth.prunable.model_kernels(model):
+  for _, kernel in prunable_weights.model_kernels(model):
     value = kernel.numpy()
     value.reshape(-1)[: value.size // 2] = 0
     kernel.assign(value)
@@ -595,7 +596,7 @@ def test_a_ticket_that_keeps_nothing_of_a_layer_is_warned_of_in_fit():
     ]
   )
   model = toys.compiled_for_labels(ticket.apply(model, weights=False))
-  with pytest.warns(UserWarning, match="layer 'a' holds nothing but zeros"):
+  with pytest.warns(UserWarning, match="layer 'a' masks all weights"):
     toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=1)
 
 
@@ -834,7 +835,10 @@ _EYE = {'dense': np.eye(3, dtype=bool)}
     ({'rewind_weights': [1]}, 'rewind_weights must be arrays of'),
     ({'method': 7}, 'method must be None or a string'),
     ({'seed': -1}, 'seed must be None or a whole number >= 0, but is -1'),
-    ({'provenance': {'a': math.nan}}, 'provenance must be what JSON can hold'),
+    (
+      {'provenance': {'a': math.nan}},
+      'provenance must be serializable as JSON',
+    ),
     ({'provenance': 7}, 'provenance must be a mapping, but is 7'),
   ],
 )

@@ -26,7 +26,7 @@ POINTS = {
   'flushing': (os, 'fsync'),
   'renaming': (os, 'replace'),
   'removing old': (pathlib.Path, 'unlink'),
-  'making masks': (Pruner, 'write'),
+  'making masks': (Pruner, 'apply_masks'),
   'rewinding': (ticket_callback.TicketCallback, '_rewind'),
   'a stage switch': (ticket_callback.TicketCallback, '_begin_rounds'),
   'resuming': (ticket_callback.TicketCallback, 'after_restore'),

@@ -553,9 +553,10 @@ def test_evaluations_after_a_fit_mask_once(traced):
     np.testing.assert_allclose(loss, np.mean(expected), 1e-5)
   assert not traced
   toys.fit(model, tf_unilth.LTH(verbose=0), epochs=3)
-  assert model.test_step.__closure__ and 'held' in model.test_step.__name__
+  assert model.test_step.__closure__
+  assert model.test_step.__name__ == 'unmasked_step'
   inner = [c.cell_contents for c in model.test_step.__closure__]
-  assert 'held' not in [getattr(i, '__name__', '') for i in inner]
+  assert 'unmasked_step' not in [getattr(i, '__name__', '') for i in inner]
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -1.0])

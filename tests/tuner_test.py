@@ -280,7 +280,7 @@ def test_a_model_that_cannot_be_tuned_is_refused(hypermodel, match, tmp_path):
   [
     ('max_trials must be .* >= 1, but is 0', {'max_trials': 0}),
     (r'seed must be .* but is -1', {'seed': -1}),
-    ('worker_timeout must be > 0', {'worker_timeout': 0}),
+    ('worker_timeout must be a finite number > 0', {'worker_timeout': 0}),
     ('config must be a mapping', {'config': [1]}),
     ('epochs must be .* >= 3, but is 2', {'run': {'epochs': 2}}),
     (

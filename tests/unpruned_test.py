@@ -268,7 +268,7 @@ def test_weights_that_another_layer_prunes_are_pruned():
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     tf_unilth.prune_low_magnitude(model, _schedule())
-  with pytest.warns(UserWarning, match='a _Block does not tell'):
+  with pytest.warns(UserWarning, match='a _Block does not declare'):
     tf_unilth.prune_low_magnitude(
       keras.Sequential([layers.Input((3,)), _Block(), layers.Dense(2)]),
       _schedule(),

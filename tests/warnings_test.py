@@ -68,7 +68,7 @@ def test_early_stopping_of_a_finished_ticket_is_not_warned_of():
 @pytest.mark.parametrize(
   'rate, callback, warns',
   [
-    (0.05, _REDUCE(patience=2), "monitors 'val_loss', which the cuts worsen"),
+    (0.05, _REDUCE(patience=2), "monitors 'val_loss', which pruning worsens"),
     (0.05, _REDUCE(patience=50), ''),
     (tf_unilth.StagedLearningRate(0.05), _REDUCE(patience=2), 'does nothing'),
     (
@@ -146,7 +146,7 @@ def test_the_epochs_that_would_allow_all_rounds_do(capsys):
 
 def test_trainings_of_lth_that_are_shorter_than_an_epoch_are_warned_of():
   said = _warned(_wrapped(rounds=7), tf_unilth.LTH(verbose=0), epochs=4)
-  assert 'each of its trainings has 4 steps, less than an epoch of 8' in said
+  assert 'each training has 4 steps, less than an epoch of 8' in said
 
 
 def test_a_plateau_of_a_network_that_has_not_learnt_is_warned_of():

@@ -1,8 +1,8 @@
-"""What the public API is given, checked in one way, at once and in words.
+"""Checks of the arguments of the public API.
 
-Each function returns the argument as a plain value of Python's, which files
-and configurations can hold, or raises an error that names the argument, its
-value and what is allowed.
+Each function returns the argument as a plain Python value, which files and
+configs can store, or raises an error that names the argument, its value and
+the allowed values.
 """
 
 import json
@@ -13,31 +13,34 @@ from typing import Any
 
 import numpy as np
 
-_LONGEST = 80  # Characters of a value in a message.
-_BEYOND = 1 << 63  # Of what TensorFlow counts with.
+_MAX_LENGTH = 80  # Characters of a value in a message.
+_INT64_END = 1 << 63  # TensorFlow counts with int64.
 
 
 def format_value(value: Any) -> str:
-  """Returns a value as a message of one line shows it.
+  """Returns the `repr` of a value on one line, shortened for a message.
 
   >>> format_value('a' * 1000)[-9:], format_value([1, 2])
   ('aaaaaa...', '[1, 2]')
   """
   try:
     text = ' '.join(repr(value).split())
-  except ValueError:  # Python writes no number of more than 4300 digits.
+  except ValueError:  # Python formats no integer of more than 4300 digits.
     return f'a huge {type(value).__name__}'
-  return text if len(text) <= _LONGEST else f'{text[: _LONGEST - 3]}...'
+  return text if len(text) <= _MAX_LENGTH else f'{text[: _MAX_LENGTH - 3]}...'
 
 
 def check_int(name: str, value: Any, least: int, none: bool = False) -> Any:
-  """Returns a whole number of at least `least`; `True` is none.
+  """Returns an integer in [least, 2^63); a bool is not an integer here.
 
   Args:
-    name: of the argument.
-    value: as it was given.
-    least: the smallest that is allowed.
-    none: whether `None` is allowed too.
+    name: the name of the argument.
+    value: the value that was passed.
+    least: the smallest allowed value.
+    none: whether `None` is allowed.
+
+  Raises:
+    ValueError: the value is not allowed.
 
   >>> check_int('rounds', np.int64(3), 1)
   3
@@ -49,20 +52,23 @@ def check_int(name: str, value: Any, least: int, none: bool = False) -> Any:
   if none and value is None:
     return None
   fits = isinstance(value, int | np.integer) and not isinstance(value, bool)
-  if not fits or not least <= value < _BEYOND:
+  if not fits or not least <= value < _INT64_END:
     below = ' and < 2^63' if fits and value >= least else ''
     raise argument_error(name, f'a whole number >= {least}{below}', value, none)
   return int(value)
 
 
 def check_float(name: str, value: Any, allowed: str, none: bool = False) -> Any:
-  """Returns a finite number of an interval.
+  """Returns a finite real number in an interval.
 
   Args:
-    name: of the argument.
-    value: as it was given.
-    allowed: as in `[0, 1)`; `inf` for no upper end.
-    none: whether `None` is allowed too.
+    name: the name of the argument.
+    value: the value that was passed.
+    allowed: the interval, such as `[0, 1)`; `inf` means no upper bound.
+    none: whether `None` is allowed.
+
+  Raises:
+    ValueError: the value is not allowed.
 
   >>> check_float('limit', np.float64(0.5), '[0, inf)')
   0.5
@@ -87,14 +93,23 @@ def check_float(name: str, value: Any, allowed: str, none: bool = False) -> Any:
 def _is_finite(value: Any) -> bool:
   try:
     return math.isfinite(value)
-  except OverflowError:  # A whole number that no float can hold.
+  except OverflowError:  # An integer beyond the range of a float.
     return False
 
 
 def check_option(
   name: str, value: Any, options: Sequence[Any], none: bool = False
 ) -> Any:
-  """Returns one of some strings or whole numbers.
+  """Returns the element of `options` that equals the value.
+
+  Args:
+    name: the name of the argument.
+    value: the value that was passed.
+    options: the allowed strings or integers.
+    none: whether `None` is allowed.
+
+  Raises:
+    ValueError: the value is not allowed.
 
   >>> check_option('pace', 'slow', ('cubic', 'geometric'))
   Traceback (most recent call last):
@@ -108,7 +123,14 @@ def check_option(
 
 
 def check_bool(name: str, value: Any) -> bool:
-  """Returns a bool; `'False'` is none, though Python takes it for true.
+  """Returns a bool; rejects other values, such as the truthy `'False'`.
+
+  Args:
+    name: the name of the argument.
+    value: the value that was passed.
+
+  Raises:
+    ValueError: the value is not a bool.
 
   >>> check_bool('overwrite', 'no')
   Traceback (most recent call last):
@@ -120,14 +142,30 @@ def check_bool(name: str, value: Any) -> bool:
 
 
 def check_str(name: str, value: Any, none: bool = False) -> Any:
-  """Returns a string with something in it."""
+  """Returns a non-empty string.
+
+  Args:
+    name: the name of the argument.
+    value: the value that was passed.
+    none: whether `None` is allowed.
+
+  Raises:
+    ValueError: the value is not allowed.
+  """
   if (none and value is None) or (isinstance(value, str) and value):
     return value
   raise argument_error(name, 'a string that is not empty', value, none)
 
 
 def check_json(name: str, value: Any) -> dict[str, Any]:
-  """Returns a mapping as a JSON file gives it back.
+  """Returns a mapping as a JSON file restores it.
+
+  Args:
+    name: the name of the argument.
+    value: the value that was passed.
+
+  Raises:
+    ValueError: the value is not a mapping or not serializable as JSON.
 
   >>> check_json('config', {'sizes': (1, 2)})
   {'sizes': [1, 2]}
@@ -141,7 +179,7 @@ def check_json(name: str, value: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dict(value), allow_nan=False))
   except (TypeError, ValueError, RecursionError) as error:
     raise ValueError(
-      f'{name} must be what JSON can hold, but is {format_value(value)}: '
+      f'{name} must be serializable as JSON, but is {format_value(value)}: '
       f'{error}.'
     ) from None
 
@@ -149,6 +187,14 @@ def check_json(name: str, value: Any) -> dict[str, Any]:
 def argument_error(
   name: str, words: str, value: Any, none: bool = False
 ) -> ValueError:
+  """Returns the error for an argument that is not allowed.
+
+  Args:
+    name: the name of the argument.
+    words: the allowed values.
+    value: the value that was passed.
+    none: whether `None` is allowed.
+  """
   either = 'None or ' if none else ''
   return ValueError(
     f'{name} must be {either}{words}, but is {format_value(value)}.'

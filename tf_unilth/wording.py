@@ -1,13 +1,13 @@
-"""Numbers in messages, in words that agree."""
+"""Formats numbers for messages."""
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-  """Returns a number with what it counts.
+  """Returns a number with its noun, in the singular or plural.
 
   Args:
-    number: how many.
-    noun: what one of them is called.
-    plural: what others are called, where it is not the noun and an s.
+    number: the number of things.
+    noun: the singular noun.
+    plural: the plural noun; `None` appends an s to `noun`.
 
   >>> count(1, 'round'), count(2345, 'epoch'), count(2, 'batch', 'batches')
   ('1 round', '2,345 epochs', '2 batches')
@@ -16,7 +16,10 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def percent(share: float) -> str:
-  """Returns a share in percent.
+  """Returns a share as a percentage.
+
+  Args:
+    share: a fraction, usually in [0, 1].
 
   >>> percent(0.98125)
   '98.12%'

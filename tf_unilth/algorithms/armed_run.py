@@ -1,4 +1,4 @@
-"""A run that is armed: its hook is in the model while `fit` runs."""
+"""A run that is armed: its hook is attached to the model while `fit` runs."""
 
 import abc
 import contextlib
@@ -26,54 +26,60 @@ from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
 class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
-  """Keeps the hook of a run in the model from the first epoch to the last.
+  """Attaches the hook of a run to the model, and detaches it at the run's end.
 
   Args:
     ramp: the L2 ramp of each round, `None` for none.
-    verbose: 0 is silent, 1 a line per event, 2 a line per round too.
+    verbose: 0 is silent, 1 prints a line per event, 2 a line per round too.
   """
 
   def __init__(self, ramp: L2Ramp | None, verbose: int):
     super().__init__()
     self.verbose = check_option('verbose', verbose, (0, 1, 2))
+    self.params: Any = None  # Set by Keras.
     self._ramp = ramp if ramp is not None and ramp.limit != 0 else None
     self._messages = Messages(type(self).__name__, verbose)
     self._rewind_weights: list[np.ndarray] | None = None
-    # Of the `fit` that is running or was the last; set as it begins.
+    # Of the current or last `fit`; set in on_train_begin.
     self._layers: Any = None
     self._pruner: Any = None
     self._state: Any = None
     self._optimizer: Any = None
+    # The model's optimizer if the run uses it, else None.
+    self._compiled_optimizer: Any = None
     self._hook: TrainStepHook | None = None
+    self._hook_calls = 0
     self._callback_list: Any = None
-    self._handler: Any = None
-    self._run: Any = None  # A new object for each run.
-    self._followed: Any = None  # The model's optimizer, where it is ours.
-    self._first_iterations: int | None = None
-    self._inert = self._holding = self._is_running = self._ends_last = False
-    self._batches = self._calls = 0
+    self._data_handler: Any = None
+    self._run_token: Any = None  # A new object for each run.
+    self._iterations_at_begin: int | None = None
+    self._inert = self._is_running = self._ends_after_others = False
+    # Whether the target was reached before the `fit`.
+    self._already_pruned = False
+    self._epoch_batches = 0
 
   @property
   @abc.abstractmethod
   def reached_target(self) -> bool:
-    """Whether the sparsity that was asked for is met."""
+    """Whether the masks have the target sparsity."""
 
   @abc.abstractmethod
   def _follow_optimizer(self) -> bool:
-    """Continues with another optimizer, if the model was compiled anew."""
+    """Switches to the model's new optimizer; returns whether there is one."""
 
-  def _prepare(self) -> None:
-    """Makes room for the state, which others may restore, and for the hook."""
+  def _prepare_run(self) -> None:
+    """Creates the hook, and the variables into which state may be restored."""
     optimizer_traits.build(self._optimizer, self.model)
-    while len(self._state.snapshots) < self._snapshots():
+    while len(self._state.snapshots) < self._snapshot_count():
       self._state.add_snapshot()
     if self._ramp is not None and not self._state.candidates:
       self._state.candidates.extend(self._layers.new_candidates())
     self._hook = self._new_hook()
-    self._run = run = object()
-    if self._handler is not None:
+    self._run_token = token = object()
+    if self._data_handler is not None:
       data_handler.on_death(
-        self._handler, lambda: self._release() if self._run is run else None
+        self._data_handler,
+        lambda: self._release() if self._run_token is token else None,
       )
 
   def _new_hook(self) -> TrainStepHook:
@@ -81,40 +87,48 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
       self.model, self._optimizer, self._layers, self._state, self._ramp
     )
 
-  def _arm(self) -> None:
-    """Puts the hook into the model."""
+  def _attach_hook(self) -> None:
     assert self._hook is not None
-    own_loop = self._handler is None
-    self._hook.attach(Watch() if own_loop else _FitWatch(self, self._handler))
+    handler = self._data_handler
+    self._hook.attach(Watch() if handler is None else _FitWatch(self, handler))
 
-  def _check_armed(self, hook: TrainStepHook) -> None:
-    """Raises if the step that is done was not one of ours."""
-    if hook.calls == self._calls:
+  def _check_hook_was_called(self, hook: TrainStepHook) -> None:
+    """Raises if the last training step did not call the hook."""
+    if hook.calls == self._hook_calls:
       with self._releasing_on_error():
         raise ValueError(
-          'train_function of the model was replaced while fit runs, by one '
-          'that does not hold the masks: use model.make_train_function('
-          'force=True), which does.'
+          'train_function of the model was replaced during fit by one that '
+          'does not apply the masks: it must be made by '
+          'model.make_train_function(force=True).'
         )
-    self._calls = hook.calls
+    self._hook_calls = hook.calls
 
-  def _check_clock(self) -> None:
-    """Raises if the optimizer of a loop of the user's own has not moved."""
-    first, self._first_iterations = self._first_iterations, None
-    if self._handler is not None or first is None or not self._batches:
+  def _check_optimizer_steps(self) -> None:
+    """Raises if the optimizer has not moved in a custom training loop."""
+    before, self._iterations_at_begin = self._iterations_at_begin, None
+    if (
+      self._data_handler is not None
+      or before is None
+      or not self._epoch_batches
+    ):
       return
-    # Loss scaling leaves out steps whose gradients overflow.
-    scaled = self._optimizer is not optimizer_traits.inner(self._optimizer)
-    if self._iterations() == first and not scaled:
+    # Loss scaling skips steps whose gradients overflow.
+    scales_loss = self._optimizer is not optimizer_traits.inner(self._optimizer)
+    if self._iterations() == before and not scales_loss:
       raise ValueError(
         f'{optimizer_search.describe(self._optimizer)}, the optimizer of the '
-        'model, has done no step in this epoch: compile the model with the '
-        'optimizer that the training loop applies.'
+        'model, has done no step in this epoch: the model must be compiled '
+        'with the optimizer that the training loop applies.'
       )
 
   def _check_trained(self, trained: set[int], ramps: bool) -> None:
-    """Says what a run lacks whose optimizer does not train wrapped kernels."""
-    if trained or self._holding:
+    """Raises or warns if the optimizer trains no wrapped kernel.
+
+    Args:
+      trained: indices of the kernels that the optimizer was given.
+      ramps: whether the step has a penalty.
+    """
+    if trained or self._already_pruned:
       return
     if not self._layers.trainable():
       fit_checks.check_not_frozen(self._layers, ramps)
@@ -122,27 +136,28 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
     optimizer = optimizer_search.describe(self._optimizer)
     if ramps:
       raise ValueError(
-        "the model's train_step must apply its gradients by model.optimizer, "
-        f'{optimizer}, or another optimizer that is an attribute of the model, '
-        'but does not, or in a tf.function that was traced before this fit: '
-        'the ramp would do nothing. Use it, or ramp=L2Ramp(limit=0).'
+        'train_step of the model must apply its gradients by model.optimizer, '
+        f'{optimizer}, or by another optimizer that is an attribute of the '
+        'model. It does not, or only in a tf.function that was traced before '
+        'this fit, so the ramp has no effect. Use such an optimizer, or pass '
+        'ramp=L2Ramp(limit=0).'
       )
-    if self._snapshots():
+    if self._snapshot_count():
       warnings.warn(
-        f'{optimizer} does not apply the gradients of the wrapped layers. '
-        'What does is not rewound, and its learning rate is not restarted: '
-        'make the optimizer that trains them an attribute of the model.',
+        f'{optimizer} does not apply the gradients of the wrapped layers. The '
+        'optimizer that does is not rewound, and its learning rate is not '
+        'restarted: make it an attribute of the model.',
         stacklevel=2,
       )
 
-  def _was_compiled_anew(self) -> bool:
-    """Returns whether the model has another optimizer than the run."""
-    return self._followed not in (None, self.model.optimizer)
+  def _was_recompiled(self) -> bool:
+    """Returns whether `compile` has given the model another optimizer."""
+    return self._compiled_optimizer not in (None, self.model.optimizer)
 
-  def _take_optimizer(self) -> None:
-    """Makes a hook for the optimizer that the model was compiled with anew."""
+  def _use_recompiled_optimizer(self) -> None:
+    """Creates a hook for the optimizer of the last `compile`."""
     fit_checks.check_compiled(self.model)
-    self._followed = self._optimizer = self.model.optimizer
+    self._compiled_optimizer = self._optimizer = self.model.optimizer
     optimizer_traits.build(self._optimizer, self.model)
     self._hook = self._new_hook()
 
@@ -150,54 +165,54 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
     return int(self._optimizer.iterations.numpy())
 
   def _end_earlier_run(self) -> None:
-    """Ends a run that died unseen; raises where one still goes on."""
+    """Ends a run whose `fit` died; raises if the run is still active."""
     hook = armed_hook(self.model)
     if hook is None:
       return
     if not hook.watch.is_own_loop and hook.watch.is_alive():
       name = type(self).__name__
       raise ValueError(
-        f'callbacks of a fit inside of a fit must be without {name}: the outer '
-        'fit has a ticket callback, whose run goes on in the inner one.'
+        f'callbacks of a nested fit must not include {name}: the outer fit has '
+        'a ticket callback, whose run continues in the nested fit.'
       )
     hook.detach()
     hook.watch.end()
 
-  def _have_the_last_word(self) -> None:
-    """Ends the run after all callbacks, which may write weights at the end.
+  def _end_after_other_callbacks(self) -> None:
+    """Lets the run end after all callbacks, which may write weights at the end.
 
-    The list is exchanged, since Keras is going through it; a user may use it
-    again.
+    The list is replaced, not changed: Keras is iterating over it, and the user
+    may pass it again.
     """
     callbacks = self._callback_list
     if callbacks is not None:
       last = _LastCallback(self._end)
       callbacks.callbacks = [*_without_last(callbacks.callbacks), last]
-      self._ends_last = True
+      self._ends_after_others = True
 
-  def _release_list(self) -> None:
-    """Takes our last callback out; Keras still calls it, if it is about to."""
+  def _remove_last_callback(self) -> None:
+    """Removes `_LastCallback`; an iteration that has begun still calls it."""
     callbacks, self._callback_list = self._callback_list, None
     if callbacks is not None:
       callbacks.callbacks = _without_last(callbacks.callbacks)
 
-  def _hold_masks(self) -> None:
-    """Puts the masks of the last round back, and zeros where they are."""
+  def _assign_masks(self) -> None:
+    """Writes the masks of the last round, and zeros the pruned weights."""
     if not self._inert:
       self._layers.assign_masks(self._pruner.masks)
 
-  def _rewindable(self) -> list[Any]:
-    """Returns what a snapshot holds: weights, statistics, optimizer state."""
+  def _rewindable_variables(self) -> list[Any]:
+    """Returns the variables in a snapshot: weights, statistics, optimizer."""
     return [*self._layers.model_weights, *self._optimizer.variables()]
 
   def _rewind(self, snapshot: Snapshot) -> None:
-    """Puts a snapshot back, but for what is pruned, which stays zero."""
-    values = snapshot.restore(self._rewindable())
+    """Restores a snapshot, except for pruned weights, which stay zero."""
+    values = snapshot.restore(self._rewindable_variables())
     self._rewind_weights = values[: len(self._layers.model_weights)]
     self._apply_masks()
 
   def _apply_masks(self) -> None:
-    """Sets to zero what is pruned, which nothing in a train step will move."""
+    """Zeros pruned weights and their optimizer slots."""
     self._layers.assign_masks(self._pruner.masks)
     self._clear_slots()
 
@@ -208,8 +223,8 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
   def _end(self) -> None:
     if not self._inert and self._pruner.restore_masks():
       self._say(
-        'other weights or masks were put into the model after the last '
-        'epoch; the masks are back, the weights may be of another epoch'
+        'other weights or masks were put into the model after the last epoch; '
+        'the masks are restored, but the weights may be of another epoch'
       )
     if self._hook is not None and self.reached_target:
       self._say(
@@ -218,8 +233,8 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
     self._release()
 
   def _release(self) -> None:
-    """Takes the hook out of the model, and says if the target was missed."""
-    self._release_list()
+    """Detaches the hook, and warns if the target was not met."""
+    self._remove_last_callback()
     hook, self._hook = self._hook, None
     if hook is None:
       return
@@ -248,11 +263,11 @@ class ArmedRun(AlgorithmSteps, keras.callbacks.Callback, abc.ABC):
 
 
 class _FitWatch(Watch):
-  """Watches the `fit` around a run.
+  """Connects a hook with the run and the `fit` that it belongs to.
 
   Args:
-    callback: whose run it is.
-    data_handler: Keras's, of the `fit`.
+    callback: the ticket callback of the run.
+    data_handler: Keras's data handler of the `fit`.
   """
 
   is_own_loop = False
@@ -268,12 +283,12 @@ class _FitWatch(Watch):
     self._callback._release()
 
   def on_error(self) -> None:
-    # A fit or train_on_batch inside of it may fail, and ours go on.
+    # A nested fit or train_on_batch may fail while the outer fit goes on.
     if fit_introspection.is_innermost(self._callback.model, self._data_handler):
       self._callback._release()
 
   def on_write(self) -> None:
-    self._callback._hold_masks()
+    self._callback._assign_masks()
 
   def replace(self) -> bool:
     return self._callback._follow_optimizer()
@@ -283,7 +298,11 @@ class _FitWatch(Watch):
 
 
 class _LastCallback(keras.callbacks.LambdaCallback):
-  """Acts when training ends, after all other callbacks."""
+  """Calls a function when training ends, after all other callbacks.
+
+  Args:
+    end: the function, without arguments.
+  """
 
   def __init__(self, end: Any):
     super().__init__(on_train_end=lambda _: end())

@@ -1,28 +1,32 @@
-"""What a callback says, printed between two progress bars."""
+"""Lines of a callback, printed between two progress bars."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class Messages:
-  """Lines that wait for the end of an epoch.
+  """Collects lines during an epoch, and prints them after it.
 
   Args:
-    speaker: whose name each line begins with.
-    verbose: 0 keeps silent.
+    speaker: the name that begins each line.
+    verbose: 0 is silent.
   """
 
   speaker: str
   verbose: int
-  _waiting: list[str] = dataclasses.field(default_factory=list)
+  _pending: list[str] = dataclasses.field(default_factory=list)
 
   def say(self, message: str) -> None:
-    """Keeps a line for the next `flush`."""
+    """Adds a line for the next `flush`.
+
+    Args:
+      message: the line, without the name.
+    """
     if self.verbose:
-      self._waiting.append(message)
+      self._pending.append(message)
 
   def flush(self) -> None:
-    """Prints what was said."""
-    for message in self._waiting:
+    """Prints the collected lines."""
+    for message in self._pending:
       print(f'{self.speaker}: {message}', flush=True)
-    self._waiting.clear()
+    self._pending.clear()

@@ -9,42 +9,43 @@ from tf_unilth.argument_checks import check_int, check_option
 from tf_unilth.engines.tfmot import optimizer_traits
 from tf_unilth.engines.tfmot.run_state import PRUNING
 
-# In epochs. A shorter training ranks weights that have learnt little: fewer and
-# longer rounds gave better tickets at equal epochs.
-_SHORTEST_TRAINING = 3
+# Weights of shorter trainings have learned little: at equal epochs, fewer and
+# longer rounds gave better tickets.
+_MIN_EPOCHS_PER_TRAINING = 3
 
 REWINDS = ('weights', 'learning_rate')
 
 
 class LTH(TicketCallback):
-  """Finds a winning ticket: train, prune by magnitude, rewind, again.
+  """Finds a winning ticket: train, prune by magnitude, rewind, repeat.
 
-  Each round trains, prunes the smallest |w|, and rewinds the survivors to
-  their values at `rewind_step`, with the statistics and the optimizer; the
-  last training has the final mask. All trainings share the epochs of `fit`
-  evenly, at least three each where the schedule leaves `rounds` open, and each
-  gets a full decay of a `StagedLearningRate`.
+  Each round trains the model, prunes the weights with the smallest |w|, and
+  rewinds the others to their values at `rewind_step`, with the statistics and
+  the optimizer. A last training with the final mask follows. All trainings
+  share the epochs of `fit` evenly, with at least three epochs each unless the
+  schedule sets `rounds`, and each gets a full decay of a `StagedLearningRate`.
 
   Args:
     rewind: `'weights'`, or `'learning_rate'` to keep the weights and rewind
-      the learning-rate schedule alone, which needs a `StagedLearningRate`.
+      only the learning-rate schedule, which must be a `StagedLearningRate`.
     rewind_step: the training step of this `fit` to which the weights are
-      rewound; 0 is its start, more is late rewinding. Before the first round's
-      end.
-    verbose: 0 is silent, 1 a line per event, 2 a line per round too.
+      rewound, at least 0 and before the end of the first round. 0 is the start
+      of `fit`; above 0 is late rewinding.
+    verbose: 0 is silent, 1 prints a line per event, 2 a line per round too.
 
   Raises:
-    ValueError: an argument is out of its range; in `fit`, whatever would keep
-      it from ending at the target.
-    FloatingPointError: in `fit`, a wrapped weight or the loss is not finite.
+    ValueError: an argument is out of its range; in `fit`, the target cannot be
+      reached.
+    FloatingPointError: in `fit`, a weight, an optimizer slot or the loss is not
+      finite.
 
   >>> callback = LTH(rewind_step=500)
 
-  A model that is trained already needs no argument: the weights that it comes
-  with are those to which LTH rewinds (`rewind_step=0`), as in lottery tickets
-  of pretrained networks (Chen et al. 2020). The first training before the
-  first cut stays, since it is the task's own. `UniLTH(pretrained=True)` keeps
-  what is learnt from one cut to the next, and needs fewer epochs.
+  A model that is already trained needs no argument: with `rewind_step=0`, LTH
+  rewinds to the trained weights, as in lottery tickets of pretrained networks
+  (Chen et al. 2020). The model still trains before the first pruning, since
+  this training is on the new task. `UniLTH(pretrained=True)` does not rewind
+  between rounds, and needs fewer epochs.
 
   From Frankle & Carbin (2019); late rewinding Frankle et al. (2019);
   learning-rate rewinding Renda et al. (2020). They give each round the full
@@ -52,7 +53,7 @@ class LTH(TicketCallback):
   equal cost. For the papers' cost, give rounds + 1 times the epochs.
   """
 
-  _settings = ('rewind_step', 'rewinds_weights')
+  _extra_settings = ('rewind_step', 'rewinds_weights')
   _warns_of_fewer_rounds = True
 
   def __init__(
@@ -70,12 +71,12 @@ class LTH(TicketCallback):
     self._rewinds_weights = rewind == 'weights'
 
   def _shortest_round(self) -> int:
-    return _SHORTEST_TRAINING * self._state.get('steps_per_epoch')
+    return _MIN_EPOCHS_PER_TRAINING * self._state.get('steps_per_epoch')
 
   def _finetune_share(self, rounds: int) -> float:
     return 1 / (rounds + 1)
 
-  def _snapshots(self) -> int:
+  def _snapshot_count(self) -> int:
     return int(self._rewinds_weights)
 
   def _on_run_begin(self) -> None:
@@ -85,14 +86,14 @@ class LTH(TicketCallback):
     if self._timeline.steps:
       self._begin_trainings()
     elif explicit and explicit >= self._timeline.epochs:
-      self._timeline.require_steps('the first round ends within one')
+      self._timeline.require_steps('the first round ends in the first epoch')
 
   def _on_epoch(self, epoch: int, logs: dict) -> None:
     if not self._state.get('rounds'):
-      self._begin_trainings()  # The steps of an epoch are known by now.
+      self._begin_trainings()  # The steps per epoch are known now.
 
   def _begin_trainings(self) -> None:
-    self._begin_rounds(0, 'every round is a training')
+    self._begin_rounds(0, 'each round trains, prunes and rewinds')
     first = self._timeline.round_end(1)
     if self._rewind_step >= first:
       raise ValueError(
@@ -102,13 +103,13 @@ class LTH(TicketCallback):
     per_epoch = self._state.get('steps_per_epoch')
     if first < per_epoch:
       warnings.warn(
-        f'LTH: each of its trainings has {first} steps, less than an epoch of '
-        f'{per_epoch}: they rank weights that have learnt little. Give more '
-        'epochs, or fewer rounds.',
+        f'LTH: each training has {first} steps, less than an epoch of '
+        f'{per_epoch}, so the pruned weights have learned little. Use more '
+        'epochs or fewer rounds.',
         stacklevel=2,
       )
     self._state.set(decay_steps=first)
-    self._push_decay()
+    self._restart_learning_rate()
 
   def _next_event(self) -> int:
     if not self._rewinds_weights or self._state.get('stage') != PRUNING:
@@ -117,10 +118,10 @@ class LTH(TicketCallback):
     return sys.maxsize if taken else self._rewind_step
 
   def _on_event(self, step: int) -> None:
-    # Later than asked for, where Keras runs several steps per execution.
+    # With several steps per execution it may be later than requested.
     self._state.set(rewind_step=step)
     self._state.snapshots[0].take(
-      self._rewindable(), self._state.get('next_epoch')
+      self._rewindable_variables(), self._state.get('next_epoch')
     )
 
   def _on_round_end(self) -> None:
@@ -146,7 +147,7 @@ class LTH(TicketCallback):
     if schedule is not None:
       warnings.warn(
         f'the learning rate is a {type(schedule).__name__} over the whole '
-        'run: each round will see only its beginning. Use a '
+        'run, so each round uses only its beginning. Use a '
         'tf_unilth.StagedLearningRate.',
         stacklevel=2,
       )

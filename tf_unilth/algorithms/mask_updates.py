@@ -1,4 +1,4 @@
-"""The masks of a run: made from scores, written, counted, kept on the host."""
+"""The masks of a run: computed from scores, applied, counted, restored."""
 
 import math
 import warnings
@@ -15,36 +15,37 @@ from tf_unilth.selection import mask_selection, round_sparsity
 from tf_unilth.selection.unit import Structure
 from tf_unilth.wording import count
 
-# Targets that a user may write for m / n: 0.333333 for 1 / 3.
-_SAME_TARGET = 1e-6
+# So that 0.333333 is accepted for 1 / 3.
+_TARGET_TOLERANCE = 1e-6
 
 
 class Pruner:
-  """Moves the masks of a model's wrapped layers to the sparsity of a round.
+  """Sets the masks of the wrapped layers of a model to the sparsity of a round.
 
-  Layers that share a schedule are one group, ranked and counted together, in
-  units of the structure that they share.
+  Layers that share a schedule are a group. They are ranked and counted
+  together, in units of their structure, which must be the same. The masks are
+  boolean arrays on the host, `True` for the weights that are kept.
 
   Args:
     layers: the wrapped layers.
-    pace: the pace of schedules that leave it open.
-    scope: gives the scope in which a schedule's layers are ranked.
+    pace: the pace of schedules whose `pace` is None.
+    ranking_scope: returns the scope in which a schedule's layers are ranked.
 
   Raises:
-    ValueError: a target that the structure cannot have or that leaves less
-      than one unit per layer, a schedule whose layers differ in structure, or
-      schedules that disagree on their rounds.
+    ValueError: a target is not possible for the structure or leaves less than
+      one unit per layer, the layers of a schedule differ in structure, or the
+      schedules differ in `rounds`.
   """
 
   def __init__(
     self,
     layers: PrunedLayers,
     pace: str,
-    scope: Callable[[IterativeSparsity], str],
+    ranking_scope: Callable[[IterativeSparsity], str],
   ):
     self._layers = layers
     self._pace = pace
-    self._scope = scope
+    self._ranking_scope = ranking_scope
     self.masks: list[np.ndarray] = []
     self._groups: dict[IterativeSparsity, list[int]] = {}
     for index, kernel in enumerate(layers.kernels):
@@ -56,7 +57,7 @@ class Pruner:
       for k in layers.kernels
     ]
     self._check_rounds()
-    for schedule in self._pruning:
+    for schedule in self._pruning_groups:
       self._check_structure(schedule)
       self._check_target(schedule)
 
@@ -66,8 +67,8 @@ class Pruner:
     return list(self._groups)
 
   @property
-  def _pruning(self) -> dict[IterativeSparsity, list[int]]:
-    """The groups but for those that merely hold what is zero."""
+  def _pruning_groups(self) -> dict[IterativeSparsity, list[int]]:
+    """The groups without those of a `FixedMask`, which prunes nothing."""
     return {
       schedule: members
       for schedule, members in self._groups.items()
@@ -76,54 +77,66 @@ class Pruner:
 
   @property
   def is_inert(self) -> bool:
-    """Whether there is nothing to prune and nothing to hold."""
-    return self.target_zeros == 0 and len(self._pruning) == len(self._groups)
+    """Whether there is nothing to prune and no zeros to keep."""
+    return self.target_zeros == 0 and len(self._pruning_groups) == len(
+      self._groups
+    )
 
   @property
   def has_begun(self) -> bool:
-    """Whether layers that are to be pruned have been, in part."""
-    groups = self._pruning.values()
+    """Whether some weights of the layers to prune are pruned already."""
+    groups = self._pruning_groups.values()
     return any(_zeros(self.masks[i]) for members in groups for i in members)
 
   @property
   def explicit_rounds(self) -> int | None:
-    """The number of rounds that a schedule asks for, if one does."""
+    """The number of rounds that a schedule sets, `None` if none does."""
     return next((s.rounds for s in self._groups if s.rounds), None)
 
   @property
   def total(self) -> int:
-    """How many weights are wrapped."""
+    """The number of wrapped weights."""
     return sum(self._sizes)
 
   @property
   def zeros(self) -> int:
-    """How many weights the masks remove."""
+    """The number of weights that the masks remove."""
     return sum(_zeros(mask) for mask in self.masks)
 
   @property
   def target_zeros(self) -> int:
-    """How many weights shall be zero in the end.
+    """The number of weights that are zero at the target.
 
-    Blocks at the edges of a matrix may be smaller, and which of them go is
-    not known before: with them it is what as many average blocks would be.
+    Blocks at the edges of a matrix may be smaller, and it is not known before
+    which of them are pruned: with blocks, it is an estimate from their average
+    size.
     """
-    held = set(range(len(self.masks))).difference(*self._pruning.values())
-    return sum(_zeros(self.masks[i]) for i in held) + sum(
+    fixed = set(range(len(self.masks))).difference(
+      *self._pruning_groups.values()
+    )
+    return sum(_zeros(self.masks[i]) for i in fixed) + sum(
       round(self._target_units(schedule) * self._unit_size(schedule))
-      for schedule in self._pruning
+      for schedule in self._pruning_groups
     )
 
   @property
   def reached_target(self) -> bool:
-    """Whether the units that were asked for are cut, in every group."""
+    """Whether every group has its target number of pruned units."""
     return all(
-      sum(_zeros(self._units(i, self.masks[i])) for i in members)
+      sum(_zeros(self._kept_units(i, self.masks[i])) for i in members)
       >= self._target_units(schedule)
-      for schedule, members in self._pruning.items()
+      for schedule, members in self._pruning_groups.items()
     )
 
   def attach_to_run(self, model: keras.Model) -> RunState:
-    """Takes the schedules over for a model; returns their one state."""
+    """Attaches the schedules to a run of a model.
+
+    Args:
+      model: the model of the layers.
+
+    Returns:
+      The state of the run, which all schedules share.
+    """
     first, *others = self._layers.schedules
     state = first.attach_to_run(model)
     for schedule in others:
@@ -131,16 +144,22 @@ class Pruner:
     return state
 
   def load_masks(self) -> None:
-    """Takes the masks that the model holds now."""
+    """Reads the present masks of the model."""
     self.masks = self._layers.read_masks()
-    self._tell_sparsity()
+    self._update_sparsity()
 
   def masks_at(
     self, number: int, rounds: int, scores: Sequence[np.ndarray]
   ) -> list[np.ndarray]:
-    """Returns the masks that the end of round `number` would make now."""
+    """Returns the masks of the end of a round, from the present scores.
+
+    Args:
+      number: the round, at least 1.
+      rounds: the number of rounds.
+      scores: an array of the kernel's shape for each wrapped kernel.
+    """
     result = list(self.masks)
-    for schedule, members in self._pruning.items():
+    for schedule, members in self._pruning_groups.items():
       sparsity = schedule.sparsity_at(number, rounds, self._pace)
       structure = self._structure(schedule)
       chosen = mask_selection.select(
@@ -148,9 +167,9 @@ class Pruner:
           self._structures[i].scores_to_units(scores[i], self.masks[i])
           for i in members
         ],
-        [self._units(i, self.masks[i]) for i in members],
+        [self._kept_units(i, self.masks[i]) for i in members],
         structure.unit_sparsity(sparsity, schedule.target_sparsity),
-        self._scope(schedule),
+        self._ranking_scope(schedule),
         structure.min_units_kept,
       )
       for index, units in zip(members, chosen, strict=True):
@@ -160,38 +179,47 @@ class Pruner:
     return result
 
   def apply_masks(self, new: list[np.ndarray]) -> None:
-    """Writes masks into the model, and warns of layers that they empty."""
+    """Writes masks into the model; warns of layers left with one unit.
+
+    Args:
+      new: an array of the kernel's shape for each wrapped kernel.
+    """
     for index, kernel in enumerate(self._layers.kernels):
-      before = self._units(index, self.masks[index])
-      units = self._units(index, new[index])
-      left, noun = np.count_nonzero(units), kernel.structure.unit_name
-      # Where a layer may lose all its units, that leaves it weights.
-      if kernel.structure.min_units_kept and left == 1 < np.count_nonzero(
-        before
+      before = np.count_nonzero(self._kept_units(index, self.masks[index]))
+      units = self._kept_units(index, new[index])
+      # A layer that may lose all its units has other weights left.
+      if (
+        kernel.structure.min_units_kept
+        and np.count_nonzero(units) == 1 < before
       ):
         warnings.warn(
-          f'layer {kernel.name!r} is down to its last {noun} of {units.size}: '
-          "a lower target_sparsity, scope='erk' or leaving it unwrapped "
-          'would keep more of it.',
+          f'layer {kernel.name!r} is down to its last '
+          f'{kernel.structure.unit_name} of {units.size}: a lower '
+          "target_sparsity, scope='erk' or leaving the layer unwrapped would "
+          'keep more of it.',
           stacklevel=2,
         )
     self._layers.assign_masks(new)
     self.masks = new
-    self._tell_sparsity()
+    self._update_sparsity()
 
   def restore_masks(self) -> bool:
-    """Puts the masks back if something overwrote them; returns whether."""
+    """Restores masks and zeros.
+
+    Returns:
+      Whether masks or pruned weights had been overwritten.
+    """
     present = self._layers.read_masks()
     weights = self._layers.read_weights()
     intact = all(
-      np.array_equal(mask, mine) and not weight[~mine].any()
-      for mask, mine, weight in zip(present, self.masks, weights, strict=True)
+      np.array_equal(mask, own) and not weight[~own].any()
+      for mask, own, weight in zip(present, self.masks, weights, strict=True)
     )
-    # Written in any case: products with a mask leave negative zeros behind.
+    # Written in any case, since products with a mask leave negative zeros.
     self._layers.assign_masks(self.masks)
     return not intact
 
-  def _tell_sparsity(self) -> None:
+  def _update_sparsity(self) -> None:
     for schedule, members in self._groups.items():
       zeros = sum(_zeros(self.masks[i]) for i in members)
       schedule.sparsity.assign(zeros / self._size(schedule))
@@ -199,8 +227,8 @@ class Pruner:
   def _size(self, schedule: IterativeSparsity) -> int:
     return sum(self._sizes[i] for i in self._groups[schedule])
 
-  def _units(self, index: int, mask: np.ndarray) -> np.ndarray:
-    """Returns which units of a kernel a mask of its weights keeps."""
+  def _kept_units(self, index: int, mask: np.ndarray) -> np.ndarray:
+    """Returns the units of a kernel that a mask of its weights keeps."""
     return self._structures[index].mask_to_units(mask)
 
   def _structure(self, schedule: IterativeSparsity) -> Structure:
@@ -215,7 +243,7 @@ class Pruner:
     return sum(self._unit_counts[i] for i in self._groups[schedule])
 
   def _unit_size(self, schedule: IterativeSparsity) -> float:
-    """Returns how many zeros a unit makes, on average."""
+    """Returns the average number of zeros of a pruned unit."""
     zeros = sum(
       self._structures[i].most_zeros(self._layers.kernels[i].weight.shape)
       for i in self._groups[schedule]
@@ -232,22 +260,22 @@ class Pruner:
           'layers that share a schedule must share block_size, '
           'block_pooling_type and sparsity_m_by_n, but layer '
           f'{kernels[first].name!r} has {structure} and layer '
-          f'{kernels[other].name!r} has {self._structures[other]}: give them '
-          'schedules of their own.'
+          f'{kernels[other].name!r} has {self._structures[other]}: use a '
+          'schedule for each.'
         )
 
   def _check_rounds(self) -> None:
     rounds = {schedule.rounds for schedule in self._groups if schedule.rounds}
     if len(rounds) > 1:
       raise ValueError(
-        'rounds of the schedules in one model must agree, but are '
+        'rounds of the schedules of a model must agree, but are '
         f'{sorted(rounds)}.'
       )
 
   def _check_target(self, schedule: IterativeSparsity) -> None:
     structure, target = self._structure(schedule), schedule.target_sparsity
     only = structure.only_target
-    if target and only and abs(target - only) > _SAME_TARGET:
+    if target and only and abs(target - only) > _TARGET_TOLERANCE:
       raise ValueError(
         f'target_sparsity of layers with {structure} must be {only:.7g} or 0, '
         f'but is {target}.'
@@ -257,10 +285,10 @@ class Pruner:
     if zeros > size - layers * structure.min_units_kept:
       highest = math.floor((size - layers) / size * 1e6) / 1e6
       raise ValueError(
-        f'target_sparsity={target} asks for {zeros} zeros '
-        f'among {size} {structure.unit_name}s, but each of '
-        f'{count(layers, "layer")} keeps '
-        f'at least one: it must be at most {highest}.'
+        f'target_sparsity={target} asks for {count(zeros, "zero")} among '
+        f'{count(size, structure.unit_name)}, but each of '
+        f'{count(layers, "layer")} keeps at least one: it must be at most '
+        f'{highest}.'
       )
 
 

@@ -1,4 +1,4 @@
-"""Which weights go: by magnitude, or drawn at random before training."""
+"""Scores that rank the weights: by magnitude, or drawn at random."""
 
 import dataclasses
 
@@ -12,28 +12,46 @@ from tf_unilth.selection import mask_selection
 
 @dataclasses.dataclass(frozen=True)
 class Magnitude:
-  """The smallest |w| go: the ticket is found."""
+  """Scores for pruning the weights with the smallest |w|."""
 
-  def of(self, layers: PrunedLayers) -> list[np.ndarray]:
-    """Returns a score per weight; the smallest |score| go first."""
+  def weight_scores(self, layers: PrunedLayers) -> list[np.ndarray]:
+    """Returns a score per weight; the smallest |score| are pruned first.
+
+    Args:
+      layers: the wrapped layers.
+
+    Returns:
+      An array of the kernel's shape for each wrapped kernel.
+    """
     return layers.read_weights()
 
-  def scope_of(self, schedule: IterativeSparsity) -> str:
-    """Returns in which scope the schedule's layers are ranked."""
+  def ranking_scope(self, schedule: IterativeSparsity) -> str:
+    """Returns the scope in which the layers of a schedule are ranked.
+
+    Args:
+      schedule: a schedule, whose own `scope` comes first.
+
+    Returns:
+      `'global'`, `'layer'` or `'erk'`.
+    """
     return schedule.scope or 'global'
 
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-  """One order drawn from `seed`: the ticket is made.
+  """Scores for pruning in a random order that is drawn once from `seed`.
 
-  The order is drawn per layer, from the seed and the layer's place in the
-  model, so that names and processes do not matter. Blocks get one number each.
+  The order is drawn per layer, from the seed and the position of the layer in
+  the model, so it does not depend on names or processes. Each block gets one
+  number.
 
   Args:
     seed: at least 0.
-    scope: how many of a layer go where the schedule leaves it open: the same
-      share of each, `'layer'`, or `'erk'`.
+    scope: the scope of schedules without one: `'layer'`, the same share of each
+      layer, or `'erk'`.
+
+  Raises:
+    ValueError: the seed is out of its range.
   """
 
   seed: int
@@ -43,8 +61,15 @@ class Random:
     seed = check_int('seed', self.seed, 0)
     object.__setattr__(self, 'seed', seed)
 
-  def of(self, layers: PrunedLayers) -> list[np.ndarray]:
-    """Returns a score per weight, the same at each call."""
+  def weight_scores(self, layers: PrunedLayers) -> list[np.ndarray]:
+    """Returns a score per weight, the same at each call.
+
+    Args:
+      layers: the wrapped layers.
+
+    Returns:
+      An array of the kernel's shape for each wrapped kernel.
+    """
     kernels = layers.kernels
     shapes = [k.structure.draw_shape(k.weight.shape) for k in kernels]
     drawn = mask_selection.random_scores(shapes, self.seed)
@@ -53,8 +78,16 @@ class Random:
       for kernel, numbers in zip(kernels, drawn, strict=True)
     ]
 
-  def scope_of(self, schedule: IterativeSparsity) -> str:
-    """Returns the scope; a global random draw is one per layer."""
+  def ranking_scope(self, schedule: IterativeSparsity) -> str:
+    """Returns the scope in which the layers of a schedule are ranked.
+
+    Args:
+      schedule: a schedule, whose own `scope` comes first. `'global'` becomes
+        `'layer'`: random scores rank all layers alike.
+
+    Returns:
+      `'layer'` or `'erk'`.
+    """
     scope = schedule.scope or self.scope
     return 'layer' if scope == 'global' else scope
 

@@ -1,4 +1,4 @@
-"""TicketCheckpoint: Keras's ModelCheckpoint for epochs at the target."""
+"""TicketCheckpoint: a ModelCheckpoint that waits for the target sparsity."""
 
 from typing import Any
 
@@ -9,29 +9,40 @@ from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
   """Saves a model as `ModelCheckpoint` does, but only at its target sparsity.
 
-  With `save_best_only=True` Keras's own would keep the best epoch of all,
-  which may well be a dense one. This one looks only at epochs of stage 3, so
+  With `save_best_only=True`, a `ModelCheckpoint` keeps the best epoch of all,
+  which may be a dense one. This callback considers only epochs of stage 3, so
   it keeps the best ticket. List it after the ticket callback.
 
   Args:
-    *args: as of `keras.callbacks.ModelCheckpoint`.
-    **kwargs: as of `keras.callbacks.ModelCheckpoint`.
+    *args: as in `keras.callbacks.ModelCheckpoint`.
+    **kwargs: as in `keras.callbacks.ModelCheckpoint`.
+
+  Raises:
+    ValueError: in `fit`, the model is not wrapped with an `IterativeSparsity`.
 
   >>> checkpoint = TicketCheckpoint('ticket.weights.h5', save_best_only=True,
   ...                               save_weights_only=True)
   """
 
+  # Tells the checks of a ticket callback to accept it.
   waits_for_target = True
 
+  def __init__(self, *args: Any, **kwargs: Any):
+    super().__init__(*args, **kwargs)
+    self._layers: Any = None  # Set in on_train_begin.
+
   def on_train_begin(self, logs: Any = None) -> None:
+    """Finds the wrapped layers of the model."""
     self._layers = PrunedLayers(self.model)
     self._layers.check()
     super().on_train_begin(logs)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    """Saves the model if `save_freq` is due and the target is reached."""
     if self.save_freq != 'epoch' and self._layers.are_at_target():
       super().on_train_batch_end(batch, logs)
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    """Saves the model as `ModelCheckpoint` does if the target is reached."""
     if self._layers.are_at_target():
       super().on_epoch_end(epoch, logs)

@@ -1,1 +1,1 @@
-"""Smaller models with the same outputs; empty so far."""
+"""Smaller models with the same outputs. Empty for now."""

@@ -1,1 +1,1 @@
-"""What knows a framework; a module per framework."""
+"""Framework-specific code, one package per framework."""

@@ -1,1 +1,1 @@
-"""Exports of stripped models: SavedModel and TFLite, and their verification."""
+"""Exports stripped models to SavedModel and TFLite, and verifies the files."""

@@ -1,4 +1,4 @@
-"""What all exports ask of a model, and what they say of one without zeros."""
+"""Checks and notes that all exports have in common."""
 
 from typing import Any
 
@@ -15,9 +15,12 @@ from tf_unilth.engines.tfmot.keras_access import keras
 def check_model(model: Any) -> None:
   """Raises an error unless a model can be exported.
 
+  Args:
+    model: the argument of an export.
+
   Raises:
-    TypeError: not a tf_keras model.
-    ValueError: it is still wrapped.
+    TypeError: `model` is not a tf_keras model.
+    ValueError: the model is still wrapped.
 
   >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   >>> check_model(prune_low_magnitude(model, FixedMask()))
@@ -32,7 +35,10 @@ def check_model(model: Any) -> None:
 
 
 def notes_on_zeros(model: keras.Model) -> tuple[str, ...]:
-  """Returns a sentence for a model without zeros, none for a sparse one.
+  """Returns a note if a model has no zeros, and no note if it has some.
+
+  Args:
+    model: a built model, after `strip_pruning`.
 
   >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   >>> [note.partition('.')[0] for note in notes_on_zeros(model)]
@@ -49,6 +55,6 @@ def notes_on_zeros(model: keras.Model) -> tuple[str, ...]:
 
 
 def _has_zeros(model: keras.Model) -> bool:
-  """Returns whether a matrix of a model without known kernels has a zero."""
+  """Returns whether any trainable weight with two or more axes has a zero."""
   matrices = [w for w in model.trainable_weights if w.shape.rank > 1]
   return any(np.any(matrix.numpy() == 0) for matrix in matrices)

@@ -1,4 +1,4 @@
-"""Sparse SavedModels: small, written whole or not at all, and verified."""
+"""Exports sparse SavedModels: small, verified and written atomically."""
 
 import dataclasses
 import os
@@ -27,47 +27,48 @@ def export_saved_model(
   dtype: str = 'float32',
   packed: bool = True,
 ) -> verification.ExportedModel:
-  """Writes a stripped model as a small SavedModel that TensorFlow loads.
+  """Writes a stripped model as a small, verified SavedModel.
 
-  Weights with zeros are stored as their other values and where these are.
-  Whatever loads the SavedModel (`tf.saved_model.load`, TF Serving,
-  `saved_model_cli`; without tf_unilth) unpacks them, once: then it holds, and
-  costs per call, what a dense one does. A weight of two dimensions or more,
-  pruned or not, is packed where that saves bytes. What is to be loaded in the
-  scope of a distribution strategy needs `packed=False`: there TensorFlow gives
-  functions no variables while it loads, so that nothing could be unpacked.
+  Weights with zeros are packed: only their nonzero values and the positions of
+  these are stored. Plain TensorFlow loads the SavedModel without tf_unilth
+  (`tf.saved_model.load`, TF Serving, `saved_model_cli`) and unpacks the weights
+  once. A loaded model then needs as much memory and time per call as a dense
+  one. Weights with at least two dimensions, pruned or not, are packed where
+  this saves bytes. Use `packed=False` for a SavedModel that is loaded in the
+  scope of a distribution strategy: there TensorFlow passes placeholders for
+  variables to functions during loading, so unpacking fails.
 
-  It is written beside `path`, loaded again by plain TensorFlow, compared with
-  the model, and then renamed to `path`: no half-written export is ever there,
-  and one that fails leaves the export that was there. While an export is
-  replaced, it is for a moment at `.<name>.previous` beside `path`. If the
-  process is killed in that moment, the next call with this `path` puts it back.
+  The SavedModel is written beside `path`, loaded by plain TensorFlow, compared
+  with the model and then renamed to `path`. So `path` never has a partial
+  export, and a failed export leaves an existing one in place. While an export
+  is replaced, it is briefly at `.<name>.previous` beside `path`. If the process
+  is killed then, the next call with this `path` restores it.
 
   Args:
     model: a built tf_keras model, after `strip_pruning`.
     path: the directory to write.
-    inputs: a batch for the comparison: what the model takes, in its structure
-      or as a dict by the inputs' names; arrays, ragged and sparse tensors. By
-      default it is made up, where that is possible.
+    inputs: a batch for the comparison, in the model's structure or as a dict by
+      input name: arrays, ragged or sparse tensors. Default: random inputs,
+      where they can be generated.
     overwrite: whether an existing `path` is replaced.
-    signatures: functions to serve besides the model itself, which is `serve`
-      and `serving_default`: a `tf.function` with an input signature by name.
-    dtype: what the values of weights of two dimensions or more are stored in,
-      `float32` (all types stay what they are) or `float16`.
-    packed: whether to pack; if not, it is a plain SavedModel.
+    signatures: a dict of further signatures by name, each a `tf.function` with
+      an input signature. The model itself is `serve` and `serving_default`.
+    dtype: the stored type of weights with at least two dimensions: `'float32'`
+      keeps all types, `'float16'` stores them in half precision.
+    packed: whether to pack weights; if not, writes a plain SavedModel.
 
   Returns:
-    What was written, with the bytes and the largest differences; print it. It
-    says so if the model has no zeros.
+    An `ExportedModel` with sizes and largest differences; print it. It states
+    if the model has no zeros.
 
   Raises:
     ValueError: the model is still wrapped or was never called; `inputs` do not
-      fit it; `dtype` is another, cannot hold a weight, or is given with
-      `packed=False`.
-    TypeError: not a tf_keras model.
+      match it; `dtype` is unknown, cannot represent a weight, or is
+      `'float16'` with `packed=False`; or `signatures` is invalid.
+    TypeError: `model` is not a tf_keras model.
     FileExistsError: `path` exists and `overwrite` is not set.
     OSError: `path` cannot be written.
-    RuntimeError: what was written does not load as the same weights.
+    RuntimeError: the loaded SavedModel has other weights than the model.
 
   >>> model = keras.Sequential([keras.layers.Dense(300, input_shape=(200,))])
   >>> kernel = np.zeros((200, 300))
@@ -81,8 +82,8 @@ def export_saved_model(
   outputs differ by at most 0 (on made-up inputs)
   """
   export_checks.check_model(model)
-  _check(dtype, packed, {} if signatures is None else signatures)
-  target = _target(path, overwrite)
+  _check_options(dtype, packed, {} if signatures is None else signatures)
+  target = _check_target(path, overwrite)
   batch = verification.checked_batch(model, inputs)
   notes = export_checks.notes_on_zeros(model)
   target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,19 +113,21 @@ def export_saved_model(
   )
 
 
-def _target(path: Any, overwrite: bool) -> pathlib.Path:
-  """Returns where to write, with what an interrupted export left put back."""
+def _check_target(path: Any, overwrite: bool) -> pathlib.Path:
+  """Returns the path to write; restores a backup of an interrupted export."""
   target = output_paths.check_path('path', path)
   if directory_swap.restore(target):
     warnings.warn(
-      f'an export to {str(target)!r} was interrupted; what it was to replace '
-      'was put back.',
+      f'an export to {str(target)!r} was interrupted; the previous export was '
+      'put back.',
       stacklevel=3,
     )
   return output_paths.check_new_file('path', target, overwrite)
 
 
-def _check(dtype: str, packed: bool, signatures: Mapping[str, Any]) -> None:
+def _check_options(
+  dtype: str, packed: bool, signatures: Mapping[str, Any]
+) -> None:
   check_option('dtype', dtype, _DTYPES)
   check_bool('packed', packed)
   if not isinstance(signatures, Mapping) or not all(
@@ -137,6 +140,6 @@ def _check(dtype: str, packed: bool, signatures: Mapping[str, Any]) -> None:
     )
   if dtype != 'float32' and not packed:
     raise ValueError(
-      f'dtype={dtype!r} needs packed=True: a plain SavedModel '
-      'has the weights as they are.'
+      f'dtype={dtype!r} needs packed=True: a plain SavedModel keeps the types '
+      'of the weights.'
     )

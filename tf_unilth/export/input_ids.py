@@ -1,4 +1,4 @@
-"""Which integers each input of a model may hold: the ids of its embeddings."""
+"""Finds the valid ids of a model's inputs, from the embeddings they feed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from tf_unilth.engines.tfmot.keras_access import keras
 
 layers = keras.layers
 
-# What goes in there is no id of an embedding behind it.
+# The inputs of these layers are not ids of the embeddings after them.
 _ENCODERS = (
   layers.Discretization,
   layers.Hashing,
@@ -20,27 +20,28 @@ Ids = Sequence[int]
 
 
 def input_ids(layer: Any, inputs: Sequence[Any]) -> list[Ids | None]:
-  """Returns for each input the integers that are valid there.
+  """Returns the valid ids of each input.
 
-  In Sequential and functional models each input is followed to the embeddings
-  that look up what it holds. Of embeddings inside of other layers and models it
-  is not known what they look up, so the smallest one counts there.
+  In Sequential and functional models each input is traced to the embeddings
+  that look up its values. The inner calls of other layers and models are
+  unknown, so the smallest embedding inside them sets the limit.
 
   Args:
-    layer: a layer or a model, built.
-    inputs: what it is called with, each with a `dtype`.
+    layer: a built layer or model.
+    inputs: the inputs of its call, each with a `dtype`.
 
   Returns:
-    Integers, or `None` where an input is not known to hold ids.
+    For each input the valid integers, or `None` if it is not known to hold ids.
 
   >>> model = keras.Sequential([keras.layers.Embedding(9, 2, input_length=3)])
   >>> input_ids(model, model.inputs)
   [range(0, 9)]
   """
-  found = _known(layer, inputs)
+  found = _ids_of_layer(layer, inputs)
   if found is None or len(found) != len(inputs):
-    ids = _smallest(layer)
-    # Embeddings take floats too, but with others beside it may be a feature.
+    ids = _ids_of_smallest_embedding(layer)
+    # Embeddings accept floats too, but one of several float inputs may be a
+    # feature.
     return [
       ids if len(inputs) == 1 or tensor.dtype.is_integer else None
       for tensor in inputs
@@ -48,7 +49,8 @@ def input_ids(layer: Any, inputs: Sequence[Any]) -> list[Ids | None]:
   return found
 
 
-def _known(layer: Any, inputs: Sequence[Any]) -> list[Ids | None] | None:
+def _ids_of_layer(layer: Any, inputs: Sequence[Any]) -> list[Ids | None] | None:
+  """Returns the ids of a layer's inputs; `None` if its calls are unknown."""
   if isinstance(layer, layers.Embedding):
     return [range(layer.input_dim)] * len(inputs)
   if isinstance(layer, layers.CategoryEncoding):
@@ -61,19 +63,21 @@ def _known(layer: Any, inputs: Sequence[Any]) -> list[Ids | None] | None:
   if isinstance(layer, layers.TimeDistributed):
     return input_ids(layer.layer, inputs)
   calls = model_layers.network_calls(layer)
-  return None if calls is None else _followed(layer, calls)
+  return None if calls is None else _ids_of_network(layer, calls)
 
 
-def _followed(network: Any, calls: list[model_layers.Call]) -> list[Ids | None]:
-  """Goes back from the outputs of a network to its inputs."""
+def _ids_of_network(
+  network: Any, calls: list[model_layers.Call]
+) -> list[Ids | None]:
+  """Traces ids from the outputs of a network back to its inputs."""
   found: dict[int, Ids] = {}
   for call in reversed(calls):
-    behind = [found[id(out)] for out in call.outputs if id(out) in found]
+    later = [found[id(out)] for out in call.outputs if id(out) in found]
     if _changes_values(call.layer):
-      behind = []
+      later = []
     ids = input_ids(call.layer, call.inputs)
     for tensor, own in zip(call.inputs, ids, strict=True):
-      known = [found.get(id(tensor)), own, *behind]
+      known = [found.get(id(tensor)), own, *later]
       limits = [limit for limit in known if limit is not None]
       if limits:
         found[id(tensor)] = min(limits, key=len)
@@ -87,13 +91,13 @@ def _changes_values(layer: Any) -> bool:
 
 
 def _vocabulary(layer: keras.layers.IntegerLookup) -> Ids | None:
-  """Returns what a lookup takes that refuses all else."""
+  """Returns the vocabulary of a lookup that rejects all other values."""
   if layer.num_oov_indices:
     return None
   return layer.get_vocabulary(include_special_tokens=False) or None
 
 
-def _smallest(layer: Any) -> Ids | None:
+def _ids_of_smallest_embedding(layer: Any) -> Ids | None:
   inside = [layer, *model_layers.flatten_layers(layer)]
   sizes = [i.input_dim for i in inside if isinstance(i, layers.Embedding)]
   return range(min(sizes)) if sizes else None

@@ -1,4 +1,4 @@
-"""ModelInputs: what a model takes, as one flat dictionary of named arrays."""
+"""The inputs of a model, as one flat dict of named arrays."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,35 +9,38 @@ import tensorflow as tf
 
 from tf_unilth.argument_checks import format_value
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.export import input_ids, input_values, made_up_inputs
+from tf_unilth.export import input_ids, input_values, random_inputs
 from tf_unilth.wording import count
 
 Arrays = dict[str, np.ndarray]
 
 
 def signature(model: keras.Model) -> Any:
-  """Returns the nest of specs, as `TensorSpec`, that a model is called with.
+  """Returns the specs of a model's inputs, such as `TensorSpec`, as a nest.
+
+  Args:
+    model: a tf_keras model.
 
   Raises:
-    ValueError: the model was never called, and does not know.
+    ValueError: the model was never called and has no known inputs.
   """
   spec = model.save_spec()
   if spec is None or not spec[0]:
     raise ValueError(
-      f'model {model.name!r} was never called and does not know its inputs: '
+      f'model {model.name!r} was never called, so its inputs are unknown: '
       'call it once on a batch.'
     )
   return spec[0][0]
 
 
 class ModelInputs:
-  """The inputs and outputs of a model, whatever their structure, by name.
+  """The inputs and outputs of a model by name, for any nested structure.
 
   Args:
     model: a built tf_keras model.
 
   Raises:
-    ValueError: a subclassed model that was never called.
+    ValueError: the model is subclassed and was never called.
 
   >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   >>> [spec.shape.as_list() for spec in ModelInputs(model).specs.values()]
@@ -48,43 +51,51 @@ class ModelInputs:
     self._model = model
     self._structure = signature(model)
     flat = tf.nest.flatten(self._structure)
-    self._given_names = self._names_of(flat)
+    self._keras_names = self._find_names(flat)
     self.specs: dict[str, Any] = dict(
-      zip(_unique(self._given_names), flat, strict=True)
+      zip(_signature_names(self._keras_names), flat, strict=True)
     )
 
-  def _names_of(self, flat: list[Any]) -> list[str]:
-    """Returns the names as users know them, which signatures may not allow."""
+  def _find_names(self, flat: list[Any]) -> list[str]:
+    """Returns the model's own names, which may be invalid in a signature."""
     if isinstance(self._structure, dict) and len(flat) == len(self._structure):
-      return sorted(self._structure)  # As tf.nest flattens it.
-    known = list(getattr(self._model, 'input_names', None) or [])
-    if len(known) != len(flat):
-      known = [f'input_{i}' for i in range(len(flat))]
+      return sorted(self._structure)  # The order of tf.nest.
+    names = list(getattr(self._model, 'input_names', None) or [])
+    if len(names) != len(flat):
+      names = [f'input_{i}' for i in range(len(flat))]
     return [
-      getattr(spec, 'name', None) or name for spec, name in zip(flat, known)
+      getattr(spec, 'name', None) or name for spec, name in zip(flat, names)
     ]
 
   @property
   def batch(self) -> int | None:
-    """The batch size that the model was built for, `None` if any."""
+    """The batch size that the model was built for; `None` if variable."""
     shape = next(iter(self.specs.values())).shape
     return shape[0] if shape.rank else None
 
   def nest(self, values: Iterable[Any]) -> Any:
-    """Returns a value for each input in the structure that the model takes."""
+    """Returns values in the model's structure.
+
+    Args:
+      values: one value for each input, in the order of `specs`.
+    """
     return tf.nest.pack_sequence_as(self._structure, list(values))
 
   def call(self, arrays: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """Returns the model's outputs by name."""
+    """Returns the model's outputs by name, in inference mode.
+
+    Args:
+      arrays: the inputs by name, in the order of `specs`.
+    """
     outputs = self._model(self.nest(arrays.values()), training=False)
     flat = tf.nest.flatten(outputs)
     if isinstance(outputs, dict):
-      names = sorted(outputs)  # As tf.nest flattens them.
+      names = sorted(outputs)  # The order of tf.nest.
     else:
       names = list(getattr(self._model, 'output_names', None) or [])
     if len(names) != len(flat):
       names = [f'output_{i}' for i in range(len(flat))]
-    return dict(zip(_unique(names), flat, strict=True))
+    return dict(zip(_signature_names(names), flat, strict=True))
 
   def named(
     self, inputs: Any, argument: str, sample: bool = False
@@ -92,43 +103,45 @@ class ModelInputs:
     """Returns a user's batch by name, in the model's types.
 
     Args:
-      inputs: an array, or arrays in the structure that the model takes, or a
-        dict of arrays by the inputs' names; ragged and sparse tensors where the
-        model takes such.
-      argument: its name, for errors.
-      sample: whether it may be one sample, without a batch axis.
+      inputs: an array, arrays in the model's structure, or a dict of arrays by
+        input name; ragged and sparse tensors for such inputs.
+      argument: the argument's name in error messages.
+      sample: whether a single sample without a batch axis is allowed.
 
     Returns:
-      Arrays, where an input is ragged or sparse a tensor of that kind.
+      An array for each dense input; a ragged or sparse tensor for the others.
 
     Raises:
-      ValueError: another structure, a shape that does not fit, or no samples.
+      ValueError: the structure or a shape does not match the model, the numbers
+        of samples differ, or there are no samples.
     """
     try:
-      flat = self._flat(inputs)
-    except _OtherStructureError:
-      raise ValueError(self._other_structure(inputs, argument)) from None
+      flat = self._flatten(inputs)
+    except _StructureError:
+      raise ValueError(self._structure_message(inputs, argument)) from None
     named = {
       name: input_values.conform(spec, value, argument, name, sample)
       for (name, spec), value in zip(self.specs.items(), flat, strict=True)
     }
-    counts = {n: input_values.samples(value) for n, value in named.items()}
+    counts = {
+      name: input_values.count_samples(value) for name, value in named.items()
+    }
     if len(set(counts.values())) > 1:
       raise ValueError(
-        f'{argument} must hold as many samples for each input, but has {counts}'
+        f'{argument} must have as many samples for each input, but has {counts}'
         f' in {format_value(inputs)}.'
       )
     return named
 
-  def _flat(self, inputs: Any) -> list[Any]:
-    """Returns one value for each input, in order."""
+  def _flatten(self, inputs: Any) -> list[Any]:
+    """Returns one value for each input, in the order of `specs`."""
     if isinstance(inputs, Mapping):
-      for names in (self._given_names, list(self.specs)):
+      for names in (self._keras_names, list(self.specs)):
         if all(name in inputs for name in names):
           return [inputs[name] for name in names]
-    return _matched(self._structure, inputs)
+    return _match_structure(self._structure, inputs)
 
-  def _other_structure(self, inputs: Any, argument: str) -> str:
+  def _structure_message(self, inputs: Any, argument: str) -> str:
     if isinstance(inputs, Mapping):
       has = f'has {", ".join(map(str, inputs)) or "nothing"}'
     else:
@@ -137,14 +150,18 @@ class ModelInputs:
       has = f'has {found}'
     return (
       f'{argument} {has}, but the model takes {len(self.specs)}: '
-      f'{", ".join(self._given_names)}. It is {format_value(inputs)}.'
+      f'{", ".join(self._keras_names)}. It is {format_value(inputs)}.'
     )
 
   def made_up(self, seed: int, count: int = 4) -> dict[str, Any]:
-    """Returns random inputs, with ids that the embeddings behind them have.
+    """Returns random inputs by name, with valid ids for embeddings.
+
+    Args:
+      seed: the random seed, >= 0; odd seeds draw floats from [0, 1).
+      count: the number of samples, unless the model has a fixed batch size.
 
     Raises:
-      ValueError: an input is of strings, or else not made up.
+      ValueError: an input has strings or another type that cannot be drawn.
     """
     specs = list(self.specs.values())
     ids = input_ids.input_ids(self._model, specs)
@@ -159,13 +176,14 @@ def made_up(
   count: int,
   ids: Mapping[str, input_ids.Ids | None] | None = None,
 ) -> dict[str, Any]:
-  """Returns random inputs: normal, for every other seed in [0, 1).
+  """Returns random inputs by name.
 
   Args:
     specs: the inputs by name; the first axis is the batch.
-    seed: of the numbers.
-    count: how many samples.
-    ids: by name, what an input is drawn from that holds ids.
+    seed: the random seed, >= 0. Floats are normal for even seeds and uniform in
+      [0, 1) for odd seeds.
+    count: the number of samples.
+    ids: the valid integers of inputs that hold ids, by name.
 
   Raises:
     ValueError: an input is neither a number nor a bool.
@@ -173,30 +191,29 @@ def made_up(
   rng = np.random.default_rng(seed)
   values = {}
   for name, spec in specs.items():
-    limits = (ids or {}).get(name)
     try:
-      values[name] = made_up_inputs.made_up(
-        spec, rng, count, limits, uniform=bool(seed % 2)
+      values[name] = random_inputs.draw_input(
+        spec, rng, count, (ids or {}).get(name), uniform=bool(seed % 2)
       )
     except ValueError as error:
       raise ValueError(
-        f'no random inputs can be made up for {name}, since {error}: give a '
+        f'random inputs cannot be made up for {name}, since {error}: give a '
         'batch by inputs=.'
       ) from None
   return values
 
 
-class _OtherStructureError(Exception):
-  """Inputs that are not nested as the model's are."""
+class _StructureError(Exception):
+  """The inputs are nested differently than the model's."""
 
 
-def _matched(structure: Any, inputs: Any) -> list[Any]:
-  """Returns a value for each spec; lists, tuples and dicts as in the model."""
+def _match_structure(structure: Any, inputs: Any) -> list[Any]:
+  """Returns a value for each spec; lists and tuples are interchangeable."""
   if not isinstance(structure, Mapping | list | tuple):
     several = isinstance(inputs, tuple) and len(inputs) != 1
     if several or isinstance(inputs, Mapping):
-      raise _OtherStructureError
-    return [inputs]  # A list may be an array.
+      raise _StructureError
+    return [inputs]  # A list can be an array.
   named = isinstance(structure, Mapping)
   keys: Any = sorted(structure) if named else range(len(structure))
   if len(keys) == 1 and not isinstance(inputs, Mapping | list | tuple):
@@ -206,16 +223,16 @@ def _matched(structure: Any, inputs: Any) -> list[Any]:
   elif named and isinstance(inputs, Mapping) and set(keys) <= set(inputs):
     parts = [inputs[key] for key in keys]
   else:
-    raise _OtherStructureError
+    raise _StructureError
   return [
     value
     for key, part in zip(keys, parts, strict=True)
-    for value in _matched(structure[key], part)
+    for value in _match_structure(structure[key], part)
   ]
 
 
-def _unique(names: list[str]) -> list[str]:
-  """Returns names that a signature may use, each once."""
+def _signature_names(names: list[str]) -> list[str]:
+  """Returns valid and distinct names for a signature."""
   found: list[str] = []
   for name in names:
     plain = re.sub(r'\W', '_', name)

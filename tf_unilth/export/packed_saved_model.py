@@ -1,10 +1,10 @@
-"""SavedModels whose sparse weights lie packed, and unpack when loaded.
+"""Writes SavedModels with packed sparse weights, unpacked at load time.
 
-A packed weight is in the SavedModel a variable whose value the checkpoint does
-not have. In its place are the packed arrays, and one resource that unpacks
-them into the variables with plain operations: whoever loads a SavedModel runs
-the initializers of its resources, once, as those that fill lookup tables. What
-is served is the graph that a dense SavedModel serves, on dense weights.
+In the SavedModel a packed weight is a variable without a value in the
+checkpoint. The checkpoint has packed arrays instead, and one resource unpacks
+them into the variables with plain operations. Every loader runs the
+initializers of a SavedModel's resources once, as it does for lookup tables. The
+served graph is that of a dense SavedModel and uses dense weights.
 """
 
 import contextlib
@@ -19,24 +19,24 @@ from tf_unilth.engines.tfmot import keras_access
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.export import model_inputs, packing, saved_model_archive
 
-# What TensorFlow writes to unpack anything at all, and for each weight.
+# Bytes of the unpacking graph: a fixed part, and a part for each weight.
 _OVERHEAD, _OVERHEAD_PER_WEIGHT = 16_000, 500
-# Weights are unpacked together, since an operation costs more than its work on
-# a small weight; but not so many that the copy of them all takes much memory.
-_ELEMENTS_TOGETHER = 2**23
+# Weights are unpacked in groups, since for small weights the overhead of an
+# operation exceeds its work. The limit bounds the memory of temporary copies.
+_MAX_GROUP_ELEMENTS = 2**23
 
 
 class PackedWeights(tf.Module):
-  """Some weights end to end, packed: what the checkpoint has of them.
+  """A group of weights, stored as one packed array.
 
   Args:
-    variables: the weights, of one type.
-    packed: their values in one array.
+    variables: the weights, all of one type.
+    packed: their flattened values, concatenated and packed.
   """
 
   def __init__(self, variables: list[Any], packed: packing.PackedArray):
     super().__init__()
-    # TensorFlow would save these as well if it found them.
+    # TensorFlow saves all tracked attributes; these must not be saved.
     self._untracked = saved_model_archive.Untracked((variables, packed))
     self._add('values', packed.values)
     for name in ('kept', 'negative'):
@@ -49,21 +49,21 @@ class PackedWeights(tf.Module):
 
   @property
   def weights(self) -> list[Any]:
-    """The weights."""
+    """The weights of the group."""
     return self._untracked.value[0]
 
   @property
   def packed(self) -> packing.PackedArray:
-    """Their values."""
+    """The packed values of the weights."""
     return self._untracked.value[1]
 
   @property
   def saved_bytes(self) -> int:
-    """How many bytes fewer they take."""
+    """The number of bytes that packing saves."""
     return sum(w.numpy().nbytes for w in self.weights) - self.packed.nbytes
 
   def unpack(self) -> None:
-    """Assigns the values by plain operations, as `packing.unpack` does."""
+    """Assigns the values to the weights; the graph form of `packing.unpack`."""
     variables = self.weights
     sizes = [variable.shape.num_elements() for variable in variables]
     for variable, flat in zip(variables, tf.split(self._flat(), sizes)):
@@ -78,7 +78,7 @@ class PackedWeights(tf.Module):
     if self.packed.kept is None:
       return values
     flat = tf.zeros([self.packed.size], dtype)
-    # Not scatter_nd, which adds: 0.0 + -0.0 is 0.0.
+    # scatter_nd would add the values, and 0.0 + -0.0 is 0.0.
     flat = tf.tensor_scatter_nd_update(flat, self._where('kept'), values)
     if self.packed.negative is not None:
       where = self._where('negative')
@@ -87,7 +87,7 @@ class PackedWeights(tf.Module):
     return flat
 
   def _where(self, name: str) -> tf.Tensor:
-    """Returns indices of shape [n, 1], as `packing.decode` does."""
+    """Returns indices of shape [n, 1]; the graph form of `packing.decode`."""
     encoding = getattr(self.packed, name).encoding
     stored = getattr(self, f'{name}_{encoding}').read_value()
     if encoding == 'mask':
@@ -98,12 +98,12 @@ class PackedWeights(tf.Module):
     return tf.gather(ends, tf.where(tf.not_equal(stored, stored.dtype.max)))
 
 
-# What TensorFlow saves of a resource, but for what destroys it.
+# The functions that TensorFlow saves of a resource, without its destructor.
 _FUNCTIONS = ('_create_resource', '_initialize')
 
 
 class _Unpacker(tf.saved_model.experimental.TrackableResource):
-  """Gives variables their values when a SavedModel is loaded."""
+  """Unpacks groups of weights when a SavedModel is loaded."""
 
   def __init__(self, groups: list[PackedWeights]):
     super().__init__()
@@ -117,14 +117,14 @@ class _Unpacker(tf.saved_model.experimental.TrackableResource):
       group.unpack()
 
   def _create_resource(self) -> tf.Tensor:
-    return tf.zeros([])  # There must be one. Nothing reads it.
+    return tf.zeros([])  # A resource handle is required but never read.
 
   def _export_to_saved_model_graph(self, **unused: Any) -> list[Any]:
     return []
 
   def _trackable_children(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
     children = super()._trackable_children(*args, **kwargs)
-    # A function that TensorFlow loads and calls, to destroy nothing.
+    # There is nothing to destroy, so the function need not be loaded.
     children.pop('_destroy_resource', None)
     return {
       name: saved_model_archive.as_concrete(child)
@@ -144,20 +144,23 @@ def write(
   """Writes a SavedModel.
 
   Args:
-    model: a built model.
+    model: a built model, served as `serve`.
     path: a folder that does not exist.
-    signatures: what is served besides the model itself, as `serve`.
-    dtype: what the values of packed weights are stored in, their own by
-      default.
-    packed: whether weights are packed where it pays.
+    signatures: further `tf.function`s to serve, by name.
+    dtype: the stored type of packed values; `None` keeps their type.
+    packed: whether weights are packed where this saves bytes.
 
   Returns:
-    The function that is served, as it is in memory, and what was packed.
+    The served function in memory, and the groups of packed weights.
+
+  Raises:
+    ValueError: the model was never called, or `dtype` cannot represent a
+      weight.
   """
   archive = saved_model_archive.ExportArchive()
   archive.track(model)
-  # Keras's own export leaves `training` open, and layers of augmentation then
-  # augment what is served.
+  # Keras's `export` does not set `training`, so its augmentation layers stay
+  # active in the served model.
   archive.add_endpoint(
     'serve',
     lambda inputs: model(inputs, training=False),
@@ -173,13 +176,13 @@ def write(
     )
     archive.packed_weights = groups
     archive.unpacker = _Unpacker(groups)
-  with contextlib.redirect_stdout(io.StringIO()):  # Keras lists it all.
+  with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a summary.
     archive.write_out(path)
   return archive.serve, groups
 
 
 def _pack(variables: list[Any], dtype: np.dtype | None) -> list[PackedWeights]:
-  """Returns the weights for which it pays, packed."""
+  """Returns groups of the weights that packing makes smaller."""
   groups: dict[Any, list[Any]] = {}
   saved = -_OVERHEAD
   for variable in variables:
@@ -197,26 +200,26 @@ def _pack(variables: list[Any], dtype: np.dtype | None) -> list[PackedWeights]:
   if saved <= 0:
     return []
   return [
-    PackedWeights(together, _packed_together(together, stored))
+    PackedWeights(portion, _pack_concatenated(portion, stored))
     for (_, stored, _), members in groups.items()  # By encoding and types.
-    for together in _in_portions(members)
+    for portion in _portions(members)
   ]
 
 
-def _packed_together(
+def _pack_concatenated(
   variables: list[Any], stored: np.dtype
 ) -> packing.PackedArray:
   arrays = [variable.numpy().reshape(-1) for variable in variables]
   return packing.pack(np.concatenate(arrays), stored)
 
 
-def _in_portions(variables: list[Any]) -> Iterator[list[Any]]:
-  """Yields them in order, a limited number of elements at a time."""
+def _portions(variables: list[Any]) -> Iterator[list[Any]]:
+  """Yields the variables in order, in lists of limited total size."""
   portion: list[Any] = []
   size = 0
   for variable in variables:
     size += variable.shape.num_elements()
-    if portion and size > _ELEMENTS_TOGETHER:
+    if portion and size > _MAX_GROUP_ELEMENTS:
       yield portion
       portion, size = [], variable.shape.num_elements()
     portion.append(variable)
@@ -226,7 +229,7 @@ def _in_portions(variables: list[Any]) -> Iterator[list[Any]]:
 def _stored_dtype(
   variable: Any, array: np.ndarray, dtype: np.dtype | None
 ) -> np.dtype | None:
-  """Returns the type for its values; raises if one is too large for it."""
+  """Returns the stored type of a weight; raises if a value overflows it."""
   if (
     dtype is None
     or array.dtype.kind != 'f'
@@ -237,7 +240,7 @@ def _stored_dtype(
     fits = np.isfinite(array.astype(dtype)) == np.isfinite(array)
   if not np.all(fits):
     raise ValueError(
-      f'dtype {dtype.name} cannot hold {variable.name}, whose largest weight '
-      f'is {np.abs(array[~fits]).max():g}: export as float32.'
+      f'dtype={dtype.name!r} cannot represent {variable.name}, whose largest '
+      f"weight is {np.abs(array[~fits]).max():g}; use dtype='float32'."
     )
   return dtype

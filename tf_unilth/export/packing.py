@@ -1,18 +1,18 @@
-"""Sparse arrays in few bytes: where weights are, and what they are.
+"""Packs sparse arrays: stores only nonzero values and their positions.
 
-Of an array with zeros are stored the positions of the others and their values.
-Positions take the fewest bytes of
+The positions are stored in the smaller of two encodings:
 - `mask`: one bit per element, the first in the highest bit of the first byte;
-- `steps`: per kept element how far it is from the one before (the first from
-  position -1), in 1 or 2 bytes. A step that does not fit is several: the
-  largest number of the type steps that far and keeps nothing there.
+- `steps`: for each kept element, the distance from the previous one (for the
+  first, from position -1), in 1 or 2 bytes. A distance that does not fit is
+  split: the largest number of the type advances by that much without keeping an
+  element.
 
-Steps of one byte are smaller than a mask from 88% zeros on, and never larger
-than indices of 4 bytes but where fewer than one in a thousand is kept; then
-steps of 2 bytes are. Both are undone by a few plain operations on arrays.
+One-byte steps are smaller than a mask from 88% zeros. They can be larger than
+4-byte indices only if fewer than one element in a thousand is kept, and then
+2-byte steps are smaller. A few plain array operations decode either encoding.
 
-A -0.0 is a zero with a sign, as masks by multiplication leave: the positions
-of those are stored apart, so that the array comes back to the bit.
+Multiplication by a mask can produce -0.0. The positions of these are stored
+separately, so unpacking is exact to the bit.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ _STEPS = (np.uint8, np.uint16)
 
 @dataclasses.dataclass(frozen=True)
 class Positions:
-  """Some positions of an array.
+  """Encoded positions in an array.
 
   Args:
-    encoding: `mask` or `steps`, as the module says.
-    data: uint8 for a mask, uint8 or uint16 for steps.
+    encoding: `mask` or `steps`; see the module's docstring.
+    data: the encoded positions: uint8 for a mask, uint8 or uint16 for steps.
   """
 
   encoding: str
@@ -38,15 +38,15 @@ class Positions:
 
 @dataclasses.dataclass(frozen=True)
 class PackedArray:
-  """An array in few bytes; `unpack` gives it back.
+  """A packed array; `unpack` restores it.
 
   Args:
-    shape: of the array.
-    dtype: of the array.
-    values: the kept elements in order, or all where `kept` is `None`; their
+    shape: the shape of the array.
+    dtype: the type of the array.
+    values: the kept elements in order, or all elements if `kept` is `None`; the
       type may be narrower than `dtype`.
-    kept: where they are.
-    negative: where a -0.0 is; `None` without any.
+    kept: the positions of the kept elements.
+    negative: the positions of -0.0; `None` if there are none.
   """
 
   shape: tuple[int, ...]
@@ -57,28 +57,28 @@ class PackedArray:
 
   @property
   def size(self) -> int:
-    """How many elements the array has."""
+    """The number of elements of the array."""
     return math.prod(self.shape)
 
   @property
   def encoding(self) -> str:
-    """`mask`, `steps` or `dense`."""
+    """The encoding: `mask`, `steps` or `dense`."""
     return self.kept.encoding if self.kept else 'dense'
 
   @property
   def nbytes(self) -> int:
-    """How many bytes are stored."""
+    """The number of stored bytes."""
     positions = [p.data.nbytes for p in (self.kept, self.negative) if p]
     return self.values.nbytes + sum(positions)
 
 
 def pack(array: np.ndarray, dtype: np.dtype | None = None) -> PackedArray:
-  """Returns an array in the fewest bytes.
+  """Returns an array in the encoding with the fewest bytes.
 
   Args:
-    array: of numbers, of any shape.
-    dtype: the type to store the values in, its own by default. What becomes
-      zero in it is not stored.
+    array: real numbers, of any shape.
+    dtype: the stored type of the values; `None` keeps that of the array. Values
+      that round to zero are not stored.
 
   >>> array = np.zeros((100, 100), np.float32)
   >>> array[::10, 5] = 7
@@ -103,7 +103,10 @@ def pack(array: np.ndarray, dtype: np.dtype | None = None) -> PackedArray:
 
 
 def unpack(packed: PackedArray) -> np.ndarray:
-  """Returns the array that was packed, as TensorFlow unpacks it at load.
+  """Returns the unpacked array, equal to that of TensorFlow at load time.
+
+  Args:
+    packed: the result of `pack`.
 
   >>> unpack(pack(np.array([[0.0, 2.0], [-0.0, 0.0]])))
   array([[ 0.,  2.],
@@ -120,7 +123,10 @@ def unpack(packed: PackedArray) -> np.ndarray:
 
 
 def is_packable(dtype: np.dtype) -> bool:
-  """Returns whether arrays of this type can be packed: of real numbers.
+  """Returns whether a type can be packed, that is, has real numbers.
+
+  Args:
+    dtype: the type of an array.
 
   >>> is_packable(np.dtype('float16')), is_packable(np.dtype('complex64'))
   (True, False)
@@ -129,10 +135,10 @@ def is_packable(dtype: np.dtype) -> bool:
 
 
 def encode(kept: np.ndarray) -> Positions:
-  """Returns the positions of True in the fewest bytes.
+  """Returns the positions of True in the encoding with the fewest bytes.
 
   Args:
-    kept: booleans, of one dimension.
+    kept: booleans, of shape (n,).
 
   >>> encode(np.array([True, False, False, True])).data
   array([144], dtype=uint8)
@@ -149,7 +155,11 @@ def encode(kept: np.ndarray) -> Positions:
 
 
 def decode(positions: Positions, size: int) -> np.ndarray:
-  """Returns the positions as indices.
+  """Returns positions as indices.
+
+  Args:
+    positions: the result of `encode`.
+    size: the number of elements of the array.
 
   >>> decode(encode(np.array([True, False, False, True])), 4)
   array([0, 3])
@@ -167,5 +177,5 @@ def _steps_bytes(steps: np.ndarray, kind: type[np.unsignedinteger]) -> int:
 
 
 def _is_real(dtype: np.dtype) -> bool:
-  # NumPy does not know bfloat16 as a float, but compares it as one.
+  # NumPy compares bfloat16 as floats, but its kind is not 'f'.
   return dtype.kind == 'f' or dtype.name == 'bfloat16'

@@ -1,4 +1,4 @@
-"""silenced: C++ and Python that print and log whatever they are told."""
+"""Silences the output of Python and C++ code."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from absl import logging
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-  """Sends the process's output nowhere for a while; errors are raised still.
+  """Discards the process's output, warnings and logs; errors are still raised.
 
-  TFLite's C++ writes to the file descriptors themselves, past `sys.stdout` and
-  the levels of all loggers.
+  The file descriptors are redirected too, since TFLite's C++ code bypasses
+  `sys.stdout` and the levels of all loggers.
 
   >>> with silenced():
   ...   print('converting')
@@ -40,7 +40,7 @@ def _redirected(descriptor: int, to: int) -> Iterator[None]:
       stream.flush()
   try:
     saved = os.dup(descriptor)
-  except OSError:  # A process without a terminal may have closed it.
+  except OSError:  # Processes without a terminal may have closed it.
     yield
     return
   try:

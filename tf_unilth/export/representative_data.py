@@ -1,4 +1,4 @@
-"""Samples that show the ranges of a model's activations, as users give them."""
+"""Reads representative data: samples that calibrate activation ranges."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -10,26 +10,26 @@ import tensorflow as tf
 from tf_unilth.argument_checks import format_value
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 
-MOST = 500  # Samples that are read of what yields them.
+MOST = 500  # The limit of samples read from a dataset or an iterator.
 _NAME = 'representative_data'
 
 
-def read(takes: ModelInputs, data: Any) -> tuple[list[Arrays], int]:
-  """Returns batches of inputs, whatever the samples come as.
+def read(model_inputs: ModelInputs, data: Any) -> tuple[list[Arrays], int]:
+  """Returns the samples as batches of inputs by name.
 
   Args:
-    takes: what the model takes.
-    data: arrays (samples, ...) in the structure that the model takes, or by its
-      inputs' names; a `tf.data.Dataset`, batched or not; an iterator, or a
-      function that returns one, of such elements. A tuple that does not fit the
-      inputs is `(x, y)` or `(x, y, sample_weight)`.
+    model_inputs: the inputs of the model.
+    data: arrays (samples, ...) in the model's structure or in a dict by input
+      name; a `tf.data.Dataset` of these, batched or not; an iterator over such
+      elements, or a function that returns one. A tuple that does not match the
+      inputs is read as `(x, y)` or `(x, y, sample_weight)`.
 
   Returns:
-    The batches, and how many samples they hold: all of arrays, of all else
-    `MOST`, so that it may be endless.
+    The batches and the number of their samples: all samples of arrays, and the
+    first `MOST` of datasets and iterators, which may be infinite.
 
   Raises:
-    ValueError: it holds no samples, or some that the model does not take.
+    ValueError: there are no samples, or they do not match the model.
 
   >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   >>> data = tf.data.Dataset.from_tensors((tf.zeros(3), 1)).repeat()
@@ -39,11 +39,11 @@ def read(takes: ModelInputs, data: Any) -> tuple[list[Arrays], int]:
   """
   elements = _elements(data)
   if elements is None:
-    batch = _inputs_of(takes, data, sample=False)
+    batch = _without_labels(model_inputs, data, sample=False)
     return [batch], _count(batch)
   batches, count = [], 0
   for element in elements:
-    batch = _inputs_of(takes, element, sample=True)
+    batch = _without_labels(model_inputs, element, sample=True)
     batch = {name: array[: MOST - count] for name, array in batch.items()}
     batches.append(batch)
     count += _count(batch)
@@ -57,7 +57,12 @@ def read(takes: ModelInputs, data: Any) -> tuple[list[Arrays], int]:
 
 
 def first(batches: list[Arrays], count: int) -> list[Arrays]:
-  """Returns the first samples, those of one shape together."""
+  """Returns the first samples; joins successive batches of one shape.
+
+  Args:
+    batches: inputs by name.
+    count: the number of samples to return.
+  """
   found: list[Arrays] = []
   for batch in batches:
     if count <= 0:
@@ -68,18 +73,21 @@ def first(batches: list[Arrays], count: int) -> list[Arrays]:
 
 
 def joined(batches: Iterable[Arrays]) -> list[Arrays]:
-  """Returns the same samples, successive batches of one shape as one.
+  """Returns the same samples; joins successive batches of one shape.
+
+  Args:
+    batches: inputs by name.
 
   >>> [a['x'].shape for a in joined([{'x': np.ones((1, 3))}] * 2)]
   [(2, 3)]
   """
   return [
-    _concatenated(list(group))
+    _concatenate(list(group))
     for _, group in itertools.groupby(batches, _shapes)
   ]
 
 
-def _concatenated(batches: list[Arrays]) -> Arrays:
+def _concatenate(batches: list[Arrays]) -> Arrays:
   names = list(batches[0])
   return {name: np.concatenate([b[name] for b in batches]) for name in names}
 
@@ -93,10 +101,10 @@ def _count(batch: Arrays) -> int:
 
 
 def _elements(data: Any) -> Iterator[Any] | None:
-  """Returns an iterator over what yields samples, `None` for arrays."""
+  """Returns an iterator over a dataset or generator; `None` for arrays."""
   if isinstance(data, tf.data.Dataset):
     return iter(data)
-  function = getattr(data, 'input_gen', data)  # Of tf.lite's own class.
+  function = getattr(data, 'input_gen', data)  # tf.lite.RepresentativeDataset.
   if callable(function):
     try:
       data = iter(function())
@@ -108,14 +116,16 @@ def _elements(data: Any) -> Iterator[Any] | None:
   return data if isinstance(data, Iterator) else None
 
 
-def _inputs_of(takes: ModelInputs, element: Any, sample: bool) -> Arrays:
-  """Returns the inputs of `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+def _without_labels(
+  model_inputs: ModelInputs, element: Any, sample: bool
+) -> Arrays:
+  """Returns x of `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
   try:
-    return takes.named(element, _NAME, sample)
+    return model_inputs.named(element, _NAME, sample)
   except ValueError:
     if not isinstance(element, tuple) or len(element) not in (1, 2, 3):
       raise
     nested = isinstance(element[0], tuple | list | dict)
-    if len(element) == len(takes.specs) and not nested:
-      raise  # They are the inputs, and one does not fit.
-  return takes.named(element[0], _NAME, sample)
+    if len(element) == len(model_inputs.specs) and not nested:
+      raise  # The tuple has the inputs, and one of them does not match.
+  return model_inputs.named(element[0], _NAME, sample)

@@ -1,4 +1,4 @@
-"""Keras's export archive, which can leave the values of variables to others."""
+"""Keras's export archive, extended to omit the values of variables."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,17 +10,17 @@ from tf_unilth.engines.tfmot.keras_access import handle
 
 
 def call_without_grappler(function: Callable[[], None]) -> None:
-  """Lets a graph call a function that TensorFlow does not rewrite.
+  """Calls a function in a graph and excludes it from graph optimization.
 
-  What runs once, when it is loaded, is run sooner than it is optimized. The
-  function keeps to this wherever it is loaded.
+  A function that runs once, at load time, takes less time to run than to
+  optimize. The setting is saved with the function.
 
   Args:
-    function: of a graph that is being traced.
+    function: a function without arguments, called while a graph is traced.
   """
   key = 'disable_meta_optimizer'
   before = tf.config.optimizer.get_experimental_options().get(key, False)
-  # It is noted in the graph how to optimize what is called.
+  # The call stores the current optimizer options in the graph.
   tf.config.optimizer.set_experimental_options({key: True})
   try:
     tf.function(
@@ -31,27 +31,37 @@ def call_without_grappler(function: Callable[[], None]) -> None:
 
 
 def as_concrete(function: Any) -> Any:
-  """Returns a `tf.function` without arguments as its one concrete function.
+  """Returns the only concrete function of a `tf.function` without arguments.
 
-  What is saved so is called by a loader without being traced again.
+  A saved concrete function is not traced again when it is loaded.
+
+  Args:
+    function: a `tf.function` without arguments.
   """
   concrete = function.get_concrete_function()
-  # What saves the initializer of a resource asks it for itself.
+  # TensorFlow calls this method when it saves the initializer of a resource.
   concrete.get_concrete_function = lambda: concrete
   return concrete
 
 
 class Untracked:
-  """Holds what an object that tracks its attributes should not track."""
+  """Hides a value from objects that track and save their attributes.
+
+  Args:
+    value: any object.
+  """
 
   def __init__(self, value: Any):
     self.value = value
 
 
 class WithoutValue(tf.__internal__.tracking.Trackable):
-  """A variable that is in a SavedModel, but without its value.
+  """A variable that a SavedModel stores without its value.
 
-  Loading makes the variable; something else in the SavedModel must assign it.
+  Loading creates the variable. Another object in the SavedModel must assign it.
+
+  Args:
+    variable: the variable to save.
   """
 
   _should_act_as_resource_variable = True
@@ -62,26 +72,35 @@ class WithoutValue(tf.__internal__.tracking.Trackable):
 
 
 class ExportArchive(keras.export.ExportArchive):
-  """Keras's archive, which can leave the values of variables to others."""
+  """Keras's export archive, extended to omit the values of variables."""
+
+  def __init__(self) -> None:
+    super().__init__()
+    self._without_values = Untracked({})
 
   def used_variables(self) -> list[Any]:
-    """Returns all variables that the endpoints use, each once."""
+    """Returns all variables that the endpoints use, without duplicates."""
     trainable, others = self._get_variables_used_by_endpoints()
     return list({id(handle(v)): v for v in [*trainable, *others]}.values())
 
   def save_without_value(self, variables: list[Any]) -> None:
-    """Keeps the values of these variables out of the SavedModel."""
-    self._without = Untracked(
+    """Omits the values of these variables from the SavedModel.
+
+    Args:
+      variables: variables that the endpoints use.
+    """
+    self._without_values = Untracked(
       {id(handle(v)): WithoutValue(v) for v in variables}
     )
     for name in ('variables', 'trainable_variables', 'non_trainable_variables'):
       setattr(self, name, self._replaced(getattr(self, name)))
 
   def _replaced(self, variables: Any) -> list[Any]:
-    return [self._without.value.get(id(handle(v)), v) for v in variables]
+    replacements = self._without_values.value
+    return [replacements.get(id(handle(v)), v) for v in variables]
 
   def _filter_and_track_resources(self) -> None:
     super()._filter_and_track_resources()
-    if hasattr(self, '_without'):
+    if self._without_values.value:
       variables = self._replaced(self._all_variables)  # type: ignore[has-type]
       self._all_variables = variables

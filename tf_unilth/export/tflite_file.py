@@ -1,4 +1,4 @@
-"""read_tflite: the constants of a TFLite file, dense, sparse and quantised."""
+"""Reads the weights of a TFLite file: dense, sparse and quantized."""
 
 import dataclasses
 import math
@@ -23,16 +23,16 @@ _DTYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
-  """A constant of a TFLite file.
+  """A constant tensor of a TFLite file.
 
   Args:
-    name: as the converter chose it.
-    shape: of the tensor, not of what is stored.
-    dtype: of what is stored.
-    zeros: how many elements are 0 (of quantised ones: the zero point).
-    bytes: of the values and, if sparse, of where they stand.
-    sparse: whether only blocks that are not zero are stored.
-    finite: whether no element is NaN or infinite.
+    name: the name that the converter chose.
+    shape: the shape of the decoded tensor.
+    dtype: the stored type.
+    zeros: the number of elements that are 0 (the zero point if quantized).
+    bytes: the size of the values and, if sparse, of their indices.
+    sparse: whether only nonzero blocks are stored.
+    finite: whether all elements are finite.
   """
 
   name: str
@@ -45,23 +45,23 @@ class StoredTensor:
 
   @property
   def weights(self) -> int:
-    """How many elements there are."""
+    """The number of elements of the decoded tensor."""
     return math.prod(self.shape)
 
 
 def read_tflite(path: str | os.PathLike[str]) -> tuple[StoredTensor, ...]:
-  """Returns the weights in a TFLite file, without running it.
+  """Returns the weights in a TFLite file without running it.
 
   Args:
     path: the file.
 
   Returns:
-    Its constants of a floating or quantised type with two axes or more;
-    biases, shapes and scales are not weights.
+    The constants of a floating-point or quantized type with at least two axes.
+    This excludes biases, shapes and scales.
 
   Raises:
-    ValueError: it is no TFLite file, or a damaged one.
-    OSError: it cannot be read.
+    ValueError: the file is not a TFLite file or is damaged.
+    OSError: the file cannot be read.
 
   >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   >>> path = tempfile.mkdtemp() + '/model.tflite'
@@ -74,7 +74,7 @@ def read_tflite(path: str | os.PathLike[str]) -> tuple[StoredTensor, ...]:
     raise ValueError(f'{os.fspath(path)!r} is no TFLite file.')
   try:
     return tuple(_weights(schema.Model.GetRootAsModel(content, 0)))
-  # The schema's reader follows offsets wherever they lead.
+  # On damaged files the schema's reader follows invalid offsets.
   except (
     AttributeError,
     IndexError,
@@ -99,7 +99,7 @@ def _weights(model: Any) -> Iterator[StoredTensor]:
       if tensor.Type() not in _DTYPES or tensor.ShapeLength() < 2:
         continue
       if isinstance(stored, int) or tensor.Buffer() in seen:
-        continue  # Computed, not constant.
+        continue  # Computed, or read already.
       seen.add(tensor.Buffer())
       yield _stored(tensor, stored.view(_DTYPES[tensor.Type()]))
 
@@ -107,7 +107,7 @@ def _weights(model: Any) -> Iterator[StoredTensor]:
 def _stored(tensor: Any, values: np.ndarray) -> StoredTensor:
   shape = tuple(tensor.ShapeAsNumpy().tolist())
   sparsity = tensor.Sparsity()
-  # Blocks and quantised weights may hold zeros among what is stored.
+  # The stored values of blocks and quantized weights may include zeros.
   zeros = math.prod(shape) - int(np.count_nonzero(values - _zero_point(tensor)))
   if zeros < 0 or (sparsity is None and values.size != math.prod(shape)):
     raise ValueError('a tensor has more or fewer elements than its shape')
@@ -127,17 +127,17 @@ def _zero_point(tensor: Any) -> Any:
   if quantization is None or not quantization.ZeroPointLength():
     return 0
   points = quantization.ZeroPointAsNumpy()
-  # Weights are symmetric; those of one point for all that is not 0 are older.
+  # Weights have the zero point 0, or in older files one for the whole tensor.
   return points[0].astype(_DTYPES[tensor.Type()])
 
 
 def _index_bytes(sparsity: Any) -> int:
   if sparsity is None:
     return 0
-  found = schema.SparsityParametersT.InitFromObj(sparsity)
+  parameters = schema.SparsityParametersT.InitFromObj(sparsity)
   vectors = [
     vector
-    for axis in found.dimMetadata
+    for axis in parameters.dimMetadata
     for vector in (axis.arraySegments, axis.arrayIndices)
     if vector is not None
   ]

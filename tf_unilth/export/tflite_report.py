@@ -9,22 +9,23 @@ from tf_unilth.export.tflite_run import Port
 
 @dataclasses.dataclass(frozen=True)
 class TFLiteExport:
-  """What export_tflite wrote; prints as the report of its verification.
+  """The result of `export_tflite`; prints as a report.
 
   Args:
     path: the file.
-    bytes: its size.
+    bytes: the size of the file.
     dense_bytes: the size of a plain conversion, dense and float32.
-    encoding: how the weights lie, `'sparse'` or `'dense'`.
-    quantization: as asked for.
-    batch: the batch size that it takes, `None` if any.
-    difference: the largest of the outputs, as a fraction of the largest.
-    tolerance: the largest difference that would have been accepted.
-    zeros: how many zeros the model's kernels have.
-    zeros_kept: how many of them the file has.
-    notes: what else there is to know, a sentence each.
-    inputs: of the file, with their types and, if quantised, scales.
-    outputs: likewise.
+    encoding: the encoding of the weights, `'sparse'` or `'dense'`.
+    quantization: as passed to `export_tflite`.
+    batch: the batch size of the file; `None` if variable.
+    difference: the largest output difference, as a fraction of the largest
+      output.
+    tolerance: the largest difference allowed.
+    zeros: the number of zeros in the model's kernels.
+    zeros_kept: the number of those zeros in the file.
+    notes: remarks, one sentence each.
+    inputs: the inputs of the file, with types and, if quantized, scales.
+    outputs: likewise, the outputs.
   """
 
   path: str
@@ -49,7 +50,7 @@ class TFLiteExport:
       f'{self.bytes:,} bytes{smaller}; a plain conversion has '
       f'{self.dense_bytes:,}',
       f'{self.encoding} {self.quantization or "float32"}, {batch}',
-      f'outputs differ by {self.difference:.1e} of the largest at most '
+      f'outputs differ by at most {self.difference:.1e} of the largest '
       f'({self.tolerance:g} allowed), with and without delegates',
       f'zeros kept: {self.zeros_kept:,} of {self.zeros:,}',
       *_quantized_ports('inputs', self.inputs),
@@ -59,21 +60,26 @@ class TFLiteExport:
     return '\n'.join(lines)
 
 
-def _quantized_ports(what: str, ports: tuple[Port, ...]) -> list[str]:
-  """Returns a line on inputs or outputs, if any is quantised."""
+def _quantized_ports(kind: str, ports: tuple[Port, ...]) -> list[str]:
+  """Returns a line on all inputs or outputs if any of them is quantized."""
   if not any(port.scale for port in ports):
     return []
-  return [f'{what}: ' + '; '.join(str(port) for port in ports)]
+  return [f'{kind}: ' + '; '.join(str(port) for port in ports)]
 
 
 def count_zeros_kept(
   kernels: tuple[sparsity_summary.KernelSparsity, ...],
   stored: tuple[StoredTensor, ...],
 ) -> int:
-  """Returns how many of the kernels' zeros a file has.
+  """Returns the number of the kernels' zeros that a file has.
 
-  The converter renames, transposes and splits kernels. So each is looked for
-  among what has as many elements, and those that are left, among all the rest.
+  The converter renames, transposes and splits kernels. Each kernel is therefore
+  matched to a tensor with as many elements. The zeros of unmatched kernels are
+  matched to those of all remaining tensors together.
+
+  Args:
+    kernels: the rows of the model's `sparsity_summary`.
+    stored: the weights of the file.
   """
   rest = sorted(stored, key=lambda tensor: tensor.zeros)
   kept, missing = 0, 0

@@ -1,4 +1,4 @@
-"""Running a TFLite file, and comparing what it computes with a model."""
+"""Runs a TFLite file and compares its outputs with the model's."""
 
 import dataclasses
 import os
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth.export.model_inputs import Arrays
+from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.export.model_inputs import Arrays, ModelInputs
 
 SIGNATURE = 'serving_default'
 
@@ -23,31 +24,41 @@ _RESOLVERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-  """What outputs may differ by.
+  """Limits for the difference between outputs.
 
   Args:
-    difference: the largest, as a fraction of the largest expected output.
-    correlation: the smallest, in [-1, 1], of all elements of an output.
+    difference: the maximum, as a fraction of the largest expected output.
+    correlation: the minimum over all elements of an output, in [-1, 1].
   """
 
   difference: float
   correlation: float = 0.0
 
 
+# Quantized outputs of deep networks have larger errors. The correlation tells
+# inaccurate outputs from wrong ones.
+TOLERANCES = {
+  None: Tolerance(1e-5),
+  'float16': Tolerance(0.01, 0.999),
+  'dynamic': Tolerance(0.15, 0.97),
+  'int8': Tolerance(0.15, 0.97),
+}
+
+
 class WrongOutputsError(Exception):
-  """A file that does not run, or computes something else; says how."""
+  """A file that does not run or computes different outputs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Port:
-  """An input or an output of a TFLite file; prints as a line on it.
+  """An input or output of a TFLite file; prints as one line.
 
   Args:
-    name: in the signature.
-    dtype: of what the file takes or gives, as `int8`.
-    scale: of a quantised one: its numbers are scale * (q - zero_point); 0 of
-      one that is not quantised.
-    zero_point: the q of 0.
+    name: its name in the signature.
+    dtype: its type in the file, such as `int8`.
+    scale: the quantization scale; a stored integer q means
+      scale * (q - zero_point). 0 if not quantized.
+    zero_point: the integer that means 0.
   """
 
   name: str
@@ -64,7 +75,10 @@ class Port:
     )
 
   def quantized(self, array: np.ndarray) -> np.ndarray:
-    """Returns numbers as the file takes them.
+    """Returns numbers in the input's type, quantized if it is.
+
+    Args:
+      array: numbers of any shape.
 
     >>> Port('x', 'int8', 0.5, 3).quantized(np.array([1.0, 1000.0]))
     array([  5, 127], dtype=int8)
@@ -72,30 +86,33 @@ class Port:
     if not self.scale or array.dtype.kind != 'f':
       return array
     limits = np.iinfo(self.dtype)
-    whole = np.round(array / self.scale) + self.zero_point
-    return np.clip(whole, limits.min, limits.max).astype(self.dtype)
+    integers = np.round(array / self.scale) + self.zero_point
+    return np.clip(integers, limits.min, limits.max).astype(self.dtype)
 
   def dequantized(self, array: np.ndarray) -> np.ndarray:
-    """Returns what the file gives as numbers; a copy.
+    """Returns a copy of an output as numbers.
+
+    Args:
+      array: in the output's type, of any shape.
 
     >>> Port('y', 'int8', 0.5, 3).dequantized(np.array([5], 'int8'))
     array([1.], dtype=float32)
     """
     if not self.scale:
-      return np.array(array)  # A view of the interpreter's memory.
+      return np.array(array)  # `array` views the interpreter's memory.
     steps = array.astype(np.float32) - np.float32(self.zero_point)
     return steps * np.float32(self.scale)
 
 
 class Runner:
-  """A TFLite file that is run on numbers, whatever its inputs are stored in.
+  """Runs a TFLite file; quantizes inputs and dequantizes outputs.
 
   Args:
     path: a TFLite file with one signature.
-    delegates: whether with the default delegates (on most machines XNNPACK).
+    delegates: whether to use the default delegates (XNNPACK on most machines).
 
   Raises:
-    RuntimeError, ValueError: the interpreter cannot load it.
+    RuntimeError, ValueError: the interpreter cannot load the file.
   """
 
   def __init__(self, path: str | os.PathLike[str], delegates: bool = True):
@@ -109,14 +126,18 @@ class Runner:
     self.outputs = _ports(self._run.get_output_details())
 
   def __call__(self, arrays: Arrays) -> Arrays:
-    """Returns the outputs by name; both are numbers, not quantised."""
-    given = {
+    """Returns the outputs by name.
+
+    Args:
+      arrays: the inputs by name, not quantized.
+    """
+    quantized = {
       name: self.inputs[name].quantized(array) if name in self.inputs else array
       for name, array in arrays.items()
     }
     return {
       name: self.outputs[name].dequantized(value)
-      for name, value in self._run(**given).items()
+      for name, value in self._run(**quantized).items()
     }
 
 
@@ -124,29 +145,53 @@ def _ports(details: dict[str, Any]) -> dict[str, Port]:
   return {
     name: Port(
       name,
-      np.dtype(found['dtype']).name,
-      float(found['quantization'][0]),
-      int(found['quantization'][1]),
+      np.dtype(tensor['dtype']).name,
+      float(tensor['quantization'][0]),
+      int(tensor['quantization'][1]),
     )
-    for name, found in details.items()
+    for name, tensor in details.items()
   }
 
 
 def outputs_of(
   path: str | os.PathLike[str], batches: Sequence[Arrays], delegates: bool
 ) -> list[Arrays]:
-  """Returns what the interpreter computes, batch by batch.
+  """Returns the outputs of a file by name, for each batch.
 
   Args:
     path: a TFLite file with one signature.
-    batches: its inputs by name, as numbers also where the file's are quantised.
-    delegates: whether with the default delegates (on most machines XNNPACK).
+    batches: the inputs by name, not quantized.
+    delegates: whether to use the default delegates (XNNPACK on most machines).
 
   Raises:
-    RuntimeError, ValueError: the interpreter cannot run it.
+    RuntimeError, ValueError: the interpreter cannot run the file.
   """
   run = Runner(path, delegates)
   return [run(batch) for batch in batches]
+
+
+def expected_outputs(model: keras.Model, batches: list[Arrays]) -> list[Arrays]:
+  """Returns the outputs of a model by name, for each batch.
+
+  Args:
+    model: a built tf_keras model.
+    batches: the inputs by name.
+
+  Raises:
+    ValueError: the model does not accept the inputs.
+  """
+  model_inputs = ModelInputs(model)
+  try:
+    return [
+      {name: value.numpy() for name, value in model_inputs.call(batch).items()}
+      for batch in batches
+    ]
+  except (tf.errors.InvalidArgumentError, ValueError) as error:
+    shapes = {name: array.shape for name, array in batches[0].items()}
+    raise ValueError(
+      f'the model does not accept the inputs of the comparison, {shapes}; pass '
+      f'valid ones by inputs=...: {str(error).strip().splitlines()[0]}'
+    ) from error
 
 
 def verify(
@@ -155,28 +200,28 @@ def verify(
   expected: Sequence[Arrays],
   tolerance: Tolerance,
 ) -> float:
-  """Runs a file with and without delegates, and compares.
+  """Runs a file with and without delegates and compares its outputs.
 
   Args:
-    path: a TFLite file.
-    batches: its inputs by name.
+    path: a TFLite file with one signature.
+    batches: the inputs by name, not quantized.
     expected: the outputs by name, for each batch.
-    tolerance: what the outputs may differ by.
+    tolerance: how much the outputs may differ.
 
   Returns:
     The largest difference, as a fraction of the largest expected output.
 
   Raises:
-    WrongOutputsError: it does not run, or the outputs differ by more.
+    WrongOutputsError: the file does not run, or its outputs differ by more.
   """
   largest = 0.0
   for name in _RESOLVERS:
     try:
       found = outputs_of(path, batches, name == _WITH)
     except (RuntimeError, ValueError, TypeError) as error:
-      why = str(error).strip().splitlines() or ['']
+      reason = str(error).strip().splitlines() or ['']
       raise WrongOutputsError(
-        f'the interpreter with {name} does not run it: {why[-1].rstrip(".")}'
+        f'the interpreter with {name} cannot run it: {reason[-1].rstrip(".")}'
       ) from error
     for output in expected[0]:
       a = np.concatenate([np.ravel(batch[output]) for batch in expected])
@@ -193,22 +238,27 @@ def compare(
 ) -> float:
   """Returns the largest difference, as a fraction of the largest `expected`.
 
+  Args:
+    expected: the model's output.
+    found: the file's output, of the same shape.
+    tolerance: how much they may differ.
+
   Raises:
-    WrongOutputsError: it is more than is tolerated.
+    WrongOutputsError: they differ by more.
 
   >>> compare(np.array([1.0, 2.0]), np.array([1.0, 2.02]), Tolerance(0.1))
   0.01
   """
   if expected.shape != found.shape:
     raise WrongOutputsError(
-      f'it has {found.size} elements, not {expected.size}'
+      f'it has {found.size} elements instead of {expected.size}'
     )
   a = np.ravel(expected).astype(np.float64)
   b = np.ravel(found).astype(np.float64)
   if not np.isfinite(a).all():
     raise WrongOutputsError('the Keras model itself computes NaN or infinity')
   if not np.isfinite(b).all():
-    raise WrongOutputsError('it is NaN or infinite')
+    raise WrongOutputsError('it has NaN or infinite values')
   scale = float(np.max(np.abs(a), initial=0)) or 1.0
   difference = round(float(np.max(np.abs(a - b), initial=0)) / scale, 12)
   if difference > tolerance.difference:
@@ -216,7 +266,7 @@ def compare(
       f'it differs by {difference:.2g} of the largest output, more than '
       f'{tolerance.difference:g}'
     )
-  # What hardly varies correlates with nothing.
+  # The correlation of a nearly constant output means nothing.
   if a.size > 2 and np.std(a) > tolerance.difference * scale / 2:
     correlation = float(np.corrcoef(a, b)[0, 1]) if np.std(b) else 0.0
     if correlation < tolerance.correlation:

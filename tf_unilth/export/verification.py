@@ -1,4 +1,4 @@
-"""What an export wrote: read again by plain TensorFlow, and compared."""
+"""Verifies an exported SavedModel: loads it and compares it with the model."""
 
 import dataclasses
 import pathlib
@@ -15,26 +15,26 @@ from tf_unilth.export import input_values
 from tf_unilth.export.model_inputs import ModelInputs
 from tf_unilth.wording import count
 
-_BATCH = 2  # Of inputs that are made up.
+_RANDOM_SAMPLES = 2  # Batch size of random inputs.
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportedModel:
-  """What an export wrote, and what loading it again found; prints as that.
+  """The verified result of `export_saved_model`; prints as a report.
 
   Args:
-    path: where it is.
-    packed: how many weights are stored packed.
-    dense_bytes: of all weights and biases in memory.
-    stored_bytes: of the same as they are stored.
-    total_bytes: of all files.
-    zeros: of weights with two dimensions or more, in memory.
-    zeros_kept: of the same weights after loading.
-    weight_difference: the largest absolute one, after loading.
-    output_difference: the largest absolute one, after loading; `None` if
-      outputs were not compared.
-    compared_on: on what outputs were compared, or why they were not.
-    notes: what else there is to know, a sentence each.
+    path: the directory of the SavedModel.
+    packed: the number of packed weights.
+    dense_bytes: the size of all weights and biases in memory.
+    stored_bytes: the size of all weights and biases as stored.
+    total_bytes: the size of all files.
+    zeros: the number of zeros in weights with at least two dimensions.
+    zeros_kept: the number of those zeros after loading.
+    weight_difference: the largest absolute difference of weights after loading.
+    output_difference: the largest absolute difference of outputs after loading;
+      `None` if outputs were not compared.
+    compared_on: the inputs of the comparison, or why there was none.
+    notes: remarks, one sentence each.
   """
 
   path: str
@@ -51,7 +51,7 @@ class ExportedModel:
 
   @property
   def ratio(self) -> float:
-    """How many times smaller the weights are on disk than in memory."""
+    """The size of the weights in memory divided by their size on disk."""
     return self.dense_bytes / self.stored_bytes if self.stored_bytes else 1.0
 
   def __str__(self) -> str:
@@ -63,7 +63,7 @@ class ExportedModel:
       (
         f'{self.path}: {self.total_bytes:,} bytes, verified by loading it',
         f'weights: {self.dense_bytes:,} bytes dense, {self.stored_bytes:,} '
-        f'stored{self._smaller()}; {self._how_many()}',
+        f'stored{self._ratio_text()}; {self._packed_text()}',
         f'zeros: {self.zeros_kept:,} of {self.zeros:,} kept; '
         + (
           weights if self.weight_difference else 'weights the same to the bit'
@@ -73,10 +73,10 @@ class ExportedModel:
       )
     )
 
-  def _smaller(self) -> str:
+  def _ratio_text(self) -> str:
     return f', {self.ratio:.3g} times smaller' if self.ratio > 1.05 else ''
 
-  def _how_many(self) -> str:
+  def _packed_text(self) -> str:
     if self.packed:
       return f'{self.packed} packed'
     return 'none packed' + ('' if self.zeros else ': there are no zeros')
@@ -92,37 +92,38 @@ def verify(
   """Loads a SavedModel and compares it with the model.
 
   Args:
-    model: what was exported.
-    path: where to.
-    serve: computes the outputs in memory.
-    batch: of `checked_batch`, `None` to make one up.
+    model: the exported model.
+    path: the directory of the SavedModel.
+    serve: the served function in memory.
+    batch: the result of `checked_batch`; `None` for random inputs.
     exact: whether weights must be the same to the bit.
 
   Returns:
-    What was found; as if nothing were packed.
+    The result of the comparison. `packed` and `stored_bytes` have the values of
+    a SavedModel without packed weights.
 
   Raises:
-    RuntimeError: `exact`, and the weights are not the same.
+    RuntimeError: `exact` is set, and the weights differ.
   """
   loaded = _load(path)
   pairs = [
-    (ours.numpy(), theirs.numpy())
-    for ours, theirs in zip(model.variables, loaded.variables, strict=True)
+    (variable.numpy(), found.numpy())
+    for variable, found in zip(model.variables, loaded.variables, strict=True)
   ]
   if exact and not all(_same_bits(*pair) for pair in pairs):
     raise RuntimeError(
-      'the SavedModel holds other weights than the model, and was not kept.'
+      'the SavedModel has other weights than the model and was not kept.'
     )
-  matrices = [pair for pair in pairs if pair[0].ndim > 1]
+  matrices = [(a, b) for a, b in pairs if a.ndim > 1]
   output_difference, compared_on = _compare(model, serve, loaded.serve, batch)
-  size = sum(ours.nbytes for ours, _ in pairs)
+  size = sum(weight.nbytes for weight, _ in pairs)
   return ExportedModel(
     path=path,
     packed=0,
     dense_bytes=size,
     stored_bytes=size,
     total_bytes=_folder_bytes(path),
-    zeros=sum(_zeros(ours) for ours, _ in matrices),
+    zeros=sum(int(np.sum(a == 0)) for a, _ in matrices),
     zeros_kept=sum(int(np.sum((a == 0) & (b == 0))) for a, b in matrices),
     weight_difference=0.0 if exact else _largest_difference(pairs),
     output_difference=output_difference,
@@ -131,38 +132,40 @@ def verify(
 
 
 def checked_batch(model: keras.Model, inputs: Any) -> Any:
-  """Returns a user's inputs as a batch that the model was run on.
+  """Returns a user's inputs as a batch of tensors, after a run of the model.
 
   Args:
     model: a built model.
-    inputs: an array, or arrays, ragged and sparse tensors in the structure that
-      the model takes; `None` stays what it is.
+    inputs: arrays, ragged or sparse tensors in the model's structure or in a
+      dict by input name; `None` is returned as it is.
 
   Raises:
-    ValueError: the model does not take them.
+    ValueError: the model does not accept `inputs`.
   """
-  takes = ModelInputs(model)
+  model_inputs = ModelInputs(model)
   if inputs is None:
     return None
   try:
-    named = takes.named(inputs, 'inputs')
-    batch = _batch(takes, named)
-    size = input_values.samples(next(iter(named.values())))
-    if takes.batch not in (None, size):
-      raise ValueError(f'the model takes {takes.batch} samples, not {size}')
+    named = model_inputs.named(inputs, 'inputs')
+    batch = _to_batch(model_inputs, named)
+    size = input_values.count_samples(next(iter(named.values())))
+    if model_inputs.batch not in (None, size):
+      raise ValueError(
+        f'the model takes {model_inputs.batch} samples, not {size}'
+      )
     model(batch, training=False)
   except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
     raise ValueError(
-      'inputs must be a batch, nested as the inputs of the model are, but is '
+      'inputs must be a batch, nested as the inputs of the model, but is '
       f'{format_value(inputs)}: {str(error).strip().splitlines()[0][:200]}'
     ) from None
   return batch
 
 
-def _batch(takes: ModelInputs, values: dict[str, Any]) -> Any:
-  """Returns named values as tensors, in the model's structure."""
-  return takes.nest(
-    tf.constant(value, takes.specs[name].dtype)
+def _to_batch(model_inputs: ModelInputs, values: dict[str, Any]) -> Any:
+  """Returns named values as tensors in the model's structure."""
+  return model_inputs.nest(
+    tf.constant(value, model_inputs.specs[name].dtype)
     if isinstance(value, np.ndarray)
     else value
     for name, value in values.items()
@@ -170,39 +173,40 @@ def _batch(takes: ModelInputs, values: dict[str, Any]) -> Any:
 
 
 def _load(path: str) -> Any:
-  # In a thread of its own there is no strategy's scope, in which the variables
-  # would be mirrored.
+  # A new thread is outside of any strategy scope, which would mirror the
+  # variables.
   with futures.ThreadPoolExecutor(1) as threads:
     return threads.submit(tf.saved_model.load, path).result()
 
 
 def _compare(
   model: keras.Model,
-  ours: Callable[..., Any],
-  theirs: Callable[..., Any],
+  serve: Callable[..., Any],
+  loaded_serve: Callable[..., Any],
   batch: Any,
 ) -> tuple[float | None, str]:
-  """Returns the largest difference of outputs, and on what it was found."""
+  """Returns the largest output difference, and the inputs it was found on."""
   if batch is None:
-    takes = ModelInputs(model)
+    model_inputs = ModelInputs(model)
     try:
-      batch = _batch(takes, takes.made_up(0, _BATCH))
-      outputs = _flat(ours(batch))
+      batch = _to_batch(model_inputs, model_inputs.made_up(0, _RANDOM_SAMPLES))
+      outputs = _flatten(serve(batch))
     except (ValueError, TypeError, tf.errors.OpError):
       return None, (
-        'no inputs given, and none can be made up: give some by inputs='
+        'no inputs given, and random ones cannot be made up: give some by '
+        'inputs='
       )
     compared_on = 'on made-up inputs'
   else:
-    outputs = _flat(ours(batch))
-    number = input_values.samples(tf.nest.flatten(batch)[0])
+    outputs = _flatten(serve(batch))
+    number = input_values.count_samples(tf.nest.flatten(batch)[0])
     compared_on = f'on {count(number, "input")} given'
-  pairs = list(zip(outputs, _flat(theirs(batch)), strict=True))
+  pairs = list(zip(outputs, _flatten(loaded_serve(batch)), strict=True))
   return _largest_difference(pairs), compared_on
 
 
-def _flat(outputs: Any) -> list[np.ndarray]:
-  """Returns all arrays, of ragged and sparse outputs the parts."""
+def _flatten(outputs: Any) -> list[np.ndarray]:
+  """Returns all arrays, including the components of composite tensors."""
   parts = tf.nest.flatten(outputs, expand_composites=True)
   return [np.asarray(part) for part in parts]
 
@@ -211,30 +215,26 @@ def _largest_difference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
   return max((_difference(a, b) for a, b in pairs), default=0.0)
 
 
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
-  """Returns the largest absolute difference; infinite if none can be told."""
-  if one.shape != other.shape:
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+  """Returns the largest absolute difference; infinite if it is undefined."""
+  if a.shape != b.shape:
     return np.inf
-  if not one.size:
+  if not a.size:
     return 0.0
-  if one.dtype.kind in 'OSUb':
-    return 0.0 if np.array_equal(one, other) else np.inf
-  wide = np.complex128 if one.dtype.kind == 'c' else np.float64
-  one, other = one.astype(wide), other.astype(wide)
-  same = (one == other) | (np.isnan(one) & np.isnan(other))
+  if a.dtype.kind in 'OSUb':
+    return 0.0 if np.array_equal(a, b) else np.inf
+  wide = np.complex128 if a.dtype.kind == 'c' else np.float64
+  a, b = a.astype(wide), b.astype(wide)
+  same = (a == b) | (np.isnan(a) & np.isnan(b))
   with np.errstate(invalid='ignore'):
-    gaps = np.where(same, 0, np.abs(one - other))
-  return float(np.max(np.nan_to_num(gaps, nan=np.inf)))
+    differences = np.where(same, 0, np.abs(a - b))
+  return float(np.max(np.nan_to_num(differences, nan=np.inf)))
 
 
-def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
-  if one.dtype.kind == 'O':
-    return np.array_equal(one, other)
-  return one.dtype == other.dtype and one.tobytes() == other.tobytes()
-
-
-def _zeros(array: np.ndarray) -> int:
-  return int(np.sum(array == 0))
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+  if a.dtype.kind == 'O':
+    return np.array_equal(a, b)
+  return a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 def _folder_bytes(path: str) -> int:

@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all; imports no framework."""
+"""Atomic, checksummed files and directory locks; imports no framework."""

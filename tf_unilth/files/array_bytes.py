@@ -1,4 +1,4 @@
-"""Arrays as bytes in files, and what a file's header may claim of them."""
+"""Conversion of arrays to bytes, and checks of shapes and dtypes in headers."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import numpy as np
 
 from tf_unilth.files.checksummed_file import require
 
-_MOST_AXES = 32  # NumPy's.
-# bfloat16 is ml_dtypes's, which TensorFlow and JAX take it from.
+_MAX_RANK = 32  # NumPy's limit.
+# TensorFlow and JAX take bfloat16 from ml_dtypes too.
 DTYPES: dict[str, Any] = {
   'bfloat16': ml_dtypes.bfloat16,
   **{
@@ -23,36 +23,48 @@ DTYPES: dict[str, Any] = {
 
 
 def to_bytes(array: np.ndarray) -> bytes:
-  """Returns the bits of an array, little-endian, whatever they stand for."""
+  """Returns the elements of an array as little-endian bytes, bit for bit.
+
+  Args:
+    array: of any shape; its dtype is one of `DTYPES`.
+  """
   native = np.ascontiguousarray(array)
   native = native.view(f'=u{array.dtype.itemsize}')
   return native.astype(f'<u{array.dtype.itemsize}').tobytes()
 
 
 def from_bytes(what: str, raw: memoryview, dtype_name: str) -> np.ndarray:
-  """Returns the array that `to_bytes` wrote, flat.
+  """Returns the array that `to_bytes` converted, flattened.
 
   Args:
-    what: what to call it in a message.
-    raw: the bytes, as many as the array has.
-    dtype_name: one of `DTYPES`.
+    what: the name of the array in error messages.
+    raw: the bytes of the array, all of them.
+    dtype_name: a key of `DTYPES`.
+
+  Raises:
+    DamagedError: a boolean array has values other than 0 and 1.
   """
   dtype = np.dtype(DTYPES[dtype_name])
   integers = np.frombuffer(raw, f'<u{dtype.itemsize}')
   fits = dtype_name != 'bool' or not integers.size or integers.max() <= 1
-  require(fits, f'{what} is not of booleans.')
+  require(fits, f'{what} is not boolean: it has values other than 0 and 1.')
   return integers.astype(f'=u{dtype.itemsize}').view(dtype)
 
 
 def is_shape(shape: Any, least: int = 1) -> bool:
-  """Returns whether it is a list of lengths, none of which is below `least`."""
+  """Returns whether a value from a header is a list of dimensions.
+
+  Args:
+    shape: any value.
+    least: the smallest allowed dimension.
+  """
   return (
     isinstance(shape, list)
-    and len(shape) <= _MOST_AXES
+    and len(shape) <= _MAX_RANK
     and all(type(n) is int and least <= n < 1 << 63 for n in shape)
   )
 
 
 def is_dtype(name: Any) -> bool:
-  """Returns whether it names one of `DTYPES`."""
+  """Returns whether a value from a header is a key of `DTYPES`."""
   return isinstance(name, str) and name in DTYPES

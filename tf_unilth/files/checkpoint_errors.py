@@ -1,8 +1,8 @@
-"""Errors of directories that hold checkpoints."""
+"""Errors about directories of checkpoints."""
 
 
 class CheckpointError(ValueError):
-  """The checkpoints of a directory cannot be gone on with, or not by this.
+  """The checkpoints in a directory cannot be used to resume this run.
 
   >>> directory = tempfile.mkdtemp()
   >>> name = 'epoch-000001-step-000000000.checkpoint'
@@ -16,8 +16,10 @@ class CheckpointError(ValueError):
 
 
 class DirectoryInUseError(CheckpointError):
-  """Another run writes into the directory.
+  """Another run is writing to the directory.
 
+  >>> import pathlib
+  >>> from tf_unilth.files.directory_lock import DirectoryLock
   >>> directory = pathlib.Path(tempfile.mkdtemp())
   >>> lock = DirectoryLock(directory)
   >>> lock.acquire()
@@ -25,5 +27,5 @@ class DirectoryInUseError(CheckpointError):
   ...   DirectoryLock(directory).acquire()
   ... except DirectoryInUseError as error:
   ...   print(str(error).partition(': ')[2])
-  two runs cannot write into one. Wait for it, or choose another.
+  two runs cannot write to one directory. Wait until it ends, or choose another.
   """

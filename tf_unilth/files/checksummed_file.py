@@ -1,17 +1,17 @@
-"""Files that say when they are not whole: written beside, sealed, renamed.
+"""Binary files with a checksum, written atomically.
 
-All numbers are little-endian:
+A file has this layout; all integers are little-endian:
 
     8 bytes    magic
     uint32     version of the format
     uint32     length of the header
-    uint64     length of the whole file
+    uint64     length of the file
     header     JSON
-    payload    what the header describes
-    32 bytes   SHA-256 of all before
+    payload    the bytes that the header describes
+    32 bytes   SHA-256 of all bytes above
 
-Nothing of a file is run or imported, and nothing is allocated on its word:
-what it claims is compared with its own length first.
+Reading executes and imports nothing from a file. Each length that a file states
+is compared with the actual length before memory is allocated.
 """
 
 import contextlib
@@ -28,22 +28,24 @@ from typing import Any
 
 _PREFIX = struct.Struct('<8sIIQ')
 _DIGEST = hashlib.sha256().digest_size
-# Parsing JSON takes a multiple of its length; this is for 100,000 weights.
-_LONGEST_HEADER = 1 << 24
+# Parsing JSON takes a multiple of its length in memory. This limit suffices for
+# 100,000 weights.
+_MAX_HEADER_BYTES = 1 << 24
 
 
 class DamagedError(ValueError):
-  """A file is not what it claims to be, or not all of it."""
+  """A file is incomplete, altered or of another format."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-  """A kind of files.
+  """A file format.
 
   Args:
-    noun: what such a file is, for messages.
-    magic: its first 8 bytes; as PNG's, what moves files as text breaks it.
-    version: of what it writes and reads.
+    noun: the name of such a file in messages.
+    magic: the first 8 bytes of a file. As in PNG, they contain line ends, which
+      a transfer in text mode would change.
+    version: the format version to write, and the only one that is read.
   """
 
   noun: str
@@ -51,7 +53,12 @@ class Format:
   version: int
 
   def size(self, header: bytes, payload: int) -> int:
-    """Returns the length of a file with so many bytes of payload."""
+    """Returns the length of a file in bytes.
+
+    Args:
+      header: the JSON header.
+      payload: the length of the payload in bytes.
+    """
     return _PREFIX.size + len(header) + payload + _DIGEST
 
   def chunks(
@@ -60,14 +67,17 @@ class Format:
     """Yields the bytes of a file.
 
     Args:
-      header: JSON, as `dump` makes it.
-      payload: its parts, as bytes.
-      length: how many bytes they have together.
+      header: the JSON header, from `dump`.
+      payload: the parts of the payload, as bytes.
+      length: the total length of the payload in bytes.
+
+    Raises:
+      ValueError: the header is too long.
     """
-    if len(header) > _LONGEST_HEADER:
+    if len(header) > _MAX_HEADER_BYTES:
       raise ValueError(
-        f'a {self.noun} cannot have a header of {len(header)} bytes, of '
-        f'{_LONGEST_HEADER} at most.'
+        f'the header of a {self.noun} must have at most {_MAX_HEADER_BYTES} '
+        f'bytes, but has {len(header)}.'
       )
     digest = hashlib.sha256()
     size = self.size(header, length)
@@ -78,24 +88,27 @@ class Format:
     yield digest.digest()
 
   def read(self, path: str | os.PathLike[str]) -> tuple[dict, memoryview]:
-    """Returns the header and the payload of a file; trusts nothing in it.
+    """Returns the header and the payload of a file, after verifying it.
+
+    Args:
+      path: the path of the file.
 
     Raises:
-      DamagedError: it is no such file, or not all of one, or was altered.
-      OSError: it cannot be read.
+      DamagedError: the file is incomplete, altered or of another format.
+      OSError: the file cannot be read.
     """
     data = self._read_bytes(path)
     body, digest = memoryview(data)[:-_DIGEST], data[-_DIGEST:]
     require(
       hashlib.sha256(body).digest() == digest,
-      'its SHA-256 is not that of its bytes: it was altered.',
+      'its SHA-256 does not match its content: it was altered.',
     )
     end = _PREFIX.size + _PREFIX.unpack_from(body)[2]
     return _parse(bytes(body[_PREFIX.size : end])), body[end:]
 
   def _read_bytes(self, path: str | os.PathLike[str]) -> bytes:
-    """Returns a file's bytes, if it can be one of ours by its first few."""
-    # Before it is opened, as a pipe would wait, and a device never end.
+    """Returns the bytes of a file whose prefix is valid."""
+    # Checked before `open`, which blocks on a pipe. A device has no end.
     require(stat.S_ISREG(os.stat(path).st_mode), 'it is not a regular file.')
     with open(path, 'rb') as file:
       length = os.fstat(file.fileno()).st_size
@@ -103,66 +116,78 @@ class Format:
       self._check_prefix(prefix, length)
       file.seek(0)
       data = file.read(length)
-    require(len(data) == length, 'it was altered while it was read.')
+    require(len(data) == length, 'it changed while it was read.')
     return data
 
   def _check_prefix(self, prefix: bytes, length: int) -> None:
     least = _PREFIX.size + _DIGEST
     require(length >= least, f'it has {length} bytes, which is too short.')
-    magic, version, header, whole = _PREFIX.unpack(prefix)
-    require(magic == self.magic, f'it does not begin as a {self.noun} does.')
+    magic, version, header, written = _PREFIX.unpack(prefix)
+    require(
+      magic == self.magic,
+      f'it does not begin with the magic bytes of a {self.noun}.',
+    )
     require(
       version == self.version,
-      f'it is of version {version}, and this tf_unilth reads {self.version}.',
+      f'it has format version {version}, but this tf_unilth reads version '
+      f'{self.version}.',
     )
     require(
-      length == whole,
-      f'it has {length} bytes, but {whole} were written: it is truncated, or '
+      length == written,
+      f'it has {length} bytes, but {written} were written: it is truncated, or '
       'something was added.',
     )
-    longest = min(_LONGEST_HEADER, length - least)
+    max_header = min(_MAX_HEADER_BYTES, length - least)
     require(
-      header <= longest,
-      f'its header claims {header} bytes, of {longest} at most.',
+      header <= max_header,
+      f'its header claims {header} bytes, but can have at most {max_header}.',
     )
 
 
 def dump(header: Any) -> bytes:
-  """Returns a header's JSON: the same for the same content."""
+  """Returns a header as JSON bytes, the same bytes for equal headers.
+
+  Args:
+    header: any value that is serializable as JSON, without NaN and infinities.
+  """
   return json.dumps(
     header, allow_nan=False, sort_keys=True, separators=(',', ':')
   ).encode()
 
 
 def write(path: pathlib.Path, chunks: Iterable[bytes]) -> None:
-  """Writes a file beside `path`, flushes it and renames it.
+  """Writes a file atomically: to a temporary file, which is then renamed.
 
-  Whatever stops it, `path` is what it was or what it shall be.
+  If the write is interrupted, `path` has its old content or all of the new.
+
+  Args:
+    path: the path of the file, in an existing directory.
+    chunks: the content, in parts.
 
   Raises:
     OSError: `path` cannot be written.
   """
-  beside = path.with_name(f'.{path.name}-{uuid.uuid4().hex}')
+  temporary = path.with_name(f'.{path.name}-{uuid.uuid4().hex}')
   try:
-    with open(beside, 'xb') as file:
+    with open(temporary, 'xb') as file:
       for chunk in chunks:
         file.write(chunk)
       file.flush()
       os.fsync(file.fileno())
-    os.replace(beside, path)
+    os.replace(temporary, path)
   finally:
-    beside.unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
   _flush_directory(path.parent)
 
 
 def remove_unfinished(directory: pathlib.Path) -> None:
-  """Removes what killed processes have left beside the files they wrote."""
+  """Removes temporary files that killed processes left in a directory."""
   for path in directory.glob(f'.*-{"[0-9a-f]" * 32}'):
     path.unlink(missing_ok=True)
 
 
 def _flush_directory(directory: pathlib.Path) -> None:
-  """Lets a rename last through a power failure, where the system can."""
+  """Makes a rename survive a power failure, if the system supports it."""
   with contextlib.suppress(OSError):
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -175,52 +200,64 @@ def _parse(text: bytes) -> dict[str, Any]:
   try:
     header = json.loads(
       text.decode(),
-      object_pairs_hook=_distinct,
-      parse_constant=_refuse_constant,
+      object_pairs_hook=_unique_keys,
+      parse_constant=_reject_constant,
     )
   except DamagedError:
     raise
   except (ValueError, RecursionError) as error:
-    raise DamagedError(f'its header is no JSON ({error}).') from None
+    raise DamagedError(f'its header is not valid JSON ({error}).') from None
   return header
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  """Refuses two values of one name, of which readers would take different."""
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """Rejects repeated keys, for which JSON readers differ in the value."""
   found = dict(pairs)
   require(len(found) == len(pairs), 'its header repeats a key.')
   return found
 
 
-def _refuse_constant(name: str) -> None:
-  raise DamagedError(f'its header holds {name}, which is no JSON.')
+def _reject_constant(name: str) -> None:
+  raise DamagedError(f'its header contains {name}, which is not valid JSON.')
 
 
 def check_fields(
   header: Any, fields: dict[str, tuple[Any, str]], what: str = 'its header'
 ) -> None:
-  """Raises if a header's fields are not those, of those types.
+  """Raises an error unless a header has the given fields with their types.
 
   Args:
-    header: what JSON has given, anything.
-    fields: by name, the types and what to call them in a message.
-    what: what to call the header.
+    header: any value, as `json.loads` returned it.
+    fields: for each field's name, its types and their name in messages.
+    what: the name of the header in messages.
+
+  Raises:
+    DamagedError: a field is missing, unknown or of another type.
   """
   check_keys(what, header, set(fields))
-  for name, (kinds, words) in fields.items():
-    # A bool is an int to Python.
-    fits = isinstance(header[name], kinds) and header[name] is not True
+  for name, (types, words) in fields.items():
+    # `bool` is a subclass of `int`.
+    fits = isinstance(header[name], types) and header[name] is not True
     fits = fits and header[name] is not False
-    require(fits, f'its {name} must be {words}, but is another thing.')
+    require(fits, f'its {name} must be {words}, but has another type.')
 
 
-def check_keys(what: str, thing: Any, keys: set[str]) -> None:
-  """Raises if something is no object with just these keys."""
-  fits = isinstance(thing, dict) and thing.keys() == keys
-  require(fits, f'{what} must have the keys {sorted(keys)}, and no other.')
+def check_keys(what: str, value: Any, keys: set[str]) -> None:
+  """Raises an error unless a value is a dict with exactly the given keys.
+
+  Args:
+    what: the name of the value in messages.
+    value: any value, as `json.loads` returned it.
+    keys: the required keys.
+
+  Raises:
+    DamagedError: the value is not a dict, or has other keys.
+  """
+  fits = isinstance(value, dict) and value.keys() == keys
+  require(fits, f'{what} must have the keys {sorted(keys)} and no others.')
 
 
-def require(condition: bool, otherwise: str) -> None:
-  """Raises a `DamagedError` unless a condition holds."""
+def require(condition: bool, message: str) -> None:
+  """Raises `DamagedError(message)` unless the condition is true."""
   if not condition:
-    raise DamagedError(otherwise)
+    raise DamagedError(message)

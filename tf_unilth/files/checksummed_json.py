@@ -1,4 +1,4 @@
-"""JSON files that say when they are not what was written."""
+"""JSON files with a checksum, written atomically."""
 
 import hashlib
 import json
@@ -8,37 +8,46 @@ from typing import Any
 from tf_unilth.files import checksummed_file
 from tf_unilth.files.checksummed_file import DamagedError
 
-_SEAL = 'sha256'
+_DIGEST_KEY = 'sha256'
 
 
 def write(path: pathlib.Path, content: dict[str, Any]) -> None:
-  """Writes a JSON object with its own SHA-256, whole or not at all.
+  """Writes a JSON object with its SHA-256, atomically.
 
-  Others read it as the JSON that it is: the digest is one more key.
+  The digest is stored under one more key, so any JSON reader reads the file.
+
+  Args:
+    path: the path of the file; missing parent directories are created.
+    content: a dict that is serializable as JSON, without the key `sha256`.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   plain = json.loads(json.dumps(content))
-  sealed = {**plain, _SEAL: _digest(plain)}
-  checksummed_file.write(path, [json.dumps(sealed, indent=1).encode(), b'\n'])
+  signed = {**plain, _DIGEST_KEY: _digest(plain)}
+  checksummed_file.write(path, [json.dumps(signed, indent=1).encode(), b'\n'])
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-  """Returns what `write` wrote.
+  """Returns the content of a file that `write` wrote.
+
+  Args:
+    path: the path of the file.
 
   Raises:
-    DamagedError: it is not there, not all of it, or was altered.
+    DamagedError: the file is missing, incomplete or altered.
   """
   try:
     content = json.loads(path.read_bytes())
   except FileNotFoundError:
-    raise DamagedError('it is not there.') from None
+    raise DamagedError('it does not exist.') from None
   except (ValueError, RecursionError) as error:
-    raise DamagedError(f'it is no JSON ({error}).') from None
-  checksummed_file.require(isinstance(content, dict), 'it holds no object.')
-  digest = content.pop(_SEAL, None)
+    raise DamagedError(f'it is not valid JSON ({error}).') from None
+  checksummed_file.require(
+    isinstance(content, dict), 'it is not a JSON object.'
+  )
+  digest = content.pop(_DIGEST_KEY, None)
   checksummed_file.require(
     digest == _digest(content),
-    'its SHA-256 is not that of its content: it was altered.',
+    'its SHA-256 does not match its content: it was altered.',
   )
   return content
 

@@ -1,4 +1,4 @@
-"""Replacing a directory so that the old one or the new one is always there."""
+"""Replaces a directory so that an interruption loses neither old nor new."""
 
 import os
 import pathlib
@@ -6,7 +6,10 @@ import warnings
 
 
 def backup_of(path: pathlib.Path) -> pathlib.Path:
-  """Returns where a directory lies while a new one takes its place.
+  """Returns the path of the old directory while a new one replaces it.
+
+  Args:
+    path: the path of the directory.
 
   >>> str(backup_of(pathlib.Path('exports/model')))
   'exports/.model.previous'
@@ -15,16 +18,16 @@ def backup_of(path: pathlib.Path) -> pathlib.Path:
 
 
 def restore(path: pathlib.Path) -> bool:
-  """Puts a directory back that an interrupted `replace` has left aside.
+  """Moves the backup of an interrupted `replace` back to its path.
 
   Args:
-    path: of the directory.
+    path: the path of the directory.
 
   Returns:
-    Whether there was one to put back.
+    Whether there was a backup to restore.
 
   Raises:
-    OSError: it cannot be put back; says where it is.
+    OSError: the backup cannot be moved; the message states where it is.
   """
   backup = backup_of(path)
   if os.path.lexists(path) or not os.path.lexists(backup):
@@ -32,31 +35,32 @@ def restore(path: pathlib.Path) -> bool:
   try:
     os.rename(backup, path)
   except OSError as error:
-    raise _left_aside(path, error) from error
+    raise _restore_error(path, error) from error
   return True
 
 
 def replace(new: pathlib.Path, path: pathlib.Path, rest: pathlib.Path) -> None:
-  """Gives a directory another one's place.
+  """Replaces a directory by a new one, with two renames.
 
-  Two renames do it. Between them the old one is at `backup_of(path)`; if the
-  second one fails, the first is undone, and if the process is killed, `restore`
-  undoes it.
+  Between the renames, the old directory is at `backup_of(path)`. If the second
+  rename fails, the first is undone; if the process is killed between them,
+  `restore` undoes the first.
 
   Args:
-    new: the directory to put there, on the same file system.
-    path: where to; need not exist.
-    rest: a path that does not exist, where the old one goes in the end.
+    new: the new directory, on the same file system.
+    path: the path of the directory to replace; need not exist.
+    rest: a path that does not exist, to which the old directory is moved.
 
   Raises:
-    OSError: `path` is what it was, or, if the message says so, aside.
+    OSError: a rename failed. `path` is unchanged, or the message states that
+      the old directory is at its backup.
   """
   backup = backup_of(path)
   if not os.path.lexists(path):
     os.rename(new, path)
     return
   try:
-    if os.path.lexists(backup):  # `path` is newer: the swap was completed.
+    if os.path.lexists(backup):  # `path` is newer: both renames were done.
       os.rename(backup, rest.with_name(f'{rest.name}_before'))
     os.rename(path, backup)
     os.rename(new, path)
@@ -67,16 +71,17 @@ def replace(new: pathlib.Path, path: pathlib.Path, rest: pathlib.Path) -> None:
     os.rename(backup, rest)
   except OSError as error:
     warnings.warn(
-      f'the directory that was replaced could not be removed: {str(backup)!r} '
+      f'the replaced directory could not be removed: {str(backup)!r} '
       f'({error}). The next export to {str(path)!r} removes it.',
       stacklevel=3,
     )
 
 
-def _left_aside(path: pathlib.Path, error: OSError) -> OSError:
+def _restore_error(path: pathlib.Path, error: OSError) -> OSError:
   return OSError(
     error.errno,
-    f'what was at {str(path)!r} is whole, but at {str(backup_of(path))!r}, and '
-    f'could not be put back ({error.strerror or error}); the next '
-    'export_saved_model to this path puts it back, or rename it',
+    f'the directory from {str(path)!r} is complete, but now at '
+    f'{str(backup_of(path))!r}, and could not be moved back '
+    f'({error.strerror or error}); the next export_saved_model to this path '
+    'restores it, or rename it yourself',
   )

@@ -1,4 +1,4 @@
-"""Checks of paths that are read or written."""
+"""Checks of path arguments."""
 
 import os
 import pathlib
@@ -8,7 +8,15 @@ from tf_unilth.argument_checks import argument_error, check_bool, format_value
 
 
 def check_path(name: str, value: Any) -> pathlib.Path:
-  """Returns a path.
+  """Returns a non-empty path.
+
+  Args:
+    name: the name of the argument.
+    value: the value that was passed.
+
+  Raises:
+    TypeError: the value is not a `str` or `os.PathLike`.
+    ValueError: the path is empty, is not text or contains a null character.
 
   >>> check_path('directory', '')
   Traceback (most recent call last):
@@ -16,44 +24,58 @@ def check_path(name: str, value: Any) -> pathlib.Path:
   """
   if not isinstance(value, str | os.PathLike):
     raise TypeError(f'{name} must be a path, but is {format_value(value)}.')
-  place = os.fspath(value)
-  if not isinstance(place, str) or not place or '\0' in place:
+  path = os.fspath(value)
+  if not isinstance(path, str) or not path or '\0' in path:
     raise argument_error(name, 'a path that is not empty', value)
-  return pathlib.Path(place)
+  return pathlib.Path(path)
 
 
 def check_folder(name: str, value: Any) -> pathlib.Path:
-  """Returns the path of a folder, which need not be there yet.
+  """Returns the path of a folder, which need not exist.
+
+  Args:
+    name: the name of the argument.
+    value: the value that was passed.
 
   Raises:
-    OSError: there can be none, since a file is in its way.
+    TypeError, ValueError: the value is not a path, as in `check_path`.
+    NotADirectoryError: the path or one of its parents is a file.
   """
-  place = check_path(name, value)
-  _check_way(name, place, [place, *place.parents])
-  return place
+  path = check_path(name, value)
+  _check_folders(name, path, [path, *path.parents])
+  return path
 
 
 def check_new_file(name: str, value: Any, overwrite: Any) -> pathlib.Path:
-  """Returns the path of what is to be written, whose folder need not be there.
+  """Returns the path of a new output, whose folder need not exist.
+
+  Args:
+    name: the name of the argument.
+    value: the value that was passed.
+    overwrite: whether the path may exist; a bool.
 
   Raises:
-    FileExistsError: it is there, and `overwrite` is not set.
-    OSError: its folder cannot be made, since a file is in the way.
+    TypeError, ValueError: the value is not a path, as in `check_path`.
+    FileExistsError: the path exists and `overwrite` is `False`.
+    NotADirectoryError: a parent of the path is a file.
   """
-  place = check_path(name, value)
-  if not check_bool('overwrite', overwrite) and os.path.lexists(place):
+  path = check_path(name, value)
+  if not check_bool('overwrite', overwrite) and os.path.lexists(path):
     raise FileExistsError(
-      f'{name} {str(place)!r} exists: choose another, or overwrite=True.'
+      f'{name} {str(path)!r} exists: choose another path or pass '
+      'overwrite=True.'
     )
-  _check_way(name, place, list(place.parents))
-  return place
+  _check_folders(name, path, list(path.parents))
+  return path
 
 
-def _check_way(
-  name: str, place: pathlib.Path, folders: list[pathlib.Path]
+def _check_folders(
+  name: str, path: pathlib.Path, folders: list[pathlib.Path]
 ) -> None:
-  known = next((f for f in folders if os.path.lexists(f)), None)
-  if known is not None and not known.is_dir():
+  """Raises an error unless the first of `folders` that exists is a folder."""
+  existing = next((f for f in folders if os.path.lexists(f)), None)
+  if existing is not None and not existing.is_dir():
     raise NotADirectoryError(
-      f'{name} {str(place)!r} cannot be written: {str(known)!r} is no folder.'
+      f'{name} {str(path)!r} cannot be written: {str(existing)!r} is not a '
+      'folder.'
     )

@@ -1,1 +1,1 @@
-"""CheckpointAndResume: a run that was killed goes on exactly."""
+"""CheckpointAndResume: resumes an interrupted run exactly."""

@@ -1,4 +1,4 @@
-"""Callbacks of Keras's that count or set something while a run goes on."""
+"""Callbacks whose counters are saved, and their settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.resume import model_description, object_description
 
 _callbacks = keras.callbacks
-# What they count; all of it is in place when the first epoch begins.
+# Attributes to save. All exist when the first epoch begins.
 _COUNTERS: dict[type, tuple[str, ...]] = {
   _callbacks.EarlyStopping: (
     'wait',
@@ -26,7 +26,7 @@ _COUNTERS: dict[type, tuple[str, ...]] = {
   ),
   TicketCallback: ('_rewind_weights',),
 }
-# By what they decide.
+# Attributes to compare.
 _SETTINGS: dict[type, tuple[str, ...]] = {
   _callbacks.EarlyStopping: (
     'patience',
@@ -54,10 +54,10 @@ _SETTINGS: dict[type, tuple[str, ...]] = {
 
 
 def counters(callbacks: Sequence[Any]) -> Iterator[tuple[Any, list[str]]]:
-  """Yields the callbacks that count, in order, with the names of what counts.
+  """Yields the callbacks with counters, in order, and their attribute names.
 
   Args:
-    callbacks: those of a `fit`.
+    callbacks: the callbacks of a `fit`.
   """
   for callback in callbacks:
     for kind, names in _COUNTERS.items():
@@ -65,17 +65,25 @@ def counters(callbacks: Sequence[Any]) -> Iterator[tuple[Any, list[str]]]:
         yield callback, [name for name in names if name in vars(callback)]
 
 
-def kinds(callbacks: Sequence[Any]) -> list[str]:
-  """Returns the classes of those that count, in order."""
+def class_names(callbacks: Sequence[Any]) -> list[str]:
+  """Returns the class names of the callbacks with counters, in order.
+
+  Args:
+    callbacks: the callbacks of a `fit`.
+  """
   return [type(callback).__name__ for callback, _ in counters(callbacks)]
 
 
 def describe(model: keras.Model, callbacks: Sequence[Any]) -> dict[str, Any]:
-  """Returns what callbacks that count were made with, and what they monitor.
+  """Returns the settings of callbacks with counters, and what they monitor.
 
   Args:
     model: a compiled model.
-    callbacks: those of the `fit`.
+    callbacks: the callbacks of the `fit`.
+
+  Returns:
+    Plain values of `callbacks`, `monitored metrics` and
+    `LearningRateScheduler`.
   """
   metrics, settings = {}, []
   for callback in callbacks:
@@ -83,8 +91,8 @@ def describe(model: keras.Model, callbacks: Sequence[Any]) -> dict[str, Any]:
     if metric is not None:
       metrics[name] = metric
     settings += [
-      {'class': type(callback).__name__, 'monitor': name, **_made_with(*one)}
-      for one in _matches(callback)
+      {'class': type(callback).__name__, 'monitor': name, **_settings(*match)}
+      for match in _matches(callback)
     ]
   return {
     'callbacks': settings,
@@ -103,9 +111,9 @@ def _matches(callback: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
       yield callback, names
 
 
-def _made_with(callback: Any, names: Sequence[str]) -> dict[str, Any]:
+def _settings(callback: Any, names: Sequence[str]) -> dict[str, Any]:
   found = {name: getattr(callback, name, None) for name in names}
   operation = found.get('monitor_op')
-  if operation is not None:  # Of NumPy: it is called `less` or `greater`.
+  if operation is not None:  # A NumPy function, `less` or `greater`.
     found['monitor_op'] = getattr(operation, '__name__', None)
   return object_description.describe(found)

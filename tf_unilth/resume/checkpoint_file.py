@@ -1,10 +1,11 @@
-"""The file of one checkpoint: a moment of a run, written and read.
+"""Writes and reads the file of a checkpoint.
 
-It is a sealed file (see `sealed_file.py`). All numbers are little-endian:
+It is a checksummed file (see `files/checksummed_file.py`). All numbers are
+little-endian:
 
-    header     JSON: epoch, step, what the run is, names, shapes and dtypes of
-               the arrays, and values that are no arrays
-    arrays     their own bytes, one after the other
+    header     JSON: epoch, step, description of the run, names, shapes and
+               dtypes of the arrays, and the values that are not arrays
+    arrays     the bytes of the arrays, one after the other
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from tf_unilth.files.array_bytes import DTYPES
 from tf_unilth.files.checksummed_file import DamagedError, require
 
 _FORMAT = checksummed_file.Format('checkpoint', b'\x89RUN\r\n\x1a\n', 1)
-# In the header, what JSON has no form for.
+# Keys in the header that mark types which JSON lacks.
 _ARRAY, _BYTES, _FLOAT, _TUPLE, _ITEMS = (
   'array',
   'bytes',
@@ -33,16 +34,16 @@ _ARRAY, _BYTES, _FLOAT, _TUPLE, _ITEMS = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
-  """A moment of a run.
+  """The state of a run between two steps.
 
   Args:
-    epoch: how many epochs were completed, counted as `fit` does.
-    step: how many steps of the next epoch were done.
+    epoch: the number of completed epochs, counted as `fit` does.
+    step: the number of completed steps of the next epoch.
     first_epoch: the `initial_epoch` that the run began with.
-    finished: whether no epoch was to follow.
-    run: what the run is, as JSON can hold it; another run is refused.
-    variables: their values by name.
-    values: all else, of numbers, strings, bytes, arrays, lists and dicts.
+    finished: whether the run has no epochs left.
+    run: the description of the run, as JSON can hold it.
+    variables: the values of variables by name.
+    values: all other state: numbers, strings, bytes, arrays, lists and dicts.
   """
 
   epoch: int
@@ -55,11 +56,15 @@ class Checkpoint:
 
 
 def write(path: pathlib.Path, checkpoint: Checkpoint) -> None:
-  """Writes a file beside `path`, flushes it and renames it.
+  """Writes a temporary file beside `path`, flushes it and renames it.
+
+  Args:
+    path: the file to write.
+    checkpoint: its contents.
 
   Raises:
-    OSError: `path` cannot be written; what was there is there still.
-    TypeError: a value that a file cannot hold.
+    OSError: `path` cannot be written; an existing file is unchanged.
+    TypeError: a value has a type that a checkpoint cannot hold.
   """
   arrays = {f'variable {k}': v for k, v in checkpoint.variables.items()}
   header = {
@@ -82,30 +87,33 @@ def write(path: pathlib.Path, checkpoint: Checkpoint) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
-  """Reads a file that `write` wrote; trusts nothing in it.
+  """Reads a file that `write` wrote, and checks everything in it.
+
+  Args:
+    path: the file.
 
   Raises:
-    DamagedError: it is no checkpoint, or not all of one, or was altered.
+    DamagedError: it is not a checkpoint, or is incomplete or corrupted.
     OSError: it cannot be read.
   """
   header, payload = _FORMAT.read(path)
-  checksummed_file.check_fields(header, _HEADER)
+  checksummed_file.check_fields(header, _HEADER_FIELDS)
   arrays = _arrays(header['arrays'], payload)
   values = _decode(header['values'], arrays)
-  require(isinstance(values, dict), 'its values have no names.')
-  kind = 'variable '
+  require(isinstance(values, dict), 'its values are not a dictionary.')
+  prefix = 'variable '
   return Checkpoint(
     header['epoch'],
     header['step'],
     header['first_epoch'],
     bool(header['finished']),
     header['run'],
-    {k[len(kind) :]: v for k, v in arrays.items() if k.startswith(kind)},
+    {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)},
     values,
   )
 
 
-_HEADER: dict[str, tuple[Any, str]] = {
+_HEADER_FIELDS: dict[str, tuple[Any, str]] = {
   'epoch': (int, 'a whole number'),
   'step': (int, 'a whole number'),
   'first_epoch': (int, 'a whole number'),
@@ -128,32 +136,32 @@ def _arrays(entries: list[Any], payload: memoryview) -> dict[str, np.ndarray]:
     flat = array_bytes.from_bytes(f'array {name!r}', raw, entry['dtype'])
     found[name] = flat.reshape(entry['shape'])
     begin += size
-  require(len(found) == len(entries), 'two of its arrays have one name.')
+  require(len(found) == len(entries), 'two of its arrays have the same name.')
   return found
 
 
 def _size(entry: Any) -> int:
-  """Returns how many bytes an array claims, once what it claims is checked."""
+  """Checks the header's entry of an array; returns its size in bytes."""
   checksummed_file.check_keys('an array', entry, {'name', 'shape', 'dtype'})
   fits = (
     isinstance(entry['name'], str)
     and array_bytes.is_shape(entry['shape'], least=0)
     and array_bytes.is_dtype(entry['dtype'])
   )
-  require(fits, 'name, shape or dtype of an array is none.')
+  require(fits, 'an array has an invalid name, shape or dtype.')
   return math.prod(entry['shape']) * np.dtype(DTYPES[entry['dtype']]).itemsize
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-  """Returns a value as JSON; its arrays are added to `arrays`."""
+  """Returns a value as JSON can hold it; adds its arrays to `arrays`."""
   if isinstance(value, np.ndarray | np.generic):
-    return {_ARRAY: _keep(np.asarray(value), arrays)}
+    return {_ARRAY: _add_array(np.asarray(value), arrays)}
   if value is None or isinstance(value, bool | int | str):
     return value
   if isinstance(value, float):
     return value if math.isfinite(value) else {_FLOAT: repr(value)}
   if isinstance(value, bytes):
-    return {_BYTES: _keep(np.frombuffer(value, np.uint8), arrays)}
+    return {_BYTES: _add_array(np.frombuffer(value, np.uint8), arrays)}
   if isinstance(value, list):
     return [_encode(item, arrays) for item in value]
   if isinstance(value, tuple):
@@ -162,11 +170,11 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     pairs = value.items()
     return {_ITEMS: [[k, _encode(item, arrays)] for k, item in pairs]}
   raise TypeError(
-    f'a checkpoint cannot hold {value!r}, a {type(value).__name__}.'
+    f'a checkpoint cannot hold {value!r} of type {type(value).__name__}.'
   )
 
 
-def _keep(array: np.ndarray, arrays: dict[str, np.ndarray]) -> str:
+def _add_array(array: np.ndarray, arrays: dict[str, np.ndarray]) -> str:
   if array.dtype.name not in DTYPES:
     raise TypeError(
       f'a checkpoint cannot hold an array of dtype {array.dtype}: it must be '
@@ -182,14 +190,14 @@ def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     return [_decode(item, arrays) for item in value]
   if not isinstance(value, dict):
     return value
-  require(len(value) == 1, 'one of its values is none.')
+  require(len(value) == 1, 'one of its values is invalid.')
   ((kind, content),) = value.items()
   try:
     return _DECODERS[kind](content, arrays)
   except (KeyError, TypeError, ValueError) as error:
     if isinstance(error, DamagedError):
       raise
-    raise DamagedError(f'one of its values is none ({error}).') from None
+    raise DamagedError(f'one of its values is invalid ({error}).') from None
 
 
 _DECODERS = {

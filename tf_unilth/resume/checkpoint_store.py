@@ -1,4 +1,4 @@
-"""A directory of checkpoints: the newest good one, and how many are kept."""
+"""A directory of checkpoints: reads the newest intact one, keeps the newest."""
 
 import errno
 import os
@@ -17,11 +17,11 @@ _NAME = re.compile(r'epoch-(\d+)-step-(\d+)\.checkpoint')
 
 
 class CheckpointDirectory:
-  """The checkpoints of one run, each a file named for its moment.
+  """The checkpoints of one run, each a file named by its epoch and step.
 
   Args:
-    path: the directory; `write` makes it.
-    keep: how many of the newest are kept.
+    path: the directory, which must exist before `write`.
+    keep: the number of newest checkpoints to keep.
   """
 
   def __init__(self, path: str | os.PathLike[str], keep: int):
@@ -29,7 +29,9 @@ class CheckpointDirectory:
     self._keep = keep
 
   def newest(self) -> Checkpoint | None:
-    """Returns the newest checkpoint that is whole, `None` if there is none.
+    """Returns the newest intact checkpoint, `None` if there are no checkpoints.
+
+    A warning names damaged checkpoints that are newer.
 
     Raises:
       CheckpointError: there are checkpoints, but all are damaged.
@@ -39,55 +41,58 @@ class CheckpointDirectory:
       try:
         checkpoint = checkpoint_file.read(path)
       except FileNotFoundError:
-        continue  # Another run has just removed it.
+        continue  # Another process has just removed it.
       except DamagedError as error:
         damaged.append(f'{path}: {error}')
         continue
       for line in damaged:
         warnings.warn(
-          f'checkpoint {line} The one before it is used, {path.name}.',
+          f'checkpoint {line} The one before it is used: {path.name}.',
           stacklevel=2,
         )
       return checkpoint
     if damaged:
       raise CheckpointError(
         f'no checkpoint in directory {str(self.path)!r} is intact: remove them '
-        f'to begin anew. {" ".join(damaged)}'
+        f'to start the run again. {" ".join(damaged)}'
       )
     return None
 
   def write(self, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint, and removes those that are not kept.
+    """Writes a checkpoint, and removes older ones that are not kept.
+
+    Args:
+      checkpoint: the checkpoint.
 
     Raises:
-      OSError: it cannot be written, in words; those before are intact.
+      OSError: it cannot be written; earlier checkpoints are intact.
     """
-    moment = checkpoint.epoch, checkpoint.step
-    name = 'epoch-{:06d}-step-{:09d}.checkpoint'.format(*moment)
+    position = checkpoint.epoch, checkpoint.step
+    name = 'epoch-{:06d}-step-{:09d}.checkpoint'.format(*position)
     try:
       checkpoint_file.write(self.path / name, checkpoint)
     except OSError as error:
       raise OSError(error.errno, self._failure(error, name)) from None
-    older = [path for m, path in self._files() if m <= moment]
+    older = [path for at, path in self._files() if at <= position]
     for path in older[self._keep :]:
       path.unlink(missing_ok=True)
 
   def _failure(self, error: OSError, name: str) -> str:
     no_room = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     why = 'there is no room' if error.errno in no_room else error.strerror
-    whole = next((path.name for _, path in self._files()), None)
-    what = f'{whole} before it is intact' if whole else 'there is none before'
+    last = next((path.name for _, path in self._files()), None)
+    what = f'{last} before it is intact' if last else 'there is none before it'
     return (
       f'checkpoint {str(self.path / name)!r} cannot be written: {why}; {what}, '
-      'and the run can be started again from there.'
+      'and the run can be resumed from there.'
     )
 
   def remove_unfinished(self) -> None:
-    """Removes what killed processes have begun to write."""
+    """Removes incomplete files of processes that were killed."""
     checksummed_file.remove_unfinished(self.path)
 
   def _files(self) -> Iterator[tuple[tuple[int, int], pathlib.Path]]:
-    """Yields moments and paths, the newest first."""
+    """Yields epoch and step, and the path, the newest first."""
     if not self.path.is_dir():
       return
     found = []

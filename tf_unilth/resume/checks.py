@@ -1,4 +1,4 @@
-"""What CheckpointAndResume refuses: a fit that it cannot save or go on with."""
+"""Errors and warnings of CheckpointAndResume about a `fit`."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,19 @@ from tf_unilth.resume import (
 from tf_unilth.resume.checkpoint_file import Checkpoint
 from tf_unilth.resume.training_state import TrainingState
 
-_MOST_WORDS = 8  # Differences that one message names.
+_MAX_DIFFERENCES = 8  # Named in one message.
 
 
 def check_fit(callback: Any, callbacks: Sequence[Any]) -> None:
-  """Raises if a `fit` cannot be saved.
+  """Checks that a `fit` can be saved and resumed.
 
   Args:
-    callback: the one that saves.
+    callback: the CheckpointAndResume callback.
     callbacks: all callbacks of the `fit`, in order.
+
+  Raises:
+    ValueError: the model is not built or not compiled, or another callback
+      conflicts.
   """
   fit_checks.check_loop(getattr(callback, 'params', None))
   fit_checks.check_compiled(callback.model)
@@ -34,16 +38,16 @@ def check_fit(callback: Any, callbacks: Sequence[Any]) -> None:
       'model must be built before fit, but is not: give it an input shape, or '
       'call model.build(input_shape).'
     )
-  mine = callbacks.index(callback)
-  others = (keras.callbacks.BackupAndRestore, type(callback))
+  own_index = callbacks.index(callback)
+  conflicting = (keras.callbacks.BackupAndRestore, type(callback))
   for index, other in enumerate(callbacks):
     name = type(other).__name__
-    if isinstance(other, others) and index != mine:
+    if isinstance(other, conflicting) and index != own_index:
       raise ValueError(
-        f'callbacks must hold one that resumes, but hold {name} beside '
-        'CheckpointAndResume.'
+        f'callbacks must contain only one that resumes, but contain {name} '
+        'beside CheckpointAndResume.'
       )
-    if isinstance(other, TicketCallback) and index > mine:
+    if isinstance(other, TicketCallback) and index > own_index:
       raise ValueError(
         f'callbacks must list {name} before CheckpointAndResume, but list it '
         'after.'
@@ -57,35 +61,40 @@ def check_same(
   state: TrainingState,
   handler: Any,
 ) -> None:
-  """Raises if a checkpoint is of another run, before anything is changed.
+  """Checks that a checkpoint is of this run, before anything is changed.
 
   Args:
     where: the directory.
     newest: its newest checkpoint.
-    run: what `drift.describe` says of the `fit`.
-    state: of the `fit`.
-    handler: Keras's data handler of the `fit`, if there is one.
+    run: the result of `run_description.describe` for the `fit`.
+    state: the state of the `fit`.
+    handler: Keras's data handler of the `fit`, `None` outside of `fit`.
+
+  Raises:
+    CheckpointError: the checkpoint is of another run or of a newer version.
+    ValueError: the `initial_epoch` of the `fit` does not fit.
   """
   _check_version(where, newest.run.get('version', 1))
   if handler is not None:
     data_replay.check(handler, newest.first_epoch, newest.epoch)
-  kinds = [kind for kind, _ in newest.values['callbacks']]
-  of_callbacks = _of_callbacks(kinds, callback_counters.kinds(state.callbacks))
+  saved = [name for name, _ in newest.values['callbacks']]
+  now = callback_counters.class_names(state.callbacks)
+  of_callbacks = _callback_differences(saved, now)
   of_run = run_description.between(newest.run, run)
-  if of_callbacks:  # What other callbacks were made with says no more.
+  if of_callbacks:  # Their settings cannot be compared then.
     of_run = [one for one in of_run if not one.startswith('callbacks.')]
   different = [*of_callbacks, *of_run]
   what = 'run'
   if all(one.startswith('model.') for one in different):
-    of_variables = _of_variables(newest, state)
+    of_variables = _variable_differences(newest, state)
     what = 'model' if of_variables else 'run'
     different += of_variables
   if different:
-    more = len(different) - _MOST_WORDS
+    more = len(different) - _MAX_DIFFERENCES
     rest = f'; and {more} more' if more > 0 else ''
     raise CheckpointError(
-      f'directory {where!r} holds the checkpoints of another {what}: '
-      f'{"; ".join(different[:_MOST_WORDS])}{rest}. Change that back, or '
+      f'directory {where!r} contains checkpoints of another {what}: '
+      f'{"; ".join(different[:_MAX_DIFFERENCES])}{rest}. Change that back, or '
       'choose another directory.'
     )
 
@@ -93,70 +102,83 @@ def check_same(
 def check_complete(
   where: str, newest: Checkpoint, state: TrainingState
 ) -> None:
-  """Raises if a variable of a checkpoint is not in the model.
+  """Checks that the model has all variables of a checkpoint.
 
   Args:
     where: the directory.
     newest: its newest checkpoint.
-    state: of the `fit`, whose train function was traced.
+    state: the state of the `fit`, whose train function was traced.
+
+  Raises:
+    CheckpointError: a variable is missing.
   """
   missing = sorted(newest.variables.keys() - state.variables().keys())
   if missing:
     raise CheckpointError(
-      f'directory {where!r} holds the checkpoints of another model: its train '
-      f'step makes no {", ".join(missing[:_MOST_WORDS])}.'
+      f'directory {where!r} contains checkpoints of another model: its train '
+      f'step does not create {", ".join(missing[:_MAX_DIFFERENCES])}.'
     )
 
 
 def _check_version(where: str, version: Any) -> None:
   if version not in range(1, run_description.VERSION + 1):
     raise CheckpointError(
-      f'directory {where!r} holds checkpoints of version {version}, but this '
-      f'version of tf_unilth reads those up to {run_description.VERSION}: '
-      'install the one that wrote them, or choose another directory.'
+      f'directory {where!r} contains checkpoints of version {version}, but '
+      'this version of tf_unilth reads versions up to '
+      f'{run_description.VERSION}: '
+      'install the version that wrote them, or choose another directory.'
     )
 
 
-def _of_callbacks(before: list[str], now: list[str]) -> list[str]:
+def _callback_differences(before: list[str], now: list[str]) -> list[str]:
   if before == now:
     return []
-  words = (', '.join(kinds) or 'none' for kinds in (before, now))
+  words = (', '.join(names) or 'none' for names in (before, now))
   return ['callbacks with counters were {} and are now {}'.format(*words)]
 
 
-def _of_variables(newest: Checkpoint, state: TrainingState) -> list[str]:
-  """Returns in words what differs between the variables of two models."""
-  mine = {
+def _variable_differences(
+  newest: Checkpoint, state: TrainingState
+) -> list[str]:
+  """Describes the differences between the variables of two models."""
+  current = {
     name: f'{v.dtype.name} {v.shape.as_list()}'
     for name, v in state.variables().items()
   }
-  late = state.made_by_training
+  untraced = state.made_by_training
   saved = {
     name: f'{array.dtype.name} {[*array.shape]}'
     for name, array in newest.variables.items()
-    if name in mine or not name.startswith(late)
+    if name in current or not name.startswith(untraced)
   }
-  return [*run_description.differences(saved, mine)]
+  return [*run_description.differences(saved, current)]
 
 
 def warn_of_seed(run: Mapping[str, Any]) -> None:
-  """Warns of a run that draws other numbers each time."""
+  """Warns if no seed is set, so that each run draws other random numbers.
+
+  Args:
+    run: the description of the run.
+  """
   if run['seed'] is None:
     warnings.warn(
-      'no seed is set, so that this run, resumed, would not end as if left '
-      'alone: call keras.utils.set_random_seed before building the model.',
+      'no seed is set, so a resumed run would not end as an uninterrupted one: '
+      'call keras.utils.set_random_seed before building the model.',
       stacklevel=2,
     )
 
 
 def warn_of_operations(model: keras.Model) -> None:
-  """Warns of what draws random numbers that cannot be drawn again."""
+  """Warns of random operations whose state cannot be restored.
+
+  Args:
+    model: a model whose train function was called.
+  """
   names = random_state.unrestorable_operations(model)
   if names:
     warnings.warn(
       f'operations {", ".join(names[:5])} draw random numbers from a state '
-      'that TensorFlow does not give: resumed, the run would not end as if '
-      'left alone. Draw them from a tf.random.Generator, or in layers of '
-      "Keras's.",
+      'that TensorFlow cannot save, so a resumed run would not end as an '
+      'uninterrupted one: use a tf.random.Generator or layers of Keras.',
       stacklevel=2,
     )

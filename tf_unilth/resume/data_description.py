@@ -1,9 +1,9 @@
-"""The data of a `fit` in plain values, read only where that changes nothing.
+"""Describes the data of a `fit`, and reads only what has no side effects.
 
-A second iterator over a dataset is not always harmless: it moves the seeds of
-`shuffle`, calls a Python generator once more, and draws random numbers. So only
-parts of a pipeline are read that are a function of nothing else: arrays, and
-what is made of them and of files by operations without state.
+A second iterator over a dataset can have side effects: it advances the seeds of
+`shuffle`, calls a Python generator again, and draws random numbers. So only
+those parts of a pipeline are read that depend on nothing else: arrays, and
+stateless operations on arrays and files.
 """
 
 import hashlib
@@ -19,10 +19,11 @@ from tensorflow.python.framework import op_def_registry
 
 from tf_unilth.resume import object_description
 
-_MOST_BYTES = 1 << 24  # Of an array that is read; rows evenly apart.
-_MOST_ELEMENTS = 32  # Of a pipeline that are read, if they are small:
+_MAX_ARRAY_BYTES = 1 << 24  # Read of an array, in evenly spaced rows.
+# Elements of a pipeline are read until one of these is reached.
+_MAX_ELEMENTS = 32
 _ENOUGH_BYTES = 1 << 20
-# Datasets that give the same elements again, if their functions do.
+# Datasets that repeat their elements exactly, if their functions do.
 _REPEATABLE = frozenset(
   (
     *('TensorDataset', 'TensorSliceDataset', 'RangeDataset', 'ZipDataset'),
@@ -35,16 +36,16 @@ _REPEATABLE = frozenset(
   )
 )
 
-# What is below them is read in their place.
-_SAME_ELEMENTS = ('RepeatDataset', 'PrefetchDataset', 'OptionsDataset')
+# Their inputs are read instead.
+_TRANSPARENT = ('RepeatDataset', 'PrefetchDataset', 'OptionsDataset')
 
 
 def describe(handler: Any, class_weight: Any) -> dict[str, Any]:
-  """Returns what the data of a `fit` are made of.
+  """Describes kind, shapes and dtypes of the data of a `fit`.
 
   Args:
     handler: Keras's data handler of the `fit`.
-    class_weight: as `fit` was given it.
+    class_weight: the argument of the `fit`.
   """
   dataset = handler._adapter.get_dataset()
   return {
@@ -59,6 +60,9 @@ def validation(inputs: tuple[Any, ...]) -> list[str] | None:
 
   Args:
     inputs: x, y and sample weights, or one dataset and twice `None`.
+
+  Returns:
+    Texts such as `'float32 (8, 4)'`, `None` if the inputs are not arrays.
   """
   if isinstance(inputs[0], tf.data.Dataset):
     return _specs(inputs[0])
@@ -69,10 +73,13 @@ def validation(inputs: tuple[Any, ...]) -> list[str] | None:
 
 
 def contents(data: Any) -> dict[str, Any] | None:
-  """Returns a digest of what can be read twice, `None` if nothing can.
+  """Returns a digest of the data that can be read twice.
 
   Args:
     data: a dataset, or nested arrays.
+
+  Returns:
+    `arrays`, `elements` and `digest`; `None` if nothing can be read twice.
   """
   try:
     digest = _Digest()
@@ -83,26 +90,31 @@ def contents(data: Any) -> dict[str, Any] | None:
         if _is_array(leaf):
           digest.add(leaf)
     return digest.result()
-  except Exception:  # What is wrong with the data `fit` will say.
+  except Exception:  # `fit` reports what is wrong with the data.
     return None
 
 
 def of_handler(handler: Any) -> dict[str, Any] | None:
-  """Returns `contents` of the data of a `fit`."""
+  """Returns `contents` of the data of a `fit`.
+
+  Args:
+    handler: Keras's data handler of the `fit`.
+  """
   return contents(handler._adapter.get_dataset())
 
 
 class _Digest:
-  """A SHA-256 of tensors, and the shapes of those that are in memory."""
+  """A SHA-256 of tensors, and the shapes of arrays in memory."""
 
   def __init__(self) -> None:
     self._sha256 = hashlib.sha256()
     self._arrays: list[str] = []
     self._elements: int | None = None
-    self._any = False
+    self._has_data = False
 
   def result(self) -> dict[str, Any] | None:
-    if not self._any:
+    """Returns `arrays`, `elements` and `digest`, `None` if nothing was read."""
+    if not self._has_data:
       return None
     return {
       'arrays': self._arrays,
@@ -111,12 +123,20 @@ class _Digest:
     }
 
   def add(self, array: Any) -> None:
-    """Adds an array that is in memory."""
+    """Adds an array in memory.
+
+    Args:
+      array: a NumPy array or a tensor.
+    """
     self._arrays.append(_spec(array))
     self._add_rows(array)
 
   def add_dataset(self, dataset: tf.data.Dataset) -> None:
-    """Adds the parts of a pipeline that can be read twice."""
+    """Adds the parts of a pipeline that can be read twice.
+
+    Args:
+      dataset: the pipeline.
+    """
     count = int(dataset.cardinality())
     self._elements = count if count >= 0 else None
     ordered = dataset.options().deterministic is not False
@@ -129,36 +149,36 @@ class _Digest:
         if tensor.dtype not in (tf.variant, tf.resource):
           self.add(tensor)
       return
-    if ordered and _kind(node) not in _SAME_ELEMENTS and _is_repeatable(node):
+    if ordered and _kind(node) not in _TRANSPARENT and _is_repeatable(node):
       self._add_elements(node)
-      ordered = False  # Of what it is made of, arrays are left to be added.
+      ordered = False  # Of its inputs only arrays are still to be added.
     for source in node._inputs():
       self._add_node(source, ordered)
 
   def _add_elements(self, dataset: tf.data.Dataset) -> None:
-    """Adds the first batch, or the first elements of what has no batches."""
+    """Adds the first batch, or the first elements if there are no batches."""
     size = 0
-    for element in itertools.islice(iter(dataset), _MOST_ELEMENTS):
+    for element in itertools.islice(iter(dataset), _MAX_ELEMENTS):
       for tensor in tf.nest.flatten(element, expand_composites=True):
         size += self._add_rows(tensor)
       if size >= _ENOUGH_BYTES:
         break
 
   def _add_rows(self, array: Any) -> int:
-    """Adds rows of an array, evenly apart; returns how many bytes it read."""
+    """Adds evenly spaced rows of an array; returns the number of bytes read."""
     shape, dtype = tuple(array.shape), tf.as_dtype(array.dtype)
     rows = np.asarray(array[:: _stride(shape, dtype)] if shape else array)
-    if dtype == tf.string and _holds_paths(rows):
+    if dtype == tf.string and _has_paths(rows):
       return 0
     data = _bytes(rows)
     self._sha256.update(f'{dtype.name} {shape} '.encode() + data)
-    self._any = True
+    self._has_data = True
     return len(data)
 
 
 def _stride(shape: Any, dtype: tf.DType) -> int:
   size = math.prod(map(int, shape)) * (dtype.size or 8)
-  return max(1, -(-size // _MOST_BYTES))
+  return max(1, -(-size // _MAX_ARRAY_BYTES))
 
 
 def _bytes(rows: np.ndarray) -> bytes:
@@ -167,8 +187,8 @@ def _bytes(rows: np.ndarray) -> bytes:
   return np.ascontiguousarray(rows).tobytes()
 
 
-def _holds_paths(rows: np.ndarray) -> bool:
-  """Returns whether strings are paths, which are others on another machine."""
+def _has_paths(rows: np.ndarray) -> bool:
+  """Returns whether strings are paths, which differ between machines."""
   return os.sep in repr(rows.ravel().tolist())
 
 
@@ -180,13 +200,13 @@ def _is_repeatable(node: Any) -> bool:
   return (
     _kind(node) in _REPEATABLE
     and getattr(node, '_deterministic', None) not in (False, 'false')
-    and all(map(_has_no_state, node._functions()))
+    and all(map(_is_stateless, node._functions()))
     and all(map(_is_repeatable, node._inputs()))
   )
 
 
-def _has_no_state(wrapper: Any) -> bool:
-  """Returns whether a function of a pipeline is one of its inputs alone."""
+def _is_stateless(wrapper: Any) -> bool:
+  """Returns whether a function of a pipeline depends on its inputs alone."""
   function = wrapper.function
   captured = (tensor.dtype for tensor in function.captured_inputs)
   return tf.resource not in captured and not any(
@@ -196,7 +216,7 @@ def _has_no_state(wrapper: Any) -> bool:
 
 
 def _operations(graph: Any) -> set[str]:
-  """Returns the types of all operations of a graph, without its functions'."""
+  """Returns the types of all operations of a graph, except function calls."""
   functions = {f.signature.name for f in graph.library.function}
   bodies = (f.node_def for f in graph.library.function)
   nodes = itertools.chain(graph.node, *bodies)

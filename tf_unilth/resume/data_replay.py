@@ -1,4 +1,4 @@
-"""The position in the data of a `fit`: brought to where a run stopped."""
+"""Moves the data of a `fit` to the position where a run stopped."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,38 +10,46 @@ from tf_unilth.engines.tfmot import data_handler
 
 
 def initial_epoch(handler: Any) -> int:
-  """Returns what a `fit` was given as `initial_epoch`; 0 outside of one."""
+  """Returns the `initial_epoch` of a `fit`; 0 outside of `fit`.
+
+  Args:
+    handler: Keras's data handler of the `fit`, or `None`.
+  """
   return handler._initial_epoch if handler is not None else 0
 
 
 def steps_of_epoch(handler: Any) -> int | None:
-  """Returns how many steps an epoch of a `fit` has, once that is known."""
+  """Returns the number of steps of an epoch, `None` while it is unknown.
+
+  Args:
+    handler: Keras's data handler of the `fit`.
+  """
   return handler._inferred_steps
 
 
 def check(handler: Any, first_epoch: int, epoch: int) -> None:
-  """Raises if a `fit` cannot go on at an epoch.
+  """Checks that a `fit` can resume after an epoch.
 
   Args:
     handler: Keras's data handler of the `fit`.
     first_epoch: the `initial_epoch` that the run began with.
-    epoch: how many epochs are completed.
+    epoch: the number of completed epochs.
 
   Raises:
-    ValueError: its `initial_epoch` is another one, or its shuffled arrays
-      would be in another order.
+    ValueError: the `initial_epoch` of the `fit` is neither of the two, or its
+      shuffled arrays would come in another order.
   """
   initial = initial_epoch(handler)
   if initial not in (first_epoch, epoch):
     raise ValueError(
       f'initial_epoch must be {first_epoch}, as when the run began, or '
-      f'{epoch}, for data that begin there, but is {initial}.'
+      f'{epoch}, for data that begin at that epoch, but is {initial}.'
     )
   if initial != first_epoch and data_handler.shuffles_arrays(handler):
     raise ValueError(
       f'initial_epoch must be {first_epoch}, as when the run began, but is '
-      f'{initial}: shuffled arrays would be in another order. The callback '
-      f'goes on at epoch {epoch} by itself.'
+      f'{initial}: shuffled arrays would come in another order. The callback '
+      f'itself resumes at epoch {epoch}.'
     )
 
 
@@ -53,23 +61,23 @@ def resume(
   before_epoch: Callable[[Any], None],
   at_end: Callable[[], None],
 ) -> None:
-  """Lets a `fit` go on where another one stopped.
+  """Makes a `fit` resume where another one stopped.
 
-  Its data are read from where they begin, in the very way in which Keras does
-  it, so that whatever moves while they are read (the seeds of shuffling,
-  generators, Python's own iterators) moves as it did.
+  The data are read from their start exactly as Keras reads them, so that all
+  state that reading changes (seeds of shuffling, generators, Python iterators)
+  changes as it did in the earlier `fit`.
 
   Args:
     handler: Keras's data handler of the `fit`.
-    epoch: how many epochs are completed.
-    step: how many steps of the next one are done.
-    finished: whether no epoch is to follow.
-    before_epoch: called with the iterator when it is in place.
-    at_end: called in place of an epoch, if none is to follow.
+    epoch: the number of completed epochs.
+    step: the number of completed steps of the next epoch.
+    finished: whether the run has no epochs left.
+    before_epoch: called with the iterator when it is in position.
+    at_end: called instead, if no epoch is left.
   """
   enumerate_epochs = handler.enumerate_epochs
 
-  def go_on() -> Iterator[tuple[int, Any]]:
+  def remaining_epochs() -> Iterator[tuple[int, Any]]:
     if finished:
       at_end()
       return
@@ -84,28 +92,28 @@ def resume(
         before_epoch(iterator)
       yield number, iterator
 
-  handler.enumerate_epochs = go_on
+  handler.enumerate_epochs = remaining_epochs
 
 
 def replay_validation(model: Any, fit: dict[str, Any], epochs: range) -> None:
-  """Moves the seeds of shuffled validation data as past epochs have moved them.
+  """Advances the seeds of shuffled validation data as past epochs have done.
 
   Args:
-    model: of the `fit`.
-    fit: `compat.fit_arguments()`.
-    epochs: those that are completed.
+    model: the model of the `fit`.
+    fit: `fit_introspection.fit_arguments()`.
+    epochs: the completed epochs.
   """
   data = fit.get('validation_inputs')
   if not isinstance(data, tf.data.Dataset):
     return
   for epoch in epochs:
     if model._should_eval(epoch, fit['validation_freq']):
-      for _ in range(2):  # As many as Keras makes.
+      for _ in range(2):  # Keras creates two iterators per evaluation.
         iter(data)
 
 
 def _skip(handler: Any, iterator: Any, steps: int | None) -> None:
-  """Reads so many batches; `None`: those of a whole epoch."""
+  """Reads `steps` batches; `None`: those of a whole epoch."""
   steps = steps or handler._inferred_steps
   if steps is not None:
     for _ in range(steps):
@@ -116,4 +124,4 @@ def _skip(handler: Any, iterator: Any, steps: int | None) -> None:
     while True:
       next(iterator)
       read += 1
-  handler._inferred_steps = read  # As Keras learns it.
+  handler._inferred_steps = read  # As Keras does after the first epoch.

@@ -1,4 +1,4 @@
-"""A model and what it was compiled with, in plain values."""
+"""Describes a model and its compile arguments in plain values."""
 
 import re
 from collections.abc import Mapping
@@ -12,10 +12,13 @@ from tf_unilth.resume import object_description
 
 
 def layers(model: keras.Model) -> dict[str, Any]:
-  """Returns a model and its layers by number, those inside of layers too.
+  """Describes a model and its layers, nested ones too, by number.
 
-  A layer has no name here: Keras numbers them anew in each process, and goes on
-  counting when other models are built.
+  Names of layers are left out, because Keras numbers all layers that a process
+  creates.
+
+  Args:
+    model: a built tf_keras model.
   """
   schedules = model_layers.pruning_schedules(model)
   wrapped = {
@@ -30,7 +33,11 @@ def layers(model: keras.Model) -> dict[str, Any]:
 
 
 def layer_attributes(model: keras.Model) -> dict[str, Any]:
-  """Returns the plain attributes of layers whose class is the user's own."""
+  """Returns the plain attributes of layers of user classes, by number.
+
+  Args:
+    model: a built tf_keras model.
+  """
   found = {
     number: {
       name: value
@@ -38,13 +45,13 @@ def layer_attributes(model: keras.Model) -> dict[str, Any]:
       if name not in _layer(layer, None)
     }
     for number, layer in _numbered(model)
-    if object_description.is_users(type(layer))
+    if object_description.is_user_class(type(layer))
   }
-  return {number: told for number, told in found.items() if told}
+  return {number: values for number, values in found.items() if values}
 
 
 def _numbered(model: keras.Model) -> list[tuple[str, Any]]:
-  """Returns a model and its layers; a wrapper counts as the layer in it."""
+  """Returns a model and its layers; a wrapped layer replaces its wrapper."""
   found = [
     layer
     for layer in (model, *model_layers.flatten_layers(model))
@@ -66,23 +73,23 @@ def _network(model: keras.Model) -> dict[str, Any]:
   if model_layers.is_network(model):
     return {'connections': _connections(model)}
   if type(model).get_config is keras.Model.get_config:
-    return {}  # Keras's own tells no more than the arguments of `__init__`.
+    return {}  # Keras's method returns only the arguments of `__init__`.
   return object_description.config(model)
 
 
 def _connections(model: keras.Model) -> Any:
-  """Returns which layer gets what from which, each by its number.
+  """Returns the inputs of each layer, with layers given by number.
 
-  What a layer is called with beside the outputs of others is in it too.
+  Other arguments of the layers' calls are included.
   """
   if not getattr(model, '_is_graph_network', False):
     return None
   try:
-    with object_description.silence():
+    with object_description.quiet():
       config = keras.src.engine.functional.get_network_config(
         model, serialize_layer_fn=lambda layer: {}
       )
-  except Exception:  # What a layer is called with can be anything.
+  except Exception:  # A layer can be called with any object.
     return None
   numbers = {layer.name: f'#{i}' for i, layer in enumerate(model.layers)}
   found = {
@@ -107,7 +114,11 @@ def _renamed(value: Any, numbers: Mapping[str, str]) -> Any:
 
 
 def loss(model: keras.Model) -> dict[str, Any]:
-  """Returns the losses that a model was compiled with, and their weights."""
+  """Describes the losses that a model was compiled with, and their weights.
+
+  Args:
+    model: a compiled tf_keras model.
+  """
   compiled = _compiled(model)
   return {
     name: object_description.describe(compiled.get(name))
@@ -118,25 +129,25 @@ def loss(model: keras.Model) -> dict[str, Any]:
 def _compiled(model: keras.Model) -> dict[str, Any]:
   try:
     return keras_access.compile_arguments(model)
-  except AttributeError:  # `compile` is the user's own.
+  except AttributeError:  # The user has overridden `compile`.
     return {}
 
 
-# Metrics that callbacks look at.
+# Metrics that callbacks monitor.
 
 
 def monitored(
   model: keras.Model, callback: Any
 ) -> tuple[str | None, Any | None]:
-  """Returns what a callback monitors: its name, and the metric's description.
+  """Describes the metric that a callback monitors.
 
   Args:
     model: a compiled model.
-    callback: one with an attribute `monitor`, or another one.
+    callback: a callback, with or without an attribute `monitor`.
 
   Returns:
-    The name without the number that Keras may have given it, and what computes
-    it, `None` where that was not compiled.
+    The monitored name without the number that Keras may have added, and the
+    description of its metric; `None` for what the callback or model lacks.
   """
   name = getattr(callback, 'monitor', None)
   if not isinstance(name, str):
@@ -153,7 +164,7 @@ def _metrics(model: keras.Model) -> list[Any]:
   compiled = _compiled(model)
   given = compiled.get('metrics'), compiled.get('weighted_metrics')
   flat = [metric for metric in tf.nest.flatten(given) if metric is not None]
-  # The longest name first: `top_accuracy` is no `accuracy`.
+  # The longest name first, because `accuracy` also ends `top_accuracy`.
   return sorted(flat, key=lambda metric: -len(_log_name(metric) or ''))
 
 
@@ -172,23 +183,33 @@ def _without_number(metric: Any, name: str) -> str:
 # Optimizers.
 
 
-def optimizer(thing: Any) -> dict[str, Any]:
-  """Returns an optimizer's class and settings, but for its rate as a number."""
-  inside = optimizer_traits.inner(thing)
+def optimizer(instance: Any) -> dict[str, Any]:
+  """Describes an optimizer's class and settings.
+
+  A learning rate is included only if it is a schedule.
+
+  Args:
+    instance: an optimizer, in a loss scale optimizer or not.
+  """
+  inner = optimizer_traits.inner(instance)
   config: dict[str, Any] = {
     name: value
-    for name, value in object_description.raw_config(inside).items()
+    for name, value in object_description.raw_config(inner).items()
     if isinstance(value, bool | int | float | str)
     and name not in ('learning_rate', 'name')
   }
-  schedule = optimizer_traits.learning_rate_schedule(thing)
+  schedule = optimizer_traits.learning_rate_schedule(instance)
   if schedule is not None:
     config['learning_rate'] = learning_rate_schedule(schedule)
-  return {'class': type(inside).__name__, **config}
+  return {'class': type(inner).__name__, **config}
 
 
 def learning_rate_schedule(schedule: Any) -> dict[str, Any]:
-  """Returns a schedule's class and settings, with or without `get_config`."""
+  """Describes a learning-rate schedule's class and settings.
+
+  Args:
+    schedule: a schedule, with or without `get_config`.
+  """
   return {
     'class': type(schedule).__name__,
     **(
@@ -198,23 +219,30 @@ def learning_rate_schedule(schedule: Any) -> dict[str, Any]:
   }
 
 
-def optimizer_attributes(thing: Any) -> dict[str, Any]:
-  """Returns what `optimizer` lacks: numbers that `get_config` does not tell."""
-  inside = optimizer_traits.inner(thing)
-  schedule = optimizer_traits.learning_rate_schedule(thing)
-  known = optimizer(thing)
+def optimizer_attributes(instance: Any) -> dict[str, Any]:
+  """Returns settings of an optimizer that `optimizer` lacks.
+
+  Those are numbers and attributes that `get_config` does not return as plain
+  values.
+
+  Args:
+    instance: an optimizer, in a loss scale optimizer or not.
+  """
+  inner = optimizer_traits.inner(instance)
+  schedule = optimizer_traits.learning_rate_schedule(instance)
+  known = optimizer(instance)
   found = {
-    **object_description.attributes(inside),
+    **object_description.attributes(inner),
     **{
       name: value.item()
-      for name, value in object_description.raw_config(inside).items()
+      for name, value in object_description.raw_config(inner).items()
       if hasattr(value, 'item') and getattr(value, 'size', 0) == 1
     },
     'schedule': object_description.raw_config(schedule)
     and object_description.attributes(schedule, private=True),
     'loss scale': {}
-    if inside is thing
-    else object_description.raw_config(thing),
+    if inner is instance
+    else object_description.raw_config(instance),
   }
   left_out = (*known, 'learning_rate', 'lr', 'inner_optimizer')
   return {
@@ -224,13 +252,20 @@ def optimizer_attributes(thing: Any) -> dict[str, Any]:
   }
 
 
-def learning_rate(thing: Any) -> float | None:
-  """Returns an optimizer's rate now, `None` where a schedule gives it."""
-  if optimizer_traits.learning_rate_schedule(thing) is not None:
+def learning_rate(instance: Any) -> float | None:
+  """Returns the current learning rate of an optimizer.
+
+  Args:
+    instance: an optimizer, in a loss scale optimizer or not.
+
+  Returns:
+    The rate, `None` if a schedule sets it or it cannot be read.
+  """
+  if optimizer_traits.learning_rate_schedule(instance) is not None:
     return None
   try:
-    rate = optimizer_traits.inner(thing).learning_rate
+    rate = optimizer_traits.inner(instance).learning_rate
     number = float(tf.convert_to_tensor(rate() if callable(rate) else rate))
-    return float(f'{number:.7g}')  # As it was given, before it was float32.
-  except Exception:  # A user's class need not have one.
+    return float(f'{number:.7g}')  # The value given, before it became float32.
+  except Exception:  # A user's class need not have a learning rate.
     return None

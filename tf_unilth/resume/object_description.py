@@ -1,19 +1,15 @@
-"""Objects of a run in plain values, by which another run is told from it.
+"""Describes objects of a run in plain values, to compare it with another run.
 
-A description of the same program is the same in every process: it holds no
-names that Keras numbers, no addresses, no code, and no values of variables. It
-never raises: what cannot be read is left out.
+Objects that the same program creates have equal descriptions in every process:
+these contain no names that Keras numbers, no addresses, no code and no values
+of variables. No function here raises: what cannot be read is left out.
 """
 
 import contextlib
 import enum
 import functools
-import hashlib
 import json
 import logging
-import math
-import os
-import re
 import types
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,26 +19,26 @@ import numpy as np
 import tensorflow as tf
 
 from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.resume import plain_values
 
-_DEEPEST = 8
-_LONGEST = 2000  # Characters of JSON; what is longer is described by a digest.
-_MODULES = ('tf_keras', 'tensorflow_model_optimization', 'tf_unilth')
+_MAX_DEPTH = 8
+_LIBRARIES = ('tf_keras', 'tensorflow_model_optimization', 'tf_unilth')
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
-# Small objects of Keras's, which are described wherever they are attributes.
-_VALUES = (
+# Small Keras objects that are described if they are attributes.
+_KERAS_VALUES = (
   keras.losses.Loss,
   keras.regularizers.Regularizer,
   keras.constraints.Constraint,
   keras.optimizers.schedules.LearningRateSchedule,
 )
-# Of a configuration: names, what is described elsewhere (layers inside of
-# layers, schedules of pruning), and initializers: a checkpoint has the weights.
+# Left out of a configuration: names, what is described elsewhere (nested
+# layers, pruning schedules), and initializers, as a checkpoint has the weights.
 _LEFT_OUT = (
   *('name', 'module', 'registered_name', 'shared_object_id'),
   *('inbound_nodes', 'input_layers', 'output_layers'),
   *('build_config', 'compile_config', 'pruning_schedule', 'initializer'),
 )
-# Attributes that Keras or TensorFlow set, or that change as a run goes on.
+# Attributes that Keras or TensorFlow set, or that change during a run.
 _ATTRIBUTES_LEFT_OUT = (
   *('name', 'built', 'inputs', 'outputs', 'input_names', 'output_names'),
   *('call', 'history', 'loss', 'optimizer', 'stop_training', 'stateful'),
@@ -54,25 +50,30 @@ _ATTRIBUTES_LEFT_OUT = (
 
 
 def describe(value: Any, depth: int = 0) -> Any:
-  """Returns a value as JSON can hold it, without what a new process changes.
+  """Returns a value as JSON can hold it, without what differs in a new process.
+
+  Args:
+    value: any value.
+    depth: the level of nesting at which it is, in [0, 8]; deeper values are
+      described by their class names.
 
   >>> describe({'name': 'dense_3', 'rate': np.float32(0.5)})
   {'rate': 0.5}
   >>> describe(keras.losses.MeanSquaredError())['class']
   'MeanSquaredError'
   """
-  if depth > _DEEPEST:
+  if depth > _MAX_DEPTH:
     return _class_name(type(value))
-  return _short(_describe(value, depth + 1))
+  return plain_values.shortened(_describe(value, depth + 1))
 
 
 def _describe(value: Any, depth: int) -> Any:
   if value is None or isinstance(value, bool | int | float | str):
-    return _scalar(value)
+    return plain_values.scalar(value)
   if isinstance(value, enum.Enum):
     return value.name
   if isinstance(value, np.generic | np.ndarray | tf.Tensor | tf.Variable):
-    return _array(value)
+    return plain_values.array(value)
   if isinstance(value, tf.DType | np.dtype):
     return value.name
   if isinstance(value, tf.TensorShape):
@@ -84,53 +85,67 @@ def _describe(value: Any, depth: int) -> Any:
   if isinstance(value, set | frozenset):
     return sorted((describe(item, depth) for item in value), key=json.dumps)
   if isinstance(value, bytes):
-    return _digest(value)
+    return plain_values.digest(value)
   if isinstance(value, (type, functools.partial, *_FUNCTIONS)):
     return _function(value, depth)
-  if callable(_get(value, 'get_config')) or isinstance(value, _VALUES):
+  if callable(_safe_getattr(value, 'get_config')) or isinstance(
+    value, _KERAS_VALUES
+  ):
     return settings(value, depth)
   return _class_name(type(value))
 
 
-def settings(thing: Any, depth: int = 0) -> dict[str, Any]:
-  """Returns an object's class and what it was made with, as far as it tells.
+def settings(instance: Any, depth: int = 0) -> dict[str, Any]:
+  """Describes an object's class, configuration and plain attributes.
 
   Args:
-    thing: of Keras's, or of a class that derives from Keras's.
-    depth: how deep it lies in what is described.
+    instance: an object of a Keras class or a subclass of one.
+    depth: the level of nesting at which it is.
   """
   return {
-    'class': _class_name(type(thing)),
-    **config(thing, depth),
-    **attributes(thing, private=not isinstance(thing, tf.Module)),
+    'class': _class_name(type(instance)),
+    **config(instance, depth),
+    **attributes(instance, private=not isinstance(instance, tf.Module)),
   }
 
 
-def config(thing: Any, depth: int = 0) -> dict[str, Any]:
-  """Returns what `get_config` tells, as far as there is one."""
-  given = raw_config(thing)
-  if not given and not is_users(type(thing)):
-    # One of Keras's with something of the user's inside that has none.
-    return _attributes(thing, private=False)
+def config(instance: Any, depth: int = 0) -> dict[str, Any]:
+  """Describes the result of `get_config`, or the attributes if there is none.
+
+  Args:
+    instance: an object of a Keras class or a subclass of one.
+    depth: the level of nesting at which it is.
+  """
+  given = raw_config(instance)
+  if not given and not is_user_class(type(instance)):
+    # A Keras object with a user's object in it, which has no `get_config`.
+    return _attributes(instance, private=False)
   for name in given:
-    made_with = _get(thing, name)
-    if isinstance(made_with, _FUNCTIONS) and not isinstance(given[name], str):
-      given[name] = made_with  # Instead of its code.
-  return _mapping(_unnumbered(given, _get(thing, 'name')), depth + 1)
+    function = _safe_getattr(instance, name)
+    if isinstance(function, _FUNCTIONS) and not isinstance(given[name], str):
+      given[name] = function  # The function, not its serialized code.
+  return _mapping(
+    plain_values.without_number(given, _safe_getattr(instance, 'name')),
+    depth + 1,
+  )
 
 
-def raw_config(thing: Any) -> dict[str, Any]:
-  """Returns `get_config` of an object, `{}` where there is none."""
+def raw_config(instance: Any) -> dict[str, Any]:
+  """Returns an object's `get_config()`, `{}` if there is none or it fails.
+
+  Args:
+    instance: any object.
+  """
   try:
-    with silence():
-      return dict(thing.get_config())
-  except Exception:  # Anything, in a user's class.
+    with quiet():
+      return dict(instance.get_config())
+  except Exception:  # A user's class may raise any error.
     return {}
 
 
 @contextlib.contextmanager
-def silence() -> Iterator[None]:
-  """Keeps from the user what Keras warns of that it cannot serialize."""
+def quiet() -> Iterator[None]:
+  """Suppresses Keras's warnings about objects that it cannot serialize."""
   logger = logging.getLogger('tensorflow')
   before, logger.disabled = logger.disabled, True
   try:
@@ -141,42 +156,46 @@ def silence() -> Iterator[None]:
     logger.disabled = before
 
 
-def attributes(thing: Any, private: bool = False) -> dict[str, Any]:
-  """Returns the plain attributes of an object whose class is the user's.
+def attributes(instance: Any, private: bool = False) -> dict[str, Any]:
+  """Describes the plain attributes of an object of a user's class.
 
-  `get_config` of such a class is often missing, or its base's.
+  Such a class often has no `get_config`, or inherits it.
 
   Args:
-    thing: the object.
-    private: whether those that begin with an underscore count too. Keras has
-      many of its own in layers and optimizers.
+    instance: any object; one of a library's class gives `{}`.
+    private: whether to include attributes that begin with an underscore. In
+      layers and optimizers many of those are Keras's.
   """
-  return _attributes(thing, private) if is_users(type(thing)) else {}
+  return _attributes(instance, private) if is_user_class(type(instance)) else {}
 
 
-def _attributes(thing: Any, private: bool) -> dict[str, Any]:
+def _attributes(instance: Any, private: bool) -> dict[str, Any]:
   plain = {
     name: value
-    for name, value in vars(thing).items()
+    for name, value in vars(instance).items()
     if name not in _ATTRIBUTES_LEFT_OUT
     and not name.startswith('_self_')
     and (private or not name.startswith('_'))
     and not name.endswith('initializer')
     and _is_plain(value)
-    and not (callable(value) and hasattr(type(thing), name))
+    and not (callable(value) and hasattr(type(instance), name))
   }
-  plain = _unnumbered(plain, _get(thing, 'name'))
+  plain = plain_values.without_number(plain, _safe_getattr(instance, 'name'))
   return {name: describe(value, 1) for name, value in plain.items()}
 
 
-def is_users(cls: type) -> bool:
-  """Returns whether a class is of none of the libraries that we build on."""
-  return cls.__module__.split('.')[0] not in _MODULES
+def is_user_class(cls: type) -> bool:
+  """Returns whether a class is defined outside Keras, tfmot and tf_unilth.
+
+  Args:
+    cls: any class.
+  """
+  return cls.__module__.split('.')[0] not in _LIBRARIES
 
 
-def _get(thing: Any, name: str) -> Any:
+def _safe_getattr(instance: Any, name: str) -> Any:
   try:
-    return getattr(thing, name, None)
+    return getattr(instance, name, None)
   except Exception:  # A property may do anything.
     return None
 
@@ -190,57 +209,15 @@ def _is_plain(value: Any) -> bool:
     return False
   return isinstance(
     value,
-    (bool, int, float, str, np.generic, tf.DType, *_FUNCTIONS, *_VALUES),
+    (bool, int, float, str, np.generic, tf.DType, *_FUNCTIONS, *_KERAS_VALUES),
   )
 
 
-def _unnumbered(values: Mapping[str, Any], name: Any) -> dict[str, Any]:
-  """Returns values without paths, and without the number of a name in them.
-
-  Keras numbers the names of all that a process makes (`dense_3`), and some
-  settings are made of the name.
-  """
-  found = {n: v for n, v in values.items() if not _is_path(v)}
-  number = re.search(r'_\d+$', name) if isinstance(name, str) else None
-  if number is None:
-    return found
-  stem = name[: number.start()]
-  return {
-    n: v.replace(name, stem) if isinstance(v, str) else v
-    for n, v in found.items()
-  }
-
-
-def _is_path(value: Any) -> bool:
-  return isinstance(value, str) and os.sep in value
-
-
-def _scalar(value: Any) -> Any:
-  if isinstance(value, str):
-    return re.sub(r' at 0x[0-9a-fA-F]+', '', value)
-  if isinstance(value, float) and not math.isfinite(value):
-    return repr(value)
-  return value
-
-
-def _array(value: Any) -> Any:
-  shape, dtype = tuple(value.shape), getattr(value.dtype, 'name', '')
-  try:
-    if isinstance(value, tf.Variable):
-      raise TypeError('its value changes')
-    array = np.asarray(value)
-  except Exception:  # A tensor of a graph has no value.
-    return f'{dtype} {shape}'
-  if array.size <= 1 and array.dtype.kind in 'biuf':
-    return _scalar(array.item()) if not shape else [_scalar(array.item())]
-  return f'{dtype} {shape} {_digest(array.tobytes())}'
-
-
 def _mapping(value: Mapping[Any, Any], depth: int) -> Any:
-  """Returns a mapping; one in which Keras serialized an object, as settings."""
+  """Describes a mapping; a serialized Keras object is described as settings."""
   value = dict(value)
   if set(value) == {'value'} and isinstance(value['value'], tuple):
-    return '<lambda>'  # As Keras serializes it.
+    return '<lambda>'  # Serialized by Keras.
   kind, inner = value.get('class_name'), value.get('config')
   if isinstance(kind, str) and 'config' in value:
     if not isinstance(inner, Mapping):
@@ -262,7 +239,7 @@ def _is_left_out(key: str) -> bool:
 
 
 def _function(function: Any, depth: int) -> Any:
-  """Returns a function's name, and the numbers that it holds."""
+  """Describes a function by its name and its captured plain values."""
   if isinstance(function, functools.partial):
     return {
       'function': describe(function.func, depth),
@@ -272,45 +249,33 @@ def _function(function: Any, depth: int) -> Any:
   if isinstance(function, type):
     return _class_name(function)
   name = f'{function.__module__}.{function.__qualname__}'
-  held = _held(getattr(function, '__func__', function))
-  return {'function': name, 'with': held} if held else name
+  captured = _captured_values(getattr(function, '__func__', function))
+  return {'function': name, 'with': captured} if captured else name
 
 
-def _held(function: Any) -> dict[str, Any]:
+def _captured_values(function: Any) -> dict[str, Any]:
   """Returns the plain values of a function's defaults, closure and code."""
   if not isinstance(function, types.FunctionType):
     return {}
   code = function.__code__
   defaults = function.__defaults__ or ()
   arguments = code.co_varnames[: code.co_argcount]
-  held = dict(zip(arguments[-len(defaults) :], defaults, strict=False))
-  held.update(function.__kwdefaults__ or {})
+  captured = dict(zip(arguments[-len(defaults) :], defaults, strict=False))
+  captured.update(function.__kwdefaults__ or {})
   for name, cell in zip(
     code.co_freevars, function.__closure__ or (), strict=True
   ):
     try:
-      held[name] = cell.cell_contents
+      captured[name] = cell.cell_contents
     except ValueError:  # It is empty.
       continue
   return {
-    name: _scalar(value)
-    for name, value in held.items()
-    if isinstance(value, bool | int | float | str) and not _is_path(value)
+    name: plain_values.scalar(value)
+    for name, value in captured.items()
+    if isinstance(value, bool | int | float | str)
+    and not plain_values.is_path(value)
   }
 
 
 def _class_name(cls: type) -> str:
   return cls.__qualname__
-
-
-def _short(value: Any) -> Any:
-  text = value if isinstance(value, str) else None
-  if isinstance(value, list):
-    text = json.dumps(value)
-  if text is None or len(text) <= _LONGEST:
-    return value
-  return _digest(text.encode())
-
-
-def _digest(data: bytes) -> str:
-  return f'sha256 {hashlib.sha256(data).hexdigest()[:16]}'

@@ -1,4 +1,4 @@
-"""Random state of a run: made readable where Keras hides it, kept, put back."""
+"""Reads and restores the random state of a run, also where Keras hides it."""
 
 import random
 from typing import Any
@@ -10,12 +10,12 @@ from tensorflow.python.eager import context
 from tf_unilth.engines.tfmot import keras_access, model_layers
 from tf_unilth.engines.tfmot.keras_access import keras
 
-# What `tf.compat.v1.get_seed` gives where no seed was set.
+# The result of `tf.compat.v1.get_seed` if no seed was set.
 _NO_SEED = 87654321
 
 
 def global_seed() -> int | None:
-  """Returns what `tf.random.set_seed` was given, `None` if it was not."""
+  """Returns the seed of `tf.random.set_seed`, `None` if it was not called."""
   seed, _ = tf.compat.v1.get_seed(0)
   return None if seed == _NO_SEED else int(seed)
 
@@ -23,12 +23,15 @@ def global_seed() -> int | None:
 def make_restorable(model: keras.Model) -> bool:
   """Gives layers that draw random numbers generators that can be saved.
 
-  Keras's default is to draw from operations whose state TensorFlow neither
-  reads nor writes. This is what `keras.backend.experimental.
-  enable_tf_random_generator` does for layers that are made after it.
+  By default Keras uses operations whose state TensorFlow can neither read nor
+  write. `keras.backend.experimental.enable_tf_random_generator` does the same
+  for layers that are created after it is called.
+
+  Args:
+    model: a tf_keras model.
 
   Returns:
-    Whether it changed a layer: a train function must be traced again then.
+    Whether a layer was changed; its train function must then be traced again.
   """
   changed = False
   with model.distribute_strategy.scope():
@@ -38,21 +41,25 @@ def make_restorable(model: keras.Model) -> bool:
         generator._built = False
         changed = True
       generator._maybe_init()
-    _global_generator()  # Made now, as all workers must make it together.
+    _global_generator()  # Created now: all workers must create it together.
   return changed
 
 
 def generator_variables(model: keras.Model) -> dict[str, Any]:
-  """Returns the states of the layers' generators, by name."""
-  everywhere = _global_generator()
+  """Returns the state variables of the layers' generators, by name.
+
+  Args:
+    model: a model that `make_restorable` has prepared.
+  """
+  global_generator = _global_generator()
   generators = [
     generator._generator
     for generator in _layer_generators(model)
     if generator._rng_type == generator.RNG_STATEFUL
   ]
   found = {f'random/{i}': g.state for i, g in enumerate(generators)}
-  if everywhere is not None:
-    found['random/global'] = everywhere.state
+  if global_generator is not None:
+    found['random/global'] = global_generator.state
   return found
 
 
@@ -60,7 +67,7 @@ def _global_generator() -> tf.random.Generator | None:
   try:
     return tf.random.get_global_generator()
   except RuntimeError:
-    return None  # Operations are deterministic, and the user has set none.
+    return None  # Operations are deterministic, and no generator was set.
 
 
 def _layer_generators(model: keras.Model) -> list[Any]:
@@ -73,41 +80,49 @@ def _layer_generators(model: keras.Model) -> list[Any]:
   return list({id(g): g for g in found if isinstance(g, kind)}.values())
 
 
-def take_host_state() -> dict[str, Any]:
-  """Returns the state of Python's, NumPy's and eager TensorFlow's numbers."""
+def get_host_state() -> dict[str, Any]:
+  """Returns the random states of Python, NumPy and eager TensorFlow.
+
+  Returns:
+    `python`, `numpy` and `tensorflow`; the last is `None` if no seed was set.
+  """
   eager = eager_random()
   return {
-    'python': _packed(random.getstate()),
+    'python': _to_array_state(random.getstate()),
     'numpy': np.random.get_state(legacy=True),
-    'tensorflow': None if eager is None else _packed(eager.getstate()),
+    'tensorflow': None if eager is None else _to_array_state(eager.getstate()),
   }
 
 
-def put_host_state(state: dict[str, Any]) -> None:
-  """Puts back what `take_host_state` returned."""
-  random.setstate(_unpacked(state['python']))
+def set_host_state(state: dict[str, Any]) -> None:
+  """Restores the random states of Python, NumPy and eager TensorFlow.
+
+  Args:
+    state: what `get_host_state` returned.
+  """
+  random.setstate(_from_array_state(state['python']))
   np.random.set_state(state['numpy'])
   eager = eager_random()
   if eager is not None and state['tensorflow'] is not None:
-    eager.setstate(_unpacked(state['tensorflow']))
+    eager.setstate(_from_array_state(state['tensorflow']))
 
 
-def _packed(state: Any) -> Any:
+def _to_array_state(state: Any) -> Any:
   version, numbers, gauss = state
   return version, np.array(numbers, np.uint32), gauss
 
 
-def _unpacked(state: Any) -> Any:
+def _from_array_state(state: Any) -> Any:
   version, numbers, gauss = state
   return version, tuple(numbers.tolist()), gauss
 
 
 def unrestorable_operations(model: keras.Model) -> list[str]:
-  """Returns the names of random operations that cannot be put back.
+  """Returns the names of random operations whose state cannot be restored.
 
   Args:
-    model: whose train function was called. One that runs eagerly draws from
-      what `take_host_state` takes.
+    model: a model whose train function was called. A model that runs eagerly
+      has none: it draws from the state that `get_host_state` returns.
   """
   names: set[str] = set()
   for graph in traced_graphs(model):
@@ -116,22 +131,30 @@ def unrestorable_operations(model: keras.Model) -> list[str]:
       names |= {
         node.name
         for node in nodes
-        # Keras draws the dropout of cuDNN's layers outside of them.
+        # Keras draws the dropout of cuDNN layers outside of these operations.
         if 'seed2' in node.attr and not node.op.startswith('CudnnRNN')
       }
   return sorted(names)
 
 
 def eager_random() -> random.Random | None:
-  """Returns where TensorFlow draws the seeds of eager operations from.
+  """Returns the generator of TensorFlow's seeds for eager operations.
 
-  `None` where no seed was set.
+  Returns:
+    The generator, `None` if no seed was set.
   """
   return getattr(context.context(), '_rng', None)
 
 
 def traced_graphs(model: keras.Model) -> list[Any]:
-  """Returns what was traced of a model's train function, as GraphDefs."""
+  """Returns the traced graphs of a model's train function.
+
+  Args:
+    model: a tf_keras model.
+
+  Returns:
+    GraphDefs, none if the train function was not called.
+  """
   function = getattr(model, 'train_tf_function', None)
   if function is None:
     return []

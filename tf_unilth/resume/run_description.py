@@ -1,4 +1,4 @@
-"""What a run is, and in what another one differs from it."""
+"""Describes a run in plain values, and the differences between two runs."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from tf_unilth.resume import (
   random_state,
 )
 
-# Of descriptions. The first had no number, and none of `_SINCE_VERSION_2`.
+# Version 1 had no number and none of the keys in `_SINCE_VERSION_2`.
 VERSION = 2
 _SINCE_VERSION_2 = (
   *('version', 'model', 'layer attributes', 'loss', 'loss_weights'),
@@ -29,12 +29,12 @@ _SINCE_VERSION_2 = (
   *('data', 'validation data'),
   *('data contents', 'validation contents'),
 )
-# What may move as a run goes on. Only a new process has it as it was.
-_MOVING = (
+# May change during a run. Only a new process has the initial values.
+_CHANGING = (
   *('layer attributes', 'learning rate'),
   *('optimizer attributes', 'other optimizers'),
 )
-# Not compared where one of two runs could not read them.
+# Not compared if one of the two runs could not read them.
 _IF_KNOWN = ('validation data', 'data contents', 'validation contents')
 
 
@@ -46,15 +46,15 @@ def describe(
   fit: Mapping[str, Any],
   reads_data: bool = True,
 ) -> dict[str, Any]:
-  """Returns what a run is, as JSON can hold it.
+  """Returns the description of a run, as JSON can hold it.
 
   Args:
     model: a compiled and built model.
-    callbacks: those of the `fit`.
-    params: what Keras tells callbacks: epochs and steps.
-    config: what the user says of it.
-    fit: `compat.fit_arguments()`.
-    reads_data: whether what the data hold is part of it.
+    callbacks: the callbacks of the `fit`.
+    params: the `params` of a Keras callback, with epochs and steps.
+    config: the user's own description of the run.
+    fit: `fit_introspection.fit_arguments()`; empty in a custom loop.
+    reads_data: whether to include a digest of the data's contents.
   """
   run = {
     'version': VERSION,
@@ -81,17 +81,17 @@ def describe(
     **model_description.loss(model),
     **_data(fit, reads_data),
   }
-  clean = _clean(json.loads(json.dumps(run, default=_plain)))
-  return {'config': dict(config), **clean}
+  plain = json.loads(json.dumps(run, default=_to_json))
+  return {'config': dict(config), **_clean(plain)}
 
 
-def _plain(value: Any) -> Any:
-  """Returns a number of NumPy's as Python's, anything else in words."""
+def _to_json(value: Any) -> Any:
+  """Returns a NumPy number as a Python number, anything else as its `repr`."""
   return value.item() if isinstance(value, np.generic) else repr(value)
 
 
 def _clean(value: Any) -> Any:
-  """Returns what JSON holds without addresses and infinite numbers."""
+  """Returns a JSON value without memory addresses and infinite numbers."""
   if isinstance(value, Mapping):
     return {key: _clean(item) for key, item in value.items()}
   if isinstance(value, list):
@@ -101,9 +101,9 @@ def _clean(value: Any) -> Any:
 
 def _optimizers(model: keras.Model) -> dict[str, Any]:
   found = tracked_objects.optimizers(model)
-  only = found.get('optimizer')
+  compiled = found.get('optimizer')
   return {
-    'optimizer': only and model_description.optimizer(only),
+    'optimizer': compiled and model_description.optimizer(compiled),
     'learning rate': {
       path: model_description.learning_rate(one) for path, one in found.items()
     },
@@ -114,7 +114,7 @@ def _optimizers(model: keras.Model) -> dict[str, Any]:
     'other optimizers': {
       path: model_description.optimizer(one)
       for path, one in found.items()
-      if one is not only
+      if one is not compiled
     },
   }
 
@@ -138,7 +138,11 @@ def _data(fit: Mapping[str, Any], reads_data: bool) -> dict[str, Any]:
 
 
 def schedule_settings(schedule: Any) -> dict[str, Any]:
-  """Returns a pruning schedule's class and arguments."""
+  """Returns the class and the arguments of a pruning schedule.
+
+  Args:
+    schedule: a schedule of tf_unilth, of tfmot or of the user.
+  """
   config = object_description.raw_config(schedule).get('config')
   if not isinstance(config, Mapping):
     config = object_description.attributes(schedule, private=True)
@@ -148,50 +152,53 @@ def schedule_settings(schedule: Any) -> dict[str, Any]:
   }
 
 
-# What moves, of models that this process has trained before.
-_begun: weakref.WeakKeyDictionary[Any, dict[str, Any]] = (
+# The initial `_CHANGING` values of runs that began in this process.
+_initial_values: weakref.WeakKeyDictionary[Any, dict[str, Any]] = (
   weakref.WeakKeyDictionary()
 )
 
 
 def at_its_beginning(
-  model: keras.Model, directory: str, run: dict[str, Any], goes_on: bool
+  model: keras.Model, directory: str, run: dict[str, Any], resumes: bool
 ) -> dict[str, Any]:
-  """Returns what a run is, with what moves as it was when the run began.
+  """Returns a run's description with the values from when the run began.
 
-  A model that is fitted again in one process, with the optimizer that it had,
-  has the learning rate that callbacks have left.
+  A model that is fitted again in the same process, with the same optimizer,
+  still has the learning rate that callbacks have set.
 
   Args:
-    model: of the `fit`.
-    directory: of the run's checkpoints.
-    run: what `describe` returned.
-    goes_on: whether there are checkpoints.
+    model: the model of the `fit`.
+    directory: the directory of the run's checkpoints.
+    run: the result of `describe`.
+    resumes: whether the directory contains checkpoints.
   """
-  known = _begun.setdefault(model, {})
-  optimizer, moving = known.get(directory, (None, {}))
-  if goes_on and optimizer is not None and optimizer() is model.optimizer:
-    return {**run, **moving}
-  moving = {name: run[name] for name in _MOVING}
-  known[directory] = _reference(model.optimizer), moving
+  known = _initial_values.setdefault(model, {})
+  optimizer, initial = known.get(directory, (None, {}))
+  if resumes and optimizer is not None and optimizer() is model.optimizer:
+    return {**run, **initial}
+  initial = {name: run[name] for name in _CHANGING}
+  known[directory] = _reference(model.optimizer), initial
   return run
 
 
-def _reference(thing: Any) -> Any:
+def _reference(optimizer: Any) -> Any:
   try:
-    return weakref.ref(thing)
-  except TypeError:  # A list of optimizers may have none.
+    return weakref.ref(optimizer)
+  except TypeError:  # A list of optimizers has no weak references.
     return lambda: None
 
 
 def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """Returns in words what differs between the run of a checkpoint and this one.
+  """Describes the differences between the run of a checkpoint and this one.
 
-  What an older version has not written is not compared.
+  Keys that the checkpoint's version did not write are not compared.
 
   Args:
-    before: what `describe` said when the checkpoint was written.
-    now: what it says now.
+    before: the description in the checkpoint.
+    now: the description of this run.
+
+  Returns:
+    One text per difference.
   """
   left_out = {'version'}
   if 'version' not in before:
@@ -207,7 +214,16 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def differences(before: Any, now: Any, name: str = '') -> Iterator[str]:
-  """Yields in words what differs between two runs, or parts of them."""
+  """Yields a text for each difference between two descriptions.
+
+  Args:
+    before: the earlier description, or a part of it.
+    now: the same of the current run.
+    name: the key of the part, with dots between levels.
+
+  >>> [*differences({'a': {'b': 1}, 'c': 2}, {'a': {'b': 3}, 'c': 2})]
+  ['a.b was 1 and is now 3']
+  """
   if isinstance(before, Mapping) and isinstance(now, Mapping):
     for key in dict.fromkeys([*before, *now]):
       inner = f'{name}.{key}' if name else key
@@ -215,12 +231,12 @@ def differences(before: Any, now: Any, name: str = '') -> Iterator[str]:
   elif isinstance(before, list) and isinstance(now, list):
     yield from differences(_by_index(before), _by_index(now), name)
   elif not _is_same(before, now):
-    yield f'{name} was {_word(before)} and is now {_word(now)}'
+    yield f'{name} was {_shown(before)} and is now {_shown(now)}'
 
 
 def _is_same(before: Any, now: Any) -> bool:
   if isinstance(before, float) and isinstance(now, float):
-    # Variables hold numbers as float32.
+    # Variables store numbers as float32.
     return math.isclose(before, now, rel_tol=1e-6)
   return before == now
 
@@ -229,5 +245,5 @@ def _by_index(items: list[Any]) -> dict[str, Any]:
   return {str(index): item for index, item in enumerate(items)}
 
 
-def _word(value: Any) -> str:
+def _shown(value: Any) -> str:
   return 'not given' if value is None else format_value(value)

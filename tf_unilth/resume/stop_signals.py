@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT set a flag, on which a run acts between two steps."""
+"""SIGTERM and SIGINT set a flag; the run acts on it between steps."""
 
 import contextlib
 import signal
@@ -10,11 +10,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-  """Notes the first signal to stop; a second one is the default's again.
+  """Records the first signal, and restores the previous handlers for a second.
 
   Args:
-    is_running: whether the run that is to stop still runs. The signals of one
-      that died go to the handlers that were there before.
+    is_running: returns whether the run still runs. If it died, signals go to
+      the previous handlers.
+
+  Attributes:
+    received: the number of the received signal, `None` if there is none.
   """
 
   def __init__(self, is_running: Callable[[], bool]) -> None:
@@ -24,30 +27,33 @@ class StopSignals:
 
   @property
   def exit_code(self) -> int:
-    """What shells call the exit by that signal, 128 + its number."""
+    """The shell's exit code for the received signal: 128 + its number."""
     assert self.received is not None
     return 128 + self.received
 
   def install(self) -> None:
-    """Puts the handlers in place, where Python allows it: the main thread."""
+    """Installs the handlers, if this is the main thread.
+
+    Python allows it in no other thread.
+    """
     self.received = None
     if threading.current_thread() is threading.main_thread():
       for number in _SIGNALS:
-        self._previous[number] = signal.signal(number, self._note)
+        self._previous[number] = signal.signal(number, self._handle)
 
   def restore(self) -> None:
-    """Puts the handlers back that were there, unless others came since."""
+    """Restores the previous handlers, unless others were set since."""
     for number, handler in [*self._previous.items()]:
-      if signal.getsignal(number) == self._note:
-        # Another thread may clean up, but not set handlers.
+      if signal.getsignal(number) == self._handle:
+        # A thread that is not the main one cannot set handlers.
         with contextlib.suppress(ValueError):
-          # None: it was not set from Python, and cannot be.
+          # None: the handler was not set from Python, and cannot be restored.
           signal.signal(number, signal.SIG_DFL if handler is None else handler)
           del self._previous[number]
       else:
         del self._previous[number]
 
-  def _note(self, number: int, frame: Any) -> None:
+  def _handle(self, number: int, frame: Any) -> None:
     del frame
     self.restore()
     if self._is_running():

@@ -1,4 +1,4 @@
-"""Everything that a running `fit` has changed: taken, compared, put back."""
+"""Reads and restores everything that a running `fit` changes."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from tf_unilth.resume import callback_counters, random_state
 
 @dataclasses.dataclass
 class TrainingState:
-  """What a run has changed: variables of the model and numbers on the host.
+  """The state of a run: variables of the model and values on the host.
 
   Args:
     model: a compiled and built model.
-    callbacks: those of the `fit`.
+    callbacks: the callbacks of the `fit`.
   """
 
   model: keras.Model
@@ -27,9 +27,9 @@ class TrainingState:
   # Variables.
 
   def variables(self) -> dict[str, Any]:
-    """Returns all variables by name: what TensorFlow tracks, and the rest.
+    """Returns all variables by name, also those that TensorFlow does not track.
 
-    A variable that a distribution strategy copies is in it once per copy.
+    A variable with one copy per replica has one entry per copy.
     """
     return {
       name: copy
@@ -52,7 +52,7 @@ class TrainingState:
         yield path, node
     yield from _numbered('weights', model.weights)
     for path, optimizer in tracked_objects.optimizers(model, nodes).items():
-      # Legacy optimizers keep their slots where no path leads to.
+      # TensorFlow does not track the slots of legacy optimizers.
       yield from _numbered(path, optimizer.variables())
       rate = optimizer_traits.staged_learning_rate(optimizer)
       if rate is not None:
@@ -63,26 +63,30 @@ class TrainingState:
 
   @property
   def made_by_training(self) -> tuple[str, ...]:
-    """How the paths of variables begin that only a train step makes.
+    """The path prefixes of variables that only a train step creates.
 
-    Only the optimizer that a model was compiled with is built before: which
-    weights another one trains says the train step.
+    Those of all optimizers that the model was not compiled with: only the train
+    step determines which weights such an optimizer trains.
     """
     others = tracked_objects.optimizers(self.model)
     return tuple(f'{path}/' for path in others if path != 'optimizer')
 
-  def take_variables(self) -> dict[str, np.ndarray]:
+  def get_variables(self) -> dict[str, np.ndarray]:
     """Returns the variables' values by name."""
     return {name: v.numpy() for name, v in self.variables().items()}
 
-  def put_variables(self, values: Mapping[str, np.ndarray]) -> None:
-    """Assigns the values that `take_variables` returned."""
+  def set_variables(self, values: Mapping[str, np.ndarray]) -> None:
+    """Assigns values to variables.
+
+    Args:
+      values: values by name, as `get_variables` returns them.
+    """
     for name, variable in self.variables().items():
       if name in values:
         variable.assign(values[name])
 
   def metrics(self) -> dict[str, Any]:
-    """Returns the running means of an epoch, by name."""
+    """Returns the variables of the metrics of an epoch, by name."""
     return {
       name: copy
       for number, metric in enumerate(self.model.metrics)
@@ -90,10 +94,15 @@ class TrainingState:
       for name, copy in _copies(path, variable)
     }
 
-  # Numbers on the host.
+  # Values on the host.
 
-  def take_values(self) -> dict[str, Any]:
-    """Returns all that is in no variable."""
+  def get_values(self) -> dict[str, Any]:
+    """Returns all state that is not in variables.
+
+    Returns:
+      `states` (snapshots), `metrics`, `callbacks` (class names and counters),
+      `history`, `epochs` and `random`.
+    """
     history = getattr(self.model, 'history', None)
     return {
       'states': {p: s.serialize() for p, s in self._python_states()},
@@ -104,28 +113,40 @@ class TrainingState:
       ],
       'history': history and history.history,
       'epochs': history and history.epoch,
-      'random': random_state.take_host_state(),
+      'random': random_state.get_host_state(),
     }
 
-  def put_states(self, values: Mapping[str, Any]) -> None:
-    """Puts snapshots back."""
+  def set_python_states(self, values: Mapping[str, Any]) -> None:
+    """Restores snapshots and other Python state of the model.
+
+    Args:
+      values: what `get_values` returned.
+    """
     for path, state in self._python_states():
       if path in values['states']:
         state.deserialize(values['states'][path])
 
-  def put_counters(self, values: Mapping[str, Any]) -> None:
-    """Puts history and callbacks back, once all callbacks have begun."""
+  def set_counters(self, values: Mapping[str, Any]) -> None:
+    """Restores history and counters; all callbacks must have begun.
+
+    Args:
+      values: what `get_values` returned.
+    """
     history = getattr(self.model, 'history', None)
     if history and values['history'] is not None:
       history.history, history.epoch = values['history'], values['epochs']
-    mine = callback_counters.counters(self.callbacks)
+    counting = callback_counters.counters(self.callbacks)
     for (callback, names), (_, counters) in zip(
-      mine, values['callbacks'], strict=True
+      counting, values['callbacks'], strict=True
     ):
       vars(callback).update({n: counters[n] for n in names if n in counters})
 
-  def put_metrics(self, values: Mapping[str, Any]) -> None:
-    """Puts the running means of an epoch back."""
+  def set_metrics(self, values: Mapping[str, Any]) -> None:
+    """Restores the metrics of an epoch.
+
+    Args:
+      values: what `get_values` returned.
+    """
     for name, variable in self.metrics().items():
       if name in values['metrics']:
         variable.assign(values['metrics'][name])
@@ -148,14 +169,16 @@ def _copies(path: str, variable: Any) -> Iterator[tuple[str, Any]]:
 
 
 def trace_train_step(model: keras.Model, iterator: Any) -> None:
-  """Lets Keras make the metrics of a model, as its first step would.
+  """Traces a train step, so that Keras creates the metrics of a model.
 
   Args:
     model: a compiled model.
-    iterator: over its batches; none is read.
+    iterator: an iterator over its batches; no batch is read.
   """
   if model.run_eagerly:
-    trained = tf.function(lambda batches: model.train_step(next(batches)))
+    train_function = tf.function(
+      lambda batches: model.train_step(next(batches))
+    )
   else:
-    trained = model.train_tf_function
-  trained.get_concrete_function(iterator)
+    train_function = model.train_tf_function
+  train_function.get_concrete_function(iterator)

@@ -1,4 +1,4 @@
-"""Where a run stands and what comes next: budget, rounds, continuation.
+"""The progress of a run: epoch budget, rounds and continuation.
 
 Plain Python; imports no framework.
 """

@@ -1,4 +1,4 @@
-"""Whether a `fit` goes on with an earlier run, and what it then lacks."""
+"""Whether a `fit` continues an earlier run, and with which step counts."""
 
 import zlib
 
@@ -6,12 +6,12 @@ from tf_unilth.run.run_numbers import RunNumbers
 
 
 def fingerprint(algorithm: str) -> int:
-  """Returns a number for an algorithm's name, which a variable can hold."""
+  """Returns an algorithm's name as an integer below 2^32, for a variable."""
   return zlib.crc32(algorithm.encode())
 
 
 def describe(state: RunNumbers) -> str:
-  """Returns what a state tells of its run, in words."""
+  """Returns a description of a run for messages: algorithm and epochs."""
   names = {fingerprint(n): n for n in ('LTH', 'DLTH', 'UniLTH', 'UniDLTH')}
   name = names.get(state.get('algorithm'), 'another callback')
   done, epochs = state.get('next_epoch'), state.get('epochs')
@@ -26,16 +26,16 @@ def goes_on(
   zeros: int,
   restored: bool,
 ) -> bool:
-  """Returns whether a `fit` continues the run that a state tells of.
+  """Returns whether a `fit` continues the run of a state.
 
   Args:
-    state: of the model's schedule.
-    algorithm: which one the `fit` runs.
-    epoch: its first epoch, counted from 0.
-    epochs: its last epoch, counted from 1.
-    zeros: how many weights the model's masks remove. A copy of a model has
-      its state, but open masks.
-    restored: whether this process loaded the state, rather than made it.
+    state: the run state in the model's pruning schedule.
+    algorithm: the name of the algorithm of the `fit`.
+    epoch: the first epoch of the `fit`, counted from 0.
+    epochs: the last epoch of the `fit`, counted from 1.
+    zeros: the number of weights that the model's masks prune. A copy of a model
+      has the state of the original, but masks that prune nothing.
+    restored: whether this process loaded the state from a file.
   """
   same = (
     state.get('algorithm') == fingerprint(algorithm)
@@ -43,20 +43,20 @@ def goes_on(
     and state.get('epochs') == epochs
     and state.get('zeros') == zeros
   )
-  # A run that died in its first epoch begins anew, unless what it did is in
-  # a checkpoint that this process has restored.
+  # A run that stopped in its first epoch starts again, unless this process has
+  # restored a checkpoint of it.
   return same and (epoch > state.get('first_epoch') or restored)
 
 
 def match_iterations(state: RunNumbers, iterations: int) -> bool:
-  """Moves what counts an optimizer's iterations to those that there are.
+  """Shifts the steps in a state if the optimizer's iterations were lost.
 
   Args:
-    state: of a run that goes on.
-    iterations: of the optimizer, in this process.
+    state: the state of the run that continues.
+    iterations: the optimizer's iterations in this process.
 
   Returns:
-    Whether its own state was there; a SavedModel of Keras's has none.
+    Whether the optimizer's state was restored. A Keras SavedModel has none.
   """
   missing = iterations - state.get('iterations')
   if missing >= 0:

@@ -1,13 +1,13 @@
-"""What the rooms below the engines ask of the state of a run."""
+"""The interface through which this package reads the state of a run."""
 
 from typing import Any, Protocol
 
 
 class RunNumbers(Protocol):
-  """The numbers of a run, by name; an engine keeps them."""
+  """The numbers of a run, by name; an engine stores them."""
 
   def get(self, name: str) -> Any:
-    """Returns a number."""
+    """Returns the number with a name."""
 
   def set(self, **values: Any) -> None:
-    """Sets numbers."""
+    """Sets the numbers with the given names."""

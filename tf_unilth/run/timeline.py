@@ -1,4 +1,4 @@
-"""When what happens in a run: its steps, its rounds and its budget."""
+"""The training steps at which the epochs and rounds of a run end."""
 
 import bisect
 from collections.abc import Callable
@@ -7,17 +7,17 @@ from tf_unilth.run import budget
 from tf_unilth.run.run_numbers import RunNumbers
 from tf_unilth.wording import count
 
-# No budget of epochs is larger.
-_MANY_EPOCHS = 1 << 40
+# The end of the search in `epochs_for`; no run has more epochs.
+_MAX_EPOCHS = 1 << 40
 
 
 class Timeline:
   """The training steps at which the rounds of a run end.
 
   Args:
-    state: the run's, which holds the budget.
+    state: the state of the run, with its epochs and steps.
     finetune_share: returns, for a number of rounds, the share of stages 2 and
-      3 that comes after the last one.
+      3 after the last round, in [0, 1].
   """
 
   def __init__(self, state: RunNumbers, finetune_share: Callable[[int], float]):
@@ -26,39 +26,47 @@ class Timeline:
 
   @property
   def epochs(self) -> int:
-    """All epochs of the run."""
+    """The number of epochs of the run."""
     return self._state.get('epochs') - self._state.get('first_epoch')
 
   @property
   def steps(self) -> int:
-    """All training steps of the run; 0 while an epoch's are not known."""
+    """The number of training steps of the run; 0 if not known yet."""
     return self.epochs * self._state.get('steps_per_epoch')
 
   def require_steps(self, why: str) -> None:
-    """Raises if the steps of an epoch are not known yet.
+    """Raises an error if the number of steps per epoch is not known yet.
 
     Args:
-      why: what needs them, for the message.
+      why: the reason why the steps of an epoch are needed, for the message.
+
+    Raises:
+      ValueError: the number is not known.
     """
     if not self.steps:
       raise ValueError(
-        'steps_per_epoch must be given to fit, but the data do not tell how '
-        f'many steps an epoch has, and {why}.'
+        'steps_per_epoch must be given to fit: the data do not state how many '
+        f'steps an epoch has, and {why}.'
       )
 
   def step_at(self, epoch: int) -> int:
-    """Returns the training step at which a (0-based) epoch of `fit` begins."""
+    """Returns the training step at which an epoch of `fit`, from 0, begins."""
     since = epoch - self._state.get('first_epoch')
     return since * self._state.get('steps_per_epoch')
 
   def round_end(self, number: int) -> int:
-    """Returns the training step at which a round (from 1) ends."""
+    """Returns the training step at which a round, from 1, ends."""
     begin, rounds = self._state.get('rounds_begin'), self._state.get('rounds')
     share = self._finetune_share(rounds)
     return budget.round_end(begin, self.steps - begin, share, number, rounds)
 
   def steps_for_rounds(self, steps: int, rounds: int) -> int:
-    """Returns how many of `steps` the rounds get, without the finetuning."""
+    """Returns the steps of the rounds, without the finetuning.
+
+    Args:
+      steps: the steps of stages 2 and 3.
+      rounds: the number of rounds, at least 1.
+    """
     share = self._finetune_share(rounds)
     return budget.round_end(0, steps, share, rounds, rounds)
 
@@ -68,17 +76,21 @@ class Timeline:
     steps_per_execution: int,
     dense_epochs: Callable[[int], int],
   ) -> None:
-    """Raises if explicit rounds do not fit, naming the epochs that would do.
+    """Raises an error if an explicit number of rounds does not fit.
 
     Args:
-      rounds: how many there shall be.
-      steps_per_execution: Keras lets a callback act, and a round end, once per
-        execution.
-      dense_epochs: returns, for all epochs, how many may come before round 1.
+      rounds: the number of rounds, at least 1.
+      steps_per_execution: the steps of one execution. Keras calls callbacks
+        once per execution, so a round has at least as many steps.
+      dense_epochs: returns, for all epochs of a run, the largest number of
+        epochs before round 1.
+
+    Raises:
+      ValueError: the rounds do not fit; states the smallest sufficient epochs.
     """
     per_epoch = self._state.get('steps_per_epoch')
     if not per_epoch or self._finetune_share(rounds) == 1:
-      return  # Not known yet, or all rounds are to end at once.
+      return  # Not known yet, or all rounds end at once.
     smallest = self.epochs_for(rounds, steps_per_execution, dense_epochs)
     if smallest > self.epochs:
       first = self._state.get('first_epoch')
@@ -91,12 +103,13 @@ class Timeline:
   def epochs_for(
     self, rounds: int, shortest: int, dense_epochs: Callable[[int], int]
   ) -> int:
-    """Returns the number of epochs, from the present one up, that rounds need.
+    """Returns the fewest epochs that rounds need, at least `self.epochs`.
 
     Args:
-      rounds: how many there shall be.
-      shortest: the steps that each of them has at least.
-      dense_epochs: returns, for all epochs, how many may come before round 1.
+      rounds: the number of rounds, at least 1.
+      shortest: the fewest steps of a round.
+      dense_epochs: returns, for all epochs of a run, the largest number of
+        epochs before round 1.
     """
     per_epoch = self._state.get('steps_per_epoch')
 
@@ -105,5 +118,5 @@ class Timeline:
       return self.steps_for_rounds(steps, rounds) >= rounds * shortest
 
     return bisect.bisect_left(
-      range(_MANY_EPOCHS), True, lo=self.epochs, key=fits
+      range(_MAX_EPOCHS), True, lo=self.epochs, key=fits
     )

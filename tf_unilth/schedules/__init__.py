@@ -1,1 +1,1 @@
-"""What a user passes to a run that needs no framework of its own."""
+"""Settings that a user passes to a run and that belong to no engine."""

@@ -1,4 +1,4 @@
-"""The ramped L2 penalty: lambda as a function of the step, and its strength."""
+"""The L2 ramp: the coefficient lambda per step, and the choice of its limit."""
 
 import dataclasses
 from typing import Any
@@ -8,44 +8,45 @@ import tensorflow as tf
 
 from tf_unilth.argument_checks import check_float, check_int
 
-# The share of a round over which lambda rises; for the rest it holds. DLTH's
-# own settings rise for 50,000 of 90,000 steps.
+# The share of a round over which lambda rises; it is constant for the rest. In
+# DLTH's own settings, lambda rises for 50,000 of 90,000 steps.
 RAMP_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class L2Ramp:
-  """A penalty 1/2 lambda(t) sum w^2 on the weights that are about to go.
+  """A ramped L2 penalty, 1/2 lambda(t) sum w^2, on the weights to prune next.
 
-  lambda(t) = limit * min(t / T, 1)^power, t = 0, 1, ... optimizer steps since
-  the round began. It rises over the first half of a round (T steps), holds
-  for the rest and is 0 outside of rounds. With `increment`, lambda rises in
-  stairs as in the DLTH code: T = interval * limit / increment, and t is
-  rounded down to a multiple of `interval`.
+  lambda(t) = limit * min(t / T, 1)^power, where t = 0, 1, ... counts optimizer
+  steps since the round began. lambda rises over the first half of a round (T
+  steps), is constant for the rest and is 0 outside of rounds. With `increment`,
+  lambda rises in stairs as in the DLTH code: T = interval * limit / increment,
+  and t is rounded down to a multiple of `interval`.
 
-  How strong a ramp is, its shrink exponent A says: undisturbed by the loss, a
-  weight shrinks by exp(-A), A = sum over the steps of
-  learning rate * lambda / (1 - momentum).
+  The shrink exponent A measures the strength of a ramp: without a gradient of
+  the loss, a weight shrinks by the factor exp(-A), where A is the sum over the
+  steps of learning rate * lambda / (1 - momentum).
 
   Args:
     limit: the largest lambda, at least 0, capped where training would become
-      unstable. `None` chooses it such that A is what the algorithm asks for, at
-      any learning rate and length of a round that the cap allows; 0 is no ramp.
+      unstable. `None` chooses it from the learning rate and the round's length
+      so that A has the algorithm's value, as far as the cap allows. 0 disables
+      the ramp.
     power: the exponent of the ramp, at least 0. 0 is a constant penalty.
-    increment: lambda's rise per stair, above 0; `None` fits the ramp to the
-      round. Needs a `limit`.
-    interval: steps per stair, at least 1.
+    increment: the rise of lambda per stair, above 0; requires a `limit` above
+      0. `None` derives the ramp from the length of the round.
+    interval: optimizer steps per stair, at least 1.
 
   Raises:
-    ValueError: an argument is out of its range.
+    ValueError: an argument is out of range.
 
   >>> ramp = L2Ramp(limit=0.1, power=2)
   >>> [round(float(ramp.coefficient(t, 0.1, 10)), 4) for t in (0, 5, 10, 20)]
   [0.0, 0.025, 0.1, 0.1]
 
-  The penalty on a chosen set and the stairs are from Bai et al. (2022), DLTH,
-  after Wang et al. (2021), GReg. The UniLTH text fixes only an increasing,
-  "non-linear" penalty; its form, limit and length are our choice.
+  The penalty on a chosen set of weights and the stairs are from Bai et al.
+  (2022), DLTH, after Wang et al. (2021), GReg. The UniLTH text fixes only an
+  increasing, "non-linear" penalty; its form, limit and length are our choice.
   """
 
   limit: float | None = None
@@ -71,19 +72,34 @@ class L2Ramp:
       )
 
   def ramp_steps(self, round_steps: int) -> int:
-    """Returns T, the steps over which lambda rises in a round."""
+    """Returns T, the number of steps over which lambda rises in a round.
+
+    Args:
+      round_steps: the length of the round in optimizer steps.
+    """
     if self.increment is None or self.limit is None:
       return max(1, int(RAMP_SHARE * round_steps))
     return self.interval * max(1, round(self.limit / self.increment))
 
   def coefficient(self, step: Any, limit: Any, ramp_steps: Any) -> Any:
-    """Returns lambda at `step` (0-based) of a round; numbers or tensors."""
+    """Returns lambda at a step of a round, a scalar float32 tensor.
+
+    Args:
+      step: optimizer steps since the round began, from 0; a number or tensor.
+      limit: the largest lambda; a number or tensor.
+      ramp_steps: T, as `ramp_steps` returns it; a number or tensor.
+    """
     stair = tf.cast(step, tf.int64) // self.interval * self.interval
     share = tf.cast(stair, tf.float32) / tf.cast(ramp_steps, tf.float32)
     return limit * tf.minimum(share, 1.0) ** self.power
 
   def shape(self, positions: np.ndarray, round_steps: int) -> np.ndarray:
-    """Returns lambda / limit at `positions` in [0, 1] of a round."""
+    """Returns lambda / limit at some positions of a round.
+
+    Args:
+      positions: fractions of the round in [0, 1], shape (n,).
+      round_steps: the length of the round in optimizer steps.
+    """
     share = positions * round_steps / self.ramp_steps(round_steps)
     return np.minimum(share, 1.0) ** self.power
 
@@ -94,13 +110,17 @@ def limit_for(
   shape: np.ndarray,
   steps: int,
 ) -> float:
-  """Returns the limit at which a round's shrink exponent A is `strength`.
+  """Returns the limit that gives a round the shrink exponent `strength`.
 
   Args:
     strength: A, at least 0.
-    step_sizes: learning rate / (1 - momentum) at a few positions of the round.
-    shape: lambda / limit at the same positions, in [0, 1].
-    steps: the length of the round.
+    step_sizes: learning rate / (1 - momentum) at n positions of the round,
+      shape (n,).
+    shape: lambda / limit at the same positions, in [0, 1], shape (n,).
+    steps: the length of the round in optimizer steps.
+
+  Returns:
+    The limit; 0 where the step sizes or the ramp are 0.
   """
   per_limit = float(np.mean(step_sizes * shape)) * steps
   return strength / per_limit if per_limit > 0 else 0.0

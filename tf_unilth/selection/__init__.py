@@ -1,4 +1,4 @@
 """Which weights are pruned: sparsity per round, ranking, pruning units.
 
-NumPy alone; imports no framework.
+Plain NumPy; imports no framework.
 """

@@ -1,4 +1,4 @@
-"""How many zeros each layer gets."""
+"""The number of zeros of each layer, where layers are ranked separately."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,14 @@ SCOPES = ('global', 'layer', 'erk')
 def erk_sparsities(
   shapes: Sequence[tuple[int, ...]], sparsity: float
 ) -> list[float]:
-  """Returns the Erdos-Renyi-kernel sparsity of each weight.
+  """Returns the Erdos-Renyi-kernel (ERK) sparsity of each kernel.
 
-  The density of a weight is eps * sum(shape) / prod(shape), at most 1, with
-  the one eps that meets the total (Evci et al. 2020, RigL).
+  The density of a kernel is eps * sum(shape) / prod(shape), at most 1, where
+  one eps for all kernels gives the total sparsity (Evci et al. 2020, RigL).
+
+  Args:
+    shapes: the shape of each kernel.
+    sparsity: the fraction of zeros over all kernels, in [0, 1).
 
   >>> [round(s, 3) for s in erk_sparsities([(3, 3, 1, 8), (128, 10)], 0.5)]
   [0.08, 0.524]
@@ -38,16 +42,16 @@ def apportion(
   lower: Sequence[int],
   upper: Sequence[int],
 ) -> list[int]:
-  """Returns whole numbers near `quotas` that add up to `total` exactly.
+  """Returns integers close to `quotas` whose sum is exactly `total`.
 
-  Largest remainder within bounds. The lower bounds are what earlier rounds
-  took already: without them rounding could give a weight back.
+  This is the largest remainder method within bounds. The lower bounds are the
+  zeros of earlier rounds: without them, rounding could restore a pruned weight.
 
   Args:
-    total: the sum to meet, in [sum(lower), sum(upper)].
-    quotas: the real-valued share of each.
-    lower: the least that each may get.
-    upper: the most that each may get.
+    total: the sum, in [sum(lower), sum(upper)].
+    quotas: the real-valued share of each kernel.
+    lower: the smallest integer for each kernel.
+    upper: the largest integer for each kernel.
 
   >>> apportion(5, [1.4, 1.4, 2.2], [0, 0, 0], [9, 9, 9])
   [2, 1, 2]
@@ -58,7 +62,7 @@ def apportion(
   while gap := total - int(counts.sum()):
     sign = 1 if gap > 0 else -1
     room = np.flatnonzero(counts < high if gap > 0 else counts > low)
-    # Who is furthest from the wanted share moves first, lower index on a tie.
+    # The count furthest from its quota changes first; on ties, the lower index.
     order = np.argsort(-sign * (wanted - counts)[room], kind='stable')
     moved = room[order[: abs(gap)]]
     counts[moved] += sign * max(1, abs(gap) // room.size)
@@ -74,15 +78,15 @@ def layer_zeros(
   pruned: Sequence[int],
   min_units_kept: int = 1,
 ) -> list[int]:
-  """Returns how many zeros each weight gets where layers are ranked apart.
+  """Returns the number of zeros of each kernel, where each is ranked alone.
 
   Args:
-    shapes: the shape of each weight.
-    sparsity: the fraction of zeros over all of them, in [0, 1).
-    total: the exact number of zeros over all of them.
-    scope: `'layer'`, the same sparsity for each, or `'erk'`.
-    pruned: how many zeros each has already.
-    min_units_kept: how many of each are left at least.
+    shapes: the shape of each kernel.
+    sparsity: the fraction of zeros over all kernels, in [0, 1).
+    total: the exact number of zeros over all kernels.
+    scope: `'layer'`, the same sparsity for each kernel, or `'erk'`.
+    pruned: the present number of zeros of each kernel.
+    min_units_kept: the smallest number of elements to keep in each kernel.
   """
   sizes = [math.prod(shape) for shape in shapes]
   if scope == 'erk':

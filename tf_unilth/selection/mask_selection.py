@@ -1,9 +1,9 @@
-"""Which weights go: exact counts and selections on plain arrays, no Keras.
+"""Selection of the weights to prune, on NumPy arrays.
 
-A mask is a boolean array, True where the weight is kept. A sparsity is a
-fraction of zeros in [0, 1). Counts are exact: a selection removes precisely
-as many weights as it was asked to, ties broken by index. Where weights go
-together, what is said of weights here holds of their units (`structure.py`).
+A mask is a boolean array, True where a weight is kept. A sparsity is a fraction
+of zeros in [0, 1). Counts are exact: a selection prunes precisely the number of
+weights that the sparsity gives, with ties broken by index. If weights are
+pruned in units (`pruning_units.py`), the arrays have one element per unit.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,17 @@ from tf_unilth.selection.smallest_k import (
 
 
 def random_scores(shapes: Sequence[tuple[int, ...]], seed: int) -> list:
-  """Returns one fixed random order of each weight's elements, as scores.
+  """Returns a fixed random order of each kernel's elements, as scores.
 
-  The stream depends on `seed` and the position in the list alone, so that any
+  The scores depend only on `seed` and the position in the list, so that any
   process draws the same ticket.
+
+  Args:
+    shapes: the shape of each array of scores.
+    seed: the seed of the order, at least 0.
+
+  Returns:
+    One float32 array in [0, 1) per shape.
   """
   return [
     np.random.Generator(np.random.PCG64([seed, index])).random(
@@ -40,21 +47,21 @@ def select(
   scope: str,
   min_units_kept: int = 1,
 ) -> list[np.ndarray]:
-  """Returns the masks at `sparsity`: the smallest scores go, pruned stays so.
+  """Returns masks with a given sparsity that prune the smallest scores.
 
-  Exactly round(sparsity * n) weights are zero afterwards (more only where
-  there were more before), and every layer keeps at least
-  `min_units_kept`.
+  Exactly round(sparsity * n) elements are pruned, or as many as before if that
+  is more. Pruned elements stay pruned. Every array keeps at least
+  `min_units_kept` elements.
 
   Args:
-    scores: finite, one array per weight; their absolute values count. The
-      weights themselves, for magnitude.
-    masks: the present masks, True where kept.
-    sparsity: fraction of zeros over all the arrays together, in [0, 1); in
-      [0, 1] if nothing has to be kept.
-    scope: `'global'` ranks all arrays together, `'layer'` and `'erk'` each
-      apart.
-    min_units_kept: how much of each array is left at least, 0 or 1.
+    scores: one finite array per kernel; their absolute values are ranked. For
+      magnitude pruning, the weights themselves.
+    masks: the present masks in the same shapes, True where kept.
+    sparsity: the fraction of zeros over all arrays together, in [0, 1); in
+      [0, 1] if `min_units_kept` is 0.
+    scope: `'global'` ranks all arrays together, `'layer'` and `'erk'` rank each
+      array separately.
+    min_units_kept: the fewest elements that each array keeps, 0 or 1.
 
   >>> scores = [np.array([3., 1., 2.]), np.array([.1, .2, .3])]
   >>> ones = [np.ones(3, bool), np.ones(3, bool)]
@@ -68,12 +75,14 @@ def select(
   total = max(zeros_at(sparsity, sum(m.size for m in masks)), sum(pruned))
   ranks = [Ranks(s, m) for s, m in zip(scores, masks, strict=True)]
   if scope == 'global':
-    left = without_smallest(ranks, total)
-    if min_units_kept and not all(mask.any() for mask in left):
+    selected = without_smallest(ranks, total)
+    if min_units_kept and not all(mask.any() for mask in selected):
       for rank in ranks:
         rank.spare_best()
-      left = without_smallest(ranks, total)
+      selected = without_smallest(ranks, total)
   else:
     counts = layer_zeros(shapes, sparsity, total, scope, pruned, min_units_kept)
-    left = each_without_smallest(ranks, counts)
-  return [mask.reshape(shape) for mask, shape in zip(left, shapes, strict=True)]
+    selected = each_without_smallest(ranks, counts)
+  return [
+    mask.reshape(shape) for mask, shape in zip(selected, shapes, strict=True)
+  ]

@@ -1,4 +1,4 @@
-"""Single weights, and what all pruning units have in common."""
+"""The interface of pruning structures, and the structure of single weights."""
 
 import abc
 import dataclasses
@@ -10,62 +10,71 @@ import numpy as np
 
 
 class Structure(abc.ABC):
-  """How the weights of a kernel go together."""
+  """A division of a kernel into units that are pruned as a whole."""
 
-  # What a unit is called in messages.
+  # The name of a unit in messages.
   unit_name: ClassVar[str]
-  # How many units each layer keeps at least: one without would be constant.
+  # The fewest units that each layer keeps: without any, its output is constant.
   min_units_kept: ClassVar[int] = 1
 
   @property
   @abc.abstractmethod
   def argument(self) -> str:
-    """What `prune_low_magnitude` is told to have it, as a message says it."""
+    """The argument of `prune_low_magnitude` that selects it, for messages."""
 
   @property
   @abc.abstractmethod
   def needs(self) -> str:
-    """What a kernel needs to have, as a message says it."""
+    """The requirement on the shape of a kernel, for messages."""
 
   @abc.abstractmethod
   def fits(self, shape: Sequence[int]) -> bool:
-    """Returns whether a kernel of this shape can be divided."""
+    """Returns whether a kernel of this shape can be divided into units."""
 
   @abc.abstractmethod
   def mask_to_units(self, mask: np.ndarray) -> np.ndarray:
-    """Returns which units a mask of weights keeps."""
+    """Returns the mask of units of a mask of weights.
+
+    Args:
+      mask: the mask of weights, in the shape of the kernel; True is kept.
+    """
 
   @abc.abstractmethod
   def scores_to_units(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Returns the scores of units.
 
     Args:
-      scores: of the weights, finite; their absolute values count.
-      mask: of the weights, the present one.
+      scores: the scores of weights, finite, in the shape of the kernel; their
+        absolute values are ranked.
+      mask: the present mask of weights, in the same shape.
     """
 
   @abc.abstractmethod
   def to_weights(
     self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
   ) -> np.ndarray:
-    """Returns the mask of weights in which exactly the given units are cut.
+    """Returns the mask of weights that prunes exactly the given units.
 
     Args:
-      units: the mask of the units, new.
-      scores: of the weights, as given to `scores_to_units`.
-      mask: of the weights, the present one; what it removes stays removed.
+      units: the new mask of units.
+      scores: the scores of weights, as passed to `scores_to_units`.
+      mask: the present mask of weights; pruned weights stay pruned.
     """
 
   def is_whole(self, mask: np.ndarray) -> bool:
-    """Returns whether a mask of weights cuts each unit as a whole or not.
+    """Returns whether a mask of weights prunes or keeps each unit as a whole.
 
+    Args:
+      mask: the mask of weights, in the shape of the kernel.
+
+    >>> from tf_unilth.selection.blocks import Block
     >>> ones = np.ones((2, 2), bool)
     >>> Block(2, 1).is_whole(ones & [True, False])
     True
     >>> Block(2, 1).is_whole(ones & [[True, False], [True, True]])
     False
     """
-    scores = mask.astype(np.float32)  # What is cut has the smallest.
+    scores = mask.astype(np.float32)  # Pruned weights have the smallest.
     units = self.mask_to_units(mask)
     return np.array_equal(
       self.to_weights(units, scores, np.ones_like(mask)), mask
@@ -73,38 +82,43 @@ class Structure(abc.ABC):
 
   @property
   def only_target(self) -> float | None:
-    """The sparsity that it ends at, where there is but one."""
+    """The only target sparsity that is possible; `None` if any is."""
     return None
 
   def unit_sparsity(self, sparsity: float, target_sparsity: float) -> float:
-    """Returns the share of units to cut for a sparsity on the way to a target.
+    """Returns the share of units to prune for a sparsity of the weights.
 
     Args:
-      sparsity: fraction of zeros among the weights, in [0, target_sparsity].
-      target_sparsity: the one that the last round meets.
+      sparsity: the fraction of zeros of the weights, in [0, target_sparsity].
+      target_sparsity: the sparsity after the last round.
     """
     del target_sparsity
     return sparsity
 
   def most_zeros(self, shape: Sequence[int]) -> int:
-    """Returns how many weights are zero where all units are cut."""
+    """Returns the number of zeros of a kernel with all units pruned."""
     return math.prod(shape)
 
   def draw_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-    """Returns the shape of what is drawn at random for a kernel."""
+    """Returns the shape of the random scores to draw for a kernel."""
     return tuple(shape)
 
   def broadcast_scores(
     self, drawn: np.ndarray, shape: Sequence[int]
   ) -> np.ndarray:
-    """Returns scores of weights, of an array of `draw_shape`."""
+    """Returns drawn random scores with one element per weight.
+
+    Args:
+      drawn: the random scores, of shape `draw_shape(shape)`.
+      shape: the shape of the kernel.
+    """
     del shape
     return drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Single(Structure):
-  """Each weight by itself.
+  """Each weight is a unit of its own.
 
   >>> Single().mask_to_units(np.array([True, False])).tolist()
   [True, False]
@@ -114,22 +128,28 @@ class Single(Structure):
 
   @property
   def argument(self) -> str:
+    """The default `block_size`."""
     return 'block_size=(1, 1)'
 
   @property
   def needs(self) -> str:
-    return 'single weights need nothing'
+    """No requirement."""
+    return 'single weights can be pruned in a kernel of any shape'
 
   def fits(self, shape: Sequence[int]) -> bool:
+    """Returns True: any kernel has single weights."""
     return True
 
   def mask_to_units(self, mask: np.ndarray) -> np.ndarray:
+    """Returns the mask itself."""
     return mask
 
   def scores_to_units(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Returns the scores themselves."""
     return scores
 
   def to_weights(
     self, units: np.ndarray, scores: np.ndarray, mask: np.ndarray
   ) -> np.ndarray:
+    """Returns the mask of units itself."""
     return units

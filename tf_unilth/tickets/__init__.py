@@ -1,1 +1,1 @@
-"""Tickets: masks and rewind weights as a value and as a file."""
+"""Tickets: masks and rewind weights, as values and as files."""

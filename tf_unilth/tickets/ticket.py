@@ -1,4 +1,4 @@
-"""Ticket: which weights a model keeps and what they begin from, as a file."""
+"""Ticket: the masks of a model and the weights to train them from."""
 
 import dataclasses
 import os
@@ -9,51 +9,35 @@ from typing import Any
 import numpy as np
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
-from tf_unilth.argument_checks import (
-  check_int,
-  check_json,
-  check_str,
-)
-from tf_unilth.engines.tfmot import (
-  keras_3_errors,
-)
+from tf_unilth.argument_checks import check_int, check_json, check_str
+from tf_unilth.engines.tfmot import keras_3_errors
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.layer_lookup import Selector
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
-from tf_unilth.tickets import ticket_file
-from tf_unilth.tickets.applying import apply_ticket
-from tf_unilth.tickets.taking import (
-  check_arrays,
-  method_of_run,
-  name_values,
-  provenance_of_model,
-  read_masks,
-  why_no_weights,
-)
+from tf_unilth.tickets import ticket_file, ticket_from_model, ticket_onto_model
 from tf_unilth.wording import count
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Ticket(ticket_file.TicketData):
-  """A lottery ticket apart from its model: masks, and weights to begin from.
+  """A lottery ticket: masks, and the weights to begin from, without a model.
 
-  Take it from a model with `from_model`, keep it with `save` and `load`, and
-  put it onto a model of the same architecture with `apply`, in any process and
-  for other data. With the weights that it was rewound to, it is trained as it
-  was found; on a model that was built anew with `weights=False`, it is the
-  re-initialised control.
+  `from_model` takes a ticket from a model, `save` and `load` keep it in a file,
+  and `apply` puts it onto a model of the same architecture, in any process and
+  for any data. With its rewind weights the ticket trains as it was found. On
+  a newly built model, `apply` with `weights=False` gives the re-initialised
+  control.
 
   Args:
-    masks: booleans of a kernel's shape by its name, True where a weight is
-      kept, in the model's order; of all prunable kernels, dense ones too.
+    masks: boolean masks by kernel name, True where a weight is kept; of all
+      prunable kernels, dense ones too, in the model's order and shapes.
     rewind_weights: the values of all weights and statistics by name, in the
-      model's order; `None` if the ticket has masks only.
-    method: the name of the ticket callback that made it; `None`: not known.
-    seed: what it was drawn from, at least 0; `None`: found, or not known.
-    provenance: what else is known of it, as JSON can hold it.
+      model's order; `None` for a ticket with masks only.
+    method: the name of the ticket callback that made it, `None` if unknown.
+    seed: the seed of a random ticket, at least 0; `None` if there is none.
+    provenance: further facts about the ticket, as JSON can hold them.
 
   Raises:
-    ValueError: no mask has a zero, or an argument is not what a file can hold.
+    ValueError: no mask has a zero, or a file cannot hold an argument.
 
   >>> model = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
   >>> initial = model.get_weights()
@@ -66,30 +50,32 @@ class Ticket(ticket_file.TicketData):
   >>> path = tempfile.mkdtemp() + '/dense.ticket'
   >>> ticket.save(path)
 
-  And in another program:
+  In another program:
 
   >>> fresh = keras.Sequential([keras.layers.Dense(10, input_shape=(4,))])
   >>> model = Ticket.load(path).apply(fresh)  # Compile it, fit with UniLTH().
   >>> sparsity_summary(model).zeros
   20
 
-  That a ticket is its mask and its early weights, and that a random
-  re-initialisation is the control, is Frankle & Carbin's (2019). Format and
-  checks are ours.
+  The ticket as mask and early weights, and the control by random
+  re-initialisation, are from Frankle & Carbin (2019). The file format and the
+  checks are our choice.
   """
 
   def __post_init__(self):
-    check_arrays('masks', self.masks, 'booleans')
+    ticket_from_model.check_arrays('masks', self.masks, 'booleans')
     if self.rewind_weights is not None:
-      check_arrays('rewind_weights', self.rewind_weights, 'values')
+      ticket_from_model.check_arrays(
+        'rewind_weights', self.rewind_weights, 'values'
+      )
     check_str('method', self.method, none=True)
-    # A number of NumPy's could not be written.
+    # JSON cannot write NumPy's numbers.
     seed = check_int('seed', self.seed, 0, none=True)
     object.__setattr__(self, 'seed', seed)
     check_json('provenance', self.provenance)
     if not self.zeros:
       raise ValueError(
-        'masks must have a zero, but have none: a dense model is no ticket.'
+        'masks must have a zero, but have none: a dense model is not a ticket.'
       )
 
   @classmethod
@@ -103,32 +89,33 @@ class Ticket(ticket_file.TicketData):
     seed: int | None = None,
     provenance: Mapping[str, Any] | None = None,
   ) -> 'Ticket':
-    """Takes the ticket out of a model.
+    """Takes a ticket from a model.
 
-    Of a wrapped model the masks are the wrappers'; of one that was stripped,
-    or never wrapped, they are where its kernels are not zero.
+    The masks are those of the model's wrappers. If it has none, a mask is True
+    where the kernel is not zero.
 
     Args:
-      model: a tf_keras model, built.
-      callback: the ticket callback of the `fit` that made it: gives its name,
-        its seed, and, if it has rewound weights (`LTH`, `UniLTH`, `UniDLTH`
-        after a plateau), what they were rewound to.
-      rewind_weights: what `get_weights` of the model returned, wrapped or not
-        yet, at the moment to begin from; goes before the callback's. A run
-        that was not rewound keeps none: take them before `fit`. Without them
-        the ticket has masks only, which a warning says.
-      method: a name, in place of what callback or model tell.
-      seed: at least 0, in place of the callback's.
-      provenance: what to note besides versions, targets and epochs, as JSON
-        can hold it, such as `{'data': 'mnist'}`.
+      model: a built tf_keras model.
+      callback: the ticket callback of the `fit` that made the ticket. It gives
+        its name, its seed and, if it rewound the weights (`LTH`; `UniLTH` and
+        `UniDLTH` after a plateau), the rewind weights.
+      rewind_weights: the result of the model's `get_weights()`, before or after
+        wrapping, at the moment to begin from; replaces the callback's. A run
+        without a rewind keeps none: call `get_weights` before `fit`. Without
+        rewind weights the ticket has masks only, and a warning says so.
+      method: a name that replaces the one of callback or model.
+      seed: at least 0; replaces the callback's.
+      provenance: facts to add to versions, targets and epochs, as JSON can hold
+        them, such as `{'data': 'mnist'}`.
 
     Returns:
-      The ticket, with copies of what it took.
+      The ticket, with copies of the arrays.
 
     Raises:
-      TypeError: not a tf_keras model, not a ticket callback.
-      ValueError: a model without weights or without zeros; `rewind_weights`
-        that are not the model's; a negative seed.
+      TypeError: `model` is not a tf_keras model, or `callback` is not a ticket
+        callback.
+      ValueError: the model has no weights or no zeros, `rewind_weights` are not
+        of this model, or the seed is negative.
 
     >>> layers = [keras.layers.Dense(2, input_shape=(2,), name='head')]
     >>> model = keras.Sequential(layers)
@@ -151,35 +138,30 @@ class Ticket(ticket_file.TicketData):
       seed = callback.seed if seed is None else seed
       if rewind_weights is None:
         rewind_weights = callback.rewind_weights
-    layers = PrunedLayers(model)
-    ticket = cls(
-      read_masks(model, layers.kernels),
-      None
-      if rewind_weights is None
-      else name_values(model, layers, rewind_weights),
-      method or method_of_run(layers),
-      seed,
-      {**provenance_of_model(model, layers), **provenance},
+    contents = ticket_from_model.read_ticket(
+      model, rewind_weights, method, seed, provenance
     )
+    ticket = cls(**vars(contents))
     if ticket.rewind_weights is None:
+      why = ticket_from_model.why_no_weights(ticket, callback)
       warnings.warn(
         f'the ticket of model {model.name!r} has masks only, no rewind weights '
-        f'to begin from: {why_no_weights(ticket, callback)}. Take '
-        'get_weights() before fit and give them to from_model as '
-        'rewind_weights, or apply the masks alone, with weights=False.',
+        f'to begin from: {why}. Pass the get_weights() from before fit to '
+        'from_model as rewind_weights, or apply the masks alone, with '
+        'weights=False.',
         stacklevel=2,
       )
     return ticket
 
   @property
   def zeros(self) -> int:
-    """How many weights the masks remove."""
+    """The number of weights that the masks remove."""
     kept = sum(int(np.count_nonzero(mask)) for mask in self.masks.values())
     return self.total_weights - kept
 
   @property
   def total_weights(self) -> int:
-    """How many weights all the kernels have."""
+    """The number of weights in all kernels."""
     return sum(mask.size for mask in self.masks.values())
 
   @property
@@ -188,13 +170,13 @@ class Ticket(ticket_file.TicketData):
     return self.zeros / self.total_weights
 
   def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Writes the ticket as one file: whole or not at all.
+    """Writes the ticket to one file, atomically.
 
-    Masks take a bit per weight, rewind weights their own bytes; a SHA-256
-    tells whether it is corrupted. The same ticket gives the same bytes.
+    A mask takes one bit per weight; rewind weights take their own bytes. A
+    SHA-256 detects corruption. Equal tickets give equal bytes.
 
     Args:
-      path: the file to write; its folder is made.
+      path: the file to write; missing folders are created.
       overwrite: whether an existing `path` is replaced.
 
     Raises:
@@ -213,17 +195,20 @@ class Ticket(ticket_file.TicketData):
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> 'Ticket':
-    """Reads a ticket; trusts nothing in the file.
+    """Reads a ticket from a file, and checks everything in it.
 
-    Nothing in it is run, and a file cannot make it take more memory than some
-    times the file's own size.
+    Nothing in the file is executed, and the memory needed is at most a few
+    times the file's size.
 
     Args:
       path: a file that `save` wrote.
 
+    Returns:
+      The ticket.
+
     Raises:
-      TicketFileError: a `ValueError`; it is no ticket, or not all of one, or
-        is corrupted.
+      TicketFileError: a `ValueError`; the file is not a ticket, or is
+        incomplete or corrupted.
       OSError: it cannot be read.
 
     >>> path = tempfile.mkdtemp() + '/a.ticket'
@@ -236,7 +221,7 @@ class Ticket(ticket_file.TicketData):
       return cls(**vars(contents))
     except ValueError as error:
       raise ticket_file.TicketFileError(
-        f'path {os.fspath(path)!r} is no ticket: {error}'
+        f'path {os.fspath(path)!r} is not a ticket: {error}'
       ) from None
 
   def apply(
@@ -246,47 +231,47 @@ class Ticket(ticket_file.TicketData):
     *,
     skip: Selector | Sequence[Selector] = (),
   ) -> keras.Model:
-    """Puts the ticket onto a model, which then trains sparse.
+    """Applies the ticket to a model, which then trains sparse.
 
-    A model that is not wrapped is wrapped with a `FixedMask`; one that is
-    keeps its schedules, which prune further if they ask for more. Layers that
-    the ticket leaves dense are wrapped too, with open masks: to leave them as
-    they are, wrap the model before, with a `FixedMask` and `skip`. Compile the
-    result: any ticket callback holds the mask in `fit`. Call it in the scope
-    of the model's distribution strategy, where there is one.
+    A model without wrappers is wrapped with `FixedMask` schedules. A wrapped
+    model keeps its schedules, which prune further if their targets are higher.
+    Layers that are dense in the ticket are wrapped too, with masks of ones; to
+    leave them unwrapped, wrap the model beforehand with a `FixedMask` and
+    `skip`. Compile the result; any ticket callback keeps the mask in `fit`.
+    Call `apply` in the scope of the model's distribution strategy, if it has
+    one.
 
-    Kernels, and weights where they are put back, are compared in the model's
-    order: shapes exactly, kernels by the names of their layers too, weights by
-    their dtypes and own names (`bias`). A number that ends a name (`dense_3`)
-    is left out, since Keras counts all layers that a process makes.
+    Kernels, and weights if they are assigned, are compared in the model's
+    order: kernels by shape and the names of their layers, weights by shape,
+    dtype and own name (`bias`). A trailing number of a name (`dense_3`) is
+    ignored, because Keras numbers all layers that a process creates.
 
-    With `skip` a ticket goes onto a model with another head. What is compared
-    then is the model without the skipped layers. The ticket's kernels and
-    weights that stand in their place, between those that do fit, are skipped
-    too, whatever their names, shapes and number are.
+    With `skip` a ticket can be applied to a model with another head. The model
+    is then compared without the skipped layers. The kernels and weights of the
+    ticket at their place, between those that match, are left out too, whatever
+    their names, shapes and number are.
 
     Args:
-      model: a tf_keras model, built; its own weights are changed, and nothing
-        where the ticket does not fit.
-      weights: whether to put the rewind weights into it. `False` puts on the
-        masks alone and keeps the model's weights: of a model that was built
-        anew, the re-initialised control. A ticket without rewind weights needs
-        `weights=False`.
+      model: a built tf_keras model; its weights are changed in place, unless
+        the ticket does not fit.
+      weights: whether to assign the rewind weights. `False` applies the masks
+        alone and keeps the model's weights; on a newly built model this is the
+        re-initialised control. A ticket without rewind weights needs `False`.
       skip: layers of the model, or their names, that stay as they are: dense,
-        trainable, not wrapped unless they were; as `prune_low_magnitude` takes
-        them.
+        trainable, and not wrapped unless they were before; as in
+        `prune_low_magnitude`.
 
     Returns:
-      A wrapped model that shares the weights of the one given; that one
-      itself, if it was wrapped.
+      A wrapped model that shares its weights with `model`; `model` itself if
+      it was wrapped.
 
     Raises:
-      TypeError: not a tf_keras model.
-      ValueError: another architecture, with the first difference; no rewind
-        weights, and not `weights=False`; `skip` names what the model does not
-        have, or all of its kernels; a subclassed model that is not wrapped;
-        wrappers that would not hold the mask, or whose blocks or groups it
-        cuts through.
+      TypeError: `model` is not a tf_keras model.
+      ValueError: the architecture differs (the message states the first
+        difference); there are no rewind weights and `weights` is True; `skip`
+        names layers that the model does not have, or all of its kernels; a
+        subclassed model is not wrapped; the wrappers would not keep the mask,
+        or the mask prunes some of their blocks or groups in part.
 
     >>> ticket = Ticket({'dense': np.eye(2, dtype=bool)})
     >>> model = keras.Sequential([keras.layers.Dense(2, input_shape=(2,))])
@@ -298,7 +283,7 @@ class Ticket(ticket_file.TicketData):
     ValueError: ticket does not fit model 'other': its kernel 1 is 'dense' of \
 shape (2, 2), the model's 'dense_7' of shape (2, 3).
 
-    Onto a model with a head for three classes in place of one for ten:
+    A model with a head for three classes instead of ten:
 
     >>> masks = {'body': np.eye(4, dtype=bool), 'head': np.eye(4, 10) > 0}
     >>> layers = [keras.layers.Dense(4, input_shape=(4,), name='body'),
@@ -308,25 +293,16 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     >>> [layer.name for layer in model.layers]
     ['prune_low_magnitude_body', 'classes']
     """
-    return apply_ticket(self, model, weights, skip)
+    return ticket_onto_model.apply_ticket(self, model, weights, skip)
 
   def __repr__(self) -> str:
-    # Escaped: what a file calls it may move a terminal's cursor.
-    made = repr(self.method or 'of unknown method')[1:-1]
+    # Escaped, because a name in a file may contain terminal control codes.
+    method = repr(self.method or 'of unknown method')[1:-1]
     seed = '' if self.seed is None else f' with seed {self.seed}'
-    beside = 'masks only' if self.rewind_weights is None else 'rewind weights'
+    content = 'masks only' if self.rewind_weights is None else 'rewind weights'
     return (
-      f'<Ticket {made}{seed}: {100 * self.sparsity:.3f}% of '
+      f'<Ticket {method}{seed}: {100 * self.sparsity:.3f}% of '
       f'{count(self.total_weights, "weight")} in '
-      f'{count(len(self.masks), "kernel")} are zero; {beside}; '
+      f'{count(len(self.masks), "kernel")} are zero; {content}; '
       f'{ticket_file.size(self):,} bytes>'
     )
-
-
-# Taking it from a model.
-
-
-# Putting it onto one.
-
-
-# Names.

@@ -1,14 +1,16 @@
-"""The file of a ticket: what is in it byte by byte, written and read.
+"""Writes and reads the file of a ticket.
 
-It is a sealed file (see `sealed_file.py`). All numbers are little-endian:
+It is a checksummed file (see `files/checksummed_file.py`). All numbers are
+little-endian:
 
     header     JSON: names, shapes, dtypes, method, seed, provenance
     masks      one bit per weight, the first in the highest bit, 1 for kept;
-               each mask is filled up to whole bytes with 0
-    weights    their own bytes, if there are any
+               each mask is padded to whole bytes with 0
+    weights    the bytes of the rewind weights, if there are any
 
-No name in it is a path, and nothing is allocated on its word: what the header
-says must add up to the file's length first. The same ticket is the same bytes.
+Names are never used as paths. No memory is allocated before the sizes that the
+header states are found to add up to the file's length. Equal tickets give equal
+bytes.
 """
 
 import dataclasses
@@ -27,9 +29,9 @@ _FORMAT = checksummed_file.Format('ticket', b'\x89TKT\r\n\x1a\n', 1)
 
 
 class TicketFileError(DamagedError):
-  """A file is no ticket, or not all of one, or is corrupted.
+  """A file is not a ticket, or is incomplete or corrupted.
 
-  Nobody signs it: one that was made on purpose is not told from an original.
+  Tickets are not signed: a file that was forged on purpose is not detected.
 
   >>> path = tempfile.mkdtemp() + '/short.ticket'
   >>> _ = open(path, 'wb').write(b'half')
@@ -37,20 +39,20 @@ class TicketFileError(DamagedError):
   ...   Ticket.load(path)
   ... except TicketFileError as error:
   ...   print(str(error).partition('short.ticket')[2])
-  ' is no intact ticket: it has 4 bytes, which is too short.
+  ' is not an intact ticket: it has 4 bytes, which is too short.
   """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TicketData:
-  """What a file holds.
+  """The contents of a ticket's file.
 
   Args:
-    masks: booleans by kernel, True where a weight is kept.
-    rewind_weights: values by weight, `None` if there are none.
-    method: what made the ticket, if it is known.
-    seed: what it was drawn from, if it was.
-    provenance: what else is known of it, as JSON can hold it.
+    masks: boolean masks by kernel name, True where a weight is kept.
+    rewind_weights: values by weight name; `None` if there are none.
+    method: the name of the method that made the ticket, if it is known.
+    seed: the seed of a random ticket, at least 0.
+    provenance: further facts about the ticket, as JSON can hold them.
   """
 
   masks: Mapping[str, np.ndarray]
@@ -61,24 +63,28 @@ class TicketData:
 
 
 def size(contents: TicketData) -> int:
-  """Returns how many bytes the file has, without making it."""
+  """Returns the size of the file in bytes, without writing it.
+
+  Args:
+    contents: the contents of the file.
+  """
   return _FORMAT.size(_header(contents), _payload_size(contents))
 
 
 def write(
   path: str | os.PathLike[str], contents: TicketData, overwrite: bool
 ) -> None:
-  """Writes a file beside `path`, flushes it and renames it.
+  """Writes a temporary file beside `path`, flushes it and renames it.
 
   Args:
-    path: the file to write; its folder is made.
-    contents: what to write.
+    path: the file to write; missing folders are created.
+    contents: the contents of the file.
     overwrite: whether an existing file is replaced.
 
   Raises:
     FileExistsError: `path` exists and `overwrite` is not set.
     OSError: `path` cannot be written.
-    ValueError: a dtype that a file cannot hold, or no JSON in `provenance`.
+    ValueError: a dtype is not supported, or JSON cannot hold `provenance`.
   """
   target = output_paths.check_new_file('path', path, overwrite)
   chunks = _FORMAT.chunks(
@@ -95,34 +101,42 @@ def write(
 
 
 def read(path: str | os.PathLike[str]) -> TicketData:
-  """Reads a file that `write` wrote; trusts nothing in it.
+  """Reads a file that `write` wrote, and checks everything in it.
 
   Args:
     path: the file.
 
   Raises:
-    TicketFileError: it is no ticket, or not all of one, or is corrupted.
+    TicketFileError: it is not a ticket, or is incomplete or corrupted.
     OSError: it cannot be read.
   """
-  place = output_paths.check_path('path', path)
+  source = output_paths.check_path('path', path)
   try:
-    return _parse(*_FORMAT.read(place))
+    return _parse(*_FORMAT.read(source))
   except DamagedError as error:
     raise TicketFileError(
-      f'path {str(place)!r} is no intact ticket: {error}'
+      f'path {str(source)!r} is not an intact ticket: {error}'
     ) from None
   except OSError as error:
     raise OSError(
-      error.errno, f'path {str(place)!r} cannot be read: {error.strerror}'
+      error.errno, f'path {str(source)!r} cannot be read: {error.strerror}'
     ) from None
 
 
 def check_dtype(name: str, array: np.ndarray) -> None:
-  """Raises a `ValueError` if a file cannot hold a weight of its dtype."""
+  """Checks that a file can hold a weight's dtype.
+
+  Args:
+    name: the weight's name, for the message.
+    array: its value.
+
+  Raises:
+    ValueError: the dtype is not supported.
+  """
   if array.dtype.name not in DTYPES:
     raise ValueError(
       f'weight {name!r} is of dtype {array.dtype.name}, which a ticket cannot '
-      f'hold: it must be one of {", ".join(DTYPES)}.'
+      f'store: it must be one of {", ".join(DTYPES)}.'
     )
 
 
@@ -165,20 +179,20 @@ def _packed_size(weights: int) -> int:
 
 
 def _parse(header: dict[str, Any], payload: memoryview) -> TicketData:
-  checksummed_file.check_fields(header, _HEADER)
+  checksummed_file.check_fields(header, _HEADER_FIELDS)
   seed = header['seed']
   require(seed is None or seed >= 0, 'its seed must be at least 0.')
-  masks = [_Entry.of('mask', entry) for entry in _list(header, 'masks')]
+  masks = [_Entry.parse('mask', e) for e in _entries(header, 'masks')]
   weights = (
     None
     if header['weights'] is None
-    else [_Entry.of('weight', entry) for entry in _list(header, 'weights')]
+    else [_Entry.parse('weight', e) for e in _entries(header, 'weights')]
   )
   entries = [*masks, *(weights or [])]
-  claimed = sum(entry.bytes for entry in entries)
+  stated = sum(entry.bytes for entry in entries)
   require(
-    claimed == len(payload),
-    f'its shapes claim {claimed} bytes, but it holds {len(payload)}.',
+    stated == len(payload),
+    f'its shapes claim {stated} bytes, but it holds {len(payload)}.',
   )
   values = iter(_arrays(payload, entries))
   return TicketData(
@@ -190,7 +204,7 @@ def _parse(header: dict[str, Any], payload: memoryview) -> TicketData:
   )
 
 
-_HEADER: dict[str, tuple[Any, str]] = {
+_HEADER_FIELDS: dict[str, tuple[Any, str]] = {
   'masks': (list, 'a list'),
   'weights': (list | None, 'a list or null'),
   'method': (str | None, 'a string or null'),
@@ -199,7 +213,7 @@ _HEADER: dict[str, tuple[Any, str]] = {
 }
 
 
-def _list(header: dict[str, Any], name: str) -> list[Any]:
+def _entries(header: dict[str, Any], name: str) -> list[Any]:
   entries = header[name]
   require(bool(entries), f'its list of {name} is empty.')
   return entries
@@ -207,7 +221,7 @@ def _list(header: dict[str, Any], name: str) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-  """What a header says of one array, checked."""
+  """A checked entry of the header, which describes one array."""
 
   kind: str
   name: str
@@ -215,33 +229,36 @@ class _Entry:
   dtype: str
 
   @classmethod
-  def of(cls, kind: str, entry: Any) -> '_Entry':
-    """Returns what a header's entry says.
+  def parse(cls, kind: str, entry: Any) -> '_Entry':
+    """Checks an entry of the header.
 
     Args:
       kind: `'mask'` or `'weight'`.
-      entry: what JSON has given, anything.
+      entry: a value read from JSON, of any type.
+
+    Raises:
+      DamagedError: the entry is invalid.
     """
     keys = {'name', 'shape'} | ({'dtype'} if kind == 'weight' else set())
     checksummed_file.check_keys(f'a {kind}', entry, keys)
     name, shape = entry['name'], entry['shape']
     require(isinstance(name, str) and name != '', f'a {kind} has no name.')
     require(
-      array_bytes.is_shape(shape), f'the shape of {kind} {name!r} is none.'
+      array_bytes.is_shape(shape), f'{kind} {name!r} has an invalid shape.'
     )
     dtype = entry.get('dtype', 'bool')
     fits = array_bytes.is_dtype(dtype)
-    require(fits, f'the dtype of {kind} {name!r} is none that it can hold.')
+    require(fits, f'{kind} {name!r} has an invalid dtype.')
     return cls(kind, name, tuple(shape), dtype)
 
   @property
   def size(self) -> int:
-    """How many elements it claims, a Python integer of any size."""
+    """The stated number of elements, a Python integer of any size."""
     return math.prod(self.shape)
 
   @property
   def bytes(self) -> int:
-    """How many bytes it claims."""
+    """The stated number of bytes."""
     if self.kind == 'mask':
       return _packed_size(self.size)
     return self.size * np.dtype(DTYPES[self.dtype]).itemsize
@@ -252,20 +269,20 @@ def _arrays(payload: memoryview, entries: list[_Entry]) -> Iterator[np.ndarray]:
   for entry in entries:
     raw = payload[begin : begin + entry.bytes]
     begin += entry.bytes
-    unpack = _mask if entry.kind == 'mask' else _weight
+    unpack = _unpack_mask if entry.kind == 'mask' else _unpack_weight
     yield unpack(entry, raw).reshape(entry.shape)
 
 
-def _mask(entry: _Entry, raw: memoryview) -> np.ndarray:
+def _unpack_mask(entry: _Entry, raw: memoryview) -> np.ndarray:
   bits = np.unpackbits(np.frombuffer(raw, np.uint8))
   require(
     not bits[entry.size :].any(),
-    f'mask {entry.name!r} does not end in zeros.',
+    f'mask {entry.name!r} does not end in zeros: its padding must be 0.',
   )
   return bits[: entry.size].view(bool)
 
 
-def _weight(entry: _Entry, raw: memoryview) -> np.ndarray:
+def _unpack_weight(entry: _Entry, raw: memoryview) -> np.ndarray:
   return array_bytes.from_bytes(f'weight {entry.name!r}', raw, entry.dtype)
 
 

@@ -1,6 +1,6 @@
-"""Searches for the settings of tickets, with keras-tuner's four tuners.
+"""Hyperparameter search for tickets, with keras-tuner's four tuners.
 
-Not imported with `tf_unilth`: it needs `pip install tf_unilth[tuner]`.
+`import tf_unilth` does not import it. It needs `pip install tf_unilth[tuner]`.
 """
 
 try:
@@ -10,6 +10,7 @@ except ModuleNotFoundError as error:
     'tf_unilth.tuner needs keras-tuner: pip install tf_unilth[tuner].'
   ) from error
 
+from tf_unilth.tuner.errors import SearchError
 from tf_unilth.tuner.objectives import (
   AccuracyAtSparsity,
   Front,
@@ -18,9 +19,9 @@ from tf_unilth.tuner.objectives import (
   TicketObjective,
   front,
 )
-from tf_unilth.tuner.search import SearchError, TicketTuner
+from tf_unilth.tuner.search import TicketTuner
 from tf_unilth.tuner.spaces import METHODS, TicketSpace
-from tf_unilth.tuner.tickets import BestTicket
+from tf_unilth.tuner.trial_runner import BestTicket
 from tf_unilth.tuner.tuners import (
   BayesianOptimization,
   GridSearch,

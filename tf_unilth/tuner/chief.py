@@ -1,4 +1,4 @@
-"""The chief of a search: hands out trials, and knows which workers live."""
+"""The chief of a search: serves trials to workers, and detects dead workers."""
 
 import contextlib
 import threading
@@ -11,17 +11,22 @@ import grpc
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 
-from tf_unilth.tuner.machines import PATIENCE, PROCESS_KEY, WORKER_KEY, address
+from tf_unilth.tuner.machines import (
+  CHIEF_PATIENCE,
+  PROCESS_KEY,
+  WORKER_KEY,
+  address,
+)
 from tf_unilth.tuner.oracles import TicketOracle
 
-_POLL = 0.2
+_POLL_SECONDS = 0.2
 
 
 class _Servicer(oracle_chief.OracleServicer):
-  """Answers calls, and knows which workers live.
+  """Answers the calls of workers, and records when they call.
 
   Args:
-    oracle: the chief's.
+    oracle: oracle of the chief.
   """
 
   def __init__(self, oracle: TicketOracle):
@@ -29,34 +34,35 @@ class _Servicer(oracle_chief.OracleServicer):
     self.failure: BaseException | None = None
     self.last_call = time.monotonic()
     self._lock = threading.Lock()
-    # By worker: which process it is, and when it was last heard of.
+    # By worker: the id of its process, and the time of its last call.
     self._workers: dict[str, tuple[str, float]] = {}
     self._replaced: set[str] = set()
 
-  def hear(self, worker: str, process: str) -> bool:
-    """Takes note of a call; returns whether it is to be answered."""
+  def record_call(self, worker: str, process: str) -> bool:
+    """Records a call; returns whether to answer it."""
     with self._lock:
       known, _ = self._workers.get(worker, (process, 0))
       if process in self._replaced:
         return False
       if known != process:
-        self._replaced.add(known)  # As it is after a restart.
+        # A restarted worker has the same name in another process.
+        self._replaced.add(known)
       self.last_call = time.monotonic()
       self._workers[worker] = process, self.last_call
       return True
 
-  def dead(self, timeout: float) -> list[str]:
-    """Returns, once, the workers that have not been heard of for so long."""
+  def remove_dead(self, timeout: float) -> list[str]:
+    """Removes and returns the workers without a call in `timeout` seconds."""
     with self._lock:
-      before = time.monotonic() - timeout
-      found = [w for w, (_, heard) in self._workers.items() if heard < before]
-      for worker in found:
+      limit = time.monotonic() - timeout
+      dead = [w for w, (_, called) in self._workers.items() if called < limit]
+      for worker in dead:
         del self._workers[worker]
-      return found
+      return dead
 
   @property
-  def is_over(self) -> bool:
-    """Whether all trials are done, and all workers know or are dead."""
+  def is_finished(self) -> bool:
+    """Whether all trials are done, and each worker knows it or is dead."""
     oracle = self.oracle
     return (self.stop_triggered or oracle.is_complete) and not (
       oracle.ongoing_trials or oracle.tuner_ids
@@ -64,31 +70,32 @@ class _Servicer(oracle_chief.OracleServicer):
 
   def CreateTrial(self, request: Any, context: Any) -> Any:
     """Returns the next trial."""
-    with self._noting_failure():
+    with self._recording_failure():
       return super().CreateTrial(request, context)
 
   def UpdateTrial(self, request: Any, context: Any) -> Any:
-    """Takes a result, unless the trial was given to another worker."""
-    if not self._has(request.trial_id, context):
+    """Records metrics, unless another worker now has the trial."""
+    if not self._is_owner(request.trial_id, context):
       trial = self.oracle.get_trial(request.trial_id)
       return protos.get_service().UpdateTrialResponse(trial=trial.to_proto())
-    with self._noting_failure():
+    with self._recording_failure():
       return super().UpdateTrial(request, context)
 
   def EndTrial(self, request: Any, context: Any) -> Any:
-    """Ends a trial, unless it was given to another worker."""
-    if not self._has(request.trial.trial_id, context):
+    """Ends a trial, unless another worker now has it."""
+    if not self._is_owner(request.trial.trial_id, context):
       return protos.get_service().EndTrialResponse()
-    with self._noting_failure():
+    with self._recording_failure():
       return super().EndTrial(request, context)
 
-  def _has(self, trial_id: str, context: Any) -> bool:
+  def _is_owner(self, trial_id: str, context: Any) -> bool:
+    """Returns whether the trial belongs to the caller."""
     worker = dict(context.invocation_metadata())[WORKER_KEY]
     trial = self.oracle.ongoing_trials.get(worker)
     return trial is not None and trial.trial_id == trial_id
 
   @contextlib.contextmanager
-  def _noting_failure(self) -> Iterator[None]:
+  def _recording_failure(self) -> Iterator[None]:
     try:
       yield
     except Exception as error:
@@ -96,90 +103,89 @@ class _Servicer(oracle_chief.OracleServicer):
       raise
 
 
-class _Register(grpc.ServerInterceptor):
-  """Lets the chief know who calls.
+class _CallRecorder(grpc.ServerInterceptor):
+  """Reports the caller of each call to the servicer.
 
   Args:
-    servicer: the chief's.
+    servicer: servicer of the chief.
   """
 
   def __init__(self, servicer: _Servicer):
     self._servicer = servicer
 
   def intercept_service(self, continuation: Any, details: Any) -> Any:
-    """Returns what answers a call."""
-    given = dict(details.invocation_metadata)
-    worker, process = (
-      given.get(WORKER_KEY, ''),
-      given.get(PROCESS_KEY, ''),
-    )
-    if self._servicer.hear(worker, process):
+    """Returns the handler of a call."""
+    metadata = dict(details.invocation_metadata)
+    worker = metadata.get(WORKER_KEY, '')
+    process = metadata.get(PROCESS_KEY, '')
+    if self._servicer.record_call(worker, process):
       return continuation(details)
 
     def refuse(request: Any, context: Any) -> None:
       context.abort(
         grpc.StatusCode.ALREADY_EXISTS,
-        f'another process has come as {worker!r} after this one.',
+        f'a newer process has the name {worker!r}.',
       )
 
     return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 def serve(
-  oracle: TicketOracle, timeout: float, say: Callable[[str], None]
+  oracle: TicketOracle, timeout: float, log: Callable[[str], None]
 ) -> None:
-  """Hands out the trials of a search to workers, until all are done.
+  """Serves the trials of a search to workers, until all are done.
 
   Args:
     oracle: proposes the trials.
-    timeout: seconds after which a worker that is not heard of is dead.
-    say: takes a line about a worker that has died.
+    timeout: seconds without a call after which a worker is dead.
+    log: called with a line when a worker has died.
 
   Raises:
-    OSError: nothing can be heard at the address.
-    RuntimeError: no worker has come, or all have died.
+    OSError: the chief cannot listen at its address.
+    RuntimeError: no worker calls.
   """
   if oracle.is_complete:
     return
   servicer = _Servicer(oracle)
   server = grpc.server(
     futures.ThreadPoolExecutor(max_workers=1),
-    interceptors=[_Register(servicer)],
+    interceptors=[_CallRecorder(servicer)],
   )
   protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
   try:
     server.add_insecure_port(address())
   except RuntimeError:
     raise OSError(
-      f'the chief cannot listen at {address()}: the address is not of this '
-      'machine, or the port is taken.'
+      f'the chief cannot listen at {address()}: another machine has the '
+      'address, or another process has the port.'
     ) from None
   server.start()
   try:
-    _watch(servicer, timeout, say)
+    _watch(servicer, timeout, log)
   finally:
     server.stop(timeout).wait()
 
 
 def _watch(
-  servicer: _Servicer, timeout: float, say: Callable[[str], None]
+  servicer: _Servicer, timeout: float, log: Callable[[str], None]
 ) -> None:
-  while not servicer.is_over:
-    time.sleep(_POLL)
+  """Waits until all trials are done; gives trials of dead workers away."""
+  while not servicer.is_finished:
+    time.sleep(_POLL_SECONDS)
     if servicer.failure is not None:
       raise servicer.failure
-    for worker in servicer.dead(timeout):
+    for worker in servicer.remove_dead(timeout):
       trial = servicer.oracle.abandon_worker(worker)
-      said = f'{worker} has not been heard of for {timeout:g} s'
+      line = f'{worker} has not called for {timeout:g} s'
       if trial is not None:
-        said += f': its trial {trial.trial_id} is run by another'
-      say(said)
+        line += f': its trial {trial.trial_id} goes to another worker'
+      log(line)
     silent = time.monotonic() - servicer.last_call
-    if silent > PATIENCE * timeout:
+    if silent > CHIEF_PATIENCE * timeout:
       done, known = len(servicer.oracle.end_order), servicer.oracle.trials
       raise RuntimeError(
         f'no worker has called the chief at {address()} for '
-        f'{PATIENCE * timeout:g} s: all have died, or none was started. '
-        f'trials done: {done} of {len(known)} begun; start chief and workers '
-        'again, and the search goes on.'
+        f'{CHIEF_PATIENCE * timeout:g} s: all have died, or none was started '
+        f'(trials done: {done} of {len(known)} begun). Start chief and workers '
+        'again to resume the search.'
       )

@@ -1,9 +1,9 @@
-"""One search on many machines: who this process is, and how the others talk.
+"""The role of this process in a search with a chief and workers.
 
-They talk as keras-tuner's own chief and workers do. Beyond that each call says
-who makes it, and a worker calls every now and then while it trains. So the
-chief knows which workers live: it gives the trial of a dead one to another, and
-ends with an error when there is none left.
+The processes use the protocol of keras-tuner's chief and workers. In addition,
+each call names its caller, and a worker calls regularly while it trains. So the
+chief knows which workers are alive: it gives the trial of a dead worker to
+another one, and ends with an error when no worker is left.
 """
 
 import os
@@ -12,29 +12,29 @@ _IP = 'KERASTUNER_ORACLE_IP'
 _PORT = 'KERASTUNER_ORACLE_PORT'
 _ID = 'KERASTUNER_TUNER_ID'
 ALONE, CHIEF, WORKER = 'alone', 'chief', 'worker'
-# What a call says of who makes it.
+# Metadata of a call: the worker's id, and a random id of its process.
 WORKER_KEY, PROCESS_KEY = 'worker', 'process'
-# A worker calls so often that it is heard of even if some calls are lost.
+# A worker calls this often per `worker_timeout`: some calls may be lost.
 CALLS_PER_TIMEOUT = 6
-# In timeouts: how long the chief waits for any worker. Programs start, and
-# read data, before they call.
-PATIENCE = 5
+# The chief waits this many times `worker_timeout` for a call of any worker,
+# since programs start and read data before their first call.
+CHIEF_PATIENCE = 5
 
 
 def role() -> str:
-  """Returns what keras-tuner's environment variables make of this process.
+  """Returns `ALONE`, `CHIEF` or `WORKER`, from the environment variables.
 
   Raises:
-    ValueError: some of them are set and others are not.
+    ValueError: only some of keras-tuner's variables are set.
   """
   if _IP not in os.environ:
     return ALONE
   for name in (_ID, _PORT):
     if not os.environ.get(name):
-      raise ValueError(f'{_IP} is set, and {name} must be set with it.')
+      raise ValueError(f'{name} must be set, because {_IP} is set.')
   return CHIEF if 'chief' in os.environ[_ID] else WORKER
 
 
 def address() -> str:
-  """Returns where the chief is called."""
+  """Returns the chief's address, as host:port."""
   return f'{os.environ[_IP]}:{os.environ[_PORT]}'

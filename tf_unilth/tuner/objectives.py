@@ -1,4 +1,4 @@
-"""What a search is for: accuracy at a sparsity, sparsity, or both."""
+"""Objectives of a search: accuracy, sparsity, or both."""
 
 import dataclasses
 import math
@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import keras_tuner
 import numpy as np
 
+from tf_unilth.argument_checks import argument_error, check_float, check_str
+
 # Keras reports accuracies as float32.
-_SLACK = 1e-6
+_TOLERANCE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What a trial's ticket has come to.
+  """Accuracy and sparsity of a trial's ticket.
 
   Args:
-    accuracy: the monitored value after the last epoch, higher is better.
+    accuracy: monitored value after the last epoch; higher is better.
     sparsity: fraction of zeros, in (0, 1).
   """
 
@@ -25,10 +27,13 @@ class Outcome:
 
 
 def front(outcomes: Sequence[Outcome]) -> list[int]:
-  """Returns which outcomes no other one beats, the most accurate first.
+  """Returns the indices of the Pareto front, the most accurate first.
 
-  One beats another that it equals in accuracy and sparsity or exceeds, unless
-  it equals it in both.
+  An outcome is on the front unless another one is at least equal in accuracy
+  and sparsity, and better in one of them.
+
+  Args:
+    outcomes: any number, in any order.
 
   >>> front([Outcome(0.9, 0.5), Outcome(0.8, 0.4), Outcome(0.7, 0.9)])
   [0, 2]
@@ -37,59 +42,58 @@ def front(outcomes: Sequence[Outcome]) -> list[int]:
     range(len(outcomes)),
     key=lambda i: (-outcomes[i].accuracy, -outcomes[i].sparsity, i),
   )
-  found: list[int] = []
+  indices: list[int] = []
   for index in order:
-    sparsest = outcomes[found[-1]] if found else None
+    sparsest = outcomes[indices[-1]] if indices else None
     outcome = outcomes[index]
     if sparsest in (None, outcome) or outcome.sparsity > sparsest.sparsity:
-      found.append(index)
-  return found
+      indices.append(index)
+  return indices
 
 
 class TicketObjective(keras_tuner.Objective):
-  """What the objectives of tickets share.
+  """Base class of the objectives.
 
   Args:
-    monitor: a name in the epoch logs, higher is better; what counts is its
-      value after the last epoch, when the ticket has its sparsity.
+    monitor: key in the epoch logs; higher is better. The value after the last
+      epoch counts, when the ticket has its target sparsity.
 
   Raises:
-    ValueError: the monitor is no name, or of something that should fall.
+    ValueError: `monitor` is not a key, or is a loss or an error.
   """
 
   def __init__(self, monitor: str):
-    if not isinstance(monitor, str) or not monitor:
-      raise ValueError(
-        f"monitor must be a name in the epoch logs, as 'val_accuracy', but is "
-        f'{monitor!r}.'
-      )
+    check_str('monitor', monitor)
     if monitor.endswith(('loss', 'error')):
-      raise ValueError(
-        'monitor must be something of which more is better, as an accuracy, '
-        f'but is {monitor!r}.'
+      raise argument_error(
+        'monitor', "a value to maximize, such as 'val_accuracy'", monitor
       )
     super().__init__(monitor, 'max')
 
   def scores(
     self, outcomes: Sequence[Outcome], weight: float = 0.5
   ) -> list[float]:
-    """Returns a score for each outcome, higher is better.
+    """Returns a score for each outcome; higher is better.
 
     Args:
-      outcomes: of all finished trials.
-      weight: how much accuracy matters, in [0, 1], where it is weighed
-        against sparsity.
+      outcomes: outcomes of all completed trials.
+      weight: weight of accuracy against sparsity, in [0, 1]. Only `Front`
+        reads it.
     """
     raise NotImplementedError
 
   def order(self, outcomes: Sequence[Outcome]) -> list[int]:
-    """Returns the outcomes' indices, the best first."""
+    """Returns the indices of the outcomes, the best first.
+
+    Args:
+      outcomes: outcomes of all completed trials.
+    """
     scores = self.scores(outcomes)
     return sorted(range(len(outcomes)), key=lambda i: (-scores[i], i))
 
   @property
   def settings(self) -> dict[str, float | str]:
-    """What it was made with: a search goes on with the same."""
+    """The class and arguments, which a resumed search must repeat."""
     own = {
       n: v for n, v in vars(self).items() if n not in ('name', 'direction')
     }
@@ -97,10 +101,13 @@ class TicketObjective(keras_tuner.Objective):
 
 
 class AccuracyAtSparsity(TicketObjective):
-  """The most accurate ticket; all have the sparsity that their space says.
+  """Highest accuracy, for a space with one target sparsity.
 
   Args:
-    monitor: a name in the epoch logs, higher is better.
+    monitor: key in the epoch logs; higher is better.
+
+  Raises:
+    ValueError: `monitor` is not a key, or is a loss or an error.
 
   >>> AccuracyAtSparsity().scores([Outcome(0.9, 0.5), Outcome(0.8, 0.5)])
   [0.9, 0.8]
@@ -112,24 +119,26 @@ class AccuracyAtSparsity(TicketObjective):
   def scores(
     self, outcomes: Sequence[Outcome], weight: float = 0.5
   ) -> list[float]:
-    """Returns the accuracies."""
+    """Returns the accuracies; ignores `weight`."""
     del weight
     return [outcome.accuracy for outcome in outcomes]
 
 
 class SparsestWithin(TicketObjective):
-  """The sparsest ticket within a given loss of the dense accuracy.
+  """Highest sparsity within an allowed loss of accuracy.
 
-  A ticket within it scores its sparsity, any other what it lacks, below 0. For
-  a space with a range of `target_sparsity`.
+  A ticket within the allowed loss scores its sparsity. Any other scores the
+  accuracy that it lacks, a negative number. For a space with a range of
+  `target_sparsity`.
 
   Args:
-    loss: how much accuracy may be lost, in [0, 1): 0.01 is a percentage point.
-    dense_accuracy: of the dense model, trained alike, in (0, 1].
-    monitor: a name in the epoch logs, higher is better.
+    loss: allowed loss of accuracy, in [0, 1): 0.01 is one percentage point.
+    dense_accuracy: accuracy of the dense model after the same training, in
+      (0, 1].
+    monitor: key in the epoch logs; higher is better.
 
   Raises:
-    ValueError: an argument is out of its range.
+    ValueError: an argument is out of range.
 
   >>> objective = SparsestWithin(0.01, dense_accuracy=0.9)
   >>> scores = objective.scores([Outcome(0.89, 0.8), Outcome(0.86, 0.95)])
@@ -141,43 +150,42 @@ class SparsestWithin(TicketObjective):
     self, loss: float, dense_accuracy: float, monitor: str = 'val_accuracy'
   ):
     super().__init__(monitor)
-    if not 0 <= loss < 1:
-      raise ValueError(f'loss must be in [0, 1), but is {loss}.')
-    if not 0 < dense_accuracy <= 1:
-      raise ValueError(
-        f'dense_accuracy must be in (0, 1], but is {dense_accuracy}.'
-      )
-    self.loss, self.dense_accuracy = loss, dense_accuracy
+    self.loss = check_float('loss', loss, '[0, 1)')
+    self.dense_accuracy = check_float(
+      'dense_accuracy', dense_accuracy, '(0, 1]'
+    )
 
   def scores(
     self, outcomes: Sequence[Outcome], weight: float = 0.5
   ) -> list[float]:
-    """Returns sparsities, or what is lacking."""
+    """Returns sparsities, or negative accuracies; ignores `weight`."""
     del weight
     return [self._score(outcome) for outcome in outcomes]
 
   def _score(self, outcome: Outcome) -> float:
-    above = outcome.accuracy - (self.dense_accuracy - self.loss)
-    return outcome.sparsity if above >= -_SLACK else above
+    margin = outcome.accuracy - (self.dense_accuracy - self.loss)
+    return outcome.sparsity if margin >= -_TOLERANCE else margin
 
 
 class Front(TicketObjective):
-  """The front of accuracy and sparsity: tickets that no other one beats.
+  """The Pareto front of accuracy and sparsity.
 
-  Each proposal of a trial weighs the two anew (augmented Chebyshev, ParEGO), so
-  that a search finds all of the front and not one point. For a space with a
-  range of `target_sparsity`.
+  Each proposal draws a new weight of accuracy against sparsity (augmented
+  Chebyshev scalarization, ParEGO), so that a search covers the whole front
+  instead of one point. For a space with a range of `target_sparsity`.
 
   Args:
-    monitor: a name in the epoch logs, higher is better.
+    monitor: key in the epoch logs; higher is better.
+
+  Raises:
+    ValueError: `monitor` is not a key, or is a loss or an error.
 
   >>> objective = Front()
   >>> tickets = [Outcome(0.7, 0.9), Outcome(0.8, 0.4), Outcome(0.9, 0.5)]
   >>> objective.order(tickets)
   [2, 0, 1]
 
-  From Knowles (2006), "ParEGO"; that the density counts by its logarithm is our
-  choice.
+  From Knowles (2006), "ParEGO"; the logarithm of the density is our choice.
   """
 
   _AUGMENTATION = 0.05
@@ -188,20 +196,20 @@ class Front(TicketObjective):
   def scores(
     self, outcomes: Sequence[Outcome], weight: float = 0.5
   ) -> list[float]:
-    """Returns how near the outcomes are to the best in both, 0 at most."""
+    """Returns negative distances to the best accuracy and sparsity."""
     error = _to_unit([1 - outcome.accuracy for outcome in outcomes])
     density = _to_unit([math.log(1 - o.sparsity) for o in outcomes])
     worse = np.maximum(weight * error, (1 - weight) * density)
     return (-worse - self._AUGMENTATION * (error + density)).tolist()
 
   def order(self, outcomes: Sequence[Outcome]) -> list[int]:
-    """Returns the front, the most accurate first, and then the others."""
+    """Returns the front, the most accurate first, followed by the others."""
     best = front(outcomes)
     return best + [i for i in super().order(outcomes) if i not in set(best)]
 
 
 def _to_unit(values: Sequence[float]) -> np.ndarray:
-  """Returns values moved and scaled to [0, 1]."""
+  """Returns values scaled and shifted to [0, 1]."""
   array = np.asarray(values, float)
   if not array.size:
     return array

@@ -1,16 +1,14 @@
-"""What proposes the trials: keras-tuner's oracles, made to repeat and resume.
+"""TicketOracle: repeatable, resumable proposals for keras-tuner's oracles.
 
-With the same seed and the same results an oracle proposes the same trials,
-whether it was stopped in between or not. keras-tuner's own take a seed of 0 for
-none, lose the state of a random generator or of a grid when they are stopped,
-and write their files in place.
+With the same seed and results, an oracle proposes the same trials, interrupted
+or not. keras-tuner's own oracles ignore a seed of 0, lose the state of a random
+generator or grid when they stop, and do not write their files atomically.
 """
 
-import functools
+import contextlib
 import pathlib
 import sys
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras_tuner
@@ -19,73 +17,91 @@ from keras_tuner.engine.trial import Trial
 
 from tf_unilth.files import checksummed_json
 from tf_unilth.files.checksummed_file import DamagedError
-from tf_unilth.run import budget
 from tf_unilth.tickets.ticket import Ticket
 from tf_unilth.tuner.objectives import Outcome, TicketObjective
 
 RUNNING, IDLE, STOPPED = 'RUNNING', 'IDLE', 'STOPPED'
 COMPLETED, FAILED = 'COMPLETED', 'FAILED'
-# Beside the monitored value, in the metrics of a trial.
+# Metrics of a trial, beside the logs of its last epoch.
 SPARSITY, SECONDS = 'ticket_sparsity', 'seconds'
-# What is kept of a trial: the ticket, and the same masks over what it came to;
-# or why there is none.
-FOUND, TRAINED = 'found.ticket', 'trained.ticket'
-FAILURE = 'failure.txt'
-# How keras-tuner's Hyperband names what is no hyperparameter.
+STATE_FILE = 'oracle.json'
+# Files of a trial: the ticket, and its masks with the trained weights; or the
+# traceback of its failure.
+TICKET_FILE, TRAINED_FILE = 'found.ticket', 'trained.ticket'
+FAILURE_FILE = 'failure.txt'
+# Prefix of the values that keras-tuner's Hyperband adds to a trial.
 INTERNAL = 'tuner/'
+_TRIAL_FILE = 'trial.json'
+# Arguments of an oracle, beside its seed, that its proposals depend on.
+_PROPOSAL_SETTINGS = (
+  *('num_initial_points', 'alpha', 'beta'),
+  *('max_epochs', 'factor', 'hyperband_iterations'),
+)
 
 
 class TicketOracle(keras_tuner.Oracle):
-  """What the oracles of tickets share; mixed in before keras-tuner's.
+  """Base class of the oracles; precedes keras-tuner's oracle in the bases.
 
-  The first trial takes all defaults: what a search finds is at least as good
-  as what comes without one. An oracle's state, and each trial's, is in a file
-  with a checksum, which is written whole.
+  The first trial takes all defaults, so the best ticket of a search is at
+  least as good as the one without a search. The state of the oracle and of
+  each trial is in a file with a checksum, written atomically.
 
   Args:
-    objective: what the search is for.
-    seed: of the proposals, at least 0.
-    say: takes a line about each trial that ends.
-    **kwargs: as of keras-tuner's oracle.
+    objective: objective of the search.
+    seed: seed of the proposals, at least 0.
+    log: called with a line when a trial ends.
+    **kwargs: arguments of keras-tuner's oracle.
   """
 
   objective: TicketObjective
-  # What keras-tuner's `search` sets, for its own display.
+  # Replaces a property that turns keras-tuner's display on when `search` gets
+  # a `verbose`.
   verbose: Any = 0
 
   def __init__(
     self,
     objective: TicketObjective,
     seed: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     **kwargs: Any,
   ):
-    # To keras-tuner a seed of 0 is none.
+    # keras-tuner takes a seed of 0 for no seed.
     super().__init__(objective=objective, seed=seed + 1, **kwargs)
-    self._say = say
+    self._log = log
     self._display.verbose = 0
+    self._random_state = np.random.RandomState(self.seed)
 
   # Proposals.
 
+  @property
+  def proposal_settings(self) -> dict[str, Any]:
+    """The arguments, beside the seed, that the proposals depend on."""
+    return {
+      name: getattr(self, name)
+      for name in _PROPOSAL_SETTINGS
+      if hasattr(self, name)
+    }
+
   def populate_space(self, trial_id: str) -> dict[str, Any]:
-    """Returns the values of a new trial."""
+    """Returns the status and the values of a new trial."""
+    # A generator per trial: there is no state of it to save.
     random = np.random.RandomState([self.seed, len(self.start_order)])
-    self._random_state = random  # Of the acquisition, where there is one.
-    self._rescore(float(random.uniform()))
-    found = super().populate_space(trial_id)
-    if found.get('values') is None:
-      return found
+    self._random_state = random  # Bayesian optimization draws from it.
+    self._update_scores(float(random.uniform()))
+    proposal = super().populate_space(trial_id)
+    if proposal.get('values') is None:
+      return proposal
     internal = {
       name: value
-      for name, value in found['values'].items()
+      for name, value in proposal['values'].items()
       if name.startswith(INTERNAL)
     }
     if not self.start_order:
-      found['values'] = {**self.default_values(), **internal}
-    elif not internal and self._duplicate(found['values']):
+      proposal['values'] = {**self.default_values(), **internal}
+    elif not internal and self._duplicate(proposal['values']):
       values = self._random_values()
-      found = {'status': RUNNING if values else STOPPED, 'values': values}
-    return found
+      proposal = {'status': RUNNING if values else STOPPED, 'values': values}
+    return proposal
 
   def default_values(self) -> dict[str, Any]:
     """Returns the default of each active hyperparameter."""
@@ -98,25 +114,25 @@ class TicketOracle(keras_tuner.Oracle):
 
   @keras_tuner.synchronized
   def create_trial(self, tuner_id: str) -> Trial:
-    """Returns the next trial, or one that says why there is none."""
+    """Returns the next trial, or one whose status is idle or stopped."""
     trial = super().create_trial(tuner_id)
     if trial.status == STOPPED and self.ongoing_trials:
-      # Not dismissed: another worker may die and leave its trial.
+      # The worker waits, to run the trial of another worker that dies.
       self.tuner_ids.add(tuner_id)
       trial.status = IDLE
     if trial.status == RUNNING:
-      # One that is run again may have some of before.
+      # A trial that is run again may have results of its first run.
       trial.metrics, trial.score = type(trial.metrics)(), None
     return trial
 
   @property
   def is_complete(self) -> bool:
-    """Whether all trials that may be have ended."""
+    """Whether `max_trials` trials have ended."""
     return bool(self.max_trials) and len(self.end_order) >= self.max_trials
 
   @keras_tuner.synchronized
   def abandon_worker(self, tuner_id: str) -> Trial | None:
-    """Takes note that a worker is dead; returns the trial that it leaves."""
+    """Removes a dead worker and returns its trial, which is run again."""
     self.tuner_ids.discard(tuner_id)
     trial = self.ongoing_trials.pop(tuner_id, None)
     if trial is not None:
@@ -128,32 +144,32 @@ class TicketOracle(keras_tuner.Oracle):
 
   @keras_tuner.synchronized
   def end_trial(self, trial: Trial) -> None:
-    """Takes a finished trial, and says what it has come to."""
+    """Records and logs the result of a trial."""
     known = self.trials[trial.trial_id]
-    # Over the network its values were rounded, and its message was lost.
+    # A worker's call rounds the values and drops the message.
     space = list(trial.hyperparameters.space)
     known.hyperparameters.merge(space, overwrite=False)
     for name, value in trial.hyperparameters.values.items():
       known.hyperparameters.values.setdefault(name, value)
     trial.hyperparameters = known.hyperparameters
     if trial.status != COMPLETED and not trial.message:
-      trial.message = self._failure_of(trial.trial_id)
+      trial.message = self._read_failure(trial.trial_id)
     super().end_trial(trial)
-    self._say(self._line(known))
+    self._log(self._result_line(known))
 
   def score_trial(self, trial: Trial) -> None:
-    """Scores a finished trial, and the others again beside it."""
+    """Scores all completed trials, since scores may be relative."""
     trial.best_step = 0
-    self._rescore(0.5)
+    self._update_scores(0.5)
 
-  def _rescore(self, weight: float) -> None:
+  def _update_scores(self, weight: float) -> None:
     trials = self.completed()
     scores = self.objective.scores([self.outcome(t) for t in trials], weight)
     for trial, score in zip(trials, scores, strict=True):
       trial.score = score
 
   def outcome(self, trial: Trial) -> Outcome:
-    """Returns what a finished trial's ticket has come to."""
+    """Returns the accuracy and sparsity of a completed trial."""
     metrics = trial.metrics
     return Outcome(
       metrics.get_last_value(self.objective.name),
@@ -161,18 +177,17 @@ class TicketOracle(keras_tuner.Oracle):
     )
 
   def completed(self) -> list[Trial]:
-    """Returns the trials that ended with a ticket, in their order."""
+    """Returns the trials that have a ticket, in the order of their start."""
     trials = [self.trials[trial_id] for trial_id in self.start_order]
     return [trial for trial in trials if trial.status == COMPLETED]
 
   def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
-    """Returns the best trials, at most so many, of those with a ticket."""
+    """Returns up to `num_trials` completed trials, the best first."""
     trials = self.completed()
     order = self.objective.order([self.outcome(trial) for trial in trials])
     return [trials[index] for index in order[:num_trials]]
 
-  def _line(self, trial: Trial) -> str:
-    """Returns what to say of a trial that has ended."""
+  def _result_line(self, trial: Trial) -> str:
     of = f' of {self.max_trials}' if self.max_trials else ''
     head = f'trial {trial.trial_id} ({len(self.end_order)}{of} done)'
     if trial.status != COMPLETED:
@@ -180,17 +195,17 @@ class TicketOracle(keras_tuner.Oracle):
     outcome = self.outcome(trial)
     best = self.get_best_trials()[0]
     return (
-      f'{head}: {self.objective.name} {outcome.accuracy:.4f} at '
+      f'{head}: {self.objective.name} {outcome.accuracy:.4f} at sparsity '
       f'{outcome.sparsity:.3%}, '
-      f'{trial.metrics.get_last_value(SECONDS):.1f} s; best so far is trial '
-      f'{best.trial_id} with {self.outcome(best).accuracy:.4f} at '
+      f'{trial.metrics.get_last_value(SECONDS):.1f} s; best so far: trial '
+      f'{best.trial_id}, {self.outcome(best).accuracy:.4f} at '
       f'{self.outcome(best).sparsity:.3%}'
     )
 
   # Files.
 
   def get_state(self) -> dict[str, Any]:
-    """Returns what a search goes on from."""
+    """Returns the state that a search resumes from."""
     values = {
       trial_id: self.trials[trial_id].hyperparameters.values
       for trial_id in self.start_order
@@ -198,22 +213,25 @@ class TicketOracle(keras_tuner.Oracle):
     return {**super().get_state(), 'values': values}
 
   def save(self, fname: str | None = None) -> None:
-    """Writes the state."""
-    checksummed_json.write(self._path('oracle.json'), self.get_state())
+    """Writes the state; `fname` is ignored."""
+    checksummed_json.write(self._path(STATE_FILE), self.get_state())
 
   def reload(self, fname: str | None = None) -> None:
-    """Reads the state; trials that did not end, or are damaged, run again.
+    """Reads the state; unfinished and damaged trials are run again.
+
+    Args:
+      fname: ignored.
 
     Raises:
-      DamagedError: the state itself cannot be read.
+      DamagedError: the file of the state is damaged.
     """
-    path = self._path('oracle.json')
+    path = self._path(STATE_FILE)
     try:
       state = checksummed_json.read(path)
     except DamagedError as error:
       raise DamagedError(
-        f'{str(path)!r} is damaged, and the search cannot go on from it: '
-        f'{error} Begin another, in another directory.'
+        f'{str(path)!r} is damaged, and the search cannot go on: {error} '
+        'Start a new search in another directory.'
       ) from None
     space = keras_tuner.HyperParameters.from_config(state['hyperparameters'])
     self.trials, again = {}, []
@@ -226,21 +244,20 @@ class TicketOracle(keras_tuner.Oracle):
         again.append(trial_id)
       self.trials[trial_id] = trial
     done = [i for i in state['end_order'] if i not in again]
-    # The queue is read from its end.
-    queue = again[::-1]
+    queue = again[::-1]  # keras-tuner pops the last element.
     self.set_state(
       {**state, 'end_order': done, 'retry_queue': queue, 'ongoing_trials': {}}
     )
-    self._rescore(0.5)
+    self._update_scores(0.5)
 
   def _read_trial(self, trial_id: str) -> Trial | None:
-    """Returns a trial, `None` if a file of it is damaged, which is said."""
+    """Returns a trial; `None`, with a message, if a file of it is damaged."""
     directory = self._path(f'trial_{trial_id}')
-    path = directory / 'trial.json'
+    path = directory / _TRIAL_FILE
     try:
       trial = Trial.from_state(checksummed_json.read(path))
       if trial.status == COMPLETED:
-        for path in (directory / FOUND, directory / TRAINED):
+        for path in (directory / TICKET_FILE, directory / TRAINED_FILE):
           Ticket.load(path)
     except (DamagedError, OSError) as error:
       print(
@@ -251,11 +268,11 @@ class TicketOracle(keras_tuner.Oracle):
     return trial
 
   def _save_trial(self, trial: Trial) -> None:
-    path = self._path(f'trial_{trial.trial_id}/trial.json')
+    path = self._path(f'trial_{trial.trial_id}') / _TRIAL_FILE
     checksummed_json.write(path, trial.get_state())
 
-  def _failure_of(self, trial_id: str) -> str | None:
-    path = self._path(f'trial_{trial_id}/{FAILURE}')
+  def _read_failure(self, trial_id: str) -> str | None:
+    path = self._path(f'trial_{trial_id}') / FAILURE_FILE
     return path.read_text() if path.exists() else None
 
   def _path(self, name: str) -> pathlib.Path:
@@ -263,69 +280,22 @@ class TicketOracle(keras_tuner.Oracle):
 
 
 def reason(message: str | None) -> str:
-  """Returns the last line of a traceback, without where the error is from."""
-  lines = (message or 'it does not say why').strip().splitlines()
-  kind, colon, said = lines[-1].partition(': ')
-  return said if colon and ' ' not in kind else lines[-1]
+  """Returns a traceback's last line, without the class of the exception."""
+  lines = (message or 'unknown reason').strip().splitlines()
+  kind, colon, text = lines[-1].partition(': ')
+  return text if colon and ' ' not in kind else lines[-1]
 
 
-class RandomSearchOracle(TicketOracle, keras_tuner.oracles.RandomSearchOracle):
-  """Random values, no two trials alike."""
-
-
-class BayesianOptimizationOracle(
-  TicketOracle, keras_tuner.oracles.BayesianOptimizationOracle
-):
-  """Where a Gaussian process expects most, after some random trials."""
-
-  num_initial_points: int | None
-
-  def populate_space(self, trial_id: str) -> dict[str, Any]:
-    """Returns the values of a new trial."""
-    import threadpoolctl  # It comes with scikit-learn, which only this needs.
-
-    if self.num_initial_points is None:
-      self.num_initial_points = max(2, len(self._nonfixed_space()))
-    # Its matrices are tiny: threads that share one would only wait, on a busy
-    # machine for minutes.
-    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
-      # Of scikit-learn, that a length scale is at its bound: where a
-      # hyperparameter does not matter it is.
-      warnings.simplefilter('ignore')
-      return super().populate_space(trial_id)
-
-
-class GridSearchOracle(TicketOracle, keras_tuner.oracles.GridSearchOracle):
-  """All combinations, in order."""
-
-  _ordered_ids: Any
-
-  def set_state(self, state: dict[str, Any]) -> None:
-    """Takes a state, and finds its place in the grid by the trials."""
-    super().set_state(state)
-    key = functools.cmp_to_key(
-      lambda a, b: self._compare(state['values'][a], state['values'][b])
-    )
-    self._ordered_ids = type(self._ordered_ids)()
-    for trial_id in sorted(self.start_order, key=key):
-      self._ordered_ids.insert(trial_id)
-    # Those whose next combination was tried are passed over.
-    self._populate_next = list(self.start_order)
-
-
-class HyperbandOracle(TicketOracle, keras_tuner.oracles.HyperbandOracle):
-  """Many short trials, of which the best are repeated with more epochs.
-
-  Args:
-    max_trials: at most so many; `None` for as many as the brackets have.
-    **kwargs: as of keras-tuner's oracle.
-  """
-
-  def __init__(self, max_trials: int | None = None, **kwargs: Any):
-    super().__init__(**kwargs)
-    self.max_trials = max_trials
-    # Fewer make no ticket; the brackets that keras-tuner has begun have fewer.
-    self.min_epochs = budget.MIN_EPOCHS
-    self._current_bracket = self._get_num_brackets() - 1
-    self._brackets: list[dict[str, Any]] = []
-    self._start_new_bracket()
+@contextlib.contextmanager
+def shortened_failures() -> Iterator[None]:
+  """Replaces the traceback in keras-tuner's final error by its reason."""
+  try:
+    yield
+  except RuntimeError as error:
+    head, newline, message = str(error).partition('\n')
+    if not head.startswith('Number of consecutive failures') or not newline:
+      raise
+    raise RuntimeError(
+      'too many consecutive trials failed, the last one with: '
+      f'{reason(message)}'
+    ) from None

@@ -1,29 +1,28 @@
-"""The tuners: keras-tuner's four searches, over tickets of tf_keras models."""
+"""keras-tuner's four tuners, for tickets of tf_keras models."""
 
 import functools
 from typing import Any
 
-import numpy as np
-
+from tf_unilth.argument_checks import check_int
 from tf_unilth.run import budget
-from tf_unilth.tuner import oracles
+from tf_unilth.tuner import search_algorithms
 from tf_unilth.tuner.search import TicketTuner
 from tf_unilth.tuner.spaces import Space
 
 
 class RandomSearch(TicketTuner):
-  """Tries random values.
+  """Random search.
 
   Args:
-    hypermodel: as of `TicketTuner`.
-    space: as of `TicketTuner`.
-    max_trials: how many trials, at least 1; may grow from one `search` in a
-      directory to the next.
-    **search: the other arguments of `TicketTuner`.
+    hypermodel: see `TicketTuner`.
+    space: see `TicketTuner`.
+    max_trials: number of trials, at least 1. A later search in the same
+      directory may have more.
+    **search: further arguments of `TicketTuner`.
 
   Raises:
-    TypeError: as of `TicketTuner`.
-    ValueError: as of `TicketTuner`.
+    TypeError: an argument has the wrong type; see `TicketTuner`.
+    ValueError: an argument is out of range; see `TicketTuner`.
 
   >>> def build(hp):
   ...   model = keras.Sequential([keras.layers.Dense(8, input_shape=(4,)),
@@ -45,36 +44,38 @@ class RandomSearch(TicketTuner):
   def __init__(
     self, hypermodel: Any, space: Space, max_trials: int = 10, **search: Any
   ):
-    _check_whole('max_trials', max_trials)
+    max_trials = check_int('max_trials', max_trials, 1)
     super().__init__(
       hypermodel,
       space,
-      functools.partial(oracles.RandomSearchOracle, max_trials=max_trials),
+      functools.partial(
+        search_algorithms.RandomSearchOracle, max_trials=max_trials
+      ),
       **search,
     )
 
 
 class BayesianOptimization(TicketTuner):
-  """Tries what a Gaussian process expects most of; needs scikit-learn.
+  """Bayesian optimization with a Gaussian process; needs scikit-learn.
 
   Args:
-    hypermodel: as of `TicketTuner`.
-    space: as of `TicketTuner`.
-    max_trials: as of `RandomSearch`.
-    num_initial_points: how many trials are random, with the defaults as the
-      first, at least 2. `None`: as many as there are hyperparameters.
-    **search: the other arguments of `TicketTuner`.
+    hypermodel: see `TicketTuner`.
+    space: see `TicketTuner`.
+    max_trials: see `RandomSearch`.
+    num_initial_points: number of random trials at the start, including the
+      one with the defaults, at least 2. `None`: the number of hyperparameters.
+    **search: further arguments of `TicketTuner`.
 
   Raises:
-    TypeError: as of `TicketTuner`.
-    ValueError: as of `TicketTuner`.
+    TypeError: an argument has the wrong type; see `TicketTuner`.
+    ValueError: an argument is out of range; see `TicketTuner`.
 
   >>> tuner = BayesianOptimization(
   ...   build, TicketSpace(0.5, fixed={'pace': 'cubic'}), max_trials=20,
   ...   directory=tempfile.mkdtemp() + '/search')
 
-  keras-tuner's own default is three random trials per hyperparameter: with
-  nine of them a search of 20 trials would be a random one.
+  keras-tuner's own default is three random trials per hyperparameter. With nine
+  hyperparameters, a search of 20 trials would then be a random search.
   """
 
   def __init__(
@@ -85,14 +86,15 @@ class BayesianOptimization(TicketTuner):
     num_initial_points: int | None = None,
     **search: Any,
   ):
-    _check_whole('max_trials', max_trials)
-    if num_initial_points is not None:
-      _check_whole('num_initial_points', num_initial_points, 2)
+    max_trials = check_int('max_trials', max_trials, 1)
+    num_initial_points = check_int(
+      'num_initial_points', num_initial_points, 2, none=True
+    )
     super().__init__(
       hypermodel,
       space,
       functools.partial(
-        oracles.BayesianOptimizationOracle,
+        search_algorithms.BayesianOptimizationOracle,
         max_trials=max_trials,
         num_initial_points=num_initial_points,
       ),
@@ -101,17 +103,17 @@ class BayesianOptimization(TicketTuner):
 
 
 class GridSearch(TicketTuner):
-  """Tries all combinations, of what varies without steps ten values.
+  """Grid search: all combinations, with ten values of each range without steps.
 
   Args:
-    hypermodel: as of `TicketTuner`.
-    space: as of `TicketTuner`.
-    max_trials: at most so many trials, at least 1; `None` for all.
-    **search: the other arguments of `TicketTuner`.
+    hypermodel: see `TicketTuner`.
+    space: see `TicketTuner`.
+    max_trials: largest number of trials, at least 1; `None` for all.
+    **search: further arguments of `TicketTuner`.
 
   Raises:
-    TypeError: as of `TicketTuner`.
-    ValueError: as of `TicketTuner`.
+    TypeError: an argument has the wrong type; see `TicketTuner`.
+    ValueError: an argument is out of range; see `TicketTuner`.
 
   >>> tuner = GridSearch(build, TicketSpace(0.5, 'dlth'), max_trials=6,
   ...                    directory=tempfile.mkdtemp() + '/search')
@@ -124,35 +126,36 @@ class GridSearch(TicketTuner):
     max_trials: int | None = None,
     **search: Any,
   ):
-    if max_trials is not None:
-      _check_whole('max_trials', max_trials)
+    max_trials = check_int('max_trials', max_trials, 1, none=True)
     super().__init__(
       hypermodel,
       space,
-      functools.partial(oracles.GridSearchOracle, max_trials=max_trials),
+      functools.partial(
+        search_algorithms.GridSearchOracle, max_trials=max_trials
+      ),
       **search,
     )
 
 
 class Hyperband(TicketTuner):
-  """Tries many tickets in few epochs, and the best of them in more.
+  """Hyperband: many trials with few epochs, the best again with more.
 
-  A ticket's stages and rounds follow from its epochs, so none goes on from the
-  weights of one with fewer: each begins at epoch 0.
+  The stages and rounds of a ticket depend on its number of epochs, so a longer
+  trial cannot continue a shorter one: each starts at epoch 0.
 
   Args:
-    hypermodel: as of `TicketTuner`.
-    space: as of `TicketTuner`.
-    max_epochs: of the longest trials, at least 3.
-    factor: by how much the epochs grow, and the trials become fewer, at
-      least 2.
-    max_trials: at most so many trials, at least 1; `None` for all that there
-      are in one pass through the brackets.
-    **search: the other arguments of `TicketTuner`.
+    hypermodel: see `TicketTuner`.
+    space: see `TicketTuner`.
+    max_epochs: epochs of the longest trials, at least 3.
+    factor: factor by which epochs grow and trials decrease from one step of a
+      bracket to the next, at least 2.
+    max_trials: largest number of trials, at least 1; `None` for one pass
+      through all brackets.
+    **search: further arguments of `TicketTuner`.
 
   Raises:
-    TypeError: as of `TicketTuner`.
-    ValueError: as of `TicketTuner`.
+    TypeError: an argument has the wrong type; see `TicketTuner`.
+    ValueError: an argument is out of range; see `TicketTuner`.
 
   >>> tuner = Hyperband(build, TicketSpace(0.5), max_epochs=60,
   ...                   directory=tempfile.mkdtemp() + '/search')
@@ -169,25 +172,17 @@ class Hyperband(TicketTuner):
     max_trials: int | None = None,
     **search: Any,
   ):
-    _check_whole('max_epochs', max_epochs, budget.MIN_EPOCHS)
-    _check_whole('factor', factor, 2)
-    if max_trials is not None:
-      _check_whole('max_trials', max_trials)
+    max_epochs = check_int('max_epochs', max_epochs, budget.MIN_EPOCHS)
+    factor = check_int('factor', factor, 2)
+    max_trials = check_int('max_trials', max_trials, 1, none=True)
     super().__init__(
       hypermodel,
       space,
       functools.partial(
-        oracles.HyperbandOracle,
+        search_algorithms.HyperbandOracle,
         max_epochs=max_epochs,
         factor=factor,
         max_trials=max_trials,
       ),
       **search,
-    )
-
-
-def _check_whole(name: str, value: Any, least: int = 1) -> None:
-  if not isinstance(value, int | np.integer) or value < least:
-    raise ValueError(
-      f'{name} must be a whole number >= {least}, but is {value!r}.'
     )

@@ -1,4 +1,4 @@
-"""A worker's side of a search: the chief's oracle, over the network."""
+"""A worker of a search: forwards the calls of its tuner to the chief."""
 
 import contextlib
 import threading
@@ -13,16 +13,16 @@ from keras_tuner.src.distribute import oracle_client
 
 from tf_unilth.tuner.machines import (
   CALLS_PER_TIMEOUT,
-  PATIENCE,
+  CHIEF_PATIENCE,
   PROCESS_KEY,
   WORKER_KEY,
   address,
 )
 from tf_unilth.tuner.oracles import IDLE, STOPPED, TicketOracle
 
-# The chief may begin after its workers: gRPC by itself looks again after a
-# second, and then ever more seldom, up to two minutes. (What it calls the least
-# backoff is how long a connection may take to be made, and stays.)
+# The chief may start after its workers. By default gRPC retries a connection
+# after one second, and then at intervals of up to two minutes. (Its option for
+# the minimum backoff also limits the time to connect, so it stays.)
 _RECONNECT = (
   ('grpc.initial_reconnect_backoff_ms', 100),
   ('grpc.max_reconnect_backoff_ms', 1000),
@@ -30,11 +30,11 @@ _RECONNECT = (
 
 
 class Client(oracle_client.OracleClient):
-  """A worker's oracle: the chief's, over the network.
+  """The oracle of a worker, which calls the chief's oracle.
 
   Args:
-    oracle: what the worker knows without the chief.
-    timeout: seconds between two words from a worker, at most.
+    oracle: local oracle, for the attributes that need no call.
+    timeout: longest time between two calls of a worker, in seconds.
   """
 
   def __init__(self, oracle: TicketOracle, timeout: float):
@@ -46,51 +46,51 @@ class Client(oracle_client.OracleClient):
     self.stub = protos.get_service_grpc().OracleStub(channel)
 
   def create_trial(self, tuner_id: str) -> Any:
-    """Returns the next trial; waits while there is none for now."""
+    """Returns the next trial; waits until there is one or the search ends."""
     trial = super().create_trial(tuner_id)
     while trial.status == IDLE:
       time.sleep(min(1.0, self._timeout / CALLS_PER_TIMEOUT))
       trial = super().create_trial(tuner_id)
     if trial.status == STOPPED:
-      self._caller.leave()
+      self._caller.close()
     return trial
 
   @contextlib.contextmanager
   def calling(self) -> Iterator[None]:
-    """Lets the chief know for a while that this worker lives.
+    """Calls the chief regularly from a thread, so that it knows the worker.
 
     Raises:
-      RuntimeError: the chief does not answer, or has refused.
+      RuntimeError: the chief does not answer, or rejects the worker.
     """
-    over = threading.Event()
+    stop = threading.Event()
 
-    def call() -> None:
-      while not over.wait(self._timeout / CALLS_PER_TIMEOUT):
-        # The next call that matters will say what is wrong.
+    def call_regularly() -> None:
+      while not stop.wait(self._timeout / CALLS_PER_TIMEOUT):
+        # If the chief is lost, the tuner's next call raises.
         with contextlib.suppress(grpc.RpcError):
-          self._caller.while_open(self.get_space)
+          self._caller.call_if_open(self.get_space)
 
-    thread = threading.Thread(target=call, daemon=True)
+    thread = threading.Thread(target=call_regularly, daemon=True)
     try:
       self.get_space()
-      self._caller.answered()
+      self._caller.shorten_timeout()
       thread.start()
       yield
     except grpc.RpcError as error:
       raise RuntimeError(
-        f'the chief at {address()} does not go on with {self.tuner_id!r}: '
-        f'{error.details()}'
+        f'{self.tuner_id!r} cannot go on, because its call to the chief at '
+        f'{address()} failed: {error.details()}'
       ) from None
     finally:
-      over.set()
+      stop.set()
 
 
 class _Caller(grpc.UnaryUnaryClientInterceptor):
-  """Says in each call who calls, and does not wait for ever.
+  """Adds the caller's name and a timeout to each call.
 
   Args:
     worker: keras-tuner's id of this process.
-    timeout: seconds between two words from a worker, at most.
+    timeout: longest time between two calls of a worker, in seconds.
   """
 
   def __init__(self, worker: str, timeout: float):
@@ -98,36 +98,37 @@ class _Caller(grpc.UnaryUnaryClientInterceptor):
       (WORKER_KEY, worker),
       (PROCESS_KEY, uuid.uuid4().hex),
     )
-    self._wait = 2 * PATIENCE * timeout
+    # The first call waits for the chief to start.
+    self._call_timeout = 2 * CHIEF_PATIENCE * timeout
     self._timeout = timeout
-    self._open = True
+    self._is_open = True
     self._lock = threading.Lock()
 
-  def answered(self) -> None:
-    """Takes note that the chief is there."""
-    self._wait = self._timeout
+  def shorten_timeout(self) -> None:
+    """Sets the timeout for a chief that has answered."""
+    self._call_timeout = self._timeout
 
-  def leave(self) -> None:
-    """Takes note that the chief has no more trials, and may go."""
+  def close(self) -> None:
+    """Ends the regular calls: the chief has no trials left and may exit."""
     with self._lock:
-      self._open = False
+      self._is_open = False
 
-  def while_open(self, call: Callable[[], Any]) -> None:
-    """Makes a call, unless the chief may have gone."""
+  def call_if_open(self, call: Callable[[], Any]) -> None:
+    """Runs `call`, unless the chief may have exited."""
     with self._lock:
-      if self._open:
+      if self._is_open:
         call()
 
   def intercept_unary_unary(
     self, continuation: Any, details: Any, request: Any
   ) -> Any:
-    """Makes a call."""
-    changed = _Details(details, self._metadata, self._wait)
+    """Makes a call with the metadata and the timeout."""
+    changed = _CallDetails(details, self._metadata, self._call_timeout)
     return continuation(changed, request)
 
 
-class _Details(grpc.ClientCallDetails):
-  """What a call is made with."""
+class _CallDetails(grpc.ClientCallDetails):
+  """Details of a call, with other metadata and another timeout."""
 
   def __init__(self, details: Any, metadata: Any, timeout: float):
     self.method, self.credentials = details.method, details.credentials

@@ -1,4 +1,5 @@
-"""tf_keras models in tfmot's pruning wrappers.
+"""Pruning of tf_keras models in tfmot's wrappers.
 
-Wrapping, masks, the hooked train step, the state of a run in variables.
+Wraps and strips layers, keeps their masks, hooks the train step, and stores the
+state of a run in variables.
 """

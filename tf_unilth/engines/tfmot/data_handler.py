@@ -1,4 +1,4 @@
-"""Keras's data handler of a fit: what it reads, and hooks around its epochs."""
+"""Reads Keras's data handler of a `fit`, and hooks into its epochs."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,9 +11,9 @@ from tf_unilth.engines.tfmot.fit_introspection import fit_arguments
 
 
 def batches_of_fit() -> Iterator[list[np.ndarray]]:
-  """Yields the arrays of each batch of an epoch of the `fit` that is running.
+  """Yields the arrays of each batch of one epoch of the running `fit`.
 
-  None, if they cannot be read twice.
+  Yields nothing if the data cannot be read twice.
   """
   handler = fit_arguments().get('data_handler')
   if handler is None or reads_generator(handler):
@@ -24,7 +24,7 @@ def batches_of_fit() -> Iterator[list[np.ndarray]]:
 
 
 def shuffles_arrays(data_handler: Any) -> bool:
-  """Returns whether a `fit` draws the order of its arrays."""
+  """Returns whether a `fit` shuffles its arrays."""
   return bool(getattr(data_handler._adapter, '_shuffle', False))
 
 
@@ -37,42 +37,43 @@ def reads_generator(data_handler: Any) -> bool:
 def wrap_epochs(
   handler: Any, enter: Callable[[], None], leave: Callable[[], None]
 ) -> None:
-  """Calls functions when a `fit` begins to read data, and when it ends.
+  """Calls functions when a `fit` begins and ends to read data.
 
   Args:
-    handler: Keras's data handler of the `fit`.
+    handler: the Keras data handler of the `fit`.
     enter: called before the first epoch.
-    leave: called after the last, or when `fit` dies.
+    leave: called after the last epoch, or when `fit` raises an error.
   """
   enumerate_epochs = handler.enumerate_epochs
 
-  def leaving() -> Iterator[tuple[int, Any]]:
+  def wrapped_epochs() -> Iterator[tuple[int, Any]]:
     try:
       enter()
       yield from enumerate_epochs()
-    finally:  # Also if `fit` raises and drops the generator.
+    finally:  # Also if `fit` raises an error and drops the generator.
       leave()
 
-  handler.enumerate_epochs = leaving
+  handler.enumerate_epochs = wrapped_epochs
 
 
 def on_death(handler: Any, tell: Callable[[], None]) -> None:
-  """Calls a function if a `fit` dies of an error while it reads data.
+  """Calls a function if a `fit` fails with an error while it reads data.
 
-  Keras tells no callback. It is called when Python drops what the `fit` was
-  doing: when the error has been dealt with.
+  Keras calls no callback then. The function runs when Python frees the
+  generator of the epochs, after the error has been handled.
 
   Args:
-    handler: Keras's data handler of the `fit`.
-    tell: also called, too late to matter, after a `fit` that was stopped.
+    handler: the Keras data handler of the `fit`.
+    tell: the function. It also runs after a `fit` that was stopped early, where
+      it has no effect.
   """
   enumerate_epochs = handler.enumerate_epochs
 
-  def watched() -> Iterator[tuple[int, Any]]:
+  def watched_epochs() -> Iterator[tuple[int, Any]]:
     try:
       yield from enumerate_epochs()
     except GeneratorExit:
       tell()
       raise
 
-  handler.enumerate_epochs = watched
+  handler.enumerate_epochs = watched_epochs

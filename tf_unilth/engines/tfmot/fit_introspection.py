@@ -1,4 +1,4 @@
-"""What the fit that is running was given, read off the call stack."""
+"""Reads the arguments of the running `fit` from the call stack."""
 
 import inspect
 import sys
@@ -9,7 +9,7 @@ import tf_keras as keras
 
 
 def _running_fits() -> Iterator[dict[str, Any]]:
-  """Yields the local variables of each `fit` on the call stack, inner first."""
+  """Yields the local variables of each `fit` on the stack, innermost first."""
   frame = inspect.currentframe()
   while frame is not None:
     if frame.f_code.co_name == 'fit':
@@ -20,15 +20,15 @@ def _running_fits() -> Iterator[dict[str, Any]]:
 
 
 def fit_arguments(model: Any = None) -> dict[str, Any]:
-  """Returns the arguments of the `fit` that is running, `{}` if there is none.
+  """Returns the arguments of the running `fit`, `{}` if there is none.
+
+  Keras gives a callback neither the other callbacks nor whether there is
+  validation data. Both determine whether a run can work, and an error must come
+  before the first epoch. So they are read from the call stack. Callers must
+  handle `{}`, which a custom loop that calls the hooks itself leads to.
 
   Args:
-    model: whose `fit` it must be; `None` for any model's.
-
-  Keras tells a callback neither its siblings nor whether there is validation
-  data. Both decide whether a run can work, and a user should hear of it before
-  the first epoch, not after the last. So they are read off the call stack; a
-  caller copes with `{}` (a custom loop that calls the hooks itself).
+    model: the model whose `fit` must be running; `None` for any model.
   """
   names = next(_running_fits(), None)
   if names is None or (model is not None and names.get('self') is not model):
@@ -50,41 +50,45 @@ def fit_arguments(model: Any = None) -> dict[str, Any]:
 
 
 def is_running(data_handler: Any) -> bool:
-  """Returns whether the `fit` of a data handler is on the stack of a thread.
+  """Returns whether the `fit` of a data handler is on the stack of any thread.
 
-  Keras tells nobody that a `fit` died. Its objects do not tell either, since a
-  traceback may keep them alive.
+  Keras does not report that a `fit` died. The lifetime of its objects does not
+  show it either, since a traceback may keep them alive.
 
   Args:
-    data_handler: Keras's, of the `fit`; `None` is of none.
+    data_handler: the Keras data handler of the `fit`; `None` returns False.
   """
   if data_handler is None:
     return False
   for frame in sys._current_frames().values():
-    found: Any = frame
-    while found is not None:
+    caller: Any = frame
+    while caller is not None:
       if (
-        found.f_code.co_name == 'fit'
-        and found.f_locals.get('data_handler') is data_handler
+        caller.f_code.co_name == 'fit'
+        and caller.f_locals.get('data_handler') is data_handler
       ):
         return True
-      found = found.f_back
+      caller = caller.f_back
   return False
 
 
 def is_training(*by: str) -> bool:
-  """Returns whether a `fit` or `train_on_batch` of Keras has called us.
+  """Returns whether a Keras `fit` or `train_on_batch` is on the call stack.
 
   Args:
-    *by: which of them counts; by default both do.
+    *by: the names of the methods that count; by default both.
   """
   return _nearest_training(by or ('fit', 'train_on_batch')) is not None
 
 
 def is_innermost(model: keras.Model, data_handler: Any) -> bool:
-  """Returns whether what trains a model now is the `fit` of a data handler.
+  """Returns whether the innermost training is the `fit` of a data handler.
 
-  Not so in a `fit` or `train_on_batch` that a callback of it has called.
+  It is not inside a `fit` or `train_on_batch` that one of its callbacks called.
+
+  Args:
+    model: the model that the `fit` trains.
+    data_handler: the Keras data handler of the `fit`.
   """
   training = _nearest_training()
   return training is not None and (

@@ -1,4 +1,4 @@
-"""FixedMask: a ticket's zeros, held while it is trained further."""
+"""FixedMask: keeps the zeros of a sparse model in further training."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from tf_unilth.engines.tfmot.keras_access import register
 
 @register
 class FixedMask(IterativeSparsity):
-  """Keeps the zeros of a sparse model: nothing is pruned, nothing comes back.
+  """Keeps the zeros of a sparse model: no weight is pruned or restored.
 
-  A kernel that is wrapped with it gets the mask "is not zero" of the moment of
-  the wrapping. Any ticket callback then holds that mask after every step;
-  tfmot's `UpdatePruningStep` in its place does so at the end of each epoch.
-  Needs `tf_unilth.prune_low_magnitude`; on tfmot's own the mask stays open.
+  The mask of a kernel is set when its layer is wrapped, and keeps the weights
+  that are not zero then. Any ticket callback applies the mask after every step;
+  tfmot's `UpdatePruningStep` applies it at the end of each epoch. Needs
+  `tf_unilth.prune_low_magnitude`: tfmot's function does not set the mask.
 
   >>> ticket = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   >>> ticket.set_weights([np.float32([[1, 0], [0, 2], [3, 0]]), np.zeros(2)])
@@ -27,15 +27,18 @@ class FixedMask(IterativeSparsity):
   3
   """
 
-  # Whether a ticket has set the masks since: a weight that they keep may then
-  # begin from zero.
-  masks_given = False
-
   def __init__(self):
     super().__init__(0.0)
+    # Whether a ticket has set the masks. A weight that they keep may then be
+    # zero at the start.
+    self.masks_given = False
 
   def __call__(self, step: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns what tfmot asks for: never prune, and the sparsity so far."""
+    """Returns False, so tfmot never prunes, and the current sparsity.
+
+    Args:
+      step: tfmot's `pruning_step`, which is ignored.
+    """
     del step
     return tf.constant(False), tf.identity(self.sparsity)
 
@@ -43,7 +46,7 @@ class FixedMask(IterativeSparsity):
     return {}
 
   def get_config(self) -> dict[str, Any]:
-    """Returns what `IterativeSparsity` does, and whether masks were given."""
+    """Returns the config of `IterativeSparsity` and whether masks were set."""
     config = super().get_config()
     if self.masks_given:
       config['config']['masks_given'] = True
@@ -51,9 +54,13 @@ class FixedMask(IterativeSparsity):
 
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> 'FixedMask':
-    """Returns a schedule from `get_config`'s dict, or its inner one."""
-    given = dict(config.get('config', config))
-    masks_given = given.pop('masks_given', False)
-    schedule = super().from_config(given)
+    """Returns a schedule from the result of `get_config`.
+
+    Args:
+      config: the result, or only its inner config.
+    """
+    arguments = dict(config.get('config', config))
+    masks_given = arguments.pop('masks_given', False)
+    schedule = super().from_config(arguments)
     schedule.masks_given = masks_given
     return schedule

@@ -1,16 +1,17 @@
-"""Who holds the masks: each forward pass, as in tfmot, or the train step.
+"""Decides whether forward passes apply the masks, or the train step does.
 
 tfmot's wrapper multiplies weights by masks in every forward pass, because
-every step of the optimizer moves pruned weights away from zero. Where a train
-step leaves them at zero, as that of a ticket callback does, a forward pass need
-not touch them, neither in that step nor in the evaluations in between.
+every optimizer step moves pruned weights away from zero. The train step of a
+ticket callback keeps pruned weights at zero, so forward passes need no masks,
+neither in that step nor in the evaluations between the steps.
 
-That holds in the steps of that `fit` alone, and there only while nothing but
-the ticket callback has written the weights in the step: sharpness-aware
-training moves them between two forward passes. What is traced elsewhere may be
-called at any time, after weights were loaded or moved by other optimizers, and
-nobody would be told: there masks are in every forward pass. Only `evaluate` and
-`predict` of a model that was fitted so mask once, when they begin.
+This is safe only in the steps of that `fit`, and only while nothing else has
+written the weights in the step: sharpness-aware training moves them between
+two forward passes. A function that is traced elsewhere may be called at any
+time, for example after weights were loaded or after another optimizer moved
+them, and the library cannot observe this. Such functions mask in every forward
+pass. `evaluate` and `predict` of a model that was fitted with a ticket callback
+mask once, at their start.
 """
 
 import contextlib
@@ -25,14 +26,18 @@ from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.engines.tfmot.traced_writes import GraphWrites
 
-# Replicas are traced in threads of their own.
+# Per thread, since each replica is traced in a thread of its own.
 _local = threading.local()
 
 
 def zero_pruned(wrapper: Any) -> None:
-  """Sets to zero what the masks of a wrapped layer remove, even if NaN."""
+  """Sets the pruned weights of a wrapped layer to zero, even if they are NaN.
+
+  Args:
+    wrapper: a tfmot wrapper; one that is not built does not change.
+  """
   if getattr(wrapper, 'pruning_obj', None) is None:
-    return  # Not built yet.
+    return
   for weight, mask, _ in wrapper.pruning_vars:
     keep(
       prunable_weights.unwrap_autocast(weight),
@@ -41,67 +46,78 @@ def zero_pruned(wrapper: Any) -> None:
 
 
 def keep(variable: Any, mask: Any) -> None:
-  """Sets to zero what a mask, of 0 and 1, removes, even if it is NaN."""
+  """Sets a variable to zero where a mask is 0, even if it is NaN there.
+
+  Args:
+    variable: the variable to change.
+    mask: 0 or 1 for each element of the variable.
+  """
   value = tf.convert_to_tensor(variable)
-  # 0.0 where the mask is 0, whatever the value is; faster than to choose.
+  # Returns 0.0 where the mask is 0, whatever the value; faster than tf.where.
   variable.assign(tf.math.multiply_no_nan(value, tf.cast(mask, value.dtype)))
 
 
 class Step:
-  """A step, traced or run, at whose begin pruned weights are zero.
+  """A train or evaluation step that begins with pruned weights at zero.
 
   Args:
-    wrappers: the layers whose forward passes need not mask.
+    wrappers: the layers whose forward passes may skip the masks.
   """
 
   def __init__(self, wrappers: Sequence[Any]):
     self.graph = graph()
     self._wrappers = {id(wrapper): wrapper for wrapper in wrappers}
-    # What is written cannot be seen in eager execution, nor through the
-    # copies that a distribution strategy makes.
-    sees_writes = self.graph is not None and not tf.distribute.has_strategy()
-    self._writes = GraphWrites(self.graph) if sees_writes else None
+    # Writes cannot be tracked in eager execution, nor through the variable
+    # copies of a distribution strategy.
+    tracks = self.graph is not None and not tf.distribute.has_strategy()
+    self._writes = GraphWrites(self.graph) if tracks else None
     self._passes: dict[int, int] = {}
 
-  def holds(self, wrapper: Any) -> bool:
-    """Returns whether a forward pass that begins now may leave the masks out.
+  def skips_mask(self, wrapper: Any) -> bool:
+    """Returns whether a forward pass that begins now may skip the masks.
 
-    Without sight of what is written, only the first pass of a step may.
+    If writes cannot be tracked, only the first pass of a layer in a step may.
     """
     if self.graph is not graph() or id(wrapper) not in self._wrappers:
       return False
     if self._writes is not None:
-      return not any(self._writes.has(w) for w, *_ in wrapper.pruning_vars)
+      return not any(
+        self._writes.is_written(w) for w, *_ in wrapper.pruning_vars
+      )
     passes = self._passes.get(id(wrapper), 0)
     self._passes[id(wrapper)] = passes + 1
     return passes == 0
 
   @contextlib.contextmanager
-  def trusted(self, but: Sequence[Any]) -> Iterator[None]:
-    """While weights are written in a way that leaves zeros alone.
+  def ignoring_writes(self, except_for: Sequence[Any]) -> Iterator[None]:
+    """Returns a context whose writes count as leaving zeros at zero.
 
     Args:
-      but: the weights of which that is not sure.
+      except_for: the variables whose zeros may move; these count as written.
     """
     if self._writes is None or self.graph is not graph():
       yield
       return
-    self._writes.note()
+    self._writes.scan()
     yield
     self._writes.skip()
-    for weight in but:
-      self._writes.add(weight)
+    for weight in except_for:
+      self._writes.mark(weight)
 
   def was_written(self, weight: Any) -> bool:
     """Returns whether a weight may have been written in the step so far."""
     if self._writes is not None:
-      return self._writes.has(weight)
+      return self._writes.is_written(weight)
     return self.graph is None or any(n > 1 for n in self._passes.values())
 
 
 @contextlib.contextmanager
 def forward_masks_skipped(wrappers: Sequence[Any]) -> Iterator[Step]:
-  """While a step is traced or run in which pruned weights are zero."""
+  """Returns a context for a step that begins with pruned weights at zero.
+
+  Args:
+    wrappers: the layers whose forward passes may skip the masks.
+  """
   before = getattr(_local, 'step', None)
   _local.step = Step(wrappers)
   try:
@@ -111,23 +127,23 @@ def forward_masks_skipped(wrappers: Sequence[Any]) -> Iterator[Step]:
 
 
 def skips_mask(wrapper: Any) -> bool:
-  """Returns whether a forward pass may leave the weights as they are.
+  """Returns whether a forward pass may use the weights without a mask.
 
-  Not in a `tf.function` inside of the step: what is traced there is kept, and
-  others may call it.
+  It must mask in a `tf.function` inside the step: its trace is kept and may be
+  called elsewhere.
   """
   current = getattr(_local, 'step', None)
-  return current is not None and current.holds(wrapper)
+  return current is not None and current.skips_mask(wrapper)
 
 
 class HeldEvaluations:
-  """Lets `evaluate` and `predict` mask once, and not in each forward pass.
+  """Makes `evaluate` and `predict` mask once, not in each forward pass.
 
-  Saving weights masks first too. It stays on the model after `fit`, since it
-  is what holds the mask there; copies of the model are without it.
+  `save_weights` masks first too. The patches stay on the model after `fit`,
+  because they apply the masks there. Copies of the model do not have them.
 
   Args:
-    model: that is fitted by a ticket callback.
+    model: the model that a ticket callback fits.
     wrappers: its wrapped layers.
     mask: sets pruned weights to zero.
   """
@@ -137,92 +153,96 @@ class HeldEvaluations:
   ):
     self._wrappers = wrappers
     self._mask = mask
-    self._runs = 0  # Evaluations that are running; one may call another.
+    self._running = 0  # Evaluations in progress; one may call another.
     self._patches = Patches()
     self._model = model
     for kind in ('test', 'predict'):
-      self._replace(f'{kind}_step', self._held)
-      self._replace(f'make_{kind}_function', self._masked_first)
-    self._replace('save_weights', self._masked)
-    # They may have been traced with masks.
+      self._patch(f'{kind}_step', self._skip_masks)
+      self._patch(f'make_{kind}_function', self._mask_before)
+    self._patch('save_weights', self._mask_before_save)
+    # These functions may have been traced with masks.
     model.test_function = model.predict_function = None
 
   @classmethod
   def put_on(
     cls, model: keras.Model, wrappers: Sequence[Any], mask: Callable[[], None]
   ) -> None:
-    """Puts it onto a model, unless an earlier `fit` has."""
-    if _on(model) is None:
+    """Patches a model, unless an earlier `fit` did; arguments as above."""
+    if _evaluations_of(model) is None:
       cls(model, wrappers, mask)
 
   @staticmethod
   def take_off(model: keras.Model) -> None:
-    """Leaves a model as it was before `put_on`."""
-    held = _on(model)
-    if held is not None:
-      held._patches.take_back()
-      # They were traced without masks.
+    """Removes the patches from a model."""
+    evaluations = _evaluations_of(model)
+    if evaluations is not None:
+      evaluations._patches.restore()
+      # These functions were traced without masks.
       model.test_function = model.predict_function = None
 
-  def _replace(self, name: str, around: Callable[[Any], Any]) -> None:
-    new = around(getattr(self._model, name))
-    new.of = self
-    self._patches.put(self._model, name, new)
+  def _patch(self, name: str, wrap: Callable[[Any], Any]) -> None:
+    patched = wrap(getattr(self._model, name))
+    patched.evaluations = self
+    self._patches.set(self._model, name, patched)
 
-  def _held(self, function: Any) -> Callable[..., Any]:
-    def held(*args: Any) -> Any:
-      if not self._runs:  # Called by somebody else, who has not masked.
-        return function(*args)
+  def _skip_masks(self, step: Any) -> Callable[..., Any]:
+    def unmasked_step(*args: Any) -> Any:
+      # Without a running evaluation, other code called it and did not mask.
+      if not self._running:
+        return step(*args)
       with forward_masks_skipped(self._wrappers):
-        return function(*args)
+        return step(*args)
 
-    return held
+    return unmasked_step
 
-  def _masked_first(self, make: Any) -> Callable[..., Any]:
-    # Keras asks for the function whenever it begins to evaluate or predict.
-    def masked_first(*args: Any, **kwargs: Any) -> Any:
-      self._mask_or_leave()
+  def _mask_before(self, make: Any) -> Callable[..., Any]:
+    # Keras calls `make` at the start of every evaluate and predict.
+    def mask_and_make(*args: Any, **kwargs: Any) -> Any:
+      self._mask_or_take_off()
       function = make(*args, **kwargs)
-      return function if hasattr(function, 'of') else self._counted(function)
+      if hasattr(function, 'evaluations'):
+        return function
+      return self._count_running(function)
 
-    return masked_first
+    return mask_and_make
 
-  def _counted(self, function: Any) -> Callable[..., Any]:
+  def _count_running(self, function: Any) -> Callable[..., Any]:
     def counted(*args: Any) -> Any:
-      self._runs += 1
+      self._running += 1
       try:
         return function(*args)
       finally:
-        self._runs -= 1
+        self._running -= 1
 
-    counted.of = self  # type: ignore[attr-defined]
+    counted.evaluations = self  # type: ignore[attr-defined]
     return counted
 
-  def _masked(self, function: Any) -> Callable[..., Any]:
-    def masked(*args: Any, **kwargs: Any) -> Any:
-      self._mask_or_leave()
-      return function(*args, **kwargs)
+  def _mask_before_save(self, save: Any) -> Callable[..., Any]:
+    def mask_and_save(*args: Any, **kwargs: Any) -> Any:
+      self._mask_or_take_off()
+      return save(*args, **kwargs)
 
-    return masked
+    return mask_and_save
 
-  def _mask_or_leave(self) -> None:
-    """Masks, or ends where a model inside was stripped in place since."""
+  def _mask_or_take_off(self) -> None:
+    """Masks; removes the patches if a model inside was stripped in place."""
     if any(getattr(w, 'was_stripped', False) for w in self._wrappers):
       self.take_off(self._model)
     else:
       self._mask()
 
 
-def _on(model: keras.Model) -> HeldEvaluations | None:
-  """Returns what holds the evaluations of a model, if anything does."""
-  return getattr(vars(model).get('make_test_function'), 'of', None)
+def _evaluations_of(model: keras.Model) -> HeldEvaluations | None:
+  """Returns the `HeldEvaluations` on a model, `None` if there is none."""
+  make = vars(model).get('make_test_function')
+  return getattr(make, 'evaluations', None)
 
 
 def graph() -> Any:
   """Returns the graph that is being traced, `None` in eager execution.
 
-  Where it is not that of the step around it, a `tf.function` inside of the step
-  is being traced, or a branch.
+  If it differs from the graph of the surrounding step, then a `tf.function` or
+  a branch inside the step is being traced.
   """
   if tf.executing_eagerly():
     return None

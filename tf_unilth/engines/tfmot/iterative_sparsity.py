@@ -1,4 +1,4 @@
-"""IterativeSparsity: the tfmot pruning schedule of all ticket algorithms."""
+"""IterativeSparsity: the pruning schedule of the ticket algorithms."""
 
 import uuid
 import weakref
@@ -16,64 +16,63 @@ from tf_unilth.engines.tfmot.keras_access import (
 from tf_unilth.engines.tfmot.run_state import NOT_BEGUN, RunState
 from tf_unilth.selection import layer_shares, round_sparsity
 
-# Rounds without a ticket callback, which the graph holds a table of.
-_MOST_FIRED = 100_000
+# Without a ticket callback, the graph contains a table of all rounds.
+_MAX_STANDALONE_ROUNDS = 100_000
 
 
 @register
 class IterativeSparsity(tf.Module, PruningSchedule):
   """Prunes in rounds to a target sparsity.
 
-  Round r = 1 ... R leads to s_r = 1 - (1 - s)^(r / R) (geometric) or
-  s_r = s (1 - (1 - r / R)^3) (cubic), to exactly round(s_r * n) zeros over the
-  n wrapped weights that share this object. Wrap layers with an object of their
-  own to rank them apart, each to its own target. One object serves one model.
+  Round r = 1 ... R prunes to the sparsity s_r = 1 - (1 - s)^(r / R) (geometric)
+  or s_r = s (1 - (1 - r / R)^3) (cubic). Exactly round(s_r * n) of the n
+  wrapped weights that share the schedule are then zero. Layers with different
+  schedules are ranked separately, each to its own target. A schedule serves one
+  model.
 
-  Layers wrapped with tfmot's `block_size` or `sparsity_m_by_n` go by blocks or
-  groups, and all that share this object must have the same. Then exactly
-  round(s_r * n) of n blocks are cut, or round(s_r / s * n) of n groups: in the
-  end all groups, so that their target is the m / n of `sparsity_m_by_n`.
+  Layers wrapped with tfmot's `block_size` or `sparsity_m_by_n` are pruned by
+  blocks or groups. All layers that share a schedule must have the same units.
+  Exactly round(s_r * n) of n blocks are pruned, or round(s_r / s * n) of n
+  groups. The last round prunes all groups, so the target sparsity must be the
+  m / n of `sparsity_m_by_n`.
 
-  Under a ticket callback (`UniLTH`, `UniDLTH`, `LTH`, `DLTH`) the callback
-  says when a round ends and writes the masks. Without one, and with a
-  `begin_step`, it is an ordinary tfmot schedule for `UpdatePruningStep`: round
-  r falls at pruning step begin_step + (r - 1) * frequency, and tfmot ranks
-  each layer apart.
+  With a ticket callback (`UniLTH`, `UniDLTH`, `LTH`, `DLTH`), the callback ends
+  the rounds and writes the masks. Without one, and with a `begin_step`, it is
+  an ordinary tfmot schedule for `UpdatePruningStep`: round r is at pruning step
+  begin_step + (r - 1) * frequency, and tfmot ranks each layer separately.
 
   Args:
-    target_sparsity: s, fraction of zeros in [0, 1). 0 makes everything inert;
-      under `sparsity_m_by_n=(m, n)` it is m / n, to six digits, or 0.
-    prune_fraction: p, the largest share of the survivors that a round removes,
-      in (0, 1); gives the number of rounds.
-    rounds: R, at least 1. `None`: as `prune_fraction` says, or fewer where the
-      budget is short; an explicit number that does not fit is an error.
-    pace: `'geometric'` or `'cubic'`. `None`: what suits the algorithm, cubic
-      for UniLTH and UniDLTH, geometric for LTH and DLTH.
-    scope: `'global'` ranks all weights together, `'layer'` gives each layer
-      the same sparsity, `'erk'` the Erdos-Renyi-kernel one. Random tickets
-      (UniDLTH, DLTH) are always drawn per layer, `'global'` being `'layer'`.
-      `None`: what suits the algorithm, global for UniLTH and LTH, erk for
-      UniDLTH, layer for DLTH.
-    begin_step: pruning step (tfmot's, which starts at 1) of the first round,
-      at least 1, for use without a ticket callback. `None`: for use with one.
-    frequency: pruning steps between two rounds without a ticket callback, at
-      least 1.
+    target_sparsity: s, the fraction of zeros in [0, 1). 0 disables pruning.
+      With `sparsity_m_by_n=(m, n)` it is m / n, to six digits, or 0.
+    prune_fraction: p, the largest fraction of the remaining weights that a
+      round prunes, in (0, 1). Determines the number of rounds.
+    rounds: R, at least 1. `None` derives it from `prune_fraction`, with fewer
+      rounds if the budget is short. A given number that does not fit the budget
+      raises an error in `fit`.
+    pace: `'geometric'` or `'cubic'`. `None` is cubic for UniLTH and UniDLTH,
+      geometric for LTH and DLTH.
+    scope: `'global'` ranks all weights together, `'layer'` prunes each layer to
+      the same sparsity, and `'erk'` to the Erdos-Renyi-kernel sparsity. Random
+      tickets (UniDLTH, DLTH) are always drawn per layer, so `'global'` is the
+      same as `'layer'`. `None` is global for UniLTH and LTH, erk for UniDLTH,
+      layer for DLTH.
+    begin_step: the pruning step of the first round without a ticket callback,
+      at least 1. tfmot counts from 1. `None` requires a ticket callback.
+    frequency: pruning steps between rounds without a ticket callback, at least
+      1.
 
   Raises:
-    ValueError: an argument is out of its range.
+    ValueError: an argument is out of range.
 
   >>> schedule = IterativeSparsity(0.9, rounds=2, begin_step=10, frequency=5)
   >>> [(bool(fire), round(float(sparsity), 3))
   ...  for fire, sparsity in map(schedule, (9, 10, 14, 15, 20))]
   [(False, 0.0), (True, 0.788), (False, 0.788), (True, 0.9), (False, 0.9)]
 
-  Geometric rounds with p = 0.2 are LTH's (Frankle & Carbin 2019), the cubic
-  pace is Zhu & Gupta's (2017). The UniLTH text says "iterative magnitude
-  pruning" and no more; pace, rounds and scope there are our choice.
+  Geometric rounds with p = 0.2 are from LTH (Frankle & Carbin 2019), the cubic
+  pace is from Zhu & Gupta (2017). The UniLTH paper says only "iterative
+  magnitude pruning"; its pace, rounds and scope are this library's choice.
   """
-
-  _state: RunState | None = None
-  _sparsity: tf.Variable | None = None
 
   def __init__(
     self,
@@ -97,14 +96,16 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     self.scope = check_option('scope', scope, layer_shares.SCOPES, none=True)
     self.begin_step = check_int('begin_step', begin_step, 1, none=True)
     self.frequency = check_int('frequency', frequency, 1)
-    if begin_step is not None and self.rounds_needed('cubic') > _MOST_FIRED:
+    needed = self.rounds_needed('cubic') if begin_step is not None else 0
+    if needed > _MAX_STANDALONE_ROUNDS:
       raise ValueError(
-        f'begin_step needs {_MOST_FIRED} rounds at most, but with rounds='
-        f'{rounds} and prune_fraction={self.prune_fraction} there are '
-        f'{self.rounds_needed("cubic")}.'
+        f'begin_step needs {_MAX_STANDALONE_ROUNDS} rounds at most, but rounds='
+        f'{rounds} and prune_fraction={self.prune_fraction} give {needed}.'
       )
-    # Layers of one model that were saved and loaded know each other by it.
+    # Identifies the layers that share a schedule when a model is loaded.
     self.group = uuid.uuid4().hex
+    self._state: RunState | None = None
+    self._sparsity: tf.Variable | None = None
     self._serialized_state: dict[str, Any] | None = None
     self._is_attached_to_run = False
     self._attached_model: Any = None
@@ -112,19 +113,19 @@ class IterativeSparsity(tf.Module, PruningSchedule):
   def attach_to_run(
     self, model: Any, state: RunState | None = None
   ) -> RunState:
-    """Hands the schedule to a ticket callback; returns the run's state.
+    """Attaches the schedule to a ticket callback; returns the run's state.
 
     Args:
-      model: the model that is trained. A schedule that was used for another
-        one starts afresh: that one's round and snapshots are not this one's.
-      state: the state to share with other schedules of the model.
+      model: the model to train. If the schedule was attached to another model,
+        its state is reset.
+      state: the state of another schedule of the model, to share it.
     """
-    known = (
+    previous = (
       self._attached_model() if self._attached_model is not None else model
     )
     if state is not None:
       self._state = state
-    elif known is not model:
+    elif previous is not model:
       self._state = RunState()
     self._attached_model = weakref.ref(model)
     self._is_attached_to_run = True
@@ -132,7 +133,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
 
   @property
   def state(self) -> RunState:
-    """The state of the run that it is part of."""
+    """The state of the run, created or loaded at first use."""
     if self._state is None:
       with tf.init_scope():
         self._state = RunState()
@@ -143,12 +144,12 @@ class IterativeSparsity(tf.Module, PruningSchedule):
 
   @property
   def has_loaded_run(self) -> bool:
-    """Whether a run was loaded with it that nothing has looked at yet."""
+    """Whether a loaded state is waiting for its first use."""
     return self._serialized_state is not None
 
   @property
   def sparsity(self) -> tf.Variable:
-    """The fraction of its weights that is pruned, in [0, 1)."""
+    """The fraction of pruned weights, in [0, 1)."""
     if self._sparsity is None:
       with tf.init_scope():
         self._sparsity = tf.Variable(0.0, trainable=False)
@@ -156,49 +157,63 @@ class IterativeSparsity(tf.Module, PruningSchedule):
 
   @property
   def was_attached(self) -> bool:
-    """Whether a ticket callback has driven it in this process."""
+    """Whether a ticket callback was attached in this process."""
     return self._is_attached_to_run
 
   def sparsity_at(self, completed: int, rounds: int, pace: str) -> float:
-    """Returns s_r after `completed` of `rounds` rounds, in [0, 1)."""
+    """Returns the sparsity s_r after a round, in [0, 1).
+
+    Args:
+      completed: r, the number of completed rounds, in [0, rounds].
+      rounds: R, at least 1.
+      pace: the pace if the schedule sets none.
+    """
     return round_sparsity.sparsity_at_round(
       self.target_sparsity, completed, rounds, self.pace or pace
     )
 
   def rounds_needed(self, pace: str) -> int:
-    """Returns `rounds`, or the number that `prune_fraction` asks for."""
+    """Returns `rounds`, or the number of rounds that `prune_fraction` needs.
+
+    Args:
+      pace: the pace if the schedule sets none.
+    """
     return self.rounds or round_sparsity.rounds_needed(
       self.target_sparsity, self.prune_fraction, self.pace or pace
     )
 
   def __call__(self, step: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns whether tfmot shall prune at this step, and to what sparsity.
+    """Returns whether tfmot prunes at a step, and the sparsity.
 
     Args:
       step: tfmot's `pruning_step`, which is 1 at the first training step.
 
     Returns:
-      A boolean and a float32 tensor. Never true under a ticket callback.
+      A boolean and a float32 tensor. The boolean is False with a ticket
+      callback, which writes the masks itself.
+
+    Raises:
+      ValueError: `fit` runs without `begin_step` and without a ticket callback.
     """
     if self._is_attached_to_run:
       return tf.constant(False), tf.identity(self.sparsity)
-    driven = self.state.stage > NOT_BEGUN
+    under_callback = self.state.stage > NOT_BEGUN
     if self.begin_step is None:
-      # Silence here would be a run that ends dense.
+      # Without an error, the run would end dense.
       if not self._has_begun() and fit_introspection.is_training():
-        raise forgotten_callback()
+        raise missing_callback_error()
       tf.debugging.assert_equal(
-        driven,
+        under_callback,
         True,
-        'IterativeSparsity without begin_step prunes only under a callback '
-        'of tf_unilth: pass UniLTH(), UniDLTH(), LTH() or DLTH() to fit, or '
-        'give the schedule a begin_step.',
+        'IterativeSparsity without begin_step needs a ticket callback: pass '
+        'UniLTH(), UniDLTH(), LTH() or DLTH() of tf_unilth to fit, or set '
+        'begin_step.',
       )
       return tf.constant(False), tf.identity(self.sparsity)
     fires, sparsity = self._standalone(tf.cast(step, tf.int64))
     return (
-      tf.logical_and(fires, tf.logical_not(driven)),
-      tf.where(driven, self.sparsity, sparsity),
+      tf.logical_and(fires, tf.logical_not(under_callback)),
+      tf.where(under_callback, self.sparsity, sparsity),
     )
 
   def _has_begun(self) -> bool:
@@ -206,6 +221,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
       return self.state.begun
 
   def _standalone(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what `__call__` does if there is no ticket callback."""
     rounds = self.rounds_needed('cubic')
     sparsities = tf.constant(
       [self.sparsity_at(r, max(rounds, 1), 'cubic') for r in range(rounds)]
@@ -218,9 +234,13 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     return fires, tf.gather(sparsities, completed)
 
   def with_target(self, target_sparsity: float) -> 'IterativeSparsity':
-    """Returns another schedule like this one, for layers ranked apart."""
-    given = self._arguments() | {'target_sparsity': target_sparsity}
-    return IterativeSparsity(**given)
+    """Returns a copy with another target, for layers ranked separately.
+
+    Args:
+      target_sparsity: the fraction of zeros in [0, 1).
+    """
+    arguments = self._arguments() | {'target_sparsity': target_sparsity}
+    return IterativeSparsity(**arguments)
 
   def _arguments(self) -> dict[str, Any]:
     return {
@@ -239,52 +259,57 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     children = super()._trackable_children(save_type, **kwargs)
     if save_type != 'savedmodel':
       return children
-    # Loading puts plain objects in the place of what it finds under its name.
-    # The graph needs the variables, a schedule gets its own from its config.
+    # Keras replaces children by plain objects when it loads their names. The
+    # prefix prevents this: only the graph needs these variables, and a loaded
+    # schedule creates its own from its config.
     return {f'of_graph{name}': child for name, child in children.items()}
 
   def get_config(self) -> dict[str, Any]:
-    """Returns tfmot's form: the registered class name and the arguments.
+    """Returns the registered class name and a config, as tfmot does.
 
-    With them stands the group, so that layers that share a schedule do so
-    again when they are loaded, each with a copy of it.
+    The config has the arguments and the group, which lets loaded layers share a
+    schedule again.
     """
     config = {**self._arguments(), 'group': self.group}
     if self._serialized_state is not None:
-      config['run_state'] = (
-        self._serialized_state
-      )  # Saved again before it was used.
+      # The schedule was loaded and is saved again before its first use.
+      config['run_state'] = self._serialized_state
     return registered_config(self, config)
 
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> 'IterativeSparsity':
-    """Returns a schedule from `get_config`'s dict, or its inner one."""
-    given = dict(config.get('config', config))
-    group = given.pop('group', None)
-    state = given.pop('run_state', None)
-    schedule = cls(**given)
+    """Returns a schedule from the result of `get_config`.
+
+    Args:
+      config: the result, or only its inner config.
+    """
+    arguments = dict(config.get('config', config))
+    group = arguments.pop('group', None)
+    state = arguments.pop('run_state', None)
+    schedule = cls(**arguments)
     if group is not None:
       schedule.group = group
+    # Each layer loads its own copy of a shared schedule, and only one copy is
+    # used. Its variables are created at first use, because a SavedModel has no
+    # values for the variables of the other copies.
     schedule._serialized_state = state
-    # Layers that share a schedule load a copy each, of which one will be
-    # used. A SavedModel could not bind the others' variables to anything.
     return schedule
 
 
-def forgotten_callback() -> ValueError:
-  """Returns the error of a `fit` without a ticket callback."""
+def missing_callback_error() -> ValueError:
+  """Returns the error for training without a ticket callback."""
   if fit_introspection.is_training('train_on_batch'):
     how = (
-      'train_on_batch takes none: put tf_unilth.UniLTH() into a '
-      'keras.callbacks.CallbackList around the training loop'
+      'use a keras.callbacks.CallbackList with tf_unilth.UniLTH() around '
+      'train_on_batch'
     )
   else:
-    how = 'give fit callbacks=[tf_unilth.UniLTH()]'
+    how = 'pass callbacks=[tf_unilth.UniLTH()] to fit'
   error = ValueError(
-    'the wrapped layers are pruned by a callback, but training goes on without '
-    f'one: {how}, or LTH(), DLTH() or UniDLTH().'
+    'the wrapped layers need a ticket callback, but training runs without one: '
+    f'{how}, or LTH(), DLTH() or UniDLTH().'
   )
-  # Neither TensorFlow nor Keras need add pages on where it comes from.
+  # Prevents TensorFlow and Keras from appending long call details.
   error.ag_pass_through = True  # type: ignore[attr-defined]
   error._keras_call_info_injected = True  # type: ignore[attr-defined]
   return error

@@ -1,4 +1,4 @@
-"""Errors that help where an object of Keras 3 is given to tf_keras."""
+"""Error messages for Keras 3 objects that are passed to tf_keras."""
 
 import functools
 import inspect
@@ -10,7 +10,16 @@ import tf_keras as keras
 
 
 def check_keras(thing: Any, argument: str, kind: type) -> None:
-  """Raises a `TypeError` that helps if `thing` is not a tf_keras `kind`."""
+  """Checks that an argument is an object of a tf_keras class.
+
+  Args:
+    thing: the value of the argument.
+    argument: its name, for the message.
+    kind: the tf_keras class.
+
+  Raises:
+    TypeError: it is not; the message explains what to do about Keras 3.
+  """
   if isinstance(thing, kind):
     return
   cls = type(thing)
@@ -20,32 +29,40 @@ def check_keras(thing: Any, argument: str, kind: type) -> None:
   )
   if is_keras_3(thing):
     message += (
-      f' That is Keras 3; tfmot works with tf_keras alone. {rebuild(kind)}'
+      f' That is Keras 3, but tfmot works only with tf_keras. {rebuild(kind)}'
     )
   raise TypeError(message)
 
 
 def is_keras_3(thing: Any) -> bool:
-  """Returns whether something is an object of Keras 3, or of its subclass."""
+  """Returns whether an object's class is from Keras 3 or derives from it."""
   return any(
     base.__module__.split('.')[0] == 'keras' for base in type(thing).__mro__
   )
 
 
 def rebuild(kind: type) -> str:
-  """Returns how to come by an object of tf_keras in place of one of Keras 3."""
-  words = 'with tf_keras: `import tf_keras as keras` in place of `import keras`'
+  """Returns a sentence on how to make the tf_keras object instead.
+
+  Args:
+    kind: the tf_keras class.
+  """
+  how = 'with tf_keras: `import tf_keras as keras` in place of `import keras`'
   if issubclass(kind, keras.layers.Layer):
     weights = '`new_model.set_weights(keras3_model.get_weights())`'
-    return f'Build it {words}, then {weights}.'
-  return f'Make it {words}.'
+    return f'Build it {how}, then {weights}.'
+  return f'Make it {how}.'
 
 
 def check_callbacks_of_fit() -> None:
-  """Raises a `TypeError` that helps for callbacks of Keras 3.
+  """Checks that the callbacks of the running `fit` are not from Keras 3.
 
-  For the `set_model` of a callback: Keras calls it before it looks at what
-  its list holds, and fails on those of Keras 3 without a word of what they are.
+  Call it in `set_model` of a callback, which Keras calls before it checks the
+  rest of its list. On a Keras 3 callback Keras itself fails with an unrelated
+  message.
+
+  Raises:
+    TypeError: a callback is from Keras 3.
   """
   frame = inspect.currentframe()
   while frame is not None:
@@ -59,19 +76,20 @@ def check_callbacks_of_fit() -> None:
 
 
 def check_when_compiled(model: keras.Model) -> None:
-  """Lets a model's `compile` raise a `TypeError` that helps for Keras 3.
+  """Makes `compile` of a model raise a clear `TypeError` for Keras 3 objects.
 
-  Keras itself cannot interpret such an optimizer, and fails on such a metric
-  in the first step. It is told to this one object; no class is changed.
+  Keras itself cannot interpret a Keras 3 optimizer, and fails on a Keras 3
+  metric only in the first step. Only this instance is patched, not its class.
   """
-  # A method, which a copy of the model gets for itself.
-  model.compile = types.MethodType(_compile_checked, model)
+  # A bound method, so that a copy of the model gets one bound to the copy.
+  model.compile = types.MethodType(_check_and_compile, model)
 
 
 @functools.wraps(keras.Model.compile)
-def _compile_checked(model: keras.Model, *args: Any, **kwargs: Any) -> None:
-  plain = type(model).compile
-  given = inspect.signature(plain).bind(model, *args, **kwargs).arguments
+def _check_and_compile(model: keras.Model, *args: Any, **kwargs: Any) -> None:
+  compile_model = type(model).compile
+  signature = inspect.signature(compile_model)
+  given = signature.bind(model, *args, **kwargs).arguments
   for name, kind in (
     ('optimizer', keras.optimizers.Optimizer),
     ('metrics', keras.metrics.Metric),
@@ -80,4 +98,4 @@ def _compile_checked(model: keras.Model, *args: Any, **kwargs: Any) -> None:
     for thing in tf.nest.flatten(given.get(name)):
       if is_keras_3(thing):
         check_keras(thing, name, kind)
-  plain(model, *args, **kwargs)
+  compile_model(model, *args, **kwargs)

@@ -1,10 +1,21 @@
-"""The one Keras that the library uses, and what it must borrow from its hosts.
+"""The Keras that the library uses, and non-public names of Keras and tfmot.
 
-tfmot builds on `tf_keras` (Keras 2) whatever is imported first, so everything
-here does too. What else is not public is touched in `pruned_layers.py` and
-`wrapper.py` (tfmot), `prunable.py` (the kernels of attention), `optimizers.py`
-and `train_step.py` (one attribute each of Keras's), `random_state.py` (Keras's
-generators) and `data_position.py` (Keras's data handler).
+tfmot uses `tf_keras` (Keras 2) regardless of import order, so this module does
+too. These other files access non-public attributes:
+
+- of tfmot: `pruned_model.py` and `pruning_wrapper.py`;
+- of Keras models and layers: `model_layers.py`, `model_wrapping.py`,
+  `prunable_weights.py` (attention kernels), `sparsity_summary.py`,
+  `unpruned_layers.py` and `train_hook.py`;
+- of Keras optimizers: `optimizer_traits.py`;
+- of Keras data handlers: `data_handler.py` and `optimizer_search.py`;
+- of TensorFlow graphs: `traced_writes.py`;
+- in `resume/`: `data_replay.py` and `data_description.py` (data handlers and
+  datasets), `random_state.py` (random generators), `model_description.py` and
+  `training_state.py` (models);
+- in `export/`: `saved_model_archive.py` (variables).
+
+`fit_introspection.py` reads the local variables of Keras's `fit`.
 """
 
 from typing import Any
@@ -26,33 +37,37 @@ RandomGenerator = keras.src.backend.RandomGenerator
 PythonState = tf.train.experimental.PythonState
 
 register = keras.saving.register_keras_serializable(package='tf_unilth')
-# Keras's own list of layers to load lacks it, so that no file of it loads.
+# Keras's list of layers for loading lacks it, so its files would not load.
 keras.saving.get_custom_objects().setdefault(
   'SpectralNormalization', keras.layers.SpectralNormalization
 )
 
 
 def registered_config(thing: Any, config: dict[str, Any]) -> dict[str, Any]:
-  """Returns tfmot's nested config under the *registered* class name.
+  """Returns a nested config under the *registered* class name, for tfmot.
 
-  With the bare class name, as tfmot writes it, Keras reloads the schedule as
-  a string, without an error.
+  With the bare class name that tfmot writes, Keras reloads the schedule as a
+  string, without an error.
+
+  Args:
+    thing: the object of the config.
+    config: its config.
   """
   name = keras.saving.get_registered_name(type(thing))
   return {'class_name': name, 'config': config}
 
 
 def steps_per_execution(model: keras.Model) -> int:
-  """Returns how many steps the model runs between two batch hooks."""
+  """Returns the number of steps that a model runs between two batch hooks."""
   steps = getattr(model, '_steps_per_execution', None)
   return 1 if steps is None else int(steps.numpy())
 
 
 def compile_arguments(model: keras.Model) -> dict[str, Any]:
-  """Returns what a model was compiled with, the objects themselves."""
+  """Returns the arguments that a model was compiled with, not copied."""
   return dict(model._compile_config.config)
 
 
 def handle(variable: Any) -> tf.Tensor:
-  """Returns a variable's handle, of a mirrored one that of its first copy."""
+  """Returns a variable's handle; of a mirrored variable, its first copy's."""
   return getattr(variable, '_primary', variable).handle

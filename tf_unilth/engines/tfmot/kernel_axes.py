@@ -1,4 +1,4 @@
-"""Where the inputs of a kernel lie: what N:M sparsity groups its weights by."""
+"""The input axis of a kernel, along which N:M sparsity groups the weights."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ _OUTPUTS_FIRST = (
 
 
 def input_axis(layer: keras.layers.Layer, weight: Any) -> int:
-  """Returns the axis of a kernel that is summed over, the innermost of them.
+  """Returns the innermost axis of a kernel that the layer sums over.
 
   Args:
-    layer: the layer that has the kernel, itself or in a layer inside, as
-      `MultiHeadAttention` has. Built.
+    layer: the built layer with the kernel, which may belong to a layer inside,
+      as in `MultiHeadAttention`.
     weight: the kernel.
 
   Returns:
-    The axis, negative: -2 for the [..., inputs, outputs] of most layers.
+    A negative axis: -2 for the shape [..., inputs, outputs] of most layers.
 
   >>> layer = keras.layers.Conv2DTranspose(5, 3)
   >>> layer.build((None, 8, 8, 4))
@@ -40,7 +40,7 @@ def input_axis(layer: keras.layers.Layer, weight: Any) -> int:
 
 
 def _summed_axis(equation: str) -> int:
-  """Returns the innermost summed axis of an einsum's second operand."""
+  """Returns the innermost summed axis of an einsum's second operand, or -2."""
   operands, _, result = equation.partition('->')
   kernel = operands.split(',')[1].strip()
   summed = [i for i, label in enumerate(kernel) if label not in result]

@@ -1,4 +1,4 @@
-"""Which layers of a model an argument means: names, patterns, predicates."""
+"""Finds the layers of a model that an argument selects."""
 
 import difflib
 import re
@@ -12,11 +12,13 @@ from tf_unilth.engines.tfmot.keras_access import keras
 Layer: TypeAlias = keras.layers.Layer
 Selector: TypeAlias = str | re.Pattern[str] | Layer | Callable[[Layer], bool]
 
-_MORE = 'Compiled regular expressions and functions of a layer are allowed too.'
+_OTHER_SELECTORS = (
+  'Compiled regular expressions and functions of a layer are allowed too.'
+)
 
 
 def named_layers(model: keras.Model) -> Iterator[Layer]:
-  """Yields the layers of a model and of the models inside."""
+  """Yields the layers of a model and of its nested models."""
   for layer in model.layers:
     yield layer
     if isinstance(layer, keras.Model):
@@ -24,30 +26,31 @@ def named_layers(model: keras.Model) -> Iterator[Layer]:
 
 
 def unwrapped(layer: Layer) -> Layer:
-  """Returns the layer inside of a wrapper, any other as it is."""
+  """Returns the layer inside a wrapper, or any other layer itself."""
   return (
     layer.layer if isinstance(layer, keras_access.PruneLowMagnitude) else layer
   )
 
 
 def find_layers(
-  model: keras.Model, wanted: Any, argument: str, wrapped: bool = False
+  model: keras.Model, selectors: Any, argument: str, wrapped: bool = False
 ) -> list[Layer]:
-  """Returns the layers of a model that an argument means, each once.
+  """Returns the layers of a model that an argument selects, each once.
 
   Args:
-    model: also the layers of the models inside are looked at.
-    wanted: a selector or several: a layer; a string, which is the exact name
-      of a layer; a compiled regular expression, which is looked for anywhere
-      in the names (`re.search`), as `filters` of Keras's `Model.quantize` are;
-      or a function that is given each layer and returns whether it is meant.
-    argument: its name, for errors.
-    wrapped: whether wrapped layers may be meant too, by themselves or by their
-      wrappers; the layers inside are returned.
+    model: the model. Layers of nested models are included.
+    selectors: one selector or several. A selector is a layer; the exact name
+      of a layer; a compiled regular expression that is searched for in the
+      names (`re.search`), as in `filters` of Keras's `Model.quantize`; or a
+      function that takes a layer and returns a boolean.
+    argument: the name of the argument, for error messages.
+    wrapped: whether selectors may match wrapped layers, by the layer or by its
+      wrapper. The result then has the layers inside.
 
   Raises:
-    TypeError: something else.
-    ValueError: a selector that means no layer, or one that is wrapped already.
+    TypeError: a selector has another type.
+    ValueError: a selector matches no layer, or a wrapped one where `wrapped`
+      is False.
 
   >>> layers = [keras.layers.Dense(2, name=name) for name in ('a1', 'a2', 'b')]
   >>> model = keras.Sequential(layers)
@@ -56,23 +59,24 @@ def find_layers(
   >>> [la.name for la in find_layers(model, lambda la: la.units == 2, 'skip')]
   ['a1', 'a2', 'b']
   """
-  if is_selector(wanted):
-    wanted = [wanted]
-  if not isinstance(wanted, Iterable) or isinstance(wanted, bytes):
-    _refuse(argument, 'is', wanted)
+  if is_selector(selectors):
+    selectors = [selectors]
+  if not isinstance(selectors, Iterable) or isinstance(selectors, bytes):
+    _raise_type_error(argument, 'is', selectors)
   found: dict[Layer, None] = {}
   layers = list(dict.fromkeys(named_layers(model)))
   if wrapped:
     layers = list(
       dict.fromkeys(i for layer in layers for i in (layer, unwrapped(layer)))
     )
-  for selector in wanted:
+  for selector in selectors:
     if not is_selector(selector):
-      _refuse(argument, 'has', selector)
-    matches = [layer for layer in layers if _means(selector, layer)]
+      _raise_type_error(argument, 'has', selector)
+    matches = [layer for layer in layers if _matches(selector, layer)]
     if not matches:
       raise ValueError(
-        f'{argument} {_shown(selector)} {model.name!r}{_near(selector, layers)}'
+        f'{argument} {_describe_unmatched(selector)} {model.name!r}'
+        f'{_suggestion(selector, layers)}'
       )
     for layer in matches:
       if isinstance(layer, keras_access.PruneLowMagnitude) and not wrapped:
@@ -83,37 +87,37 @@ def find_layers(
   return list(found)
 
 
-def is_selector(thing: Any) -> bool:
-  """Returns whether it is one selector, not several."""
-  if isinstance(thing, re.Pattern):
-    return isinstance(thing.pattern, str)
-  return names_one(thing) or _is_predicate(thing)
+def is_selector(value: Any) -> bool:
+  """Returns whether a value is one selector, rather than several."""
+  if isinstance(value, re.Pattern):
+    return isinstance(value.pattern, str)
+  return is_layer_or_name(value) or _is_predicate(value)
 
 
-def names_one(selector: Any) -> bool:
-  """Returns whether it asks for a layer by name, or is the layer."""
+def is_layer_or_name(selector: Any) -> bool:
+  """Returns whether a selector is a layer or the name of a layer."""
   return isinstance(selector, str | Layer)
 
 
-def _is_predicate(thing: Any) -> bool:
-  # A class is no predicate: a layer's would make a layer of each layer. Nor
-  # are the layers of another Keras, which can be called as well.
-  if isinstance(thing, type | Iterable):
+def _is_predicate(value: Any) -> bool:
+  # Classes and layers of Keras 3 are callable too. A layer class would create
+  # a new layer for each layer of the model.
+  if isinstance(value, type | Iterable):
     return False
-  return callable(thing) and not hasattr(thing, 'get_config')
+  return callable(value) and not hasattr(value, 'get_config')
 
 
-def _refuse(argument: str, verb: str, thing: Any) -> NoReturn:
-  if hasattr(thing, 'get_config') and not isinstance(thing, type):
-    # A layer of Keras 3, maybe.
-    keras_3_errors.check_keras(thing, argument, Layer)
+def _raise_type_error(argument: str, verb: str, value: Any) -> NoReturn:
+  if hasattr(value, 'get_config') and not isinstance(value, type):
+    # The error of a Keras 3 layer says how to rebuild it.
+    keras_3_errors.check_keras(value, argument, Layer)
   raise TypeError(
     f'{argument} must be layers or names of layers, but {verb} '
-    f'{format_value(thing)}. {_MORE}'
+    f'{format_value(value)}. {_OTHER_SELECTORS}'
   )
 
 
-def _means(selector: Selector, layer: Layer) -> bool:
+def _matches(selector: Selector, layer: Layer) -> bool:
   if isinstance(selector, str):
     return layer.name == selector
   if isinstance(selector, keras.layers.Layer):
@@ -123,21 +127,21 @@ def _means(selector: Selector, layer: Layer) -> bool:
   return bool(selector(layer))
 
 
-def _shown(selector: Selector) -> str:
-  """Returns what a message says of a selector that means nothing."""
+def _describe_unmatched(selector: Selector) -> str:
+  """Returns the words of an error for a selector that matches no layer."""
   if isinstance(selector, re.Pattern):
     return f'has the pattern {selector.pattern!r}, which matches no layer of'
-  if names_one(selector):
+  if is_layer_or_name(selector):
     return f'names {_name(selector)!r}, which is no layer of'
   return f'has {selector!r}, which is true of no layer of'
 
 
-def _near(selector: Selector, layers: Iterable[Layer]) -> str:
+def _suggestion(selector: Selector, layers: Iterable[Layer]) -> str:
   names = [layer.name for layer in layers]
-  if not names_one(selector):
-    return f': it must mean at least one of {format_value(names)}'
-  near = difflib.get_close_matches(_name(selector), names)
-  return f': do you mean one of {near}?' if near else '.'
+  if not is_layer_or_name(selector):
+    return f': it must match at least one of {format_value(names)}'
+  similar = difflib.get_close_matches(_name(selector), names)
+  return f': do you mean one of {similar}?' if similar else '.'
 
 
 def _name(selector: Any) -> str:

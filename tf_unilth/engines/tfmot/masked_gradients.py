@@ -1,6 +1,4 @@
-"""The gradients of a ticket: none for what is pruned, a penalty's for what is
-about to be.
-"""
+"""Masks the gradients of pruned weights and adds the penalty's gradient."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,16 +12,18 @@ Pairs = list[tuple[Any, Any]]
 
 
 class TicketGradients:
-  """Changes gradients on their way to the optimizer.
+  """Transforms gradients on their way to the optimizer.
 
-  Each change is a pass over all weights. An optimizer that negates what it is
-  given gets the negation of what is computed negative, with the same bits:
-  TensorFlow drops the two negations when it optimizes the graph, and the
-  product with the mask takes the place of a pass that there was before.
+  Each operation is a pass over all weights. For an optimizer that negates its
+  gradients, the negative of each result is computed and then negated, with the
+  same bits. TensorFlow removes the two successive negations when it optimizes
+  the graph, so the product with the mask replaces the optimizer's negation and
+  adds no pass.
 
   Args:
-    layers: the wrapped layers, whose masks count.
-    candidates: a variable per kernel, True where the penalty is.
+    layers: the wrapped layers, which have the masks.
+    candidates: one boolean variable per kernel, in its shape; True where the
+      penalty applies.
     negated: whether the optimizer begins by negating its gradients.
   """
 
@@ -41,23 +41,23 @@ class TicketGradients:
     coefficient: tf.Tensor | None,
     masks: bool = True,
   ) -> tuple[Pairs, set[int]]:
-    """Returns pairs of gradient and variable as the optimizer is to get them.
+    """Returns the pairs of gradient and variable for the optimizer.
 
     Args:
-      pairs: of gradient and variable.
-      coefficient: of the gradient of the candidates' L2 loss, a scalar; `None`
-        for no penalty.
-      masks: whether anything may be pruned.
+      pairs: pairs of gradient and variable.
+      coefficient: the scalar coefficient lambda of the candidates' L2 penalty;
+        `None` for no penalty.
+      masks: whether any weight may be pruned.
 
     Returns:
-      The pairs, and which of the kernels are among them.
+      The transformed pairs, and the indices of the kernels among them.
     """
     result: Pairs = []
     found: set[int] = set()
     before: list[tf.Tensor] = []
-    # Backpropagation begins with the last. A penalty waits for the gradient
-    # before its own: those of all layers, made when a step begins, would be one
-    # more copy of the weights.
+    # Backpropagation begins with the last layer. Each penalty waits for the
+    # preceding gradient: the penalties of all layers at once, at the start of
+    # the step, would take as much memory as another copy of the weights.
     for gradient, variable in reversed(list(pairs)):
       index = self._indices.get(
         prunable_weights.unwrap_autocast(variable).ref()
@@ -66,14 +66,14 @@ class TicketGradients:
       if index is not None:
         found.add(index)
         with tf.control_dependencies(before):
-          new = self._changed(index, gradient, coefficient, masks)
+          new = self._transform_one(index, gradient, coefficient, masks)
         values = getattr(gradient, 'values', gradient)
         if coefficient is not None and tf.is_tensor(values):
           before = [values]
       result.append((new, variable))
     return result[::-1], found
 
-  def _changed(
+  def _transform_one(
     self,
     index: int,
     gradient: Any,
@@ -89,7 +89,7 @@ class TicketGradients:
         return _masked_slices(gradient, kernel.mask)
       gradient = tf.convert_to_tensor(gradient)
     terms = []
-    if gradient is not None:  # Else the loss does not depend on the weight.
+    if gradient is not None:  # `None` if the loss is independent of the weight.
       if masks:
         terms.append(self._product(gradient, kernel.mask))
       else:
@@ -105,13 +105,14 @@ class TicketGradients:
     self, kernel: PrunedKernel, chosen: Any, coefficient: tf.Tensor
   ) -> tf.Tensor:
     weight = tf.convert_to_tensor(kernel.weight)
-    # In this order: the first product is a new tensor, the second is in place.
+    # This order creates one new tensor; the second product is in place.
     return tf.cast(coefficient, weight.dtype) * self._product(weight, chosen)
 
   def _product(self, tensor: tf.Tensor, chosen: Any) -> tf.Tensor:
-    """Returns the product with what is 1 or 0, or its negation, in one pass."""
+    """Returns the product with 0 or 1, negated if set, in one pass."""
     chosen = tf.cast(chosen, tensor.dtype)
-    if self._negated:  # -chosen^2 * tensor, by a kernel that every device has.
+    if self._negated:
+      # Computes -chosen^2 * tensor; all devices have a kernel for this op.
       return tf.raw_ops.ReciprocalGrad(y=chosen, dy=tensor)
     return tensor * chosen
 

@@ -11,30 +11,34 @@ from tf_unilth.engines.tfmot.keras_access import PruneLowMagnitude
 def flatten_layers(
   model: keras.layers.Layer, include_self: bool = False
 ) -> list[keras.layers.Layer]:
-  """Returns all layers, in order, those inside of models and layers too.
+  """Returns all layers in order, including those inside models and layers.
 
-  tfmot's own collector looks inside of models only and misses a wrapper that
-  is an attribute of a custom layer.
+  tfmot's own collector looks inside models only, so it misses a wrapper that is
+  an attribute of a custom layer.
+
+  Args:
+    model: a model or layer.
+    include_self: whether to return `model` too, first.
   """
   return list(model._flatten_layers(include_self=include_self))
 
 
 def pruning_schedules(model: keras.Model) -> list[Any]:
-  """Returns the schedules of a model's wrapped layers, in order."""
+  """Returns the schedules of a model's wrapped layers, in order, each once."""
   layers = flatten_layers(model)
   schedules = [getattr(layer, 'pruning_schedule', None) for layer in layers]
   return list(dict.fromkeys(s for s in schedules if s is not None))
 
 
 def is_network(layer: keras.layers.Layer) -> bool:
-  """Returns whether it is a Sequential or functional model, not subclassed."""
+  """Returns whether a layer is a Sequential or functional model."""
   return isinstance(layer, keras.Sequential) or getattr(
     layer, '_is_graph_network', False
   )
 
 
 class Call(NamedTuple):
-  """The call of a layer in a functional model, with symbolic tensors."""
+  """The call of a layer in a functional model, with its symbolic tensors."""
 
   layer: keras.layers.Layer
   inputs: list[Any]
@@ -42,9 +46,9 @@ class Call(NamedTuple):
 
 
 def network_calls(network: keras.layers.Layer) -> list[Call] | None:
-  """Returns the calls of a built network's layers, in order.
+  """Returns the calls of the layers of a built network, in order.
 
-  `None` for all else, such as subclassed models.
+  `None` for anything else, such as a subclassed model.
   """
   if not getattr(network, '_is_graph_network', False):
     return None
@@ -58,5 +62,5 @@ def network_calls(network: keras.layers.Layer) -> list[Call] | None:
 
 
 def has_wrappers(layer: keras.layers.Layer) -> bool:
-  """Returns whether there is a wrapped layer inside."""
+  """Returns whether a layer or model contains a wrapped layer."""
   return any(isinstance(i, PruneLowMagnitude) for i in flatten_layers(layer))

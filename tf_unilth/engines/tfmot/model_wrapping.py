@@ -14,9 +14,9 @@ from tf_unilth.engines.tfmot import (
   unpruned_layers,
 )
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
-from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.keras_access import PruningSchedule, keras
-from tf_unilth.engines.tfmot.layer_lookup import Layer, Selector
+from tf_unilth.engines.tfmot.layer_lookup import Layer
+from tf_unilth.engines.tfmot.layer_targets import layer_schedules
 from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
 from tf_unilth.selection import pruning_units
 
@@ -29,40 +29,63 @@ def wrap_model(
   skip: Any = (),
   targets: Any = None,
 ) -> keras.Model:
-  """Returns a model whose layers with kernels are wrapped, but for some."""
-  unpruned_layers.forget(model)
-  own = schedules_of_layers(model, schedule, {} if targets is None else targets)
-  wrapping = LayerWrapping(
-    policy,
-    _left_dense(model, skip, own, units),
-    lambda layer: PruneLowMagnitude(layer, own.get(layer, schedule), **units),
-  )
-  wrapped = wrapping.model(model)
-  wrapping.check_targets(own)
-  wrapping.warn(stacklevel=4)
-  warn_of_empty_masks(wrapped)
-  return wrapped
-
-
-def hold_zeros(model: keras.Model, left: Iterable[Layer]) -> keras.Model:
-  """Wraps a model with one `FixedMask`, but for some layers.
-
-  Unlike `prune_low_magnitude` it does not warn of kernels of nothing but zeros:
-  the masks are still to come.
+  """Returns a copy of a model with wrapped layers.
 
   Args:
     model: a Sequential or functional model.
-    left: the layers to leave without a word.
+    schedule: the schedule of layers that `targets` does not select.
+    policy: a tfmot `PruningPolicy`, or `None`.
+    units: the wrapper's arguments `block_size`, `block_pooling_type` and
+      `sparsity_m_by_n`.
+    skip: as in `prune_low_magnitude`.
+    targets: as in `prune_low_magnitude`.
+
+  Raises:
+    TypeError: `skip` or `targets` has a wrong type.
+    ValueError: the model cannot be wrapped with these arguments.
   """
-  fixed = FixedMask()
+  unpruned_layers.clear_dense_flags(model)
+  schedules = layer_schedules(
+    model, schedule, {} if targets is None else targets
+  )
+  wrapping = LayerWrapping(
+    policy,
+    _skipped_layers(model, skip, schedules, units),
+    lambda layer: PruneLowMagnitude(
+      layer, schedules.get(layer, schedule), **units
+    ),
+  )
+  wrapped = wrapping.wrap_network(model)
+  wrapping.check_targets(schedules)
+  wrapping.warn(stacklevel=4)
+  warn_of_empty_masks([wrapped])
+  return wrapped
+
+
+def hold_zeros(model: keras.Model, skipped: Iterable[Layer]) -> keras.Model:
+  """Returns a copy of a model whose layers share one `FixedMask`.
+
+  Unlike `prune_low_magnitude`, it does not warn of kernels that are all zero,
+  because the caller sets the masks later.
+
+  Args:
+    model: a Sequential or functional model.
+    skipped: the layers that are not wrapped. They cause no warning.
+  """
+  schedule = FixedMask()
   return LayerWrapping(
-    None, set(left), lambda layer: PruneLowMagnitude(layer, fixed)
-  ).model(model)
+    None, set(skipped), lambda layer: PruneLowMagnitude(layer, schedule)
+  ).wrap_network(model)
 
 
-def warn_of_empty_masks(layer: Layer) -> None:
-  """Warns of kernels that a `FixedMask` has found to be nothing but zeros."""
-  for wrapper in [layer, *model_layers.flatten_layers(layer)]:
+def warn_of_empty_masks(layers: Iterable[Layer]) -> None:
+  """Warns of kernels that a `FixedMask` masks completely."""
+  inside = [
+    inner
+    for layer in layers
+    for inner in [layer, *model_layers.flatten_layers(layer)]
+  ]
+  for wrapper in inside:
     if (
       isinstance(wrapper, keras_access.PruneLowMagnitude)
       and isinstance(wrapper.pruning_schedule, FixedMask)
@@ -70,143 +93,154 @@ def warn_of_empty_masks(layer: Layer) -> None:
       and not all(mask.numpy().any() for _, mask, _ in wrapper.pruning_vars)
     ):
       warnings.warn(
-        f'FixedMask of layer {wrapper.layer.name!r} holds nothing but zeros: '
-        'it will never train.',
+        f'FixedMask of layer {wrapper.layer.name!r} masks all weights of a '
+        'kernel: it will never train.',
         stacklevel=4,
       )
 
 
-def _left_dense(
+def _skipped_layers(
   model: keras.Model,
   skip: Any,
-  own: Mapping[Layer, PruningSchedule],
+  schedules: Mapping[Layer, PruningSchedule],
   units: Mapping[str, Any],
 ) -> set[Layer]:
-  """Returns the layers to leave; raises if one has a target of its own."""
-  left = set(layer_lookup.find_layers(model, skip, 'skip'))
-  if both := [layer.name for layer in own if layer in left]:
+  """Returns the layers to leave dense; raises if `targets` names one."""
+  skipped = set(layer_lookup.find_layers(model, skip, 'skip'))
+  if both := [layer.name for layer in schedules if layer in skipped]:
     raise ValueError(f'skip and targets must differ, but both name {both}.')
-  unfit = why_unfit(model, units, left)
-  if both := [layer.name for layer in own if layer in unfit]:
+  unfit = layers_without_units(model, units, skipped)
+  if both := [layer.name for layer in schedules if layer in unfit]:
     raise ValueError(
-      f'targets names {both}, whose kernels do not have units of {units}.'
+      f'targets must name layers whose kernels divide into units of {units}, '
+      f'but names {both}.'
     )
-  return left | unfit
+  return skipped | unfit
 
 
 class LayerWrapping:
-  """Wraps layers, and keeps a record of what became of each.
+  """Wraps layers, and records which are wrapped and which stay dense.
 
   Args:
-    policy: one of tfmot's, or `None`.
-    left: the layers to leave without a word.
-    wrap: wraps one.
+    policy: a tfmot `PruningPolicy`, or `None`.
+    skipped: the layers that are not wrapped. They cause no warning.
+    wrap: returns the wrapper of a layer.
   """
 
   def __init__(
-    self, policy: Any, left: set[Layer], wrap: Callable[[Layer], Any]
+    self, policy: Any, skipped: set[Layer], wrap: Callable[[Layer], Any]
   ):
     self._policy = policy
-    self._left = left
+    self._skipped = skipped
     self._wrap = wrap
-    self._already: list[str] = []
+    self._already_wrapped: list[str] = []
     self._dense: list[Layer] = []
-    self._wrapped: dict[Layer, Any] = {}
+    self._wrappers: dict[Layer, Any] = {}
 
-  def model(self, model: keras.Model) -> keras.Model:
-    """Returns a model whose layers with kernels are wrapped."""
+  def wrap_network(self, model: keras.Model) -> keras.Model:
+    """Returns a copy of a model with wrapped layers.
+
+    Raises:
+      ValueError: the model is subclassed or has no layer to wrap.
+    """
     if not model_layers.is_network(model):
       raise ValueError(
         f'to_prune is a {type(model).__name__}, a subclassed model, which '
-        'cannot be copied with other layers: wrap its layers where it makes '
-        'them, self.dense = prune_low_magnitude(Dense(8), schedule).'
-        + hint_on_premade(model)
+        'Keras cannot clone with wrapped layers: wrap each layer where the '
+        'model creates it, as in '
+        'self.dense = prune_low_magnitude(Dense(8), schedule).'
+        + premade_model_hint(model)
       )
     if self._policy is not None:
       self._policy.ensure_model_supports_pruning(model)
-    wrapped = self.layer(model)
+    wrapped = self.wrap_layer(model)
     if not model_layers.has_wrappers(wrapped):
       raise ValueError(
         f'to_prune has nothing to prune: no layer of {model.name!r} has a '
         'kernel that skip, pruning_policy, block_size and sparsity_m_by_n '
-        'leave.' + self._why_dense()
+        'allow to prune.' + self._dense_reasons()
       )
     keras_3_errors.check_when_compiled(wrapped)
     return wrapped
 
-  def layer(self, layer: Layer) -> Layer:
-    """Returns a layer wrapped, or as it is."""
-    if layer in self._left:
+  def wrap_layer(self, layer: Layer) -> Layer:
+    """Returns the wrapped layer, or the layer itself if it stays dense."""
+    if layer in self._skipped:
       return layer
     if model_layers.is_network(layer):
       check_repeats(layer)
-      return keras.models.clone_model(layer, clone_function=self.layer)
+      return keras.models.clone_model(layer, clone_function=self.wrap_layer)
     if isinstance(layer, keras_access.PruneLowMagnitude):
-      self._already.append(layer.name)
+      self._already_wrapped.append(layer.name)
     elif not prunable_weights.is_prunable(layer):
       self._dense.append(layer)
     elif is_allowed(self._policy, layer):
-      wrapper = self._wrapped[layer] = self._wrap(layer)
-      # What is not built yet is looked at by its wrapper, once it is.
+      wrapper = self._wrappers[layer] = self._wrap(layer)
+      # The wrapper of an unbuilt layer checks it for dense weights in `build`.
       wrapper.is_checked = layer.built
       return wrapper
     return layer
 
-  def _why_dense(self) -> str:
-    """Returns why layers with matrices are not wrapped, for errors."""
-    causes = [
-      found.cause
-      for la in self._dense
-      for found in unpruned_layers.find(la, False)
-    ]
-    reasons = dict.fromkeys(unpruned_layers.why(cause) for cause in causes)
+  def _dense_reasons(self) -> str:
+    """Returns why layers with matrices stay dense, for error messages."""
+    reasons = dict.fromkeys(
+      unpruned_layers.reason(found.cause)
+      for layer in self._dense
+      for found in unpruned_layers.find(layer, False)
+    )
     return ''.join(f' Note: {reason}' for reason in reasons)
 
-  def check_targets(self, own: Iterable[Layer]) -> None:
-    """Raises if a layer with a target of its own was not wrapped."""
-    for layer in own:
-      if layer not in self._wrapped:
+  def check_targets(self, targeted: Iterable[Layer]) -> None:
+    """Raises a `ValueError` if a layer in `targets` is not wrapped."""
+    for layer in targeted:
+      if layer not in self._wrappers:
         raise ValueError(
           f'targets names {layer.name!r}, which is not wrapped: '
           + (
-            'it is in a subclassed model, whose layers are wrapped where it '
-            'makes them.'
+            'it is inside a subclassed model, whose layers must be wrapped '
+            'where the model creates them.'
             if is_allowed(self._policy, layer)
             else 'pruning_policy does not allow it.'
           )
         )
 
   def warn(self, stacklevel: int) -> None:
-    """Warns of what is wrapped already, and of matrices that stay dense."""
-    if self._already:
+    """Warns of layers that were wrapped before, and of dense matrices."""
+    if self._already_wrapped:
       warnings.warn(
         'these layers are wrapped already and keep their schedules: '
-        f'{self._already}.',
+        f'{self._already_wrapped}.',
         stacklevel=stacklevel,
       )
     kernels = [
       kernel
-      for layer in self._wrapped
+      for layer in self._wrappers
       if layer.built
       for kernel in prunable_weights.prunable_weights(layer)
     ]
-    found = [
-      f for la in self._dense for f in unpruned_layers.find(la, False, kernels)
+    unpruned = [
+      found
+      for layer in self._dense
+      for found in unpruned_layers.find(layer, False, kernels)
     ]
-    for layer, wrapper in self._wrapped.items():
-      dense = unpruned_layers.find(layer, True, kernels)
-      if dense:
+    for layer, wrapper in self._wrappers.items():
+      dense_parts = unpruned_layers.find(layer, True, kernels)
+      if dense_parts:
         wrapper.is_checked = True
-      found += dense
-    unpruned_layers.warn(found, stacklevel)
+      unpruned += dense_parts
+    unpruned_layers.warn(unpruned, stacklevel)
 
 
 def is_allowed(policy: Any, layer: Layer) -> bool:
+  """Returns whether a pruning policy, or `None`, allows to prune a layer."""
   return policy is None or policy.allow_pruning(layer)
 
 
 def check_repeats(model: keras.Model) -> None:
-  """Raises for what Keras drops when it copies or loads a model."""
+  """Raises a `ValueError` if a Sequential model applies a layer repeatedly.
+
+  Keras drops the repeated calls when it clones or loads such a model.
+  """
   if isinstance(model, keras.Sequential):
     nodes = getattr(model, '_network_nodes', ())  # Such as 'dense_ib-0'.
     names = [node.rpartition('_ib-')[0] for node in nodes]
@@ -214,25 +248,33 @@ def check_repeats(model: keras.Model) -> None:
     if repeated:
       raise ValueError(
         f'to_prune has layers that a Sequential model, {model.name!r}, applies '
-        f'more than once, {repeated}: Keras would copy them once. Build it as '
-        'a functional model.'
+        f'more than once, {repeated}: Keras would clone only one call of each. '
+        'Build a functional model instead.'
       )
 
 
-def why_unfit(
-  model: keras.Model, given: Mapping[str, Any], left: set[Layer]
+def layers_without_units(
+  model: keras.Model, arguments: Mapping[str, Any], skipped: set[Layer]
 ) -> set[Layer]:
-  """Returns the layers whose kernels do not have such units; warns of them."""
-  units = pruning_units.from_arguments(**given)
+  """Returns the layers with a kernel that does not divide into units.
+
+  Warns of these layers.
+
+  Args:
+    model: a Sequential or functional model.
+    arguments: the wrapper's arguments that determine the units.
+    skipped: the layers to ignore.
+  """
+  units = pruning_units.from_arguments(**arguments)
   found = [
     layer
     for layer in layer_lookup.named_layers(model)
     if layer.built
-    and layer not in left
+    and layer not in skipped
     and not isinstance(layer, keras_access.PruneLowMagnitude)
     for weight in prunable_weights.prunable_weights(layer)
     if not pruning_units.from_arguments(
-      **given, axis=kernel_axes.input_axis(layer, weight)
+      **arguments, axis=kernel_axes.input_axis(layer, weight)
     ).fits(tuple(weight.shape))
   ]
   if found:
@@ -243,67 +285,10 @@ def why_unfit(
   return set(found)
 
 
-def schedules_of_layers(
-  model: keras.Model,
-  schedule: PruningSchedule,
-  targets: Mapping[Selector, float | PruningSchedule],
-) -> dict[Layer, PruningSchedule]:
-  """Returns the schedules of the layers that `targets` names."""
-  if not isinstance(targets, Mapping):
-    raise TypeError(
-      f'targets must be a dict from layers to targets, but is {targets!r}.'
-    )
-  own: dict[Layer, PruningSchedule] = {}
-  for key, target in targets.items():
-    for layer in _with_kernels(model, key):
-      if layer in own:
-        raise ValueError(
-          f'targets names {layer.name!r} twice: a layer must have one target.'
-        )
-      own[layer] = _own_schedule(layer, schedule, target)
-  return own
-
-
-def _with_kernels(model: keras.Model, selector: Selector) -> list[Layer]:
-  """Returns the layers that a key of `targets` means."""
-  layers = layer_lookup.find_layers(model, [selector], 'targets')
-  if layer_lookup.names_one(selector):
-    return layers
-  found = [layer for layer in layers if prunable_weights.is_prunable(layer)]
-  if not found:
-    raise ValueError(
-      f'targets has {selector!r}, which means no layer with a kernel to prune, '
-      f'but {[layer.name for layer in layers]}.'
-    )
-  return found
-
-
-def _own_schedule(
-  layer: Layer, schedule: PruningSchedule, target: float | PruningSchedule
-) -> PruningSchedule:
-  if not prunable_weights.is_prunable(layer):
-    raise ValueError(
-      f'targets names {layer.name!r}, a {type(layer).__name__}, which has no '
-      'kernel to prune of its own.'
-    )
-  if isinstance(target, PruningSchedule):
-    return target
-  if not isinstance(schedule, IterativeSparsity):
-    raise ValueError(
-      f'targets of {layer.name!r} must be a schedule, but is {target}: a '
-      'number needs an IterativeSparsity as pruning_schedule, which is a '
-      f'{type(schedule).__name__}.'
-    )
-  try:
-    return schedule.with_target(target)
-  except ValueError as error:
-    raise ValueError(f'targets of {layer.name!r}: {error}') from error
-
-
-def hint_on_premade(model: keras.Model) -> str:
-  """Returns what to do about a model of which Keras makes the layers."""
+def premade_model_hint(model: keras.Model) -> str:
+  """Returns advice for Keras's premade subclassed models, else ''."""
   if isinstance(model, keras.experimental.WideDeepModel):
-    return ' Prune the models that a WideDeepModel is made of.'
+    return ' Prune the two models inside the WideDeepModel instead.'
   if isinstance(model, keras.experimental.LinearModel):
-    return ' A Sequential model of a Dense layer does what a LinearModel does.'
+    return ' A Sequential model of a Dense layer does the same.'
   return ''

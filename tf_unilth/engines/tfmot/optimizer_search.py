@@ -1,4 +1,4 @@
-"""Which of a model's optimizers trains the wrapped kernels."""
+"""Finds the optimizer of a model that trains the wrapped kernels."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -21,15 +21,15 @@ def training_optimizer(
 ) -> Any:
   """Returns the optimizer that applies gradients to the wrapped kernels.
 
-  That is `model.optimizer`, unless the model holds others, as GANs,
-  distillation and contrastive learning do. Then the train step is traced once,
-  without running it, to see which optimizer is given the kernels.
+  This is `model.optimizer`, unless the model has other optimizers, as in GANs,
+  distillation and contrastive learning. Then the train step is traced once,
+  without running it, to see which optimizer gets the kernels.
 
   Args:
     model: a compiled model.
     layers: its wrapped layers.
-    data_handler: Keras's, of the `fit` that begins; `None` outside of `fit`,
-      where `model.optimizer` is believed.
+    data_handler: the Keras data handler of the `fit` that begins; `None`
+      outside `fit`, where `model.optimizer` is returned.
 
   Raises:
     ValueError: there is no such optimizer, or more than one.
@@ -39,27 +39,28 @@ def training_optimizer(
   if len(found) > 1 and data_handler is not None:
     traced = _trace(model, layers, found, data_handler)
     if traced is not None:
-      return _only(traced, found)
+      return _single(traced, found)
   if isinstance(own, list | tuple):
     if len(own) != 1:
       raise ValueError(
-        f'optimizer of the model must be one, but is {_names(own)}: a run '
-        'needs the one that trains the wrapped layers.'
+        'optimizer of the model must be a single optimizer, but it is a list '
+        f'of {len(own)} ({_names(own)}): compile the model with the optimizer '
+        'that trains the wrapped layers.'
       )
     (own,) = own
   return own
 
 
 def reachable(model: keras.Model) -> list[Any]:
-  """Returns the optimizers that a model, or a layer inside, has as attributes.
+  """Returns the optimizers that are attributes of a model or of its layers.
 
-  Lists and dicts of them count too. What it was compiled with comes first.
+  Those in lists and dicts count too. The compiled optimizers come first.
   """
   found = [
     *tracked_objects.compiled_optimizers(model),
     *tracked_objects.optimizers(model).values(),
   ]
-  # A LossScaleOptimizer and the one inside of it are one.
+  # A LossScaleOptimizer and its inner optimizer count as one.
   unique: dict[int, Any] = {}
   for optimizer in found:
     unique.setdefault(id(optimizer_traits.inner(optimizer)), optimizer)
@@ -78,13 +79,13 @@ def _names(found: Sequence[Any]) -> str:
   return ', '.join(describe(optimizer) for optimizer in found)
 
 
-def _only(trained: Sequence[Any], found: Sequence[Any]) -> Any:
+def _single(trained: Sequence[Any], found: Sequence[Any]) -> Any:
   if len(trained) == 1:
     return trained[0]
   if trained:
     raise ValueError(
       'the wrapped layers must be trained by one optimizer, but are trained by '
-      f'{_names(trained)}: wrap only the layers of one of them.'
+      f'{_names(trained)}: wrap only layers that one of them trains.'
     )
   raise ValueError(
     f"none of the model's optimizers ({_names(found)}) applies gradients to "
@@ -99,9 +100,9 @@ def _trace(
   found: Sequence[Any],
   data_handler: Any,
 ) -> list[Any] | None:
-  """Returns the optimizers that a traced train step gives wrapped kernels.
+  """Returns the optimizers that get wrapped kernels in a traced train step.
 
-  `None` where the step cannot be traced, as one that only runs eagerly.
+  `None` if the step cannot be traced, for example if it only runs eagerly.
   """
   spec = getattr(data_handler._dataset, 'element_spec', None)
   if spec is None:
@@ -112,23 +113,23 @@ def _trace(
   def step(data: Any) -> None:
     model.distribute_strategy.run(model.train_step, args=(data,))
 
-  with _recorded(found, kernels, trained):
+  with _recording(found, kernels, trained):
     try:
       tf.function(step).get_concrete_function(spec)
-    except Exception:  # Whatever a user's step raises, fit will raise again.
+    except Exception:  # If the user's step raises, fit will raise it again.
       if not trained:
         return None
   return list(trained.values())
 
 
 @contextlib.contextmanager
-def _recorded(
+def _recording(
   found: Sequence[Any], kernels: set[Any], trained: dict[int, Any]
 ) -> Iterator[None]:
-  """Notes which optimizers are given one of the kernels."""
+  """Adds to `trained`, by id, the optimizers that get one of the kernels."""
   patches = Patches()
 
-  def recording(optimizer: Any, apply_gradients: Any) -> Any:
+  def record(optimizer: Any, apply_gradients: Any) -> Any:
     def apply(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
       pairs = list(grads_and_vars)
       if any(
@@ -140,12 +141,12 @@ def _recorded(
     return apply
 
   for optimizer in found:
-    patches.put(
+    patches.set(
       optimizer,
       'apply_gradients',
-      recording(optimizer, optimizer.apply_gradients),
+      record(optimizer, optimizer.apply_gradients),
     )
   try:
     yield
   finally:
-    patches.take_back()
+    patches.restore()

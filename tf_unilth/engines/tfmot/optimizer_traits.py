@@ -1,7 +1,8 @@
-"""What a run needs to know of an optimizer, whichever of Keras's it is.
+"""Properties of an optimizer that a run depends on.
 
-tf_keras has two families, `keras.optimizers` and `keras.optimizers.legacy`,
-and wraps either in a `LossScaleOptimizer` under mixed precision.
+They cover both families of tf_keras, `keras.optimizers` and
+`keras.optimizers.legacy`, and the `LossScaleOptimizer` that wraps an optimizer
+under mixed precision.
 """
 
 from typing import Any
@@ -15,9 +16,9 @@ from tf_unilth.schedules.l2_ramp import L2Ramp, limit_for
 
 _LegacyOptimizer = keras.optimizers.legacy.Optimizer
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
-# Under them a weight of 0 stays 0 while its gradient and its slots are 0. Not
-# under Ftrl, which divides by its slots, and what others derive must say it.
-_KEEPING_ZEROS = tuple(
+# Under these a weight of 0 stays 0 while its gradient and its slots are 0. Ftrl
+# does not do so, since it divides by its slots. Subclasses must declare it.
+_PRESERVING_ZEROS = tuple(
   getattr(family, name)
   for family in (keras.optimizers, keras.optimizers.legacy)
   for name in (
@@ -34,17 +35,17 @@ _KEEPING_ZEROS = tuple(
   )
   if hasattr(family, name)
 )
-# At how many positions of a round the learning rate is looked at.
+# The learning rate is sampled at this many positions of a round.
 _SAMPLES = 16
 
 
 def inner(optimizer: Any) -> Any:
-  """Returns the optimizer inside of a `LossScaleOptimizer`, or itself."""
+  """Returns the optimizer inside a `LossScaleOptimizer`, else the optimizer."""
   return getattr(optimizer, 'inner_optimizer', optimizer)
 
 
 def build(optimizer: Any, model: keras.Model) -> None:
-  """Creates the optimizer's slots now, so that a snapshot can hold them."""
+  """Creates the optimizer's slots, so that a snapshot can contain them."""
   optimizer = inner(optimizer)
   with model.distribute_strategy.scope():
     if isinstance(optimizer, _LegacyOptimizer):
@@ -54,10 +55,10 @@ def build(optimizer: Any, model: keras.Model) -> None:
 
 
 def penalty_through_gradient(optimizer: Any) -> bool:
-  """Returns whether a penalty in the loss shrinks weights as it says.
+  """Returns whether a penalty in the loss shrinks weights at its nominal rate.
 
-  It does under SGD. An adaptive optimizer divides the penalty's gradient by its
-  own running size, and clipping cuts it.
+  It does under SGD. An adaptive optimizer divides the penalty's gradient by a
+  running average of its magnitude, and gradient clipping cuts it.
   """
   optimizer = inner(optimizer)
   clips = ('clipnorm', 'global_clipnorm', 'clipvalue')
@@ -67,11 +68,11 @@ def penalty_through_gradient(optimizer: Any) -> bool:
 
 
 def preserves_zeros(optimizer: Any) -> bool:
-  """Returns whether what is 0, with its gradient and its slots, stays 0.
+  """Returns whether a weight stays 0 while its gradient and slots are 0.
 
-  So it does under most of Keras's. A class that derives from them says it of
-  itself by a class attribute, `keeps_zeros = True`; what derives from it
-  must say it again. Others work as well, at the cost of a product more.
+  It does under most Keras optimizers. A subclass declares it by a class
+  attribute, `keeps_zeros = True`, which its own subclasses do not inherit.
+  Other optimizers work too, at the cost of one more product per step.
   """
   outer, optimizer = optimizer, inner(optimizer)
   if outer is not optimizer and not type(outer).__module__.startswith(
@@ -79,38 +80,42 @@ def preserves_zeros(optimizer: Any) -> bool:
   ):
     return False
   own = type(optimizer)
-  if own not in _KEEPING_ZEROS and not vars(own).get('keeps_zeros', False):
+  if own not in _PRESERVING_ZEROS and not vars(own).get('keeps_zeros', False):
     return False
-  divides = getattr(optimizer, 'epsilon', None) == 0  # By its slots alone.
-  # What a user put in comes after the masks, and may change any gradient.
+  # Without epsilon, it divides by its slots alone.
+  divides = getattr(optimizer, 'epsilon', None) == 0
+  # A user's transformers run after the masks and may change any gradient.
   transforms = bool(getattr(optimizer, 'gradient_transformers', None))
   return not (
-    divides or transforms or _is_changed(outer) or _is_changed(optimizer)
+    divides
+    or transforms
+    or _has_patched_method(outer)
+    or _has_patched_method(optimizer)
   )
 
 
 def negates_gradients(optimizer: Any) -> bool:
-  """Returns whether it negates dense gradients, before all else it does.
+  """Returns whether an optimizer begins by negating dense gradients.
 
-  So does the SGD of `keras.optimizers` in `fit`'s graph. One that XLA compiles
-  by itself does it in a function of its own.
+  The SGD of `keras.optimizers` does so in the graph of `fit`. With
+  `jit_compile`, XLA compiles the negation in a separate function.
   """
   return (
     type(optimizer) is keras.optimizers.SGD
     and penalty_through_gradient(optimizer)
     and not optimizer.jit_compile
-    and not _is_changed(optimizer)
+    and not _has_patched_method(optimizer)
   )
 
 
-def _is_changed(optimizer: Any) -> bool:
+def _has_patched_method(optimizer: Any) -> bool:
   """Returns whether a method was replaced on the instance."""
   own = type(optimizer)
   return any(callable(getattr(own, name, None)) for name in vars(optimizer))
 
 
 def slots(optimizer: Any, weight: Any) -> list[Any]:
-  """Returns what an optimizer keeps for a weight, of that weight's shape."""
+  """Returns the slots of a weight that have the weight's shape."""
   optimizer = inner(optimizer)
   if isinstance(optimizer, _LegacyOptimizer):
     found = _legacy_slots(optimizer, weight)
@@ -122,31 +127,35 @@ def slots(optimizer: Any, weight: Any) -> list[Any]:
 def _legacy_slots(optimizer: Any, weight: Any) -> list[Any]:
   try:
     return [optimizer.get_slot(weight, n) for n in optimizer.get_slot_names()]
-  except KeyError:  # It does not train this weight.
+  except KeyError:  # The optimizer does not train this weight.
     return []
 
 
 def _new_slots(optimizer: Any, weight: Any) -> list[Any]:
-  # It keeps a list of each kind, in the order of the weights it trains.
+  # Each slot kind is a list, in the order of the weights that are trained.
   index = optimizer._index_dict.get(optimizer._var_key(weight))
   count = len(optimizer._index_dict)
   return [
-    kept[index]
-    for name, kept in vars(optimizer).items()
+    value[index]
+    for name, value in vars(optimizer).items()
     if index is not None
-    and isinstance(kept, list)
-    and len(kept) == count
+    and isinstance(value, list)
+    and len(value) == count
     and name != '_variables'
-    and isinstance(kept[index], tf.Variable)  # Or names, without decay.
+    # Excludes the list of names that are exempt from weight decay.
+    and isinstance(value[index], tf.Variable)
   ]
 
 
 def momentum(optimizer: Any) -> float:
-  """Returns the momentum that a penalty goes through, 0 where it does not."""
+  """Returns the momentum in [0, 1) that a penalty's gradient is subject to.
+
+  0 if the penalty does not go through the gradient.
+  """
   if not penalty_through_gradient(optimizer):
     return 0.0
-  # A subclass may have a short get_config, or none. A legacy optimizer's is a
-  # variable, which a graph that is being traced must not read.
+  # Read the attribute, since a subclass may lack it in its get_config. In a
+  # legacy optimizer it is a variable, which a traced graph must not read.
   with tf.init_scope():
     value = getattr(inner(optimizer), 'momentum', 0.0)
     if isinstance(inner(optimizer), _LegacyOptimizer):
@@ -155,18 +164,18 @@ def momentum(optimizer: Any) -> float:
 
 
 def learning_rate_schedule(optimizer: Any) -> Any | None:
-  """Returns the optimizer's learning-rate schedule, `None` for a number."""
+  """Returns the learning-rate schedule, `None` if the rate is a number."""
   optimizer = inner(optimizer)
   if isinstance(optimizer, _LegacyOptimizer):
     rate = optimizer.learning_rate
   else:
-    # The public property holds the schedule's last value, not the schedule.
+    # The public property is the schedule's last value, not the schedule.
     rate = optimizer._learning_rate
   return rate if isinstance(rate, _Schedule) else None
 
 
 def staged_learning_rate(optimizer: Any) -> StagedLearningRate | None:
-  """Returns the optimizer's `StagedLearningRate`, `None` if it has none."""
+  """Returns the optimizer's `StagedLearningRate`, `None` without one."""
   schedule = learning_rate_schedule(optimizer)
   return schedule if isinstance(schedule, StagedLearningRate) else None
 
@@ -182,8 +191,12 @@ def learning_rate(optimizer: Any, iteration: Any) -> Any:
 def step_sizes(optimizer: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
   """Samples learning rate / (1 - momentum) over the next `steps` steps.
 
+  Args:
+    optimizer: a built optimizer.
+    steps: the number of steps, at least 1.
+
   Returns:
-    The positions, in (0, 1), and the sizes there.
+    The sampled positions, in (0, 1), and the step sizes there, two arrays.
   """
   positions = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
   begin = int(optimizer.iterations.numpy())
@@ -198,13 +211,14 @@ def step_sizes(optimizer: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
 def ramp_limit(
   optimizer: Any, ramp: L2Ramp, strength: float, steps: int
 ) -> tuple[float, float]:
-  """Returns the limit of a ramp over the next `steps` steps, and its A.
+  """Returns a ramp's limit over the next `steps` steps and its shrink exponent.
 
   Args:
-    optimizer: whose learning rate and momentum say how far a penalty shrinks.
-    ramp: whose own limit counts, if it has one.
-    strength: the shrink exponent A that a ramp without a limit gets.
-    steps: the length of the round.
+    optimizer: its learning rate and momentum determine how much a penalty
+      shrinks weights.
+    ramp: its own limit applies if it has one.
+    strength: the shrink exponent A for a ramp without a limit, at least 0.
+    steps: the number of steps of the round, at least 1.
   """
   positions, sizes = step_sizes(optimizer, steps)
   shape = ramp.shape(positions, steps)
@@ -218,25 +232,29 @@ def ramp_limit(
 def largest_coefficient(optimizer: Any, sizes: np.ndarray) -> float:
   """Returns the largest lambda at which the shrinking is stable.
 
-  SGD is unstable above learning rate * lambda = 2 (1 + momentum), of which we
-  take half; a decoupled shrink w (1 - learning rate * lambda) is done at 1.
+  SGD is unstable above learning rate * lambda = 2 (1 + momentum); half of that
+  is allowed. A decoupled shrink w (1 - learning rate * lambda) reaches 0 at 1.
+
+  Args:
+    optimizer: the optimizer that applies the penalty.
+    sizes: learning rate / (1 - momentum) at a few positions of the round.
   """
   rate = float(sizes.max()) * (1 - momentum(optimizer))
-  return _bound(optimizer) / rate if rate > 0 else 0.0
+  return _largest_product(optimizer) / rate if rate > 0 else 0.0
 
 
 def coefficient_cap(optimizer: Any) -> tf.Tensor | None:
-  """Returns the largest stable lambda at the present learning rate.
+  """Returns the largest stable lambda at the current learning rate.
 
-  `None` where the rate is a schedule, whose future was known when lambda was
-  chosen; a number may have been raised by another callback.
+  `None` for a schedule, whose future rates were known when lambda was chosen.
+  If the rate is a number, another callback may have raised it since.
   """
   if learning_rate_schedule(optimizer) is not None:
     return None
   rate = tf.cast(inner(optimizer).learning_rate, tf.float32)
-  return _bound(optimizer) / tf.maximum(rate, 1e-30)
+  return _largest_product(optimizer) / tf.maximum(rate, 1e-30)
 
 
-def _bound(optimizer: Any) -> float:
+def _largest_product(optimizer: Any) -> float:
   """Returns the largest stable learning rate * lambda."""
   return 1 + momentum(optimizer) if penalty_through_gradient(optimizer) else 1.0

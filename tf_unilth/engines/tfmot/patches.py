@@ -1,18 +1,18 @@
-"""Attributes that are put onto objects for a while, and taken back."""
+"""Attributes that are set on objects for a while and restored afterwards."""
 
 from typing import Any
 
 
 class Patches:
-  """What was put onto which objects, so that all of it can be taken back.
+  """Attributes set on instances, with their previous values.
 
   >>> class Thing:
   ...   name = 'of the class'
   >>> thing, patches = Thing(), Patches()
-  >>> patches.put(thing, 'name', 'ours')
+  >>> patches.set(thing, 'name', 'patched')
   >>> thing.name
-  'ours'
-  >>> patches.take_back()
+  'patched'
+  >>> patches.restore()
   >>> thing.name, vars(thing)
   ('of the class', {})
   """
@@ -20,25 +20,28 @@ class Patches:
   def __init__(self):
     self._entries: list[tuple[Any, str, Any, Any]] = []
 
-  def put(self, thing: Any, name: str, value: Any) -> None:
-    """Sets an attribute of the instance, and keeps what it had before."""
-    # A user may have put one of their own on the instance.
+  def set(self, thing: Any, name: str, value: Any) -> None:
+    """Sets an attribute of the instance and remembers its previous value.
+
+    Args:
+      thing: the object to patch.
+      name: the attribute.
+      value: its new value.
+    """
+    # The instance may have an attribute of its own, which a user set.
     self._entries.append((thing, name, vars(thing).get(name), value))
     setattr(thing, name, value)
 
-  def is_in_place(self, thing: Any, name: str) -> bool:
-    """Returns whether an attribute is still the one that was put there."""
+  def is_set(self, thing: Any, name: str) -> bool:
+    """Returns whether an attribute still has the value given to `set`."""
     return any(
       vars(thing).get(name) is value
       for owner, known, _, value in self._entries
       if owner is thing and known == name
     )
 
-  def take_back(self) -> None:
-    """Leaves the objects as they were found.
-
-    What somebody else has put in the place of ours since then stays.
-    """
+  def restore(self) -> None:
+    """Restores all attributes, except those that other code set since then."""
     for thing, name, before, value in reversed(self._entries):
       if vars(thing).get(name) is not value:
         continue

@@ -1,4 +1,4 @@
-"""Stage 1 of UniLTH and UniDLTH: train dense until a plateau, then rewind."""
+"""Stage 1 of UniLTH and UniDLTH: dense training to a plateau, then a rewind."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ from tf_unilth.wording import count
 
 @dataclasses.dataclass(frozen=True)
 class Plateau:
-  """When stage 1 ends, and how far it is rewound.
+  """Decides when stage 1 ends and how far it is rewound.
 
   It ends with the first epoch at which `monitor` has not fallen by `min_delta`
   for `patience` epochs.
@@ -25,11 +25,12 @@ class Plateau:
   Args:
     monitor: a name in the epoch logs.
     mode: `'min'`, `'max'` or `'auto'`, as in Keras's `EarlyStopping`.
-    patience: epochs, at least 1; `None` for no plateau.
-    min_delta: the least change that counts, at least 0.
-    rewind_epochs: how many epochs before the plateau, at least 0; `None` for
-      the epoch at which `monitor` was lowest.
-    max_dense_fraction: the largest share of the epochs for stage 1, in (0, 1).
+    patience: the number of epochs, at least 1; `None` disables the plateau.
+    min_delta: the smallest change that counts, at least 0.
+    rewind_epochs: the number of epochs to go back from the plateau, at least 0;
+      `None` rewinds to the epoch at which `monitor` was lowest.
+    max_dense_fraction: the largest share of the epochs for stage 1, in (0, 1);
+      `None` for the default of `budget.dense_epochs`.
 
   Raises:
     ValueError: an argument is out of its range.
@@ -59,12 +60,16 @@ class Plateau:
       object.__setattr__(self, name, value)
 
   def dense_epochs(self, epochs: int) -> int:
-    """Returns after how many of the epochs stage 1 ends at the latest."""
+    """Returns the largest number of epochs that stage 1 may take.
+
+    Args:
+      epochs: the epochs of the run, at least 3.
+    """
     return budget.dense_epochs(epochs, self.patience, self.max_dense_fraction)
 
   @property
   def snapshots(self) -> int:
-    """How many snapshots a rewind needs to be held at once."""
+    """The number of snapshots that a rewind needs at the same time."""
     if self.patience is None:
       return 0
     return 1 if self.rewind_epochs is None else self.rewind_epochs
@@ -72,13 +77,13 @@ class Plateau:
   def watch(
     self, state: RunState, epoch: int, value: float, variables: Any
   ) -> bool:
-    """Takes note of an epoch; returns whether the plateau is reached.
+    """Updates the counters after an epoch; returns whether it is a plateau.
 
     Args:
-      state: the run's, where the counters and snapshots are.
-      epoch: how many epochs are completed.
-      value: the monitored value at its end.
-      variables: what a snapshot holds.
+      state: the state of the run, with the counters and snapshots.
+      epoch: the number of completed epochs.
+      value: the monitored value at the end of the epoch.
+      variables: the variables for a snapshot.
     """
     if self.patience is None:
       return False
@@ -92,18 +97,31 @@ class Plateau:
     return epoch - state.get('best_epoch') >= self.patience
 
   def keep(self, state: RunState, epoch: int, variables: Any) -> None:
-    """Keeps the last `rewind_epochs` epochs, and at the start the start."""
+    """Takes a snapshot at the start and after each epoch, for `rewind_epochs`.
+
+    The snapshots of the last `rewind_epochs` epochs are kept.
+
+    Args:
+      state: the state of the run, with the snapshots.
+      epoch: the number of completed epochs.
+      variables: the variables for a snapshot.
+    """
     if self.patience is not None and self.rewind_epochs:
       slot = epoch % self.rewind_epochs
       state.snapshots[slot].take(variables, epoch)
 
   def rewinds_to(self, state: RunState, epoch: int) -> Snapshot | None:
-    """Returns what to rewind to from a plateau at an epoch, if anything."""
+    """Returns the snapshot to rewind to from a plateau, `None` for no rewind.
+
+    Args:
+      state: the state of the run, with the snapshots.
+      epoch: the number of completed epochs at the plateau.
+    """
     if self.rewind_epochs == 0:
       return None
     if self.rewind_epochs is None:
       return state.snapshots[0]
-    # Never before the start.
+    # Do not rewind beyond the start of the run.
     target = max(epoch - self.rewind_epochs, state.get('first_epoch'))
     return state.snapshots[target % self.rewind_epochs]
 
@@ -114,7 +132,7 @@ class Plateau:
 
   @property
   def words(self) -> str:
-    """What has not happened at a plateau, for messages."""
+    """A description of the plateau, for messages."""
     verb = 'risen' if self._is_max() else 'fallen'
     epochs = count(self.patience or 0, 'epoch')
     return f'{self.monitor} has not {verb} for {epochs}'

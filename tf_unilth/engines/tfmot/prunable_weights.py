@@ -1,4 +1,4 @@
-"""Which weights of a layer are kernels: what is pruned, and what is not."""
+"""Finds the kernels of a layer: the weights that can be pruned."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,8 +10,9 @@ from tf_unilth.engines.tfmot.keras_access import keras
 
 layers = keras.layers
 
-# A subclass counts as its nearest ancestor here. Depthwise kernels are small
-# and carry much: tfmot leaves them dense, and so do we.
+# The attributes with the kernels of a layer, by its class or its nearest
+# ancestor. Depthwise kernels are small and important; tfmot leaves them dense
+# too.
 _ATTRIBUTES: dict[type, tuple[str, ...]] = {
   layers.Dense: ('kernel',),
   layers.EinsumDense: ('kernel',),
@@ -33,77 +34,96 @@ _ATTRIBUTES: dict[type, tuple[str, ...]] = {
   layers.LSTMCell: ('kernel', 'recurrent_kernel'),
 }
 _ATTENTION = ('_query_dense', '_key_dense', '_value_dense', '_output_dense')
-# Wrappers of cells, Keras's and TensorFlow's own (`tf.nn`). Neither Keras nor
-# TensorFlow exports their base classes.
+# Cell wrappers of Keras and TensorFlow (`tf.nn`), by name because neither
+# exports their base classes.
 _CELL_WRAPPERS = ('_RNNCellWrapper', '_RNNCellWrapperV2')
 
 Getter = Callable[[], list[Any]]
 
 
 def is_prunable(layer: keras.layers.Layer) -> bool:
-  """Returns whether a layer, built or not, has kernels to prune.
+  """Returns whether a layer, built or unbuilt, has kernels to prune.
+
+  Args:
+    layer: the layer. Layers inside count if their kernels are its own.
 
   >>> is_prunable(keras.layers.Bidirectional(keras.layers.LSTM(4)))
   True
   >>> is_prunable(keras.layers.Rescaling(1 / 255))
   False
   """
-  return bool(sources(layer))
+  return bool(kernel_layers(layer))
 
 
-def sources(layer: keras.layers.Layer) -> list[Any]:
-  """Returns the layers that have a layer's kernels: itself, or some inside.
+def kernel_layers(layer: keras.layers.Layer) -> list[Any]:
+  """Returns the layers with a layer's kernels: itself or layers inside.
+
+  Args:
+    layer: the layer, built or unbuilt.
 
   >>> layer = keras.layers.RNN([keras.layers.LSTMCell(4)])
-  >>> [type(source).__name__ for source in sources(layer)]
+  >>> [type(owner).__name__ for owner in kernel_layers(layer)]
   ['LSTMCell']
   """
-  return [source for source, _ in _getters(layer)]
+  return [owner for owner, _ in _getters(layer)]
 
 
-def tells_kernels(layer: Any) -> bool:
-  """Returns whether a layer has a `get_prunable_weights` of a user's.
+def declares_kernels(layer: Any) -> bool:
+  """Returns whether a user gave a layer a `get_prunable_weights` method.
+
+  Args:
+    layer: the layer, built or unbuilt.
 
   >>> layer = keras.layers.Dense(2)
-  >>> tells_kernels(layer)
+  >>> declares_kernels(layer)
   False
   >>> layer.get_prunable_weights = lambda: []
-  >>> tells_kernels(layer)
+  >>> declares_kernels(layer)
   True
   """
   if hasattr(type(layer), 'get_prunable_weights'):
     return True
-  tell = getattr(layer, 'get_prunable_weights', None)
-  # Wrappers, ours and tfmot's, put one onto the layers that they know.
-  return tell is not None and not (
-    getattr(tell, 'func', None) is prunable_weights
-    or getattr(tell, '__module__', '').startswith('tensorflow_model_')
+  method = getattr(layer, 'get_prunable_weights', None)
+  # This library's wrapper and tfmot's add a method to layers that they support.
+  return method is not None and not (
+    getattr(method, 'func', None) is prunable_weights
+    or getattr(method, '__module__', '').startswith('tensorflow_model_')
   )
 
 
-def tells_variables(layer: Any) -> bool:
-  """Returns whether a user told which weights of a layer are kernels.
+def declares_variables(layer: Any) -> bool:
+  """Returns whether a layer declares kernels, and all of them are variables.
 
-  Not if it told what is computed from others. It may have told that none are.
+  False if its `get_prunable_weights` returns computed tensors. True if it
+  returns an empty list.
+
+  Args:
+    layer: the layer. An unbuilt layer is assumed to return variables.
   """
-  if not tells_kernels(layer):
+  if not declares_kernels(layer):
     return False
-  return not layer.built or all(map(_is_variable, _told(layer)))
+  return not layer.built or all(map(_is_variable, _kernel_values(layer)))
 
 
 def prunable_weights(layer: keras.layers.Layer) -> list[Any]:
-  """Returns the kernels of a built layer; no biases, no statistics.
+  """Returns the kernels of a built layer, without biases and statistics.
 
-  They are the float32 variables themselves, also under a mixed precision
-  policy, where Keras hands out a view that reads as half precision. What is
-  computed from others, such as a normalized kernel, is none of them.
+  Under a mixed precision policy, these are the float32 variables, not Keras's
+  autocast variables that read as half precision. Computed tensors, such as a
+  normalized kernel, are excluded.
+
+  Args:
+    layer: the built layer.
   """
   return [
-    unwrap_autocast(weight) for weight in _told(layer) if _is_variable(weight)
+    unwrap_autocast(weight)
+    for weight in _kernel_values(layer)
+    if _is_variable(weight)
   ]
 
 
-def _told(layer: keras.layers.Layer) -> list[Any]:
+def _kernel_values(layer: keras.layers.Layer) -> list[Any]:
+  """Returns the kernels of a built layer: variables or computed tensors."""
   return [weight for _, getter in _getters(layer) for weight in getter()]
 
 
@@ -112,19 +132,26 @@ def _is_variable(weight: Any) -> bool:
 
 
 def unwrap_autocast(weight: Any) -> Any:
-  """Returns the variable behind a view of it in a lower precision."""
+  """Returns the variable behind a Keras autocast variable.
+
+  Args:
+    weight: an autocast variable, or anything else, which is returned as it is.
+  """
   return getattr(weight, '_variable', weight)
 
 
 def model_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
   """Yields the kernels of a model, wrapped or not, each with its name.
 
-  The order is that of the layers. Layers without weights yet have none.
+  The order is that of the layers. Unbuilt layers are skipped.
+
+  Args:
+    model: the model.
   """
-  seen = set()  # Of a Bidirectional layer there are those inside as well.
+  seen = set()  # The layers inside a Bidirectional layer are listed too.
   for layer in model_layers.flatten_layers(model):
     if isinstance(layer, keras_access.PruneLowMagnitude):
-      continue  # What it wraps comes next.
+      continue  # The inner layer is listed too.
     weights = prunable_weights(layer) if layer.built else []
     names = kernel_names(layer.name, weights)
     for name, weight in zip(names, weights, strict=True):
@@ -134,7 +161,12 @@ def model_kernels(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
 
 def kernel_names(layer_name: str, weights: Sequence[Any]) -> list[str]:
-  """Returns a name for each kernel: the layer's, and what tells them apart."""
+  """Returns distinct names for the kernels of a layer.
+
+  Args:
+    layer_name: the name of the layer, which alone names a single kernel.
+    weights: the kernels. The ends of their paths distinguish several kernels.
+  """
   if len(weights) == 1:
     return [layer_name]
   paths = [weight.name.split(':')[0].split('/') for weight in weights]
@@ -149,10 +181,13 @@ def _are_distinct(paths: Sequence[Sequence[str]], depth: int) -> bool:
   return len({tuple(path[-depth:]) for path in paths}) == len(paths)
 
 
-def builds_alone(layer: keras.layers.Layer) -> bool:
-  """Returns whether `build` makes the kernels, not only the first call.
+def build_creates_kernels(layer: keras.layers.Layer) -> bool:
+  """Returns whether `build` creates the kernels, not only the first call.
 
-  Kernels that belong to layers inside may come as late as that.
+  The first call may be needed to create kernels of layers inside.
+
+  Args:
+    layer: the layer, built or unbuilt.
   """
   if isinstance(layer, layers.MultiHeadAttention):
     return layer._built_from_signature
@@ -160,36 +195,39 @@ def builds_alone(layer: keras.layers.Layer) -> bool:
 
 
 def kernels_exist(layer: keras.layers.Layer) -> bool:
-  """Returns whether there are kernels by the time that `build` is over.
+  """Returns whether the kernels exist at the end of `build`.
 
-  A layer counts as built after loading, even where layers inside are not.
+  A loaded layer counts as built even if layers inside are unbuilt.
+
+  Args:
+    layer: the layer.
   """
-  if builds_alone(layer):
+  if build_creates_kernels(layer):
     return True
   try:
-    return all(weight is not None for weight in _told(layer))
+    return all(weight is not None for weight in _kernel_values(layer))
   except AttributeError:
     return False
 
 
 def _getters(layer: keras.layers.Layer) -> Iterator[tuple[Any, Getter]]:
-  """Yields the layers that have kernels, each with what returns them."""
-  if tells_kernels(layer):
+  """Yields the layers with kernels, each with a function that returns them."""
+  if declares_kernels(layer):
     yield layer, layer.get_prunable_weights
   elif isinstance(layer, layers.MultiHeadAttention):
     yield layer, lambda: _attention_kernels(layer)
   else:
-    for part in parts(layer):
+    for part in inner_kernel_layers(layer):
       yield from _getters(part)
     names = [
-      name for name in _attributes(layer) or () if _may_have(layer, name)
+      name for name in _kernel_attributes(layer) or () if _may_have(layer, name)
     ]
     if names:
       yield layer, lambda: [getattr(layer, name, None) for name in names]
 
 
 def _may_have(layer: Any, attribute: str) -> bool:
-  """Returns whether an attribute is a variable, or may yet become one."""
+  """Returns whether an attribute is a variable, or may be once built."""
   return not layer.built or _is_variable(getattr(layer, attribute, None))
 
 
@@ -199,35 +237,42 @@ def _attention_kernels(layer: keras.layers.MultiHeadAttention) -> list[Any]:
   heads = [*query[:-1], layer._num_heads, layer._value_dim]
   shapes = query, key, value, heads
   for projection, shape in zip(projections, shapes, strict=True):
-    if not projection.built:  # As in one that was loaded and not yet called.
+    if not projection.built:  # The layer was loaded and not called yet.
       projection.build(shape)
       projection.built = True
   return [projection.kernel for projection in projections]
 
 
-def _attributes(layer: Any) -> tuple[str, ...] | None:
-  """Returns the names of a known layer's own kernels, `None` if unknown."""
+def _kernel_attributes(layer: Any) -> tuple[str, ...] | None:
+  """Returns the attributes with a layer's own kernels, `None` if unknown."""
   if type(layer).__name__ == 'ConvLSTMCell':  # Keras does not export it.
     return ('kernel', 'recurrent_kernel')
   if stores_unused_weights(layer):
     return ()
   return next(
     (_ATTRIBUTES[kind] for kind in type(layer).mro() if kind in _ATTRIBUTES),
-    () if parts(layer) else None,
+    () if inner_kernel_layers(layer) else None,
   )
 
 
 def stores_unused_weights(layer: Any) -> bool:
-  """Returns whether most of a kernel's entries are masked out by its layer.
+  """Returns whether a layer masks out most entries of its kernel itself.
 
-  To count them as zeros would overstate what was pruned.
+  Counting these entries as zeros would overstate the sparsity.
+
+  Args:
+    layer: the layer, built or unbuilt.
   """
   kinds = (layers.LocallyConnected1D, layers.LocallyConnected2D)
   return isinstance(layer, kinds) and layer.implementation == 2
 
 
-def parts(layer: keras.layers.Layer) -> list[Any]:
-  """Returns the layers inside whose kernels count as the layer's own."""
+def inner_kernel_layers(layer: keras.layers.Layer) -> list[Any]:
+  """Returns the layers inside whose kernels count as the layer's own.
+
+  Args:
+    layer: the layer, built or unbuilt.
+  """
   if isinstance(layer, layers.Bidirectional):
     return [layer.forward_layer, layer.backward_layer]
   if isinstance(layer, layers.TimeDistributed | layers.SpectralNormalization):
@@ -244,8 +289,8 @@ def _is_cell_wrapper(layer: Any) -> bool:
 
 
 def _leaves(layer: keras.layers.Layer) -> list[Any]:
-  """Returns a layer itself, or the layers of a model and of models inside."""
-  # A LinearModel makes its layers as late as it is built.
+  """Returns the layer itself, or the layers of a model and nested models."""
+  # A LinearModel creates its layers when it is built.
   if not isinstance(layer, keras.Model) or isinstance(
     layer, keras.experimental.LinearModel
   ):

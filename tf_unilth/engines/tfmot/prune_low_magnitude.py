@@ -1,5 +1,6 @@
-"""prune_low_magnitude: tfmot's, for more models."""
+"""prune_low_magnitude: wraps models, layers and lists of layers for pruning."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,13 +23,13 @@ from tf_unilth.engines.tfmot.model_wrapping import (
 from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
 from tf_unilth.selection import blocks, pruning_units
 
-# tfmot's own default.
-_HALF = tfmot.sparsity.keras.ConstantSparsity(0.5, 0)
+# The default of tfmot's function.
+_DEFAULT_SCHEDULE = tfmot.sparsity.keras.ConstantSparsity(0.5, 0)
 
 
 def prune_low_magnitude(
   to_prune: Any,
-  pruning_schedule: PruningSchedule = _HALF,
+  pruning_schedule: PruningSchedule = _DEFAULT_SCHEDULE,
   block_size: tuple[int, int] = (1, 1),
   block_pooling_type: str = 'AVG',
   pruning_policy: Any = None,
@@ -40,46 +41,51 @@ def prune_low_magnitude(
 ) -> Any:
   """Wraps a model, a layer or a list of layers for pruning.
 
-  As tfmot's function of the same name, with a wrapper that repairs tfmot's
-  (`tf_unilth.PruneLowMagnitude`). Of a model it wraps the layers that have
-  kernels, and leaves the others as they are, where tfmot fails on the first
-  one that it does not know. What is left dense, `sparsity_summary` lists.
+  Extends tfmot's function of the same name. The wrapper,
+  `tf_unilth.PruneLowMagnitude`, fixes faults of tfmot's wrapper. In a model,
+  all layers with kernels are wrapped and other layers stay as they are, where
+  tfmot raises an error for a layer type that it does not support.
+  `sparsity_summary` lists the layers that stay dense.
 
   Biases, depthwise kernels and the scales of normalization layers are never
-  pruned. Any other layer with a trainable matrix that stays dense, at any
-  depth, is named in a warning; to name it in `skip` says that it is meant.
+  pruned. If any other layer with a trainable matrix stays dense, at any depth,
+  a warning names it. Layers in `skip` cause no warning.
 
   Args:
     to_prune: a Sequential or functional tf_keras model, a layer, or a list of
-      layers and models. The layers of a subclassed model are wrapped one by
-      one, where it makes them.
-    pruning_schedule: an `IterativeSparsity`, a `FixedMask`, or any of tfmot's.
-    block_size: (height, width) of the blocks of a matrix that go together.
-    block_pooling_type: `'AVG'` or `'MAX'`: what of |w| ranks a block.
-    pruning_policy: one of tfmot's; it decides among the layers with kernels.
-      A single layer that it does not allow is an error.
-    sparsity_m_by_n: (m, n) for m zeros in each n consecutive weights; it
-      excludes `block_size`.
-    skip: the layers of a model that stay dense. Each is a layer; the exact
-      name of one; a compiled regular expression, which is looked for in the
-      names; or a function that is given a layer and returns whether to skip
-      it. A model inside means all of its layers.
-    targets: what single layers of a model are pruned to, apart from the
-      others. The keys are as in `skip`; patterns and functions mean the layers
-      with kernels only. The values are target sparsities in [0, 1), for which
-      `pruning_schedule` must be an `IterativeSparsity`, or schedules.
-    **kwargs: as of a Keras layer, where `to_prune` is one.
+      layers and models. In a subclassed model, wrap each layer where the model
+      creates it.
+    pruning_schedule: an `IterativeSparsity`, a `FixedMask` or any tfmot
+      schedule.
+    block_size: (height, width) of the blocks in which a matrix is pruned.
+    block_pooling_type: `'AVG'` or `'MAX'`, which pools the |w| of a block into
+      its score.
+    pruning_policy: a tfmot `PruningPolicy` that selects among the layers with
+      kernels. It must allow a layer that is given by itself.
+    sparsity_m_by_n: (m, n) to prune m of each n consecutive weights. Excludes
+      `block_size`.
+    skip: the layers of a model that stay dense, as one selector or several. A
+      selector is a layer, the exact name of a layer, a compiled regular
+      expression that is searched for in the names, or a function that takes a
+      layer and returns a boolean. A nested model selects all of its layers.
+    targets: a target for each selected layer of a model, which is then pruned
+      separately from the other layers. Keys are selectors as in `skip`;
+      patterns and functions select only layers with kernels. Values are
+      schedules, or target sparsities in [0, 1) if `pruning_schedule` is an
+      `IterativeSparsity`.
+    **kwargs: Keras's arguments of a layer, such as `name`, if `to_prune` is a
+      single layer.
 
   Returns:
-    A model with wrapped layers, to be compiled again, that shares weights with
-    the one given; a wrapped layer; or a list of layers.
+    For a model, a new model with wrapped layers that shares its weights and
+    must be compiled; for a layer, the wrapped layer; for a list, a list.
 
   Raises:
-    TypeError: something that is not tf_keras's; for an object of Keras 3 it
-      says how to build it with tf_keras. A schedule that is none.
-    ValueError: nothing to prune; `skip` or `targets` mean no layer of the
-      model; two of `targets`, or `skip` and `targets`, mean the same layer; a
-      layer of `targets` is one that is not wrapped.
+    TypeError: `to_prune` is not a tf_keras object (for a Keras 3 object, the
+      message says how to rebuild it), or an argument has a wrong type.
+    ValueError: there is nothing to prune; `skip` or `targets` select no layer
+      of the model; two keys of `targets`, or `skip` and `targets`, select the
+      same layer; or a layer in `targets` is not wrapped.
 
   >>> def build():
   ...   layers = [keras.layers.Rescaling(1 / 255, name='rescale')]
@@ -103,57 +109,43 @@ def prune_low_magnitude(
   >>> [layer.pruning_schedule.target_sparsity for layer in model.layers[2:]]
   [0.5, 0.0]
   """
-  for thing in to_prune if isinstance(to_prune, list) else [to_prune]:
-    keras_3_errors.check_keras(thing, 'to_prune', Layer)
-  if not isinstance(pruning_schedule, PruningSchedule):
-    raise TypeError(
-      'pruning_schedule must be an IterativeSparsity or another '
-      f'PruningSchedule of tfmot, but is {pruning_schedule!r}.'
-    )
+  _check_types(to_prune, pruning_schedule)
   pooling = check_option(
     'block_pooling_type', block_pooling_type, blocks.POOLINGS
   )
   _check_policy(pruning_policy)
-  units: dict[str, Any] = {
-    'block_size': block_size,
-    'block_pooling_type': pooling,
-    'sparsity_m_by_n': sparsity_m_by_n,
-  }
-  _check_units(block_size, sparsity_m_by_n)
-  if kwargs and isinstance(to_prune, keras.Model | list):
-    raise TypeError(
-      f'{sorted(kwargs)} are of a single layer, but to_prune is a '
-      f'{type(to_prune).__name__}.'
-    )
+  units = _check_units(block_size, pooling, sparsity_m_by_n)
+  _check_applicable(to_prune, skip, targets, kwargs)
   if isinstance(to_prune, keras.Model):
     return wrap_model(
       to_prune, pruning_schedule, pruning_policy, units, skip, targets
     )
-  if skip or targets:
-    raise ValueError(
-      'skip and targets are for models, but to_prune is a '
-      f'{type(to_prune).__name__}.'
-    )
-  wrapping = LayerWrapping(
-    pruning_policy,
-    set(),
-    lambda layer: PruneLowMagnitude(layer, pruning_schedule, **units, **kwargs),
+  if not isinstance(to_prune, list):
+    _check_single_layer(to_prune, pruning_policy)
+  wrap = functools.partial(
+    PruneLowMagnitude, pruning_schedule=pruning_schedule, **units, **kwargs
   )
-  if isinstance(to_prune, list):
-    result: Any = []
-    for thing in to_prune:
-      result.append(
-        wrap_model(thing, pruning_schedule, pruning_policy, units)
-        if isinstance(thing, keras.Model)
-        else wrapping.layer(thing)
-      )
-  else:
-    _check_single(to_prune, pruning_policy)
-    result = wrapping.layer(to_prune)
+  wrapping = LayerWrapping(pruning_policy, set(), wrap)
+  wrapped: list[Any] = []
+  for layer in to_prune if isinstance(to_prune, list) else [to_prune]:
+    wrapped.append(
+      wrap_model(layer, pruning_schedule, pruning_policy, units)
+      if isinstance(layer, keras.Model)
+      else wrapping.wrap_layer(layer)
+    )
   wrapping.warn(stacklevel=3)
-  for thing in result if isinstance(result, list) else [result]:
-    warn_of_empty_masks(thing)
-  return result
+  warn_of_empty_masks(wrapped)
+  return wrapped if isinstance(to_prune, list) else wrapped[0]
+
+
+def _check_types(to_prune: Any, schedule: Any) -> None:
+  for layer in to_prune if isinstance(to_prune, list) else [to_prune]:
+    keras_3_errors.check_keras(layer, 'to_prune', Layer)
+  if not isinstance(schedule, PruningSchedule):
+    raise TypeError(
+      'pruning_schedule must be an IterativeSparsity or another tfmot '
+      f'PruningSchedule, but is {schedule!r}.'
+    )
 
 
 def _check_policy(policy: Any) -> None:
@@ -161,12 +153,15 @@ def _check_policy(policy: Any) -> None:
     policy, tfmot.sparsity.keras.PruningPolicy
   ):
     raise TypeError(
-      f'pruning_policy must be one of tfmot, but is {format_value(policy)}.'
+      'pruning_policy must be a tfmot PruningPolicy, but is '
+      f'{format_value(policy)}.'
     )
 
 
-def _check_units(block_size: Any, sparsity_m_by_n: Any) -> None:
-  """Raises if there are two kinds of units."""
+def _check_units(
+  block_size: Any, pooling: str, sparsity_m_by_n: Any
+) -> dict[str, Any]:
+  """Returns the wrapper's arguments; raises if they name two kinds of unit."""
   pruning_units.from_arguments(block_size, 'AVG', None)
   if sparsity_m_by_n is not None:
     pruning_units.from_arguments((1, 1), 'AVG', sparsity_m_by_n)
@@ -175,27 +170,44 @@ def _check_units(block_size: Any, sparsity_m_by_n: Any) -> None:
         'block_size and sparsity_m_by_n exclude each other, but are '
         f'{block_size} and {sparsity_m_by_n}: give one of them.'
       )
+  return {
+    'block_size': block_size,
+    'block_pooling_type': pooling,
+    'sparsity_m_by_n': sparsity_m_by_n,
+  }
 
 
-def _check_single(layer: Layer, policy: Any) -> None:
+def _check_applicable(
+  to_prune: Any, skip: Any, targets: Any, kwargs: Mapping[str, Any]
+) -> None:
+  """Raises for arguments that do not apply to the type of `to_prune`."""
+  kind = type(to_prune).__name__
+  if kwargs and isinstance(to_prune, keras.Model | list):
+    raise TypeError(
+      f'to_prune must be a single layer for the arguments {sorted(kwargs)}, '
+      f'but is a {kind}.'
+    )
+  if not isinstance(to_prune, keras.Model) and (skip or targets):
+    raise ValueError(
+      f'skip and targets are for models, but to_prune is a {kind}.'
+    )
+
+
+def _check_single_layer(layer: Layer, policy: Any) -> None:
   """Raises if a layer that is given by itself cannot be wrapped."""
   if isinstance(layer, keras_access.PruneLowMagnitude):
     return
   if not prunable_weights.is_prunable(layer):
-    causes = [
-      found.cause for found in unpruned_layers.find(layer, wrapped=False)
-    ]
-    reasons = ''.join(
-      f' Note: {unpruned_layers.why(cause)}' for cause in causes[:1]
-    )
+    found = unpruned_layers.find(layer, wrapped=False)
+    note = f' Note: {unpruned_layers.reason(found[0].cause)}' if found else ''
     raise ValueError(
       f'to_prune is a {type(layer).__name__}, which has no kernel to prune: '
       'leave it unwrapped, or give its class a get_prunable_weights method.'
-      + reasons
+      + note
     )
   if not is_allowed(policy, layer):
     raise ValueError(
-      f'pruning_policy, a {type(policy).__name__}, must allow to prune '
-      f'to_prune, but does not allow layer {layer.name!r}: leave that layer '
-      'unwrapped.'
+      f'pruning_policy, a {type(policy).__name__}, does not allow layer '
+      f'{layer.name!r}: to_prune must be a layer that it allows. Leave this '
+      'layer unwrapped.'
     )

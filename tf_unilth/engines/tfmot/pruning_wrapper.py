@@ -1,4 +1,4 @@
-"""PruneLowMagnitude: tfmot's wrapper, repaired."""
+"""PruneLowMagnitude: the pruning wrapper, based on tfmot's."""
 
 import functools
 import inspect
@@ -18,7 +18,7 @@ from tf_unilth.engines.tfmot import (
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.iterative_sparsity import (
   IterativeSparsity,
-  forgotten_callback,
+  missing_callback_error,
 )
 from tf_unilth.engines.tfmot.keras_access import keras, register
 from tf_unilth.selection import pruning_units
@@ -26,51 +26,50 @@ from tf_unilth.selection import pruning_units
 
 @register
 class PruneLowMagnitude(keras_access.PruneLowMagnitude):
-  """tfmot's pruning wrapper around one layer, without what it breaks.
+  """Wraps one layer for pruning; fixes faults of tfmot's wrapper.
 
-  It is one of tfmot's: `strip_pruning`, `UpdatePruningStep`,
-  `PruningSummaries` and policies take it as such. What differs:
+  It is a subclass of tfmot's wrapper, and works with tfmot's `strip_pruning`,
+  `UpdatePruningStep`, `PruningSummaries` and policies. It differs as follows:
 
-  - Kernels of layers that tfmot does not know: see `prunable.py`.
-  - Mixed precision: the mask multiplies the float32 weights themselves. tfmot
-    multiplies what Keras has cast and writes it back, which rounds them to
-    half precision in every forward pass.
-  - The layer inside is called as a layer: masks of sequences, activity
-    regularizers, several inputs and its own dtype policy are as without it.
-  - `get_config` keeps `sparsity_m_by_n`; reloading needs no `prune_scope`.
-  - Layers whose kernels are made by their first call can be wrapped unbuilt.
-  - Where a ticket callback holds the masks, forward passes cost nothing extra:
-    see `holding.py`.
+  - It supports more layer types: see `prunable_weights.py`.
+  - Under mixed precision, the mask multiplies the float32 weights. tfmot
+    multiplies the cast weights and writes them back, which rounds the weights
+    to half precision in every forward pass.
+  - The inner layer is called as a Keras layer, so sequence masks, activity
+    regularizers, several inputs and its own dtype policy keep working.
+  - `get_config` keeps `sparsity_m_by_n`. Loading needs no `prune_scope`.
+  - A layer that creates its kernels in its first call can be wrapped unbuilt.
+  - While a ticket callback applies the masks, forward passes cost nothing
+    extra: see `forward_masking.py`.
 
   Args:
     layer: the layer to prune, with at least one kernel.
-    *args: as of tfmot's wrapper.
-    **kwargs: as of tfmot's wrapper.
+    *args: positional arguments of tfmot's wrapper.
+    **kwargs: keyword arguments of tfmot's wrapper.
 
   >>> wrapper = PruneLowMagnitude(keras.layers.Dense(2), IterativeSparsity(0.5))
   >>> wrapper(np.ones((1, 3), 'float32')).shape.as_list()
   [1, 2]
   """
 
-  # Whether it was looked at what of the layer stays dense, or need not be.
-  is_checked = False
-
   def __init__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any):
     if not hasattr(
       layer, 'get_prunable_weights'
     ) and prunable_weights.is_prunable(layer):
-      # No lambda, so that the layer can still be copied and pickled.
+      # A lambda would prevent copying and pickling the layer.
       layer.get_prunable_weights = functools.partial(
         prunable_weights.prunable_weights, layer
       )
     kwargs.setdefault('dtype', layer.dtype_policy)
     super().__init__(layer, *args, **kwargs)
     self.supports_masking = layer.supports_masking
-    # The layer inside casts its inputs itself, by its own policy.
+    # The inner layer casts its inputs by its own dtype policy.
     self._autocast = False
+    # Whether `build` can skip the warning of weights that stay dense.
+    self.is_checked = False
 
   def __call__(self, *args: Any, **kwargs: Any) -> Any:
-    # The layer may have a name of its own for what is `inputs` here.
+    # The inner layer may name its first argument other than `inputs`.
     first = next(iter(self._layer_parameters))
     for name in (first, 'inputs'):
       if not args and name in kwargs:
@@ -80,12 +79,16 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     return super().__call__(*args, **kwargs)
 
   def build_from_config(self, config: dict[str, Any]) -> None:
-    # Loading builds a layer before it is called.
-    if prunable_weights.builds_alone(self.layer):
+    """Builds a loaded layer, unless only its first call creates the kernels.
+
+    Args:
+      config: the result of `get_build_config`.
+    """
+    if prunable_weights.build_creates_kernels(self.layer):
       super().build_from_config(config)
 
   def _build_layer(self, args: Any, kwargs: Any) -> None:
-    """Makes the layer's weights by tracing a call of it."""
+    """Creates the inner layer's weights by tracing a call."""
 
     def spec(value: Any) -> Any:
       if isinstance(value, keras.__internal__.KerasTensor):
@@ -101,9 +104,14 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     call.get_concrete_function(*tf.nest.map_structure(spec, (args, kwargs)))
 
   def build(self, input_shape: Any) -> None:
-    # Wrapper's own build, not tfmot's: of two kernels in one layer tfmot
-    # gives the masks one name, which HDF5 refuses, and it tracks the kernels
-    # once more, which doubles them in a file.
+    """Creates the masks, and builds the inner layer if needed.
+
+    Args:
+      input_shape: the shape of the inputs, with the batch axis.
+    """
+    # Skips tfmot's `build`. It gives the masks of two kernels in one layer the
+    # same name, which HDF5 rejects, and tracks the kernels a second time,
+    # which duplicates them in files.
     super(keras_access.PruneLowMagnitude, self).build(input_shape)
     weights = prunable_weights.prunable_weights(self.layer)
     self._check_blocks(weights)
@@ -111,7 +119,7 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
       unpruned_layers.warn(
         unpruned_layers.find(self.layer, wrapped=True), stacklevel=2
       )
-    self._keep(
+    self._set_untracked(
       pruning_vars=[
         self._pruning_variables(i, w) for i, w in enumerate(weights)
       ],
@@ -130,7 +138,7 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
       pruning_schedule=self.pruning_schedule,
       block_size=self.block_size,
       block_pooling_type=self.block_pooling_type,
-      # By which tfmot would make a mask of its own in the first step.
+      # With it, tfmot would compute its own mask in the first step.
       sparsity_m_by_n=None if self._is_fixed else self.sparsity_m_by_n,
     )
 
@@ -139,26 +147,26 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     return isinstance(self.pruning_schedule, FixedMask)
 
   def _check_blocks(self, weights: list[Any]) -> None:
-    """Raises if tfmot would, but says which layer and what to do."""
+    """Raises if tfmot would; names the layer and says what to do."""
     blocks = pruning_units.from_arguments(
       self.block_size, self.block_pooling_type, None
     )
     for shape in [tuple(weight.shape) for weight in weights]:
       if not blocks.fits(shape):
-        self.built = False  # Or whoever tries again would take it for ready.
+        self.built = False  # So that another attempt raises again.
         raise ValueError(
           f'{blocks.needs}, but a kernel of layer {self.layer.name!r} has '
           f'shape {shape}: leave that layer unwrapped.'
         )
 
   @tf.__internal__.tracking.no_automatic_dependency_tracking
-  def _keep(self, **attributes: Any) -> None:
-    """Sets attributes whose variables are tracked elsewhere already."""
+  def _set_untracked(self, **attributes: Any) -> None:
+    """Sets attributes whose variables are already tracked elsewhere."""
     for name, value in attributes.items():
       setattr(self, name, value)
 
   def _pruning_variables(self, index: int, weight: Any) -> tuple[Any, Any, Any]:
-    """Returns a kernel with a mask and a threshold, as tfmot has them."""
+    """Returns a kernel with its mask and threshold, in tfmot's format."""
     suffix = f'_{index}' if index else ''
     options = {
       'dtype': weight.dtype,
@@ -177,10 +185,24 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     return weight, mask, threshold
 
   def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-    """Masks the kernels, where nobody else does, and calls the layer."""
-    given = kwargs.pop('training', None)  # Keras's own, if none was given.
+    """Masks the kernels, unless a train step does, and calls the inner layer.
+
+    Args:
+      inputs: the first input of the inner layer.
+      *args: further arguments of the inner layer.
+      **kwargs: further arguments of the inner layer.
+
+    Returns:
+      The outputs of the inner layer.
+
+    Raises:
+      ValueError: an `IterativeSparsity` without `begin_step` is trained without
+        a ticket callback.
+    """
+    # Keras sets the keyword if the caller does not.
+    keyword_training = kwargs.pop('training', None)
     training = self._positional_training(args)
-    training = (given if training is None else training) or False
+    training = (keyword_training if training is None else training) or False
     if not forward_masking.skips_mask(self):
       if training is True:
         self._check_callback()
@@ -190,24 +212,24 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
       self.pruning_obj.weight_mask_op()
     if not self._layer_takes_mask:
       kwargs.pop('mask', None)
-    # The layer finds `training` in Keras's context of this call.
+    # The inner layer reads `training` from Keras's call context.
     return self.layer(inputs, *args, **kwargs)
 
   def _check_callback(self) -> None:
-    """Raises if Keras trains without a callback that prunes or holds masks."""
+    """Raises if Keras trains without a callback that applies the masks."""
     schedule = self.pruning_schedule
     if not isinstance(schedule, IterativeSparsity) or (
       schedule.begin_step is not None
     ):
-      return  # tfmot's own callback does it.
+      return  # tfmot's callback prunes.
     if tf.executing_eagerly() or fit_introspection.is_training():
       with tf.init_scope():
-        waits = self.pruning_step.numpy() < 0
-      if waits:
-        raise forgotten_callback()
+        has_no_callback = self.pruning_step.numpy() < 0
+      if has_no_callback:
+        raise missing_callback_error()
 
   def _update(self) -> tf.Operation:
-    """Counts the step, and makes a new mask where the schedule says so."""
+    """Counts the step, and updates the mask if the schedule is due."""
     step = self.pruning_step.assign_add(1, read_value=True)
     tf.debugging.assert_greater_equal(
       step, tf.constant(1, tf.int64), self._PRUNE_CALLBACK_ERROR_MSG
@@ -224,25 +246,44 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     return any(p.name == 'mask' or p.kind == p.VAR_KEYWORD for p in parameters)
 
   def _positional_training(self, args: Sequence[Any]) -> Any:
-    """Returns `training` where it stands among what comes after `inputs`."""
+    """Returns `training` from the positional arguments after `inputs`."""
     _, *names = self._layer_parameters
-    # A recurrent layer's __call__ has another order, without `training`.
+    # The arguments of a recurrent layer's `__call__` have another order and
+    # lack `training`.
     if isinstance(self.layer, keras.layers.RNN) or 'training' not in names:
       return None
     position = names.index('training')
     return args[position] if position < len(args) else None
 
   def reset_states(self, *args: Any, **kwargs: Any) -> None:
-    """Resets a stateful layer, as its model asks for."""
+    """Resets the states of a stateful inner layer.
+
+    Args:
+      *args: arguments of the inner layer's method.
+      **kwargs: arguments of the inner layer's method.
+    """
     self.layer.reset_states(*args, **kwargs)
 
   def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    """Returns the sequence mask that the inner layer computes.
+
+    Args:
+      inputs: the inputs of the inner layer.
+      mask: their sequence mask, or `None`.
+    """
     return self.layer.compute_mask(inputs, mask)
 
-  # Files hold masked weights, whatever has trained or written them since.
+  # The methods below apply the masks before weights are saved, because code
+  # without a ticket callback may have changed the weights.
 
   def save_own_variables(self, store: Any) -> None:
-    """Masks, as `.keras` and `.weights.h5` files come to the layer inside."""
+    """Applies the masks before `.keras` and `.weights.h5` files are saved.
+
+    Keras saves the inner layer after this call.
+
+    Args:
+      store: the mapping in which Keras collects the arrays of this layer.
+    """
     forward_masking.zero_pruned(self)
     super().save_own_variables(store)
 
@@ -255,12 +296,18 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
 
   @classmethod
   def from_config(cls, config: dict[str, Any]) -> 'PruneLowMagnitude':
+    """Returns a wrapper from the result of `get_config`.
+
+    Args:
+      config: the configuration.
+    """
     wrapper = super().from_config(config)
-    wrapper.is_checked = True  # When it was made first.
+    wrapper.is_checked = True  # The original wrapper has warned.
     return wrapper
 
   def get_config(self) -> dict[str, Any]:
+    """Applies the masks; returns the arguments of tfmot's wrapper."""
     if tf.executing_eagerly():
-      # Keras asks a layer nothing else before it writes an `.h5` file.
+      # Keras calls no other method of a layer before it saves an `.h5` file.
       forward_masking.zero_pruned(self)
     return {**super().get_config(), 'sparsity_m_by_n': self.sparsity_m_by_n}

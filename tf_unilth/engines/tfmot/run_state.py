@@ -1,8 +1,8 @@
-"""The state of one run: where it stands, in variables that a checkpoint holds.
+"""The state of one run, in variables that a checkpoint contains.
 
-Steps are of three kinds. Training steps count the batches of this `fit` from
-0, whatever is rewound. Iterations are the optimizer's own and go back with it.
-Epochs count completed epochs: 0 is the start, 9 the end of the ninth.
+Time is counted in three units. Training steps count the batches of this `fit`
+from 0, also across rewinds. Iterations are the optimizer's counter, and rewind
+with it. Epochs are completed epochs: 0 is the start, 9 the end of the ninth.
 """
 
 import base64
@@ -16,7 +16,7 @@ import tensorflow as tf
 from tf_unilth.engines.tfmot.snapshots import Snapshot
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
-# The stages, as the epoch logs show them.
+# The stages, as in the epoch logs.
 NOT_BEGUN, DENSE, PRUNING, FINETUNING = range(4)
 
 
@@ -25,46 +25,46 @@ def _integer(value: int = 0) -> tf.Variable:
 
 
 def _real(value: float = 0.0) -> tf.Variable:
-  # As precise as what is compared with it, or an equal loss looks lower.
+  # float64, like the losses compared with it; else an equal loss looks lower.
   return tf.Variable(value, trainable=False, dtype=tf.float64)
 
 
 class RunState(tf.Module):
   """Stage, round, plateau, ramp and snapshots of a run.
 
-  It hangs on the `IterativeSparsity` that the wrapped layers share, and so is
-  in every TensorFlow checkpoint of the model.
+  It is an attribute of the `IterativeSparsity` that the wrapped layers share,
+  so every TensorFlow checkpoint of the model contains it.
   """
 
   def __init__(self):
     super().__init__(name='run_state')
     self.stage = _integer(NOT_BEGUN)
-    self.algorithm = _integer()  # Which one the state is of.
+    self.algorithm = _integer()  # The algorithm of the run.
     self.round = _integer()  # Completed rounds.
-    self.rounds = _integer()  # All that are planned.
-    self.zeros = _integer()  # Of the masks, as the last round left them.
-    # The budget.
+    self.rounds = _integer()  # Planned rounds.
+    self.zeros = _integer()  # Zeros in the masks after the last round.
+    # The epoch budget.
     self.first_epoch = _integer()
     self.next_epoch = _integer()
     self.epochs = _integer()
     self.steps_per_epoch = _integer()  # 0: not known yet.
-    self.rewind_step = _integer()  # Training step of LTH's snapshot.
-    self.rounds_begin = _integer()  # Training step at which round 1 began.
+    self.rewind_step = _integer()  # Training step of the LTH snapshot.
+    self.rounds_begin = _integer()  # Training step where round 1 began.
     # The plateau.
-    self.best = _real(math.inf)  # Up to min_delta; patience looks at it.
+    self.best = _real(math.inf)  # Up to min_delta, for patience.
     self.best_epoch = _integer()
-    self.lowest = _real(math.inf)  # Strictly; the rewind looks at it.
+    self.lowest = _real(math.inf)  # Strict minimum, for the rewind.
     self.plateau_epoch = _integer(-1)
     self.rewound_to_epoch = _integer(-1)
-    # The ramp: read in the graph at every step.
+    # The ramp, which the graph reads at every step.
     self.ramp_begin = _integer()  # Iterations.
     self.ramp_steps = _integer(1)
     self.ramp_limit = tf.Variable(0.0, trainable=False)  # 0: no penalty.
-    self.candidates: list[tf.Variable] = []  # True where a weight is one.
-    # The learning rate's decay.
+    self.candidates: list[tf.Variable] = []  # One per kernel, boolean.
+    # The decay of the learning rate.
     self.decay_begin = _integer()  # Iterations.
     self.decay_steps = _integer()
-    self.iterations = _integer()  # The optimizer's, at the last epoch's end.
+    self.iterations = _integer()  # Of the optimizer, after the last epoch.
     self.snapshots: list[Snapshot] = []
 
   def get(self, name: str) -> Any:
@@ -77,7 +77,7 @@ class RunState(tf.Module):
       getattr(self, name).assign(value)
 
   def reset(self) -> None:
-    """Forgets an earlier run, but for its budget."""
+    """Resets the state of an earlier run, except for its budget."""
     self.set(
       stage=NOT_BEGUN,
       round=0,
@@ -93,11 +93,11 @@ class RunState(tf.Module):
 
   @property
   def begun(self) -> bool:
-    """Whether there is a run to go on with."""
+    """Whether there is a run to continue."""
     return self.get('stage') != NOT_BEGUN
 
   def get_config(self) -> dict[str, Any]:
-    """Returns all of it, bit for bit, as what JSON can hold."""
+    """Returns the exact state as values that JSON can represent."""
     numbers = {
       name: variable.numpy().item()
       for name, variable in vars(self).items()
@@ -105,7 +105,7 @@ class RunState(tf.Module):
     }
     return {
       'numbers': numbers,
-      'candidates': [_packed(chosen) for chosen in self.candidates],
+      'candidates': [_pack_bits(chosen) for chosen in self.candidates],
       'snapshots': [
         base64.b64encode(snapshot.serialize()).decode()
         for snapshot in self.snapshots
@@ -113,29 +113,34 @@ class RunState(tf.Module):
     }
 
   def load(self, config: dict[str, Any]) -> None:
-    """Takes over what `get_config` returned."""
+    """Restores the state that `get_config` returned."""
     self.set(**config['numbers'])
-    self.candidates = [_unpacked(chosen) for chosen in config['candidates']]
+    self.candidates = [_unpack_bits(chosen) for chosen in config['candidates']]
     for serialized in config['snapshots']:
       self.add_snapshot()
       self.snapshots[-1].deserialize(base64.b64decode(serialized))
 
   def add_snapshot(self) -> None:
-    """Makes room for one; a checkpoint that is being restored fills it."""
+    """Adds an empty snapshot; restoring a checkpoint may fill it."""
     self.snapshots.append(Snapshot())
 
   def clear_snapshots(self) -> None:
-    """Lets the snapshots' memory go."""
+    """Frees the memory of the snapshots."""
     for snapshot in self.snapshots:
       snapshot.clear()
 
   def l2_lambda(self, ramp: L2Ramp, iterations: Any) -> tf.Tensor:
-    """Returns the penalty's coefficient now; exactly 0 off the ramp."""
+    """Returns the current penalty coefficient; exactly 0 off the ramp.
+
+    Args:
+      ramp: the ramp of the run.
+      iterations: the iterations of the optimizer, a scalar.
+    """
     step = tf.maximum(tf.cast(iterations, tf.int64) - self.ramp_begin, 0)
     return ramp.coefficient(step, self.ramp_limit, self.ramp_steps)
 
 
-def _packed(chosen: tf.Variable) -> dict[str, Any]:
+def _pack_bits(chosen: tf.Variable) -> dict[str, Any]:
   bits = zlib.compress(np.packbits(chosen.numpy()).tobytes())
   return {
     'shape': chosen.shape.as_list(),
@@ -143,7 +148,7 @@ def _packed(chosen: tf.Variable) -> dict[str, Any]:
   }
 
 
-def _unpacked(packed: dict[str, Any]) -> tf.Variable:
+def _unpack_bits(packed: dict[str, Any]) -> tf.Variable:
   shape = packed['shape']
   bits = zlib.decompress(base64.b64decode(packed['bits']))
   values = np.unpackbits(np.frombuffer(bits, np.uint8), count=math.prod(shape))

@@ -1,4 +1,4 @@
-"""Snapshots: weights and optimizer state of one moment, to rewind to."""
+"""Snapshots of weights and optimizer state, for rewinding."""
 
 import itertools
 import json
@@ -11,37 +11,40 @@ from tf_unilth.engines.tfmot.keras_access import PythonState
 
 
 class Snapshot(PythonState):
-  """The values of a list of variables, kept on the host.
+  """The values of a list of variables, stored in host memory.
 
-  It is a part of TensorFlow checkpoints (a `PythonState`), so that a resumed
-  run can still rewind, and it takes no memory of an accelerator. The values
-  are kept as the variables' own bytes: bit for bit, in any dtype.
+  It uses no accelerator memory. TensorFlow checkpoints save it (as a
+  `PythonState`), so a resumed run can still rewind. The values are stored as
+  the bytes of the variables, so they are exact in any dtype.
   """
 
   def __init__(self):
-    self.epoch = -1
+    self.epoch = -1  # Completed epochs when it was taken; -1: not taken.
     self._values: list[bytes] = []
 
   @property
   def taken(self) -> bool:
-    """Whether there is anything to rewind to."""
+    """Whether the snapshot has values to rewind to."""
     return bool(self._values)
 
   def take(self, variables: Sequence[Any], epoch: int) -> None:
-    """Keeps the variables' values.
+    """Stores the values of variables.
 
     Args:
-      variables: what to keep.
-      epoch: how many epochs were completed; 0 is the start.
+      variables: the variables.
+      epoch: the number of completed epochs; 0 is the start.
     """
     self._values = [variable.numpy().tobytes() for variable in variables]
     self.epoch = epoch
 
   def restore(self, variables: Sequence[Any]) -> list[np.ndarray]:
-    """Puts the values back into the variables that they were taken from.
+    """Assigns the stored values to the variables that they were taken from.
+
+    Args:
+      variables: the variables, as passed to `take`.
 
     Returns:
-      The values, in the memory that is here, not to be written.
+      The values, as read-only arrays that share the snapshot's memory.
     """
     arrays = [
       np.frombuffer(value, v.dtype.as_numpy_dtype).reshape(v.shape)
@@ -52,27 +55,27 @@ class Snapshot(PythonState):
     return arrays
 
   def replace_from(self, index: int, variables: Sequence[Any]) -> None:
-    """Puts other variables in the place of those from an index on.
+    """Replaces the values from an index on; does nothing without values.
 
     Args:
-      index: of the first value that goes.
-      variables: those whose present values come.
+      index: the index of the first value to replace.
+      variables: the variables whose current values replace them.
     """
     if self._values:
       new = [variable.numpy().tobytes() for variable in variables]
       self._values = [*self._values[:index], *new]
 
   def clear(self) -> None:
-    """Lets the memory go, but for what `restore` returned."""
+    """Frees the values, except for arrays that `restore` returned."""
     self._values = []
 
   def serialize(self) -> bytes:
-    """Returns all of it as bytes: a line of JSON, then the values."""
+    """Returns the snapshot as bytes: a line of JSON, then the values."""
     header = {'epoch': self.epoch, 'sizes': [len(v) for v in self._values]}
     return b'\n'.join([json.dumps(header).encode(), b''.join(self._values)])
 
   def deserialize(self, string_value: bytes) -> None:
-    """Reads what `serialize` wrote."""
+    """Restores the snapshot from the bytes that `serialize` returned."""
     header, _, payload = string_value.partition(b'\n')
     fields = json.loads(header)
     self.epoch = fields['epoch']

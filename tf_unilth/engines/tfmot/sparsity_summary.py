@@ -1,4 +1,4 @@
-"""sparsity_summary: how many zeros each layer of a model has."""
+"""sparsity_summary: counts the zeros of each kernel of a model."""
 
 import collections
 import dataclasses
@@ -20,7 +20,13 @@ from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 @dataclasses.dataclass(frozen=True)
 class KernelSparsity:
-  """One kernel: its name, its shape, and how many of its weights are zero."""
+  """The number of zeros of one kernel.
+
+  Args:
+    name: the name of the kernel.
+    shape: its shape.
+    zeros: the number of its weights that are exactly 0.
+  """
 
   name: str
   shape: tuple[int, ...]
@@ -28,7 +34,7 @@ class KernelSparsity:
 
   @property
   def weights(self) -> int:
-    """How many weights there are."""
+    """The number of weights."""
     return math.prod(self.shape)
 
   @property
@@ -39,12 +45,13 @@ class KernelSparsity:
 
 @dataclasses.dataclass(frozen=True)
 class SparsitySummary:
-  """The kernels of a model; prints as a table.
+  """The sparsity of a model's kernels; prints as a table.
 
   Args:
     rows: one per kernel.
-    left: of a wrapped model the layers that are not, by class and, where they
-      have trainable matrices, by name; and those of which a part is not.
+    left: for a wrapped model, the layers that are not wrapped: by name if they
+      have trainable matrices, else by class. Includes unpruned parts of wrapped
+      layers.
   """
 
   rows: tuple[KernelSparsity, ...]
@@ -52,27 +59,27 @@ class SparsitySummary:
 
   @property
   def total_weights(self) -> int:
-    """How many weights all the kernels have."""
+    """The number of weights of all kernels."""
     return sum(row.weights for row in self.rows)
 
   @property
   def zeros(self) -> int:
-    """How many of them are exactly 0."""
+    """The number of weights that are exactly 0."""
     return sum(row.zeros for row in self.rows)
 
   @property
   def sparsity(self) -> float:
-    """The fraction of zeros over all kernels, in [0, 1]."""
+    """The fraction of zeros of all kernels, in [0, 1]."""
     return self.zeros / self.total_weights if self.rows else 0.0
 
   def __str__(self) -> str:
     cells = [('layer', 'shape', 'weights', 'zeros', 'sparsity')]
     for row in self.rows:
       shape = ' x '.join(str(size) for size in row.shape)
-      cells.append((row.name, shape, *_numbers(row.weights, row.zeros)))
-    cells.append(('total', '', *_numbers(self.total_weights, self.zeros)))
+      cells.append((row.name, shape, *_number_cells(row.weights, row.zeros)))
+    cells.append(('total', '', *_number_cells(self.total_weights, self.zeros)))
     widths = [max(len(cell) for cell in column) for column in zip(*cells)]
-    table = [_format(line, widths) for line in cells]
+    table = [_format_row(row_cells, widths) for row_cells in cells]
     rule = '-' * len(table[0])
     lines = [table[0], rule, *table[1:-1], rule, table[-1]]
     if self.left:
@@ -81,18 +88,20 @@ class SparsitySummary:
 
 
 def sparsity_summary(model: keras.Model) -> SparsitySummary:
-  """Returns the zeros of each prunable kernel of a model; print it.
+  """Counts the zeros of each kernel of a model.
 
-  Of a wrapped model it shows the wrapped kernels, as their masks leave them,
-  and names the layers that are not wrapped; of a model that was never wrapped,
-  or was stripped, all kernels that could be. Biases are never pruned and never
-  counted.
+  For a wrapped model, it counts the wrapped kernels with their masks applied,
+  and lists the layers that are not wrapped. For an unwrapped or stripped model,
+  it counts all prunable kernels. Biases are never pruned and never counted.
 
   Args:
-    model: a tf_keras model, built.
+    model: a built tf_keras model.
+
+  Returns:
+    A `SparsitySummary`, which prints as a table.
 
   Raises:
-    TypeError: not a tf_keras model.
+    TypeError: `model` is not a tf_keras model.
 
   >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
   >>> print(sparsity_summary(keras.Sequential(layers)))
@@ -111,22 +120,22 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
     KernelSparsity(name, tuple(weight.shape), _zeros(weight))
     for name, weight in prunable_weights.model_kernels(model)
   ]
-  return SparsitySummary(tuple(rows), _left(model) if wrapped else ())
+  return SparsitySummary(tuple(rows), _unwrapped(model) if wrapped else ())
 
 
 def _zeros(weight: Any, mask: Any = None) -> int:
-  """Returns how many weights are zero, or are as soon as they are masked."""
+  """Returns the number of weights that are zero or masked."""
   zero = weight.numpy() == 0
   if mask is not None:
     zero |= mask.numpy() == 0
   return int(np.sum(zero))
 
 
-def _left(model: keras.Model) -> tuple[str, ...]:
-  """Returns the layers outside of wrappers, those of one class together."""
+def _unwrapped(model: keras.Model) -> tuple[str, ...]:
+  """Returns the entries of `SparsitySummary.left`."""
   kinds: collections.Counter[str] = collections.Counter()
   named = []
-  for layer in dict.fromkeys(_outside_of_wrappers(model)):
+  for layer in dict.fromkeys(_unwrapped_layers(model)):
     if prunable_weights.is_prunable(layer) or any(
       found.cause is layer
       for found in unpruned_layers.find(layer, wrapped=False)
@@ -135,11 +144,11 @@ def _left(model: keras.Model) -> tuple[str, ...]:
     else:
       kinds[type(layer).__name__] += 1
   counted = [f'{kind} x {n}' if n > 1 else kind for kind, n in kinds.items()]
-  return tuple(named + _parts_left(model) + counted)
+  return tuple(named + _unpruned_parts(model) + counted)
 
 
-def _parts_left(model: keras.Model) -> list[str]:
-  """Returns what stays dense inside of wrapped layers."""
+def _unpruned_parts(model: keras.Model) -> list[str]:
+  """Returns the parts of wrapped layers that stay dense."""
   return [
     f'{type(found.cause).__name__} of {found.layer.name}'
     for wrapper in PrunedLayers(model).wrappers
@@ -147,7 +156,7 @@ def _parts_left(model: keras.Model) -> list[str]:
   ]
 
 
-def _outside_of_wrappers(layer: Any) -> Iterator[keras.layers.Layer]:
+def _unwrapped_layers(layer: Any) -> Iterator[keras.layers.Layer]:
   for inner in layer._flatten_layers(recursive=False, include_self=False):
     if isinstance(
       inner, keras.layers.InputLayer | keras_access.PruneLowMagnitude
@@ -156,15 +165,15 @@ def _outside_of_wrappers(layer: Any) -> Iterator[keras.layers.Layer]:
     if not isinstance(inner, keras.Model):
       yield inner
     if not prunable_weights.is_prunable(inner):
-      yield from _outside_of_wrappers(inner)
+      yield from _unwrapped_layers(inner)
 
 
-def _numbers(weights: int, zeros: int) -> tuple[str, str, str]:
+def _number_cells(weights: int, zeros: int) -> tuple[str, str, str]:
   share = zeros / weights if weights else 0.0
   return f'{weights:,}', f'{zeros:,}', f'{100 * share:.3f}%'
 
 
-def _format(cells: tuple[str, ...], widths: list[int]) -> str:
+def _format_row(cells: tuple[str, ...], widths: list[int]) -> str:
   name, shape, *numbers = cells
   left = [name.ljust(widths[0]), shape.ljust(widths[1])]
   right = [n.rjust(w) for n, w in zip(numbers, widths[2:], strict=True)]

@@ -1,4 +1,4 @@
-"""A learning-rate schedule that knows the stage of a ticket run."""
+"""StagedLearningRate: a learning-rate schedule that restarts in each stage."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,33 +19,35 @@ DECAYS = ('cosine', 'linear', 'step', 'constant')
 
 @register
 class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
-  """A decay over the stage that is running, not over the optimizer's steps.
+  """Decays the learning rate over each stage of a run, not over the whole run.
 
   With t = iterations - begin and p = t / steps, clipped to [0, 1]:
   cosine: rate = initial * (1 + cos(pi p)) / 2; linear: initial * (1 - p);
   step: initial * factor^n after n of the boundaries; constant: initial.
-  With a warm-up, all times min(1, (t + 1) / (warmup * steps)).
+  Warm-up multiplies the rate by min(1, (t + 1) / (warmup * steps)).
 
-  The ticket callbacks restart it: UniLTH and UniDLTH when stage 2 starts, DLTH
-  when its finetuning starts, LTH in each round, so that every one of them gets
-  a full decay. A schedule over the whole run would leave pruning and
-  finetuning to its last, smallest rates. The position follows the stage also
-  where a rewind puts the optimizer's iterations back.
+  The ticket callbacks restart the decay, so each stage gets a full one: UniLTH
+  and UniDLTH when stage 2 starts, DLTH when its finetuning starts, LTH in each
+  round. With a decay over the whole run, pruning and finetuning would use only
+  its last, smallest rates. The decay also follows the stage when a rewind
+  resets the optimizer's iterations.
 
   Args:
-    initial_learning_rate: the rate at the beginning of each stage, above 0.
+    initial_learning_rate: the rate at the start of each stage, above 0.
     decay: `'cosine'`, `'linear'`, `'step'` or `'constant'`.
-    decay_steps: steps over which to decay where no ticket callback says so (a
-      dense baseline, say), at least 1. `None`: the callback sets it; before
-      one has, the rate is constant. After the last stage it stays at its end.
-    warmup: share of each decay, in [0, 1), in which the rate first rises
+    decay_steps: the length of the decay in optimizer steps without a ticket
+      callback (such as in a dense baseline), at least 1. `None` lets the
+      callback set it; until then the rate is constant. After the last stage,
+      the rate keeps its final value.
+    warmup: the fraction of each decay, in [0, 1), in which the rate rises
       linearly (Goyal et al. 2017). Each restart warms up again.
-    boundaries: for `'step'`, rising shares of each decay, in (0, 1), at which
-      the rate falls: (0.5, 0.75) for epochs 80 and 120 of 160.
-    factor: for `'step'`, what it is multiplied by there, in (0, 1).
+    boundaries: for `'step'`, increasing fractions of each decay, in (0, 1), at
+      which the rate drops: (0.5, 0.75) for epochs 80 and 120 of 160.
+    factor: for `'step'`, the multiplier of the rate at each boundary, in
+      (0, 1).
 
   Raises:
-    ValueError: an argument is out of its range.
+    ValueError: an argument is out of range.
 
   >>> rate = StagedLearningRate(0.1, decay_steps=100)
   >>> [round(float(rate(step)), 3) for step in (0, 50, 100)]
@@ -57,9 +59,9 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
   >>> [round(float(rate(step)), 4) for step in (0, 1, 3, 49, 50, 75)]
   [0.025, 0.05, 0.1, 0.1, 0.01, 0.001]
 
-  The restart is our choice: it is what gradual pruning gains from, UniLTH's and
-  UniDLTH's own gain is within the noise (docs/comparison.md). The papers train
-  with a schedule per phase without saying more.
+  The restart is this library's choice: gradual pruning gains from it, while the
+  gain of UniLTH and UniDLTH is within the noise (docs/comparison.md). The
+  papers say only that they train with one schedule per phase.
   """
 
   def __init__(
@@ -79,9 +81,9 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     self.decay_steps = check_int('decay_steps', decay_steps, 1, none=True)
     self.warmup = float(check_float('warmup', warmup, '[0, 1)'))
     self.factor = float(check_float('factor', factor, '(0, 1)'))
-    self.boundaries = _checked_boundaries(self.decay, boundaries)
+    self.boundaries = _check_boundaries(self.decay, boundaries)
     self._begin = tf.Variable(0, trainable=False, dtype=tf.int64)
-    # 0 steps: no length is known yet, the rate stays where it begins.
+    # 0 steps mean that the length is unknown and the rate constant.
     self._steps = tf.Variable(
       self.decay_steps or 0, trainable=False, dtype=tf.int64
     )
@@ -90,14 +92,18 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """Starts a new decay.
 
     Args:
-      begin: the optimizer's `iterations` at which the decay starts.
-      steps: its length in optimizer steps; 0 keeps the rate constant.
+      begin: the optimizer's `iterations` at the start of the decay.
+      steps: the length in optimizer steps; 0 keeps the rate constant.
     """
     self._begin.assign(begin)
     self._steps.assign(steps)
 
   def __call__(self, step: Any) -> tf.Tensor:
-    """Returns the learning rate at `step`, the optimizer's iterations."""
+    """Returns the learning rate at a step.
+
+    Args:
+      step: the optimizer's `iterations`, an integer or a scalar tensor.
+    """
     done = tf.maximum(tf.cast(step, tf.int64) - self._begin, 0)
     done = tf.cast(done, tf.float32)
     length = tf.cast(self._steps, tf.float32)
@@ -110,11 +116,11 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
       return 0.5 * (1 + tf.cos(np.pi * position))
     if self.decay == 'linear':
       return 1 - position
-    passed = [
+    reached = [
       done >= tf.round(boundary * length) for boundary in self.boundaries
     ]
-    falls = tf.reduce_sum(tf.cast(passed, tf.float32)) if passed else 0.0
-    return tf.pow(self.factor, falls)
+    drops = tf.reduce_sum(tf.cast(reached, tf.float32)) if reached else 0.0
+    return tf.pow(self.factor, drops)
 
   def _warmed_up(self, done: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     steps = tf.maximum(self.warmup * length, 1.0)
@@ -132,25 +138,26 @@ class StagedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     }
 
 
-def _checked_boundaries(decay: str, given: Any) -> tuple[float, ...]:
-  if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+def _check_boundaries(decay: str, values: Any) -> tuple[float, ...]:
+  if not isinstance(values, Iterable) or isinstance(values, str | bytes):
     raise ValueError(
-      f'boundaries must be numbers, but are {format_value(given)}.'
+      f'boundaries must be numbers, but are {format_value(values)}.'
     )
   boundaries = tuple(
-    float(check_float('boundaries', value, '(0, 1)')) for value in given
+    float(check_float('boundaries', value, '(0, 1)')) for value in values
   )
   if sorted(set(boundaries)) != list(boundaries):
     raise ValueError(
-      f'boundaries must rise within (0, 1), but are {boundaries}.'
+      f'boundaries must increase within (0, 1), but are {boundaries}.'
     )
   if bool(boundaries) != (decay == 'step'):
     raise ValueError(
-      f"boundaries must be given with decay='step', and only there, but are "
-      f'{boundaries} with {decay!r}.'
+      f"boundaries must be given with decay='step' and with no other decay, "
+      f'but are {boundaries} with {decay!r}.'
     )
   return boundaries
 
 
-# HDF5 files and SavedModels name the schedule of an optimizer by its bare name.
+# HDF5 files and SavedModels store the class name of an optimizer's schedule
+# without its package.
 keras.utils.get_custom_objects()['StagedLearningRate'] = StagedLearningRate

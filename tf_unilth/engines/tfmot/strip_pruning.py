@@ -1,4 +1,4 @@
-"""strip_pruning: tfmot's, for subclassed models and custom layers too."""
+"""strip_pruning: removes the pruning wrappers of a model."""
 
 import warnings
 from typing import Any
@@ -19,26 +19,25 @@ from tf_unilth.engines.tfmot.train_hook import armed_hook
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
-  """Takes the wrappers away; what stays is a plain sparse model.
+  """Removes the pruning wrappers; returns a plain sparse model.
 
-  As tfmot's function of the same name, and for subclassed models and custom
-  layers with wrapped layers inside too: there tfmot's does not look. Those are
-  changed in place, since Keras cannot copy them. Pruned weights are set to
-  zero first, whatever has trained or written them since the masks were made,
-  also in tfmot's own wrappers. A model that was to be pruned and has no zeros
-  gets a warning.
+  Extends tfmot's function of the same name to subclassed models and to custom
+  layers with wrapped layers inside. These are changed in place, because Keras
+  cannot clone them. Pruned weights are first set to zero, also in tfmot's
+  wrappers, because other code may have changed them. If a target sparsity
+  above 0 was set but the masks have no zeros, a warning says so.
 
   Args:
-    model: a tf_keras model with wrapped layers, from tfmot's or our function.
+    model: a tf_keras model with layers that this library or tfmot wrapped.
 
   Returns:
-    A model that shares its layers with the one given; the same one if it is
+    A new model that shares the layers of `model`, or `model` itself if it is
     subclassed.
 
   Raises:
-    TypeError: not a tf_keras model.
-    RuntimeError: the model is subclassed, and a ticket callback's `fit` of it
-      is running.
+    TypeError: `model` is not a tf_keras model.
+    RuntimeError: `model` is subclassed, and `fit` is training it with a ticket
+      callback.
 
   >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
   >>> model = prune_low_magnitude(keras.Sequential(layers), FixedMask())
@@ -49,11 +48,11 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   in_place = not model_layers.is_network(model)
   layers = PrunedLayers(model)
   if in_place:
-    _release(model, layers)
+    _detach_hooks(model, layers)
   _warn_if_dense(layers)
   for wrapper in layers.wrappers:
     forward_masking.zero_pruned(wrapper)
-  unpruned_layers.forget(model)
+  unpruned_layers.clear_dense_flags(model)
   if not in_place:
     model = _strip_network(model)
   for layer in [model, *model_layers.flatten_layers(model)]:
@@ -63,45 +62,45 @@ def strip_pruning(model: keras.Model) -> keras.Model:
 
 
 def _warn_if_dense(layers: PrunedLayers) -> None:
-  """Warns of a model that was to be pruned, but was not."""
-  wanted = [
+  """Warns of a model with a target sparsity above 0 but no pruned weights."""
+  to_prune = [
     kernel
     for kernel in layers.kernels
     if getattr(kernel.schedule, 'target_sparsity', 1) > 0
     and not isinstance(kernel.schedule, FixedMask)
   ]
-  if wanted and all(kernel.mask.numpy().all() for kernel in wanted):
+  if to_prune and all(kernel.mask.numpy().all() for kernel in to_prune):
     warnings.warn(
-      'strip_pruning: the model was wrapped to be pruned, but is dense: its '
-      'masks have no zeros, and its target sparsity was not met. Train it with '
-      'fit and a ticket callback, such as tf_unilth.UniLTH(), to the end.',
+      'strip_pruning: the model was wrapped for pruning, but is dense: its '
+      'masks have no zeros, and the target sparsity was not met. Train it to '
+      'the end with fit and a ticket callback, such as tf_unilth.UniLTH().',
       stacklevel=3,
     )
 
 
-def _release(model: keras.Model, layers: PrunedLayers) -> None:
-  """Takes away what a run has left on a model that is changed in place."""
+def _detach_hooks(model: keras.Model, layers: PrunedLayers) -> None:
+  """Removes the hooks of a run from a model that is stripped in place."""
   inside = [
     i for i in model_layers.flatten_layers(model) if isinstance(i, keras.Model)
   ]
-  for one in [model, *inside]:
-    hook = armed_hook(one)
+  for network in [model, *inside]:
+    hook = armed_hook(network)
     if hook is not None:
       if hook.watch.is_alive():
         raise RuntimeError(
-          'model is being trained by a ticket callback, and a subclassed model '
-          'is stripped in place: call strip_pruning after fit.'
+          'model is being trained with a ticket callback, and a subclassed '
+          'model is stripped in place: call strip_pruning after fit.'
         )
       hook.detach()
-    HeldEvaluations.take_off(one)
-    # They were traced with masks.
-    one.train_function = None
+    HeldEvaluations.take_off(network)
+    # It was traced with masks.
+    network.train_function = None
   for wrapper in layers.wrappers:
-    wrapper.was_stripped = True  # For models around this one.
+    wrapper.was_stripped = True  # Models that contain this one check it.
 
 
 def _inner(wrapper: Any) -> keras.layers.Layer:
-  """Returns the layer of a wrapper, without what the wrapper put onto it."""
+  """Returns the inner layer without the method that its wrapper added."""
   layer = wrapper.layer
   getter = vars(layer).get('get_prunable_weights')
   if getattr(getter, 'func', None) is prunable_weights.prunable_weights:
@@ -110,7 +109,10 @@ def _inner(wrapper: Any) -> keras.layers.Layer:
 
 
 def _strip_network(layer: keras.layers.Layer) -> keras.layers.Layer:
-  """Copies a network without wrappers; tfmot's fails on subclassed models."""
+  """Clones a network without wrappers.
+
+  tfmot's function fails on nested subclassed models.
+  """
   if model_layers.is_network(layer):
     return keras.models.clone_model(layer, clone_function=_strip_network)
   if not isinstance(layer, keras_access.PruneLowMagnitude):
@@ -122,23 +124,26 @@ def _strip_network(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _unwrap_attributes(layer: keras.layers.Layer) -> None:
-  """Puts layers in the place of wrappers in the attributes of a layer."""
+  """Replaces wrappers by their layers in the attributes of a layer."""
   for name, value in list(vars(layer).items()):
     if name.startswith(('_self_', '_obj_')):
-      continue  # Keras's own books, which follow by themselves.
+      continue  # Keras updates its internal attributes itself.
     stripped = _stripped(value)
     if stripped is not value:
       setattr(layer, name, stripped)
 
 
 def _stripped(value: Any) -> Any:
-  """Returns the layer of a wrapper, also in lists, dicts and models."""
+  """Returns a value with wrappers replaced, also in lists, dicts and models.
+
+  A value without wrappers is returned itself.
+  """
   if isinstance(value, keras_access.PruneLowMagnitude):
     return _inner(value)
   if isinstance(value, list | tuple):
     items = [_stripped(item) for item in value]
-    same = all(a is b for a, b in zip(items, value, strict=True))
-    return value if same else items
+    unchanged = all(a is b for a, b in zip(items, value, strict=True))
+    return value if unchanged else items
   if isinstance(value, dict):
     entries = {key: _stripped(item) for key, item in value.items()}
     return value if all(entries[k] is value[k] for k in value) else entries

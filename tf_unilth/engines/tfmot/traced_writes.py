@@ -1,4 +1,4 @@
-"""Which variables the operations of a graph that is being traced write."""
+"""Finds the variables that a graph writes while it is traced."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_unilth.engines.tfmot import keras_access
 
-# All other operations that take a variable's handle may write it.
+# Any other operation that takes a variable's handle may write the variable.
 _READS = frozenset(
   {
     'Identity',
@@ -22,38 +22,38 @@ _READS = frozenset(
 
 
 class GraphWrites:
-  """Follows which variables are written while a graph is traced.
+  """Tracks which variables are written while a graph is traced.
 
   Args:
-    graph: a FuncGraph; what it has already is not looked at.
+    graph: a `FuncGraph`. Operations that it already has are ignored.
   """
 
   def __init__(self, graph: Any):
     self._graph = graph
-    self._written: set[int] = set()  # Handles, as the graph captures them.
+    self._written: set[int] = set()  # The ids of captured handles.
     self._next = len(graph.get_operations())
     self._functions: dict[str, bool] = {}
 
-  def has(self, variable: Any) -> bool:
-    """Returns whether a variable was written since the beginning."""
-    self.note()
+  def is_written(self, variable: Any) -> bool:
+    """Returns whether a variable was written since tracking began."""
+    self.scan()
     return bool(self._written) and (
       id(self._graph.capture(keras_access.handle(variable))) in self._written
     )
 
-  def note(self) -> None:
-    """Takes note of what was traced since the last look."""
+  def scan(self) -> None:
+    """Records the writes that were traced since the last scan or skip."""
     for operation in self._new_operations():
       handles = [t for t in operation.inputs if t.dtype == tf.resource]
       if handles and self._writes(operation):
         self._written |= {id(handle) for handle in handles}
 
-  def add(self, variable: Any) -> None:
-    """Counts a variable as written."""
+  def mark(self, variable: Any) -> None:
+    """Records a variable as written."""
     self._written.add(id(self._graph.capture(keras_access.handle(variable))))
 
   def skip(self) -> None:
-    """Leaves out what was traced since the last look."""
+    """Ignores the operations that were traced since the last scan or skip."""
     self._new_operations()
 
   def _new_operations(self) -> list[Any]:
@@ -65,13 +65,13 @@ class GraphWrites:
     if operation.type in _READS:
       return False
     called = list(_called(operation.node_def))
-    if called:  # A function, a branch or a loop writes if anything in it does.
+    if called:  # A function, branch or loop writes if its body does.
       return any(self._function_writes(name) for name in called)
     return True
 
   def _function_writes(self, name: str) -> bool:
     if name not in self._functions:
-      self._functions[name] = False  # While it is looked at; it may recur.
+      self._functions[name] = False  # It may call itself.
       definition = self._graph._get_function(name)
       nodes = [] if definition is None else _nodes(definition)
       self._functions[name] = definition is None or any(
@@ -83,7 +83,7 @@ class GraphWrites:
     called = list(_called(node))
     if called:
       return any(self._function_writes(name) for name in called)
-    # Of nodes the types of what they take are not known.
+    # The input types of a node are unknown, so go by the name.
     return node.op not in _READS and node.op.startswith(
       ('Assign', 'Resource', 'Scatter')
     )

@@ -1,18 +1,21 @@
-"""What TensorFlow tracks of a model: its objects, with a path to each."""
+"""The objects that TensorFlow tracks in a model, with a path to each."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot import optimizer_traits as one_optimizer
+from tf_unilth.engines.tfmot import optimizer_traits
 from tf_unilth.engines.tfmot.keras_access import keras
 
 _OPTIMIZERS = (keras.optimizers.Optimizer, keras.optimizers.legacy.Optimizer)
 
 
 def descendants(root: Any) -> Iterator[tuple[str, Any]]:
-  """Yields what TensorFlow's checkpoints hold, each once, with its path."""
+  """Yields the path and the object of all that a TensorFlow checkpoint saves.
+
+  Each object occurs once. The root comes first, with an empty path.
+  """
   view = tf.train.TrackableView(root)
   found, waiting = {id(root)}, [('', root)]
   for path, node in waiting:
@@ -24,21 +27,21 @@ def descendants(root: Any) -> Iterator[tuple[str, Any]]:
 
 
 def compiled_optimizers(model: keras.Model) -> list[Any]:
-  """Returns what a model was compiled with: one optimizer, or its list."""
+  """Returns the optimizers that a model was compiled with, as a list."""
   return [o for o in tf.nest.flatten(model.optimizer) if o is not None]
 
 
 def optimizers(
   model: keras.Model, nodes: Sequence[tuple[str, Any]] | None = None
 ) -> dict[str, Any]:
-  """Returns all optimizers of a model, by their paths.
+  """Returns all optimizers of a model by path.
 
-  One that it was compiled with has the path `optimizer`; of several of a list
-  each has its own, as one that is an attribute of the model does.
+  A single compiled optimizer has the path `optimizer`. The optimizers of a
+  compiled list and those that are attributes have their own paths.
 
   Args:
     model: a compiled model.
-    nodes: what `descendants` yields of it, if that is known.
+    nodes: the items of `descendants(model)`, if they are known.
   """
   compiled = compiled_optimizers(model)
   found = {'optimizer': compiled[0]} if len(compiled) == 1 else {}
@@ -47,8 +50,8 @@ def optimizers(
     if isinstance(node, _OPTIMIZERS) and id(node) not in known:
       found[path] = node
   inside = {
-    id(one_optimizer.inner(optimizer))
+    id(optimizer_traits.inner(optimizer))
     for optimizer in found.values()
-    if one_optimizer.inner(optimizer) is not optimizer
+    if optimizer_traits.inner(optimizer) is not optimizer
   }
   return {p: o for p, o in found.items() if id(o) not in inside}

@@ -1,4 +1,4 @@
-"""The hook of a run: puts the masked step into a model, and takes it out."""
+"""The train step hook: installs the masked step in a model and removes it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,14 @@ from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
 class TrainStepHook(MaskedStep):
-  """Lets a model train by masked steps, from `attach` to `detach`.
+  """Makes a model train by masked steps, from `attach` to `detach`.
 
   Args:
     model: a compiled model.
-    optimizer: the one that trains its wrapped layers.
+    optimizer: the optimizer that trains its wrapped layers.
     layers: its wrapped layers.
-    state: the run's state.
-    ramp: `None` if this run has no penalty.
+    state: the state of the run.
+    ramp: the L2 ramp; `None` for a run without a penalty.
   """
 
   def __init__(
@@ -38,106 +38,110 @@ class TrainStepHook(MaskedStep):
     self._functions: dict[tuple[bool, bool], Any] = {}
     self._is_attached = False
     self._is_written = False
-    self.calls = 0
+    self.calls = 0  # Completed calls of the train function.
     self._make_train_function: Callable[..., Any] = model.make_train_function
 
   def attach(self, watch: 'Watch') -> None:
-    """Puts the hook into the model, and `watch` around its training."""
+    """Installs the hook in the model.
+
+    Args:
+      watch: connects the hook to the training around the run.
+    """
     self._watch = watch
     self._is_attached = True
     self._make_train_function = self._model.make_train_function
-    self._put_patches()
-    # Keras made the train function before it told any callback of the run;
-    # what is added later is silently ignored unless it is made again.
+    self._set_patches()
+    # Keras makes the train function before it calls any callback, and a
+    # function that is already made ignores later patches. So replace it.
     self._model.train_function = self._train
     HeldEvaluations.put_on(
       self._model, self._layers.wrappers, self._layers.zero_pruned
     )
 
-  def _put_patches(self) -> None:
-    """Puts all that the run changes on model and optimizer, if it is not there.
+  def _set_patches(self) -> None:
+    """Sets the patches on model, optimizer and kernels that are not in place.
 
-    Somebody else may have replaced some of it in the meantime: theirs is called
-    by ours then.
+    Other code may have replaced some of them in the meantime. The new patch
+    then calls the replacement.
     """
     model, optimizer, patches = self._model, self._optimizer, self._patches
-    if not patches.is_in_place(model, 'train_step'):
-      patches.put(model, 'train_step', self._around_step(model.train_step))
-    if not patches.is_in_place(optimizer, 'apply_gradients'):
-      apply_gradients = self._around_apply(optimizer.apply_gradients)
-      patches.put(optimizer, 'apply_gradients', apply_gradients)
-    if not patches.is_in_place(model, 'make_train_function'):
-      patches.put(model, 'make_train_function', self._make_anew)
-    if not patches.is_in_place(model, 'compile'):
-      patches.put(model, 'compile', self._around_compile(model.compile))
+    if not patches.is_set(model, 'train_step'):
+      patches.set(model, 'train_step', self._wrap_train_step(model.train_step))
+    if not patches.is_set(optimizer, 'apply_gradients'):
+      apply_gradients = self._wrap_apply_gradients(optimizer.apply_gradients)
+      patches.set(optimizer, 'apply_gradients', apply_gradients)
+    if not patches.is_set(model, 'make_train_function'):
+      patches.set(model, 'make_train_function', self._make_hooked_function)
+    if not patches.is_set(model, 'compile'):
+      patches.set(model, 'compile', self._wrap_compile(model.compile))
     for kernel in self._layers.kernels:
       for name in ('assign', 'assign_add', 'assign_sub'):
-        if not patches.is_in_place(kernel.weight, name):
-          assign = self._around_assign(getattr(kernel.weight, name))
-          patches.put(kernel.weight, name, assign)
+        if not patches.is_set(kernel.weight, name):
+          assign = self._wrap_assign(getattr(kernel.weight, name))
+          patches.set(kernel.weight, name, assign)
 
-  def _around_compile(self, compile_model: Callable[..., None]) -> Any:
-    def compile_and_arm(*args: Any, **kwargs: Any) -> None:
+  def _wrap_compile(self, compile_model: Callable[..., None]) -> Any:
+    def compile_and_hook(*args: Any, **kwargs: Any) -> None:
       compile_model(*args, **kwargs)
-      # Keras goes on with a train function that is no more.
+      # `compile` drops the train function, which a running `fit` still needs.
       if self._is_attached:
         self._model.make_train_function()
 
-    return compile_and_arm
+    return compile_and_hook
 
-  def _around_assign(self, assign: Callable[..., Any]) -> Any:
-    """Notes that somebody writes a kernel between steps."""
+  def _wrap_assign(self, assign: Callable[..., Any]) -> Any:
+    """Records that a kernel is written between steps."""
 
-    def noted_assign(*args: Any, **kwargs: Any) -> Any:
+    def recorded_assign(*args: Any, **kwargs: Any) -> Any:
       if tf.executing_eagerly() and self._step() is None:
         self._is_written = True
       return assign(*args, **kwargs)
 
-    return noted_assign
+    return recorded_assign
 
   def was_written(self) -> bool:
-    """Returns whether a kernel was written since it was last asked."""
+    """Returns whether a kernel was written since the last call or step."""
     written, self._is_written = self._is_written, False
     return written
 
-  def _make_anew(self, force: bool = False) -> Any:
-    """Takes the place of `make_train_function`; stays armed while `fit` runs.
+  def _make_hooked_function(self, force: bool = False) -> Any:
+    """Replaces `make_train_function` while `fit` runs.
 
-    Every `fit` and `train_on_batch` begins with it, those of callbacks too.
+    Every `fit` and `train_on_batch` calls it first, also those in callbacks.
     """
     model = self._model
     if not self._watch.is_alive():
-      # Our fit died where no callback was told.
+      # The fit of this run died, and Keras called no callback.
       self.detach()
       self._watch.end()
       return model.make_train_function(force=force)
-    if self._watch.replace():  # By one for another optimizer.
+    if self._watch.replace():  # By a hook for another optimizer.
       return model.make_train_function(force=force)
-    self._put_patches()
+    self._set_patches()
     if force or model.train_function is None:
       self._functions.clear()
     model.train_function = self._train
     return self._train
 
   def _train(self, iterator: Any) -> Any:
-    """Takes the place of the train function, one for each kind of step."""
+    """Replaces the train function; keeps one function per kind of step."""
     if self._is_written:
       self._watch.on_write()
       self._is_written = False
-    kind = self._ramps, self._masks
+    kind = self._has_penalty, self._has_masks
     is_new = kind not in self._functions
     if is_new:
-      self._put_patches()
-      # Ours, or what somebody has put around it.
-      present = self._model.train_function
+      self._set_patches()
+      # This method, or a wrapper that other code put around it.
+      current = self._model.train_function
       self._functions[kind] = self._make_train_function(force=True)
-      self._model.train_function = present
+      self._model.train_function = current
       self._was_traced = False
     self._is_in_function = True
     try:
       logs = self._functions[kind](iterator)
     except (StopIteration, tf.errors.OutOfRangeError):
-      raise  # An epoch's end, where Keras does not know its length.
+      raise  # The end of an epoch whose length Keras does not know.
     except BaseException:
       self._watch.on_error()
       raise
@@ -147,43 +151,43 @@ class TrainStepHook(MaskedStep):
     if is_new and not self._was_traced and not self._is_asynchronous():
       raise ValueError(
         f'make_train_function of {type(self._model).__name__} must train by '
-        'model.train_step, but does not: the masks cannot be held.'
+        'model.train_step, but does not, so the masks cannot be applied.'
       )
     return logs
 
   def _is_asynchronous(self) -> bool:
-    """Returns whether steps are traced and run at some later time."""
+    """Returns whether steps are traced and run later, by a coordinator."""
     return getattr(self._model, '_cluster_coordinator', None) is not None
 
   def detach(self) -> None:
-    """Leaves the training of the model as it was found."""
+    """Removes the hook and restores the model's own training."""
     if not self._is_attached:
       return
     self._is_attached = False
-    self._patches.take_back()
+    self._patches.restore()
     self._model.train_function = None
 
-  def _around_step(self, train_step: Callable[..., Any]) -> Any:
+  def _wrap_train_step(self, train_step: Callable[..., Any]) -> Any:
     def hooked_train_step(data: Any) -> Any:
-      # Somebody else may have kept it, or put theirs around it.
+      # Other code may have kept this function or wrapped it.
       if not self._is_attached or self._step() is not None:
         return train_step(data)
-      return self._do_step(train_step, data)
+      return self._run_step(train_step, data)
 
     return hooked_train_step
 
-  def _around_apply(self, apply_gradients: Callable[..., Any]) -> Any:
+  def _wrap_apply_gradients(self, apply_gradients: Callable[..., Any]) -> Any:
     def hooked_apply_gradients(
       grads_and_vars: Any, *args: Any, **kwargs: Any
     ) -> Any:
       step = self._step()
-      # Not in a loop of the user's own, nor twice.
+      # Change nothing in a custom loop or in a nested call.
       if step is None or not self._is_attached or self._local.applies:
         return apply_gradients(grads_and_vars, *args, **kwargs)
       self._local.applies = True
       try:
-        pairs = self._changed(step, grads_and_vars, kwargs)
-        with step.trusted(but=self._unsure()):
+        pairs = self._transform_gradients(step, grads_and_vars, kwargs)
+        with step.ignoring_writes(except_for=self._kernels_to_mask()):
           return apply_gradients(pairs, *args, **kwargs)
       finally:
         self._local.applies = False
@@ -192,7 +196,7 @@ class TrainStepHook(MaskedStep):
 
 
 def armed_hook(model: keras.Model) -> TrainStepHook | None:
-  """Returns the hook that a run has put into a model, if one has."""
+  """Returns the hook that is attached to a model, `None` if there is none."""
   make = vars(model).get('make_train_function')
   hook = getattr(make, '__self__', None)
   return hook if isinstance(hook, TrainStepHook) else None

@@ -1,4 +1,4 @@
-"""What happens inside of each train step, in the graph: masks and penalty."""
+"""The masked train step: masks and penalty inside the traced step."""
 
 import threading
 from collections.abc import Callable
@@ -16,64 +16,66 @@ from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
 class Watch:
-  """What a hook asks and tells the run that has attached it.
+  """Connects a hook to the run that attached it.
 
-  This one is of a loop of the user's own, which nobody sees end.
+  The base class serves custom training loops, whose end cannot be observed.
   """
 
-  is_own_loop = True
+  is_own_loop = True  # Whether the model trains in a custom loop.
 
   def is_alive(self) -> bool:
-    """Returns whether the training around the run still goes on."""
+    """Returns whether the training around the run is still in progress."""
     return True
 
   def end(self) -> None:
-    """Called when it is found to have died."""
+    """Called when the training turns out to have died."""
 
   def on_error(self) -> None:
     """Called when a train function has raised."""
 
   def on_write(self) -> None:
-    """Called before a step, if kernels were written since the last one."""
+    """Called before a step if kernels were written since the last step."""
 
   def replace(self) -> bool:
-    """Returns whether another hook was attached in the place of this one."""
+    """Attaches another hook if needed; returns whether it did."""
     return False
 
   def check_trained(self, trained: set[int], ramps: bool) -> None:
-    """Raises if a step does not train what the run needs it to.
+    """Raises an error if a step does not train the kernels of the run.
 
     Args:
-      trained: the kernels that the optimizer was given in the step.
+      trained: indices of the kernels that the optimizer got in the step.
       ramps: whether the step has a penalty.
     """
 
 
 class MaskedStep:
-  """Keeps pruned weights at zero, and shrinks candidates, in every train step.
+  """Keeps pruned weights at zero and shrinks candidates in every train step.
 
-  Pruned weights get no gradient. Under Keras's optimizers a weight that is 0
-  stays 0 while its gradient and its slots are 0, so that is all: the others
-  train as if it were not there, and clipping by norm does not see it. The
-  kernel is multiplied by its mask after an optimizer of which that is not
-  known, where the kernel has a constraint, where the optimizer does not train
-  it, and where the train step writes it itself.
-  The penalty joins the gradients of SGD, lambda w for candidates, so that the
-  loss that Keras reports does not hold it. Adaptive optimizers would normalise
-  it away, and gradient clipping cut it; there the candidates shrink by
-  themselves after the step, w <- w (1 - learning rate * lambda), as in AdamW
-  (Loshchilov & Hutter 2019).
-  Steps with a penalty and without are two functions, so that neither asks at
-  every step which it is. Where all steps of a kind come before anything is
-  pruned, theirs has no product with a mask; a function of its own for those
-  that do only in part would cost a trace more.
+  Pruned weights get no gradient. Under most Keras optimizers a weight of 0
+  stays 0 while its gradient and its slots are 0. Then nothing else is needed:
+  the other weights train as if the pruned ones did not exist, and clipping by
+  norm ignores them. The kernel is also multiplied by its mask after the step if
+  the optimizer may move zeros, the kernel has a constraint, the optimizer does
+  not train it, or the train step itself writes it.
+
+  With SGD, the penalty's gradient lambda * w of the candidates is added to the
+  gradients, so the loss that Keras reports does not contain the penalty.
+  Adaptive optimizers would normalize that gradient away, and gradient clipping
+  would cut it. In these cases the candidates are shrunk after the step,
+  w <- w (1 - learning rate * lambda), as in AdamW (Loshchilov & Hutter 2019).
+
+  Steps with and without a penalty are separate functions, so no step branches
+  on it. If all steps of a kind come before the first pruning, their function
+  has no product with the masks. A kind that is only partly before it does not
+  get a function of its own, which would cost another trace.
 
   Args:
     model: a compiled model.
-    optimizer: the one that trains its wrapped layers.
+    optimizer: the optimizer that trains its wrapped layers.
     layers: its wrapped layers.
-    state: the run's state.
-    ramp: `None` if this run has no penalty.
+    state: the state of the run.
+    ramp: the L2 ramp; `None` for a run without a penalty.
   """
 
   def __init__(
@@ -89,9 +91,9 @@ class MaskedStep:
     self._layers = layers
     self._state = state
     self._ramp = ramp
-    follows = optimizer_traits.penalty_through_gradient(optimizer)
-    self._in_gradient = ramp is not None and follows
-    self._decoupled = ramp is not None and not follows
+    through_gradient = optimizer_traits.penalty_through_gradient(optimizer)
+    self._in_gradient = ramp is not None and through_gradient
+    self._decoupled = ramp is not None and not through_gradient
     self._preserves_zeros = optimizer_traits.preserves_zeros(optimizer)
     # The optimizer applies constraints, some of which move zeros.
     self._constrained = {
@@ -99,25 +101,31 @@ class MaskedStep:
     }
     negated = optimizer_traits.negates_gradients(optimizer)
     self._gradients = TicketGradients(layers, state.candidates, negated)
-    self._ramps, self._masks = False, True
-    # Replicas are traced in threads of their own. Of the step that is traced:
-    # what it writes, and which kernels the optimizer was given so far.
+    self._has_penalty, self._has_masks = False, True
+    # Per thread, since each replica is traced in a thread of its own. Its
+    # attributes describe the step being traced: `step` records the writes,
+    # `trained` the kernels that the optimizer got so far, `applies` whether
+    # apply_gradients is running.
     self._local = threading.local()
-    # Those that it was given in a tf.function inside of the step, which is not
-    # traced again.
-    self._kept: set[int] = set()
-    self._shrunk_at = _last_iteration(model) if self._decoupled else None
+    # Kernels that the optimizer got in a tf.function inside the step. Such a
+    # function is not traced again.
+    self._trained_inside: set[int] = set()
+    self._last_shrunk = _last_iteration(model) if self._decoupled else None
     self._is_in_function = False
     self._was_traced = False
     self._watch = Watch()
 
   @property
   def watch(self) -> 'Watch':
-    """What was given to `attach`."""
+    """The `Watch` that was passed to `attach`."""
     return self._watch
 
   def clear_slots(self, masks: list[np.ndarray]) -> None:
-    """Takes what the optimizer knows of pruned weights, such as momentum."""
+    """Sets the optimizer slots of pruned weights, such as momentum, to zero.
+
+    Args:
+      masks: boolean arrays in the shapes of the kernels, False where pruned.
+    """
     if not self._preserves_zeros:
       return
     for kernel, mask in zip(self._layers.kernels, masks, strict=True):
@@ -125,9 +133,9 @@ class MaskedStep:
         slot.assign(np.where(mask, slot.numpy(), 0))
 
   def penalty(self) -> tf.Tensor:
-    """Returns what a loop of the user's own must add to its loss."""
+    """Returns the scalar that a custom training loop must add to its loss."""
     if not self._in_gradient or self._step() is not None:
-      return tf.constant(0.0)  # A hooked step adds it by itself.
+      return tf.constant(0.0)  # A hooked step adds the penalty by itself.
     coefficient = self._lambda(self._optimizer.iterations)
 
     def ramped() -> tf.Tensor:
@@ -145,30 +153,30 @@ class MaskedStep:
     return tf.cond(coefficient > 0, ramped, lambda: tf.constant(0.0))
 
   def after_step(self) -> None:
-    """Does what a loop of the user's own must do after the optimizer."""
+    """Masks and shrinks weights after the optimizer step of a custom loop."""
     if self._step() is not None:
       return  # A hooked step does it by itself.
-    # The iteration is that of the step that is done.
+    # The iteration of the step that has just finished.
     iteration = self._optimizer.iterations - 1
-    self._mask(but=set())
+    self._apply_masks(except_for=set())
     if self._decoupled:
       self._shrink(iteration, self._layers.trainable())
 
   def set_kind(self, ramps: bool, masks: bool) -> None:
-    """Says what the steps from the next one on are.
+    """Sets the kind of the following steps.
 
     Args:
       ramps: whether there is a penalty.
-      masks: whether there are zeros to keep, now or in later steps of the kind.
+      masks: whether any weight is pruned, now or in a later step of this kind.
     """
-    self._ramps = ramps and self._ramp is not None
-    self._masks = masks
+    self._has_penalty = ramps and self._ramp is not None
+    self._has_masks = masks
 
   def _step(self) -> forward_masking.Step | None:
-    """Returns the hooked step that is being traced or run, if one is."""
+    """Returns the hooked step that is being traced or run, `None` if none."""
     return getattr(self._local, 'step', None)
 
-  def _unsure(self) -> list[Any]:
+  def _kernels_to_mask(self) -> list[Any]:
     """Returns the kernels whose zeros the optimizer may move."""
     return [
       kernel.weight
@@ -176,14 +184,14 @@ class MaskedStep:
       if not self._preserves_zeros or index in self._constrained
     ]
 
-  def _do_step(self, train_step: Callable[..., Any], data: Any) -> Any:
+  def _run_step(self, train_step: Callable[..., Any], data: Any) -> Any:
     self._was_traced = True
-    # A step that others trace serves steps of all kinds; off the ramp lambda
-    # is 0.
-    ramps = self._ramps or not self._is_in_function
+    # A step that is traced outside our train function serves all kinds of
+    # steps. Off the ramp lambda is 0.
+    ramps = self._has_penalty or not self._is_in_function
     shrinks = self._decoupled and ramps
     iteration = tf.identity(self._optimizer.iterations) if shrinks else None
-    trained = set(self._kept)
+    trained = set(self._trained_inside)
     with forward_masking.forward_masks_skipped(self._layers.wrappers) as step:
       self._local.step, self._local.trained = step, trained
       self._local.applies = False
@@ -197,65 +205,73 @@ class MaskedStep:
         if i in trained and step.was_written(kernel.weight)
       }
     self._watch.check_trained(trained, self._ramp is not None and ramps)
-    unsure = self._constrained | written
-    self._mask(but=trained - unsure if self._preserves_zeros else set())
+    unsafe = self._constrained | written
+    masked = trained - unsafe if self._preserves_zeros else set()
+    self._apply_masks(except_for=masked)
     if shrinks:
       self._shrink(iteration, trained)
     return logs
 
-  def _changed(
+  def _transform_gradients(
     self,
     step: forward_masking.Step,
     grads_and_vars: Any,
     kwargs: dict[str, Any],
   ) -> Pairs:
-    """Returns the gradients as the optimizer is to get them."""
-    # What is traced in a function inside of the step is kept.
+    """Returns the pairs of gradient and variable for the optimizer."""
     inside = forward_masking.graph() is not step.graph
-    kept = inside or not self._is_in_function
+    # A function inside the step, or a step that is traced outside our train
+    # function, is reused for all kinds of steps. Off the ramp lambda is 0.
+    is_reused = inside or not self._is_in_function
     coefficient = None
-    # What is kept serves steps of all kinds; off the ramp lambda is 0.
-    if self._in_gradient and (self._ramps or kept):
+    if self._in_gradient and (self._has_penalty or is_reused):
       coefficient = self._lambda(self._optimizer.iterations)
       cap = optimizer_traits.coefficient_cap(self._optimizer)
       if cap is not None:
         coefficient = tf.minimum(coefficient, cap)
       coefficient /= _replica_count(kwargs)
     pairs, found = self._gradients.transform(
-      grads_and_vars, coefficient, self._masks or kept
+      grads_and_vars, coefficient, self._has_masks or is_reused
     )
     self._local.trained |= found
     if inside:
-      self._kept |= found
+      self._trained_inside |= found
     return pairs
 
-  def _mask(self, but: set[int]) -> None:
-    """Multiplies kernels by their masks, but those that are masked already."""
+  def _apply_masks(self, except_for: set[int]) -> None:
+    """Multiplies kernels by their masks, except for the given indices."""
     kernels = enumerate(self._layers.kernels)
-    self._layers.multiply({i: k.mask for i, k in kernels if i not in but})
+    self._layers.multiply(
+      {i: k.mask for i, k in kernels if i not in except_for}
+    )
 
   def _shrink(self, iteration: Any, trained: set[int]) -> None:
-    """Shrinks the candidates after the step of an iteration, once.
+    """Shrinks the candidates, at most once per iteration.
 
-    Frozen kernels are left as they are, as a penalty in the loss leaves them.
+    Frozen kernels do not change, as under a penalty in the loss.
+
+    Args:
+      iteration: the optimizer iteration of the step that has just finished.
+      trained: indices of the kernels that are trained.
     """
     rate = optimizer_traits.learning_rate(self._optimizer, iteration)
     share = tf.cast(rate, tf.float32) * self._lambda(iteration)
     # Another callback may have raised the rate since lambda was chosen.
     share = tf.minimum(share, 1.0)
     if self._watch.is_own_loop:
-      # It may call train_on_batch, whose step shrinks by itself, and
-      # after_step.
-      assert self._shrunk_at is not None
-      share = tf.where(tf.equal(self._shrunk_at, iteration), 0.0, share)
+      # A custom loop may call both train_on_batch, whose step shrinks by
+      # itself, and after_step.
+      assert self._last_shrunk is not None
+      share = tf.where(tf.equal(self._last_shrunk, iteration), 0.0, share)
       with tf.control_dependencies([share]):
-        self._shrunk_at.assign(iteration)
+        self._last_shrunk.assign(iteration)
     factors = {}
     for index, chosen in enumerate(self._state.candidates):
       if index not in trained:
         continue
       weight = tf.convert_to_tensor(self._layers.kernels[index].weight)
-      # After the weight: all at once would be one more copy of the weights.
+      # Wait for the weight: the factors of all layers at once would take as
+      # much memory as another copy of the weights.
       with tf.control_dependencies([weight]):
         factors[index] = 1 - share * tf.cast(chosen, tf.float32)
     self._layers.multiply(factors)
@@ -266,7 +282,7 @@ class MaskedStep:
 
 
 def _last_iteration(model: keras.Model) -> tf.Variable:
-  """Returns a variable for the last iteration whose step has shrunk."""
+  """Returns a variable for the last iteration after which weights shrank."""
   with model.distribute_strategy.scope():
     return tf.Variable(
       -1,
@@ -277,7 +293,7 @@ def _last_iteration(model: keras.Model) -> tf.Variable:
 
 
 def _replica_count(kwargs: dict[str, Any]) -> int:
-  """Returns of how many replicas the optimizer will add up the gradients."""
+  """Returns over how many replicas the optimizer will sum the gradients."""
   if kwargs.get('skip_gradients_aggregation', False):
     return 1
   if not kwargs.get('experimental_aggregate_gradients', True):

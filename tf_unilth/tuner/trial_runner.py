@@ -1,4 +1,4 @@
-"""A trial's ticket: how it is made, kept and taken out again."""
+"""Trains, saves and loads the ticket of a trial."""
 
 import copy
 import dataclasses
@@ -13,6 +13,7 @@ import numpy as np
 from keras_tuner.errors import FailedTrialError
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.argument_checks import format_value
 from tf_unilth.engines.tfmot import keras_3_errors, keras_access, model_layers
 from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.keras_access import keras
@@ -20,7 +21,12 @@ from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
 from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
 from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
 from tf_unilth.tickets.ticket import Ticket
-from tf_unilth.tuner.oracles import FOUND, SECONDS, SPARSITY, TRAINED
+from tf_unilth.tuner.oracles import (
+  SECONDS,
+  SPARSITY,
+  TICKET_FILE,
+  TRAINED_FILE,
+)
 from tf_unilth.tuner.spaces import HyperParameters, Space
 
 
@@ -29,13 +35,13 @@ class BestTicket:
   """A ticket that a search has found.
 
   Args:
-    model: the trained sparse model, without wrappers, compiled.
-    ticket: its masks, and what they were rewound to, if they were.
-    trial_id: of which trial.
-    values: its hyperparameters, by name.
-    score: by the objective.
-    accuracy: the monitored value after the last epoch.
-    sparsity: fraction of zeros over the wrapped weights.
+    model: the trained sparse model, stripped and compiled.
+    ticket: the masks, and the weights that were rewound to, if any.
+    trial_id: id of the trial.
+    values: hyperparameters of the trial, by name.
+    score: score by the objective.
+    accuracy: monitored value after the last epoch.
+    sparsity: fraction of zeros in the wrapped weights, in (0, 1).
   """
 
   model: keras.Model
@@ -48,30 +54,34 @@ class BestTicket:
 
 
 class LastLogs(keras.callbacks.Callback):
-  """Keeps the logs of the last epoch."""
+  """Stores the logs of the last epoch in `logs`."""
 
-  logs: dict[str, float]
+  def __init__(self) -> None:
+    super().__init__()
+    self.logs: dict[str, float] = {}
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    """Stores the logs, overwriting those of the epoch before."""
     self.logs = {name: float(value) for name, value in (logs or {}).items()}
 
 
 class OneStep(keras.callbacks.Callback):
-  """Ends an epoch after its first step."""
+  """Stops training after one step."""
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    """Stops training."""
     self.model.stop_training = True
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialRunner:
-  """Where tickets are made: a model, a space, and a seed.
+  """Builds, trains and loads the models of trials.
 
   Args:
     hypermodel: builds and fits models.
     space: returns a schedule and a callback.
-    seed: of weights and data, the same for all trials: what a trial comes to
-      follows from its values.
+    seed: seed of weights and data, the same for all trials, so that the result
+      of a trial depends only on its hyperparameters.
     wrapping: further arguments of `prune_low_magnitude`.
   """
 
@@ -83,11 +93,15 @@ class TrialRunner:
   def build(
     self, hp: HyperParameters
   ) -> tuple[keras.Model, IterativeSparsity, TicketCallback]:
-    """Returns a compiled model, and what to prune it by.
+    """Returns a compiled model, its schedule and its callback.
+
+    Args:
+      hp: values of the hyperparameters.
 
     Raises:
-      TypeError: the model is none of tf_keras's.
-      ValueError: it is wrapped, or not compiled.
+      TypeError: the model is not a tf_keras model, or the space returns
+        objects of another type.
+      ValueError: the model is wrapped or not compiled.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(self.seed)
@@ -98,34 +112,39 @@ class TrialRunner:
     if model_layers.has_wrappers(model):
       raise ValueError(
         'the build function must return a model that is not wrapped, since the '
-        f'space says how it is pruned, but {model.name!r} is.'
+        f'tuner wraps it, but {model.name!r} is wrapped.'
       )
     if model.optimizer is None:
       raise ValueError(
-        f'the build function must compile its model, but {model.name!r} is not.'
+        'the build function must compile its model, but '
+        f'{model.name!r} is not compiled.'
       )
-    return model, *self._pruning(hp)
+    return model, *self._call_space(hp)
 
-  def _pruning(
+  def _call_space(
     self, hp: HyperParameters
   ) -> tuple[IterativeSparsity, TicketCallback]:
-    found = self.space(hp)
-    fits = isinstance(found, tuple) and len(found) == 2
+    pair = self.space(hp)
     if not (
-      fits
-      and isinstance(found[0], IterativeSparsity)
-      and isinstance(found[1], TicketCallback)
+      isinstance(pair, tuple)
+      and len(pair) == 2
+      and isinstance(pair[0], IterativeSparsity)
+      and isinstance(pair[1], TicketCallback)
     ):
       raise TypeError(
         'the space must return an IterativeSparsity and a ticket callback, but '
-        f'returns {found!r}.'
+        f'returns {format_value(pair)}.'
       )
-    return found
+    return pair
 
-  def wrapped(
+  def build_wrapped(
     self, hp: HyperParameters
   ) -> tuple[keras.Model, IterativeSparsity, TicketCallback]:
-    """Returns as `build` does, with the model wrapped and compiled again."""
+    """Returns the same as `build`, with the model wrapped and recompiled.
+
+    Args:
+      hp: values of the hyperparameters.
+    """
     model, schedule, callback = self.build(hp)
     wrapped = prune_low_magnitude(model, schedule, **self.wrapping)
     wrapped.compile(**keras_access.compile_arguments(model))
@@ -134,17 +153,23 @@ class TrialRunner:
   def probe_log_names(
     self, hp: HyperParameters, epochs: int, args: Any, kwargs: Any
   ) -> list[str]:
-    """Returns the names in the logs of the last epoch of a `fit`.
+    """Returns the keys in the logs of the last epoch of a `fit`.
 
-    Nothing is known of them before a model has seen data: the plain model
-    trains for one step of that epoch, and validates as it then would.
+    Keras creates metrics when the model sees data. So the unwrapped model
+    trains for one step of the last epoch, and validates as in that epoch.
+
+    Args:
+      hp: values of the hyperparameters.
+      epochs: epochs of the `fit`.
+      args: positional arguments of the `fit`.
+      kwargs: keyword arguments of the `fit`.
     """
     model, _, _ = self.build(hp)
     last = LastLogs()
     self._fit(hp, model, epochs, [OneStep(), last], args, kwargs, epochs - 1)
     return list(last.logs)
 
-  def make(
+  def train_ticket(
     self,
     hp: HyperParameters,
     epochs: int,
@@ -152,16 +177,23 @@ class TrialRunner:
     args: Any,
     kwargs: Any,
   ) -> dict[str, float]:
-    """Trains a ticket, from epoch 0, and keeps it in a directory.
+    """Trains a ticket from epoch 0 and saves it.
+
+    Args:
+      hp: values of the hyperparameters.
+      epochs: epochs of the `fit`.
+      directory: directory of the trial, created if needed.
+      args: positional arguments of the `fit`.
+      kwargs: keyword arguments of the `fit`.
 
     Returns:
-      The logs of the last epoch, the sparsity and the seconds.
+      The finite logs of the last epoch, the sparsity and the seconds, by name.
 
     Raises:
-      FailedTrialError: the ticket missed its sparsity.
+      FailedTrialError: the ticket missed its target sparsity.
     """
-    begin = time.perf_counter()
-    model, schedule, callback = self.wrapped(hp)
+    start = time.perf_counter()
+    model, schedule, callback = self.build_wrapped(hp)
     last = LastLogs()
     self._fit(hp, model, epochs, [callback, last], args, kwargs)
     summary = sparsity_summary(model)
@@ -172,10 +204,10 @@ class TrialRunner:
       )
     directory.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-      # Whether it has masks only, whoever loads it is told.
+      # `Ticket.apply` tells the user later that the ticket has masks only.
       warnings.filterwarnings('ignore', 'the ticket of model .* has masks only')
-      found = Ticket.from_model(model, callback)
-    found.save(directory / FOUND, overwrite=True)
+      ticket = Ticket.from_model(model, callback)
+    ticket.save(directory / TICKET_FILE, overwrite=True)
     stripped = strip_pruning(model)
     trained = Ticket.from_model(
       stripped,
@@ -183,11 +215,11 @@ class TrialRunner:
       seed=callback.seed,
       rewind_weights=stripped.get_weights(),
     )
-    trained.save(directory / TRAINED, overwrite=True)
+    trained.save(directory / TRAINED_FILE, overwrite=True)
     return {
       **{n: value for n, value in last.logs.items() if np.isfinite(value)},
       SPARSITY: callback.sparsity,
-      SECONDS: time.perf_counter() - begin,
+      SECONDS: time.perf_counter() - start,
     }
 
   def _fit(
@@ -212,17 +244,21 @@ class TrialRunner:
       callbacks=[*own, *callbacks],
     )
 
-  def load(
+  def load_ticket(
     self, hp: HyperParameters, directory: pathlib.Path
   ) -> tuple[keras.Model, Ticket]:
-    """Returns the stripped model and the ticket that `make` has kept.
+    """Returns the stripped model and the ticket that `train_ticket` saved.
+
+    Args:
+      hp: values of the hyperparameters.
+      directory: directory of the trial.
 
     Raises:
       TicketFileError: a file is damaged.
-      OSError: it cannot be read.
+      OSError: a file cannot be read.
     """
-    found = Ticket.load(directory / FOUND)
+    ticket = Ticket.load(directory / TICKET_FILE)
     model, _, _ = self.build(hp)
-    trained = strip_pruning(Ticket.load(directory / TRAINED).apply(model))
+    trained = strip_pruning(Ticket.load(directory / TRAINED_FILE).apply(model))
     trained.compile(**keras_access.compile_arguments(model))
-    return trained, found
+    return trained, ticket

@@ -1,4 +1,4 @@
-"""Random inputs for a model: dense, ragged and sparse."""
+"""Draws random inputs for a model: dense, ragged and sparse."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_UNKNOWN = 32  # Of a dimension that is left open; networks halve images.
-_LONGEST_ROW = 5  # Of what is ragged.
-_ENTRIES = 8  # Of a sparse sample, at most.
+_UNKNOWN_SIZE = 32  # A power of two, since networks halve images.
+_MAX_ROW_LENGTH = 5  # Of ragged tensors.
+_MAX_ENTRIES = 8  # Of a sample in a sparse tensor.
 
 
-def made_up(
+def draw_input(
   spec: Any,
   rng: np.random.Generator,
   count: int,
@@ -23,17 +23,21 @@ def made_up(
   Args:
     spec: a `TensorSpec`, `RaggedTensorSpec` or `SparseTensorSpec`; the first
       axis is the batch.
-    rng: what draws them.
-    count: how many samples.
-    ids: what the values are drawn from, whatever their type; by default
-      integers are 0 and 1, bytes any, and floats normal.
-    uniform: whether floats are in [0, 1) instead.
+    rng: the random generator.
+    count: the number of samples.
+    ids: the values to draw from, for any type. Default: 0 and 1 for integers,
+      0 to 255 for uint8, the normal distribution for floats.
+    uniform: whether floats are uniform in [0, 1) instead.
+
+  Returns:
+    An array, or a ragged or sparse tensor, of the spec's type.
 
   Raises:
-    ValueError: it is neither of numbers nor of bools, or has no known rank.
+    ValueError: the spec has no known rank, or its type is neither a number nor
+      a bool.
 
   >>> rng = np.random.default_rng(0)
-  >>> made_up(tf.TensorSpec((None, 3), tf.int32), rng, 2, range(7, 8))
+  >>> draw_input(tf.TensorSpec((None, 3), tf.int32), rng, 2, range(7, 8))
   array([[7, 7, 7],
          [7, 7, 7]], dtype=int32)
   """
@@ -45,17 +49,17 @@ def made_up(
 
   def draw(shape: Sequence[int]) -> np.ndarray:
     return np.asarray(
-      _drawn(dtype, rng, shape, ids, uniform), dtype.as_numpy_dtype
+      _draw_values(dtype, rng, shape, ids, uniform), dtype.as_numpy_dtype
     )
 
   if isinstance(spec, tf.RaggedTensorSpec):
-    return _ragged(spec, rng, count, draw)
+    return _draw_ragged(spec, rng, count, draw)
   if isinstance(spec, tf.SparseTensorSpec):
-    return _sparse(spec, rng, count, draw)
+    return _draw_sparse(spec, rng, count, draw)
   return draw([count, *_sizes(spec.shape[1:])] if spec.shape.rank else [])
 
 
-def _drawn(
+def _draw_values(
   dtype: tf.DType,
   rng: np.random.Generator,
   shape: Sequence[int],
@@ -70,15 +74,15 @@ def _drawn(
 
 
 def _sizes(shape: tf.TensorShape) -> list[int]:
-  return [size or _UNKNOWN for size in shape]
+  return [size or _UNKNOWN_SIZE for size in shape]
 
 
-def _ragged(
+def _draw_ragged(
   spec: Any, rng: np.random.Generator, count: int, draw: Any
 ) -> tf.RaggedTensor:
   lengths, rows = [], count
   for size in spec.shape[1 : spec.ragged_rank + 1]:
-    high = size or _LONGEST_ROW
+    high = size or _MAX_ROW_LENGTH
     lengths.append(rng.integers(size or 1, high + 1, rows))
     rows = int(lengths[-1].sum())
   values = draw([rows, *_sizes(spec.shape[spec.ragged_rank + 1 :])])
@@ -88,14 +92,14 @@ def _ragged(
   return tf.RaggedTensor.from_nested_row_lengths(values, lengths)
 
 
-def _sparse(
+def _draw_sparse(
   spec: Any, rng: np.random.Generator, count: int, draw: Any
 ) -> tf.SparseTensor:
   sizes = _sizes(spec.shape[1:])
-  drawn = {
+  positions = {
     (sample, *(int(rng.integers(size)) for size in sizes))
     for sample in range(count)
-    for _ in range(_ENTRIES)
+    for _ in range(_MAX_ENTRIES)
   }
-  indices = np.array(sorted(drawn), np.int64)
+  indices = np.array(sorted(positions), np.int64)
   return tf.SparseTensor(indices, draw([len(indices)]), [count, *sizes])

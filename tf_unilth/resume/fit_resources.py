@@ -1,4 +1,4 @@
-"""What a `fit` holds while it runs, and gives back however it ends."""
+"""The lock, signal handlers and callback list entry of a `fit`."""
 
 import pathlib
 import weakref
@@ -10,18 +10,19 @@ from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.resume.stop_signals import StopSignals
 
 
-class FitHold:
-  """A lock, handlers of signals, and a last place among the callbacks.
+class FitResources:
+  """Acquires what a `fit` needs while it runs, and releases it at its end.
 
-  Each `fit` has one of its own, so that what is left of one that died cannot
-  give back what a later one holds.
+  Each `fit` has its own object, so that releasing one of a `fit` that died does
+  not release the resources of a later one.
 
   Args:
-    owner: the callback; outside of `fit` the hold lasts while it exists.
-    directory: what is locked.
-    handler: Keras's data handler of the `fit`, `None` outside of one.
-    callback_list: Keras's `CallbackList` of the `fit`, `None` outside of one.
-    last: the callback that Keras is to call after all others.
+    owner: the callback; outside of `fit` the resources are in use as long as
+      it exists.
+    directory: the directory to lock.
+    handler: Keras's data handler of the `fit`, `None` outside of `fit`.
+    callback_list: Keras's `CallbackList` of the `fit`, `None` outside of `fit`.
+    last: a callback that Keras calls after all others.
   """
 
   def __init__(
@@ -45,24 +46,27 @@ class FitHold:
     """
     self._lock.acquire(self._is_running)
 
-  def enter(self) -> None:
-    """Is called when no callback can refuse the `fit` any more."""
+  def install(self) -> None:
+    """Installs signal handlers and the last callback.
+
+    Call it when no other callback can raise in `on_train_begin` any more.
+    """
     self.signals.install()
     if self._callback_list is not None:
-      # A new list: Keras may be in a loop over the other one.
+      # A new list, because Keras may be iterating over the old one.
       self._callback_list.callbacks = [*self._others(), self._last]
 
-  def leave(self) -> None:
-    """Gives all back; may be called more than once."""
+  def release(self) -> None:
+    """Releases everything; may be called more than once."""
     self.signals.restore()
     self._lock.release()
     if self._callback_list is not None:
       self._callback_list.callbacks = self._others()
 
-  def leave_if_over(self) -> None:
-    """Gives all back of a `fit` that died; the owner begins another one."""
+  def release_if_over(self) -> None:
+    """Releases everything if the `fit` died; the owner begins another one."""
     if self._callback_list is None or not self._is_running():
-      self.leave()
+      self.release()
 
   def _others(self) -> list[Any]:
     callbacks = self._callback_list.callbacks
@@ -70,11 +74,11 @@ class FitHold:
 
 
 def _liveness(owner: Any, handler: Any) -> Callable[[], bool]:
-  """Returns a function that tells whether a `fit` still runs.
+  """Returns a function that returns whether a `fit` still runs.
 
   Args:
     owner: the callback.
-    handler: Keras's data handler of the `fit`, `None` outside of one.
+    handler: Keras's data handler of the `fit`, `None` outside of `fit`.
   """
   if handler is None:
     existing = weakref.ref(owner)
