@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth import wording
 from tf_unilth.argument_checks import check_bool, check_option, format_value
 from tf_unilth.engines.tfmot import sparsity_summary
 from tf_unilth.engines.tfmot.keras_access import keras
@@ -26,6 +25,7 @@ from tf_unilth.export.tflite_run import (
   expected_outputs,
 )
 from tf_unilth.files import output_paths
+from tf_unilth.wording import count
 
 # How much outputs may change when a model is rebuilt in float32.
 _REBUILD_TOLERANCES = {
@@ -230,10 +230,10 @@ def _calibration_batches(
   """Returns the representative data as batches, and notes about them."""
   if data is None:
     return [], []
-  batches, count = representative_data.read(model_inputs, data)
+  batches, samples = representative_data.read(model_inputs, data)
   if model_inputs.batch is not None:
     batches = representative_data.joined(batches)
-  return batches, [f'calibrated on {wording.count(count, "sample")}']
+  return batches, [f'calibrated on {count(samples, "sample")}']
 
 
 def _comparison_batches(
@@ -243,8 +243,8 @@ def _comparison_batches(
     return [model_inputs.named(inputs, 'inputs')]
   if calibration:
     # Random inputs may lie far outside the calibrated ranges.
-    count = max(_COMPARED_SAMPLES, model_inputs.batch or 0)
-    return representative_data.first(calibration, count)
+    samples = max(_COMPARED_SAMPLES, model_inputs.batch or 0)
+    return representative_data.first(calibration, samples)
   return [model_inputs.made_up(seed) for seed in _SEEDS]
 
 
