@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from recipes import contents
 from tf_unilth.export.model_inputs import Arrays, ModelInputs, made_up
-from tf_unilth.export.tflite_run import SIGNATURE, Runner
+from tf_unilth.export.tflite_verification import SIGNATURE, Runner
 
 _SEEDS = 4
 

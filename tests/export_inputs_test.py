@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from tf_unilth.export import verification
+from tf_unilth.export import saved_model_verification
 from tf_unilth.export.input_ids import input_ids
 from tf_unilth.export.model_inputs import ModelInputs
 
@@ -69,14 +69,14 @@ def test_outputs_that_are_ragged_or_sparse_are_compared():
       outputs = model(inputs)
       return {**outputs, name: change(outputs[name])}
 
-    found, _ = verification._compare(model, model, changed, batch)
+    found, _ = saved_model_verification._compare(model, model, changed, batch)
     assert found >= 1
-    assert verification._compare(model, model, model, batch)[0] == 0
+    assert saved_model_verification._compare(model, model, model, batch)[0] == 0
 
 
 def _taken(model, inputs):
   """Returns inputs as the model takes them, flat."""
-  batch = verification.checked_batch(model, inputs)
+  batch = saved_model_verification.checked_batch(model, inputs)
   return tf.nest.flatten(batch)
 
 

@@ -12,11 +12,8 @@ import tf_unilth
 from recipes import programs
 from recipes import tflite as recipe
 from tests import toys
-from tf_unilth.export import (
-  float32,
-  tflite_converter,
-  tflite_run,
-)
+from tf_unilth.export import float32, tflite_converter
+from tf_unilth.export import tflite_verification as verification
 from tf_unilth.export.model_inputs import ModelInputs
 from tf_unilth.export.tflite_file import read_tflite
 
@@ -47,7 +44,7 @@ def _mlp():
 
 
 def _run(path, delegates=False, **arrays):
-  (outputs,) = tflite_run.outputs_of(path, [arrays], delegates)
+  (outputs,) = verification.outputs_of(path, [arrays], delegates)
   return outputs
 
 
@@ -137,7 +134,7 @@ def test_a_wrong_sparse_file_is_replaced_by_the_dense_one(
 
   def verify(path, *arguments):
     if any(weight.sparse for weight in read_tflite(path)):
-      raise tflite_run.WrongOutputsError('it is NaN')
+      raise verification.WrongOutputsError('it is NaN')
     return real(path, *arguments)
 
   monkeypatch.setattr(tflite_converter, 'verify', verify)
@@ -148,7 +145,7 @@ def test_a_wrong_sparse_file_is_replaced_by_the_dense_one(
 
 
 def test_a_wrong_file_is_not_left(tmp_path, monkeypatch):
-  real = tflite_run.outputs_of
+  real = verification.outputs_of
 
   def outputs_of(path, batches, delegates):
     found = real(path, batches, delegates)
@@ -156,7 +153,7 @@ def test_a_wrong_file_is_not_left(tmp_path, monkeypatch):
       return found
     return [{n: a * np.float32(1.0001) for n, a in b.items()} for b in found]
 
-  monkeypatch.setattr(tflite_run, 'outputs_of', outputs_of)
+  monkeypatch.setattr(verification, 'outputs_of', outputs_of)
   path = tmp_path / 'model.tflite'
   path.write_bytes(b'precious')
   with pytest.raises(ValueError, match=r'no delegates.*0\.0001 of the largest'):
@@ -175,17 +172,19 @@ def test_a_wrong_file_is_not_left(tmp_path, monkeypatch):
 )
 def test_outputs_that_are_wrong_are_seen(found, words):
   expected = np.array([1.0, 2.0, 3.0, 4.0])
-  with pytest.raises(tflite_run.WrongOutputsError, match=words):
-    tflite_run.compare(expected, np.array(found), tflite_run.Tolerance(0.01))
+  with pytest.raises(verification.WrongOutputsError, match=words):
+    verification.compare(
+      expected, np.array(found), verification.Tolerance(0.01)
+    )
 
 
 def test_outputs_that_do_not_correlate_are_wrong_however_close():
   expected = np.array([9.0, 10.0, 9.0, 10.0])
-  loose = tflite_run.Tolerance(0.09, 0.97)
+  loose = verification.Tolerance(0.09, 0.97)
   # Far below the average, but within the largest difference.
-  with pytest.raises(tflite_run.WrongOutputsError, match='correlation'):
-    tflite_run.compare(expected, np.full(4, 9.5), loose)
-  assert tflite_run.compare(expected, expected + 0.1, loose) == 0.01
+  with pytest.raises(verification.WrongOutputsError, match='correlation'):
+    verification.compare(expected, np.full(4, 9.5), loose)
+  assert verification.compare(expected, expected + 0.1, loose) == 0.01
 
 
 def test_several_inputs_and_outputs_keep_their_names(tmp_path):
@@ -215,7 +214,7 @@ def test_a_recurrent_model_computes_the_same_in_every_call(tmp_path, wrap):
   x = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
   (name,), y = ModelInputs(model).specs, model.predict_on_batch(x)
   batches = [{name: x}] * 2  # A fused LSTM goes on from its last state.
-  for found in tflite_run.outputs_of(export.path, batches, True):
+  for found in verification.outputs_of(export.path, batches, True):
     np.testing.assert_allclose(*found.values(), y, atol=1e-5)
 
 
@@ -358,14 +357,19 @@ def test_int8_inputs_and_outputs_are_run_and_told(in_int8):
 def test_int8_outputs_are_compared_as_numbers(in_int8, monkeypatch):
   model, x, export = in_int8
   (name,) = ModelInputs(model).specs
-  expected, int8 = model.predict_on_batch(x), tflite_run.Tolerance(0.15, 0.97)
-  against = export.path, [{name: x}], [{'head': expected}], int8
-  assert tflite_run.verify(*against) == export.difference
-  monkeypatch.setattr(
-    tflite_run.Port, 'dequantized', lambda port, array: np.float32(array)
+  expected, int8 = (
+    model.predict_on_batch(x),
+    verification.Tolerance(0.15, 0.97),
   )
-  with pytest.raises(tflite_run.WrongOutputsError, match='differs by'):
-    tflite_run.verify(*against)
+  against = export.path, [{name: x}], [{'head': expected}], int8
+  assert verification.verify(*against) == export.difference
+  monkeypatch.setattr(
+    verification.Port,
+    'dequantized',
+    lambda port, array: np.float32(array),
+  )
+  with pytest.raises(verification.WrongOutputsError, match='differs by'):
+    verification.verify(*against)
 
 
 def test_the_recipe_compares_int8_inputs_as_numbers(in_int8, tmp_path):

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 # Registers the classes that files of wrapped models name.
-import tf_unilth.engines.tfmot.registration as _registration  # noqa: F401
+import tf_unilth.engines.tfmot.saved_classes as _saved_classes  # noqa: F401
 
 if TYPE_CHECKING:
   from tf_unilth.algorithms.dlth import DLTH
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
   from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
   from tf_unilth.export.export_saved_model import export_saved_model
   from tf_unilth.export.export_tflite import export_tflite
-  from tf_unilth.export.verification import ExportedModel
+  from tf_unilth.export.saved_model_verification import ExportedModel
   from tf_unilth.files.checkpoint_errors import (
     CheckpointError,
     DirectoryInUseError,
@@ -41,7 +41,7 @@ _MODULES = {
   'CheckpointAndResume': 'resume.checkpoint_and_resume',
   'CheckpointError': 'files.checkpoint_errors',
   'DirectoryInUseError': 'files.checkpoint_errors',
-  'ExportedModel': 'export.verification',
+  'ExportedModel': 'export.saved_model_verification',
   'FixedMask': 'engines.tfmot.fixed_mask',
   'IterativeSparsity': 'engines.tfmot.iterative_sparsity',
   'L2Ramp': 'schedules.l2_ramp',

@@ -1,4 +1,4 @@
-"""Lines of a callback, printed between two progress bars."""
+"""Prints the event lines of a callback after each epoch (`verbose` > 0)."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Checks for options that would silently restore pruned weights."""
+"""Checks of model, callbacks and training loop around a ticket callback."""
 
 import warnings
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,11 @@ import numpy as np
 
 from tf_unilth.argument_checks import check_bool, check_option, format_value
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.export import export_checks, packed_saved_model, verification
+from tf_unilth.export import (
+  export_checks,
+  packed_saved_model,
+  saved_model_verification,
+)
 from tf_unilth.files import directory_swap, output_paths
 
 _DTYPES = ('float32', 'float16')
@@ -26,7 +30,7 @@ def export_saved_model(
   signatures: Mapping[str, Any] | None = None,
   dtype: str = 'float32',
   packed: bool = True,
-) -> verification.ExportedModel:
+) -> saved_model_verification.ExportedModel:
   """Writes a stripped model as a small, verified SavedModel.
 
   Weights with zeros are packed: only their nonzero values and the positions of
@@ -84,7 +88,7 @@ def export_saved_model(
   export_checks.check_model(model)
   _check_options(dtype, packed, {} if signatures is None else signatures)
   target = _check_target(path, overwrite)
-  batch = verification.checked_batch(model, inputs)
+  batch = saved_model_verification.checked_batch(model, inputs)
   notes = export_checks.notes_on_zeros(model)
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
@@ -98,7 +102,7 @@ def export_saved_model(
       np.dtype(dtype) if dtype != 'float32' else None,
       packed,
     )
-    exported = verification.verify(
+    exported = saved_model_verification.verify(
       model, written, serve, batch, exact=dtype == 'float32'
     )
     directory_swap.replace(

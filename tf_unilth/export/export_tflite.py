@@ -17,7 +17,7 @@ from tf_unilth.export.quiet import silenced
 from tf_unilth.export.tflite_converter import ConvertedFile, TFLiteConversion
 from tf_unilth.export.tflite_file import StoredTensor, read_tflite
 from tf_unilth.export.tflite_report import TFLiteExport, count_zeros_kept
-from tf_unilth.export.tflite_run import (
+from tf_unilth.export.tflite_verification import (
   TOLERANCES,
   Tolerance,
   WrongOutputsError,

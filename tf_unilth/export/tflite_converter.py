@@ -11,7 +11,8 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 from tf_unilth.export.tflite_failures import ConversionError, failure_message
-from tf_unilth.export.tflite_run import (
+from tf_unilth.export.tflite_saved_model import save_for_conversion
+from tf_unilth.export.tflite_verification import (
   SIGNATURE,
   TOLERANCES,
   Port,
@@ -20,7 +21,6 @@ from tf_unilth.export.tflite_run import (
   expected_outputs,
   verify,
 )
-from tf_unilth.export.tflite_saved_model import save_for_conversion
 
 # Why a quantization is never sparse. All others are tried.
 _NEVER_SPARSE = {

@@ -4,7 +4,7 @@ import dataclasses
 
 from tf_unilth.engines.tfmot import sparsity_summary
 from tf_unilth.export.tflite_file import StoredTensor
-from tf_unilth.export.tflite_run import Port
+from tf_unilth.export.tflite_verification import Port
 
 
 @dataclasses.dataclass(frozen=True)

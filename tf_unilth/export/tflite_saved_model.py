@@ -10,7 +10,7 @@ from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.model_layers import flatten_layers
 from tf_unilth.export.model_inputs import ModelInputs
 from tf_unilth.export.tflite_failures import ConversionError
-from tf_unilth.export.tflite_run import SIGNATURE
+from tf_unilth.export.tflite_verification import SIGNATURE
 
 
 def save_for_conversion(

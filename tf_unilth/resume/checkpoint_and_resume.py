@@ -9,7 +9,7 @@ from tf_unilth.argument_checks import check_int, check_json, check_option
 from tf_unilth.engines.tfmot import fit_introspection, keras_3_errors
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.files import output_paths
-from tf_unilth.resume import checks, random_state
+from tf_unilth.resume import random_state, resume_checks
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
 from tf_unilth.resume.resumable_fit import (
   Position,
@@ -141,7 +141,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
     """Locks the directory and restores the newest checkpoint."""
     arguments = fit_introspection.fit_arguments()
     callbacks = arguments.get('callbacks', [self])
-    checks.check_fit(self, callbacks)
+    resume_checks.check_fit(self, callbacks)
     if self._fit is not None:
       self._fit.release_if_over()
     fit = ResumableFit(

@@ -6,9 +6,9 @@ from typing import Any
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.engines.tfmot import data_handler
 from tf_unilth.resume import (
-  checks,
   data_replay,
   random_state,
+  resume_checks,
   training_state,
 )
 from tf_unilth.resume.checkpoint_file import Checkpoint
@@ -92,7 +92,7 @@ class CheckpointRestorer:
       training_state.trace_train_step(model, iterator)
     if untraced:
       self._state.set_variables({n: newest.variables[n] for n in untraced})
-      checks.check_complete(self._directory, newest, self._state)
+      resume_checks.check_complete(self._directory, newest, self._state)
 
   def _restore_rest(self, newest: Checkpoint) -> None:
     self._pending = None

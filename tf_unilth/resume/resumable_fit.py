@@ -12,11 +12,7 @@ from tf_unilth.engines.tfmot import (
   tracked_objects,
 )
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.resume import (
-  checks,
-  data_replay,
-  run_description,
-)
+from tf_unilth.resume import data_replay, resume_checks, run_description
 from tf_unilth.resume.checkpoint_file import Checkpoint
 from tf_unilth.resume.checkpoint_restore import CheckpointRestorer
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
@@ -137,10 +133,12 @@ class ResumableFit:
     self._first_epoch = initial_epoch if newest is None else newest.first_epoch
     self._run = self._describe(newest, initial_epoch == self._first_epoch)
     if newest is None:
-      checks.warn_of_seed(self._run)
+      resume_checks.warn_of_seed(self._run)
     else:
       where = str(directory.path)
-      checks.check_same(where, newest, self._run, self._state, self._handler)
+      resume_checks.check_same(
+        where, newest, self._run, self._state, self._handler
+      )
       self._restorer.restore(newest, self._on_restored)
     if self.uses_fit:
       data_handler.wrap_epochs(
@@ -213,7 +211,7 @@ class ResumableFit:
     done, self._position.step = step - self._position.step, step
     if not self._checked_operations:
       self._checked_operations = True
-      checks.warn_of_operations(self._callback.model)
+      resume_checks.warn_of_operations(self._callback.model)
     steps = self._steps_of_epoch()
     if steps and step >= steps:
       return  # Keras cannot resume there, and the epoch is about to end.

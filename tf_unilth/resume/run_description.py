@@ -1,4 +1,4 @@
-"""Describes a run in plain values, and the differences between two runs."""
+"""Describes a run in plain values, and lists how two descriptions differ."""
 
 import json
 import math

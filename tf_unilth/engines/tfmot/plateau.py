@@ -1,4 +1,4 @@
-"""Stage 1 of UniLTH and UniDLTH: dense training to a plateau, then a rewind."""
+"""Decides when stage 1 ends, and to which epoch it is rewound."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""Finds the kernels of a layer: the weights that can be pruned."""
+"""The kernels of each layer type: the table to extend for a new one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

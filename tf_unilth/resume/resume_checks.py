@@ -1,4 +1,4 @@
-"""Errors and warnings of CheckpointAndResume about a `fit`."""
+"""Refuses a `fit` that cannot be resumed, and checkpoints of another run."""
 
 import warnings
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Imports the classes that Keras needs to load files of wrapped models."""
+"""The classes that Keras must know to load files of wrapped models."""
 
 from tf_unilth.engines.tfmot import (
   fixed_mask,

@@ -1,4 +1,4 @@
-"""Verifies an exported SavedModel: loads it and compares it with the model."""
+"""Verifies a SavedModel: loads it and compares weights and outputs."""
 
 import dataclasses
 import pathlib

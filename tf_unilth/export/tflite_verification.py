@@ -1,4 +1,4 @@
-"""Runs a TFLite file and compares its outputs with the model's."""
+"""Verifies a TFLite file: runs it and compares it with the Keras model."""
 
 import dataclasses
 import os
