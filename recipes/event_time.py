@@ -2,7 +2,9 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import tf_keras as keras
@@ -11,20 +13,19 @@ import tf_unilth
 from recipes import step_time
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.snapshots import Snapshot
+from tf_unilth.resume.resumable_fit import ResumableFit
 from tf_unilth.selection import mask_selection
 
 
-class _TimedCheckpoints(tf_unilth.CheckpointAndResume):
-  """Notes how long each checkpoint takes."""
+def _timed(save: Callable[..., None], seconds: list[float]) -> Any:
+  """Returns a function that saves, and notes how long it took."""
 
-  def __init__(self, directory: str):
-    super().__init__(directory, verbose=0)
-    self.seconds: list[float] = []
-
-  def _save(self, *args: Any) -> None:
+  def timed_save(*args: Any) -> None:
     begin = time.perf_counter()
-    super()._save(*args)
-    self.seconds.append(time.perf_counter() - begin)
+    save(*args)
+    seconds.append(time.perf_counter() - begin)
+
+  return timed_save
 
 
 def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
@@ -60,7 +61,12 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
 def _checkpoints(model: keras.Model, repeats: int) -> list[float]:
   shape = (1, *model.input_shape[1:])
   data = np.zeros(shape, np.float32), np.zeros(1, np.int64)
-  with tempfile.TemporaryDirectory() as directory:
-    timer = _TimedCheckpoints(directory)
-    model.fit(*data, epochs=repeats + 1, callbacks=[timer], verbose=0)
-  return timer.seconds[1:]
+  seconds: list[float] = []
+  save = _timed(ResumableFit._save, seconds)
+  with (
+    tempfile.TemporaryDirectory() as directory,
+    mock.patch.object(ResumableFit, '_save', save),
+  ):
+    resume = tf_unilth.CheckpointAndResume(directory, verbose=0)
+    model.fit(*data, epochs=repeats + 1, callbacks=[resume], verbose=0)
+  return seconds[1:]

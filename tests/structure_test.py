@@ -573,7 +573,7 @@ def test_layers_that_share_a_schedule_must_share_a_structure():
     ]
   )
   toys.compiled_for_labels(model)
-  _error("'a' has Block.*'b' has Single.*schedules of their own", model)
+  _error("'a' has Block.*'b' has Single.*use a schedule for each", model)
 
 
 def test_blocks_and_groups_at_once_are_refused():
