@@ -21,6 +21,8 @@ from recipes import (
   trials,
 )
 
+pytestmark = pytest.mark.long
+
 _ROOT = pathlib.Path(__file__).parent.parent
 _NAMES = (
   'dense oneshot gmp lr_rewind lth lth_late lth_full dlth dlth_iter random '

@@ -24,6 +24,8 @@ from recipes import (
 )
 from tests import tiny_recipe
 
+pytestmark = pytest.mark.long
+
 _RESULTS = {
   'method',
   'dataset',

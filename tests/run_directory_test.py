@@ -21,6 +21,8 @@ from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
 from tf_unilth.wording import count
 
+pytestmark = pytest.mark.long
+
 # A run with a plateau, a rewind and rounds.
 _EVENTFUL = {
   'epochs': 7,

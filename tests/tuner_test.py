@@ -14,6 +14,8 @@ from tests import tuned
 from tf_unilth import tuner
 from tf_unilth.files.checksummed_file import DamagedError
 
+pytestmark = pytest.mark.long
+
 
 class _Killed(BaseException):
   """Ends a process at once, as far as the search can see."""
