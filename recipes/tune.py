@@ -75,7 +75,7 @@ flags.DEFINE_float(
 flags.DEFINE_float(
   'worker_timeout',
   60,
-  'Seconds after which a worker that is not heard of is dead.',
+  'Seconds without a call after which a worker counts as dead.',
   1e-3,
 )
 
