@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from recipes import contents
 from recipes.arrays import DataError
+from tf_unilth.inspection import readers
 from tf_unilth.tickets import model_matching
 
 # The weights' place in a `.keras` archive.
@@ -62,8 +62,8 @@ def load(model: keras.Model, path: str | os.PathLike[str]) -> None:
   """
   place = _place(path)
   try:
-    values = contents.guarded(lambda: _read(model, place), path)
-  except contents.UnreadableError as error:
+    values = readers.guarded(lambda: _read(model, place), path)
+  except readers.UnreadableError as error:
     raise DataError(f'--initial_weights: {error}') from None
   difference = model_matching.difference(
     'weight',
@@ -91,8 +91,8 @@ def _place(path: str | os.PathLike[str]) -> pathlib.Path:
     'a run directory, but'
   )
   try:
-    kind = contents.kind_of(path)
-  except contents.UnreadableError as error:
+    kind = readers.kind_of(path)
+  except readers.UnreadableError as error:
     raise DataError(f'{wrong} {error}') from None
   place = pathlib.Path(path)
   if kind == 'run directory':

@@ -26,7 +26,8 @@ if __name__ == 'inspect':
 else:
   from absl import app, flags
 
-  from recipes import contents, programs, ticket_comparison
+  from recipes import programs
+  from tf_unilth.inspection import readers, ticket_comparison
 
   _AGAINST = flags.DEFINE_string(
     'against', None, 'Another path, to compare it with.'
@@ -42,18 +43,18 @@ def _main(arguments: list[str]) -> str | None:
     return 'error: give one PATH, as in python -m recipes.inspect PATH.'
   path = arguments[1]
   try:
-    found = contents.read(path)
+    found = readers.read(path)
     print(found)
     if _AGAINST.value:
       print(_compared(path, _AGAINST.value))
-  except contents.UnreadableError as error:
+  except readers.UnreadableError as error:
     return f'error: {error}'
   failed = [check.name for check in found.checks if not check.passed]
   return f'error: checks failed: {", ".join(failed)}' if failed else None
 
 
 def _compared(path: str, other: str) -> str:
-  if contents.kind_of(path) == contents.kind_of(other) == 'ticket':
+  if readers.kind_of(path) == readers.kind_of(other) == 'ticket':
     return ticket_comparison.against(path, other)
   return programs.against(path, other, _SEED.value)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from recipes import contents
 from tf_unilth.export.model_inputs import Arrays, ModelInputs, made_up
 from tf_unilth.export.tflite_verification import SIGNATURE, Runner
+from tf_unilth.inspection import readers
 
 _SEEDS = 4
 
@@ -43,14 +43,12 @@ def load(path: str | os.PathLike[str]) -> Program:
   Raises:
     UnreadableError: nothing that computes, or something damaged.
   """
-  kind, place = contents.kind_of(path), pathlib.Path(path)
+  kind, place = readers.kind_of(path), pathlib.Path(path)
   if kind == 'run directory':
     return load(place / 'saved_model')
   if kind not in _LOADERS:
-    raise contents.UnreadableError(
-      f'{str(path)!r}, a {kind}, computes nothing.'
-    )
-  return contents.guarded(lambda: _LOADERS[kind](str(place)), path, 'loaded')
+    raise readers.UnreadableError(f'{str(path)!r}, a {kind}, computes nothing.')
+  return readers.guarded(lambda: _LOADERS[kind](str(place)), path, 'loaded')
 
 
 def _load_saved_model(path: str) -> Program:
@@ -82,10 +80,10 @@ def _load_tflite(path: str) -> Program:
 
 
 def _load_keras(path: str) -> Program:
-  model = contents.load_keras(pathlib.Path(path))
+  model = readers.load_keras(pathlib.Path(path))
   takes = ModelInputs(model)
   if not all(isinstance(s, tf.TensorSpec) for s in takes.specs.values()):
-    raise contents.UnreadableError(
+    raise readers.UnreadableError(
       f'{path!r} takes ragged or sparse tensors, which are not compared.'
     )
 
@@ -122,7 +120,7 @@ def against(
   pairs = _paired(one.inputs, two.inputs, 'inputs')
   for a, b in pairs:
     if not one.inputs[a].shape[1:].is_compatible_with(two.inputs[b].shape[1:]):
-      raise contents.UnreadableError(
+      raise readers.UnreadableError(
         f'inputs differ: {a} is {one.inputs[a].shape} in {os.fspath(path)!r}, '
         f'{two.inputs[b].shape} in {os.fspath(other)!r}.'
       )
@@ -130,14 +128,12 @@ def against(
   for number in range(_SEEDS):
     arrays = _inputs(one, two, pairs, seed + number)
     renamed = {b: arrays[a] for a, b in pairs}
-    first = contents.guarded(functools.partial(one.call, arrays), path, 'run')
-    second = contents.guarded(
-      functools.partial(two.call, renamed), other, 'run'
-    )
+    first = readers.guarded(functools.partial(one.call, arrays), path, 'run')
+    second = readers.guarded(functools.partial(two.call, renamed), other, 'run')
     for a, b in _paired(first, second, 'outputs'):
       x, y = np.asarray(first[a], float), np.asarray(second[b], float)
       if x.shape != y.shape:
-        raise contents.UnreadableError(
+        raise readers.UnreadableError(
           f'outputs differ: {a} is {x.shape}, {b} of {os.fspath(other)!r} is '
           f'{y.shape}.'
         )
@@ -156,7 +152,7 @@ def _paired(one: dict, two: dict, what: str) -> list[tuple[str, str]]:
   if set(one) == set(two):
     return [(name, name) for name in one]
   if len(one) != len(two):
-    raise contents.UnreadableError(
+    raise readers.UnreadableError(
       f'{what} differ: {", ".join(one)} and {", ".join(two)}.'
     )
   return list(zip(one, two))

@@ -14,8 +14,9 @@ from absl import flags
 from absl.testing import flagsaver
 
 import tf_unilth
-from recipes import contents, inspect, programs, ticket_comparison
+from recipes import inspect, programs
 from tests import toys
+from tf_unilth.inspection import readers, ticket_comparison
 
 _ROOT = pathlib.Path(__file__).parent.parent
 
@@ -65,7 +66,7 @@ def folder(tmp_path_factory):
   'name', ['run', 'run/saved_model', 'model.tflite', 'model.keras', 'model.h5']
 )
 def test_a_path_is_read(folder, name):
-  found = contents.read(folder / name)
+  found = readers.read(folder / name)
   sizes = {weight.weights: weight for weight in found.weights}
   assert set(sizes) == {36 * 16, 16 * 2}
   for size, weight in sizes.items():
@@ -94,11 +95,11 @@ def test_a_packed_saved_model_and_a_ticket_are_read(tmp_path):
   zeros = int(np.sum(kernel == 0))
   tf_unilth.export_saved_model(model, tmp_path / 'export')
   tf_unilth.Ticket.from_model(model).save(tmp_path / 'a.ticket')
-  found = contents.read(tmp_path / 'export')
+  found = readers.read(tmp_path / 'export')
   assert found.zeros == zeros and found.facts['packed tensors'] == '1 of 2'
   # In fewer bytes than a tenth of the values and a bit for each weight.
   assert sum(weight.bytes for weight in found.weights) < 4 * 5_200 + 5_000
-  found = contents.read(tmp_path / 'a.ticket')
+  found = readers.read(tmp_path / 'a.ticket')
   assert found.kind == 'ticket' and found.zeros == zeros
   assert found.facts['rewind weights'] == 'no'
 
@@ -120,7 +121,7 @@ def test_another_model_computes_something_else(folder, name):
 def test_models_of_other_inputs_are_not_compared(folder, tmp_path):
   model = keras.Sequential([keras.layers.Dense(2, input_shape=(7,))])
   model.save(tmp_path / 'a.keras')
-  with pytest.raises(contents.UnreadableError, match=r'inputs differ: .*7'):
+  with pytest.raises(readers.UnreadableError, match=r'inputs differ: .*7'):
     programs.against(tmp_path / 'a.keras', folder / 'model.h5', 0)
 
 
@@ -129,9 +130,9 @@ def test_a_file_of_keras_3_is_named_as_such(ending, tmp_path):
   path = tmp_path / f'model.{ending}'
   stack = [keras3.layers.Input((4,)), keras3.layers.Dense(2)]
   keras3.Sequential(stack).save(path)
-  for read in (contents.read, lambda path: programs.against(path, path, 0)):
+  for read in (readers.read, lambda path: programs.against(path, path, 0)):
     with pytest.raises(
-      contents.UnreadableError,
+      readers.UnreadableError,
       match=r'was saved by Keras 3\.\d.*Build it with tf_keras: `import tf_ker',
     ):
       read(path)
@@ -152,7 +153,7 @@ def test_ragged_inputs_are_not_compared(tmp_path):
   inputs = keras.Input((None, 3), ragged=True)
   outputs = keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs)
   keras.Model(inputs, outputs).save(tmp_path / 'a.keras')
-  with pytest.raises(contents.UnreadableError, match=r'ragged or sparse'):
+  with pytest.raises(readers.UnreadableError, match=r'ragged or sparse'):
     programs.against(tmp_path / 'a.keras', tmp_path / 'a.keras', 0)
 
 
@@ -196,7 +197,7 @@ def test_tickets_of_other_architectures_are_not_compared(
 ):
   a = _ticket(tmp_path / 'a', [1, 1, 0, 1], _weights(3))
   b = _ticket(tmp_path / 'b', **other)
-  with pytest.raises(contents.UnreadableError, match=words):
+  with pytest.raises(readers.UnreadableError, match=words):
     ticket_comparison.against(a, b)
 
 
@@ -218,17 +219,17 @@ def test_failed_checks_are_seen(folder, tmp_path):
   model = keras.Sequential([keras.layers.Dense(2, input_shape=(3,))])
   model.set_weights([np.full((3, 2), np.nan), np.zeros(2)])
   model.save(tmp_path / 'a.h5')
-  checks = {c.name: c.passed for c in contents.read(tmp_path / 'a.h5').checks}
+  checks = {c.name: c.passed for c in readers.read(tmp_path / 'a.h5').checks}
   assert checks == {'loads': True, 'finite': False, 'zeros': True}
   run = tmp_path / 'run'
   run.mkdir()
   (run / 'saved_model').symlink_to(folder / 'run' / 'saved_model')
   (run / 'config.json').write_text('{}')
-  assert not contents.read(run).checks[0].passed  # Not finished.
+  assert not readers.read(run).checks[0].passed  # Not finished.
   results = json.loads((folder / 'run' / 'results.json').read_text())
   results['nonzero_weights'] -= 1
   (run / 'results.json').write_text(json.dumps(results))
-  checks = {c.name: c.passed for c in contents.read(run).checks}
+  checks = {c.name: c.passed for c in readers.read(run).checks}
   assert checks.pop('zeros as results.json says') is False
   assert all(checks.values())
 
@@ -237,7 +238,7 @@ def test_failed_checks_are_seen(folder, tmp_path):
   ('name', 'keep', 'words'),
   [
     ('nothing', None, 'No such file'),
-    ('empty', 0, 'is no file that is known'),
+    ('empty', 0, 'is of no known kind'),
     ('model.tflite', 600, 'cannot be read'),
     ('model.keras', 600, 'cannot be read'),
     ('model.h5', 600, 'cannot be read'),
@@ -254,8 +255,8 @@ def test_what_cannot_be_read_gets_one_line(folder, tmp_path, name, keep, words):
     path.mkdir()
   if name == 'saved':
     (path / 'saved_model.pb').write_bytes(b'broken')
-  with pytest.raises(contents.UnreadableError, match=words) as error:
-    contents.read(path)
+  with pytest.raises(readers.UnreadableError, match=words) as error:
+    readers.read(path)
   assert '\n' not in str(error.value)
 
 

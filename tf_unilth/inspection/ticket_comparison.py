@@ -1,13 +1,13 @@
-"""How far two tickets agree: the weights they keep, and begin from."""
+"""Compares two tickets: the weights they keep and their rewind weights."""
 
 import os
 from collections.abc import Mapping
 
 import numpy as np
 
-import tf_unilth
-from recipes import contents
+from tf_unilth.inspection import contents, readers
 from tf_unilth.tickets import model_matching
+from tf_unilth.tickets.ticket import Ticket
 
 _HEADER = (
   'kernel',
@@ -20,18 +20,18 @@ _HEADER = (
 
 
 def against(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> str:
-  """Returns a table of what two tickets of one architecture keep.
+  """Returns a table that compares two tickets of one architecture.
 
-  The overlap is Jaccard's: of the weights that at least one keeps, the share
-  that both keep. Kernels and rewind weights belong together as `Ticket.apply`
-  has it: in order, of the same shapes and of the same names but for numbers.
+  The overlap is the Jaccard index: the weights that both keep, as a share of
+  those that at least one keeps. Kernels and rewind weights are matched as in
+  `Ticket.apply`: in order, by shape, and by name without its number.
 
   Args:
-    path: the one.
-    other: the other.
+    path: of the first ticket.
+    other: of the second ticket.
 
   Raises:
-    UnreadableError: one is no ticket, or they are of other architectures.
+    UnreadableError: a path is not a ticket, or the architectures differ.
   """
   one, two = _load(path), _load(other)
   _check_same(
@@ -53,8 +53,8 @@ def against(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> str:
   return '\n'.join([f'\nagainst {os.fspath(other)}:', '', *lines, '', weights])
 
 
-def _load(path: str | os.PathLike[str]) -> tf_unilth.Ticket:
-  return contents.guarded(lambda: tf_unilth.Ticket.load(path), path)
+def _load(path: str | os.PathLike[str]) -> Ticket:
+  return readers.guarded(lambda: Ticket.load(path), path)
 
 
 def _row(name: str, one: np.ndarray, two: np.ndarray) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _difference(one: np.ndarray, two: np.ndarray) -> float:
   a, b = one.astype(np.float64), two.astype(np.float64)
   with np.errstate(invalid='ignore'):
     found = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-  # What is NaN on one side alone must not hide.
+  # A NaN on one side alone counts as an infinite difference.
   return float(np.max(np.where(np.isnan(found), np.inf, found)))
 
 
@@ -117,6 +117,6 @@ def _check_same(
 ) -> None:
   found = model_matching.difference(kind, mine, theirs, 'it', 'the other')
   if found:
-    raise contents.UnreadableError(
+    raise readers.UnreadableError(
       f'{os.fspath(path)!r} does not fit {os.fspath(other)!r}: {found}'
     )

@@ -1,9 +1,8 @@
-"""What lies in a SavedModel, a TFLite or Keras file, a ticket, a run."""
+"""Reads model files, TFLite files, tickets and run directories."""
 
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import pathlib
 import zipfile
@@ -16,139 +15,32 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-import tf_unilth
 from tf_unilth.engines.tfmot import keras_3_errors
+from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
 from tf_unilth.export import packing
 from tf_unilth.export.quiet import silenced
 from tf_unilth.export.tflite_file import read_tflite
-
-_HEADER = ('tensor', 'shape', 'type', 'weights', 'zeros', 'sparsity', 'bytes')
+from tf_unilth.inspection.contents import (
+  Check,
+  Contents,
+  Weight,
+  collect_contents,
+)
+from tf_unilth.tickets.ticket import Ticket
 
 
 class UnreadableError(Exception):
-  """A path that holds nothing known, or damaged; the message is one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Weight:
-  """One tensor with two axes or more.
-
-  Args:
-    name: as the file has it.
-    shape: when it is unpacked.
-    dtype: of what is stored.
-    zeros: how many elements are 0.
-    bytes: as stored, uncompressed.
-    finite: whether no element is NaN or infinite.
-  """
-
-  name: str
-  shape: tuple[int, ...]
-  dtype: str
-  zeros: int
-  bytes: int
-  finite: bool
-
-  @property
-  def weights(self) -> int:
-    """How many elements there are."""
-    return math.prod(self.shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-  """What was looked at, whether it is right, and what was found."""
-
-  name: str
-  passed: bool
-  found: str = ''
-
-
-@dataclasses.dataclass(frozen=True)
-class Contents:
-  """What a path holds; prints as a table.
-
-  Args:
-    kind: of the file or folder.
-    path: where it lies.
-    weights: its tensors with two axes or more.
-    bytes: all of it, on disk.
-    checks: what was looked at.
-    facts: what else there is to know, by name.
-  """
-
-  kind: str
-  path: str
-  weights: tuple[Weight, ...]
-  bytes: int
-  checks: tuple[Check, ...]
-  facts: dict[str, str] = dataclasses.field(default_factory=dict)
-
-  @property
-  def zeros(self) -> int:
-    """How many weights are 0."""
-    return sum(weight.zeros for weight in self.weights)
-
-  def __str__(self) -> str:
-    rows = [
-      _row(w.name, ' x '.join(map(str, w.shape)), w.dtype, w)
-      for w in self.weights
-    ]
-    lines = [f'{self.kind} {self.path}', '']
-    facts = dict(self.facts)
-    if rows:
-      lines += [*table([_HEADER, *rows], left=3), '']
-      facts |= _totals(self)
-    facts['bytes on disk'] = f'{self.bytes:,}'
-    for check in self.checks:
-      verdict = 'passed' if check.passed else 'FAILED'
-      detail = f' ({check.found})' if check.found else ''
-      facts[f'check: {check.name}'] = verdict + detail
-    width = max(map(len, facts))
-    lines += [f'{key.ljust(width)}  {value}' for key, value in facts.items()]
-    return '\n'.join(lines)
-
-
-def _totals(contents: Contents) -> dict[str, str]:
-  count = sum(weight.weights for weight in contents.weights)
-  stored = sum(weight.bytes for weight in contents.weights)
-  return {
-    'weights': f'{count:,}, {contents.zeros:,} zeros '
-    f'({100 * contents.zeros / max(count, 1):.3f}%)',
-    'bytes stored': f'{stored:,}, dense float32 {4 * count:,} '
-    f'({4 * count / max(stored, 1):.1f} times as many)',
-  }
-
-
-def _row(name: str, shape: str, dtype: str, weight: Weight) -> tuple[str, ...]:
-  share = 100 * weight.zeros / max(weight.weights, 1)
-  numbers = f'{weight.weights:,}', f'{weight.zeros:,}', f'{share:.3f}%'
-  return name, shape, dtype, *numbers, f'{weight.bytes:,}'
-
-
-def table(rows: list[tuple[str, ...]], left: int) -> list[str]:
-  """Returns the lines of a table.
-
-  Args:
-    rows: of cells, the header first.
-    left: how many columns are words, and not numbers.
-  """
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  lines = [
-    '  '.join(
-      cell.ljust(width) if i < left else cell.rjust(width)
-      for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    for row in rows
-  ]
-  return [lines[0], '-' * len(lines[0]), *lines[1:]]
+  """The path has no known or intact content; the message is one line."""
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-  """Returns what a path holds, a name of `READERS`.
+  """Returns the kind of content of a path, a key of `READERS`.
+
+  Args:
+    path: of a file or folder.
 
   Raises:
-    UnreadableError: nothing is there, or nothing known.
+    UnreadableError: the path does not exist or has no known content.
   """
   place = pathlib.Path(path)
   if place.is_dir():
@@ -172,16 +64,19 @@ def kind_of(path: str | os.PathLike[str]) -> str:
   if begin[1:4] == b'TKT':
     return 'ticket'
   raise UnreadableError(
-    f'{str(place)!r} is no file that is known here: no TFLite, .keras or .h5 '
-    'file, and no ticket.'
+    f'{str(place)!r} is of no known kind: neither a TFLite, .keras or .h5 file '
+    'nor a ticket.'
   )
 
 
 def read(path: str | os.PathLike[str]) -> Contents:
-  """Returns what a path holds.
+  """Returns the content of a path.
+
+  Args:
+    path: of a SavedModel, a TFLite, Keras or ticket file, or a run directory.
 
   Raises:
-    UnreadableError: nothing known, or something damaged.
+    UnreadableError: the content is of no known kind or is damaged.
   """
   reader = READERS[kind_of(path)]
   return guarded(lambda: reader(pathlib.Path(path)), path)
@@ -190,18 +85,23 @@ def read(path: str | os.PathLike[str]) -> Contents:
 def guarded(
   work: Callable[[], Any], path: str | os.PathLike[str], verb: str = 'read'
 ) -> Any:
-  """Returns what `work` does, silently; any error as one line.
+  """Returns the result of `work`, without its output.
+
+  Args:
+    work: reads or computes something.
+    path: named in the error.
+    verb: past participle for the error.
 
   Raises:
-    UnreadableError: `work` failed.
+    UnreadableError: `work` raised; the message is one line.
   """
   try:
     with silenced():
       return work()
   except UnreadableError:
     raise
-  # TensorFlow, Keras, protobuf, h5py and zipfile fail on damaged files with
-  # whatever they meet first.
+  # On damaged files TensorFlow, Keras, protobuf, h5py and zipfile raise errors
+  # of many classes.
   except Exception as error:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     raise UnreadableError(
@@ -217,7 +117,9 @@ def _read_tflite(path: pathlib.Path) -> Contents:
   )
   sparse = sum(tensor.sparse for tensor in stored)
   facts = {'sparse tensors': f'{sparse} of {len(stored)}'}
-  return _contents('TFLite file', path, weights, path.stat().st_size, facts)
+  return collect_contents(
+    'TFLite file', path, weights, path.stat().st_size, facts
+  )
 
 
 def _folder_bytes(path: pathlib.Path) -> int:
@@ -229,7 +131,7 @@ def _read_saved_model(path: pathlib.Path) -> Contents:
   facts = {'signatures': ', '.join(loaded.signatures) or 'none'}
   stored = dict(_variables(path))
   values = {v.name.split(':')[0]: v for v in getattr(loaded, 'variables', ())}
-  # What is stored packed has a value once it is loaded, but no name on disk.
+  # Packed weights have a value after loading, but no name on disk.
   packed = {
     name: variable.numpy()
     for name, variable in values.items()
@@ -243,7 +145,7 @@ def _read_saved_model(path: pathlib.Path) -> Contents:
     if name in sizes
   }
   facts['packed tensors'] = f'{sum(n in packed for n in sizes)} of {len(sizes)}'
-  return _contents(
+  return collect_contents(
     'SavedModel',
     path,
     tuple(dataclasses.replace(w, bytes=sizes[w.name]) for w in weights),
@@ -253,7 +155,7 @@ def _read_saved_model(path: pathlib.Path) -> Contents:
 
 
 def _read_ticket(path: pathlib.Path) -> Contents:
-  ticket = tf_unilth.Ticket.load(path)
+  ticket = Ticket.load(path)
   weights = tuple(
     Weight(
       name=name,
@@ -270,7 +172,7 @@ def _read_ticket(path: pathlib.Path) -> Contents:
     'seed': str(ticket.seed),
     'rewind weights': 'no' if ticket.rewind_weights is None else 'yes',
   }
-  return _contents('ticket', path, weights, path.stat().st_size, facts)
+  return collect_contents('ticket', path, weights, path.stat().st_size, facts)
 
 
 def _variables(path: pathlib.Path) -> Iterable[tuple[str, np.ndarray]]:
@@ -295,7 +197,7 @@ def load_keras(path: pathlib.Path) -> keras.Model:
   """Returns the model of a `.keras` or `.h5` file.
 
   Raises:
-    UnreadableError: Keras 3 has saved it.
+    UnreadableError: the file was saved by Keras 3.
   """
   version = ''
   if zipfile.is_zipfile(path):
@@ -315,11 +217,13 @@ def load_keras(path: pathlib.Path) -> keras.Model:
 def _read_keras(path: pathlib.Path) -> Contents:
   model = load_keras(path)
   weights = _matrices((w.name.split(':')[0], w.numpy()) for w in model.weights)
-  wrapped = tf_unilth.sparsity_summary(model).left
+  wrapped = sparsity_summary(model).left
   facts = {'model': f'{model.name} ({type(model).__name__})'}
   if wrapped:
     facts['pruning'] = 'still wrapped: tensors hold masks too'
-  return _contents('Keras file', path, weights, path.stat().st_size, facts)
+  return collect_contents(
+    'Keras file', path, weights, path.stat().st_size, facts
+  )
 
 
 def _read_run(path: pathlib.Path) -> Contents:
@@ -368,24 +272,7 @@ def _matrices(
   )
 
 
-def _contents(
-  kind: str,
-  path: pathlib.Path,
-  weights: tuple[Weight, ...],
-  size: int,
-  facts: dict[str, str],
-) -> Contents:
-  bad = [weight.name for weight in weights if not weight.finite]
-  zeros = sum(weight.zeros for weight in weights)
-  checks = (
-    Check('loads', True),
-    Check('finite', not bad, ', '.join(bad)),
-    Check('zeros', True, f'{zeros:,}' if zeros else 'none: a dense model'),
-  )
-  return Contents(kind, str(path), weights, size, checks, facts)
-
-
-# One row a kind; `kind_of` tells them apart.
+# The reader of each kind that `kind_of` returns.
 READERS: dict[str, Callable[[pathlib.Path], Contents]] = {
   'SavedModel': _read_saved_model,
   'TFLite file': _read_tflite,

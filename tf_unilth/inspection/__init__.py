@@ -1,0 +1,1 @@
+"""What a file contains, and how two files differ."""
