@@ -1,17 +1,16 @@
 """Trained networks pruned in five epochs: UniLTH(pretrained=True) and others.
 
   python -m recipes.pretrained --data_dir=/data
-  python -m recipes.pretrained --tasks=digits_cnn --pruned_by=unilth,dlth
+  python -m recipes.pretrained --tasks=digits_cnn --pruned_by=unilth,unidlth
 
 Trains each network dense, as its recipe does, then prunes it from the same
 weights with each method, under Adam at 1e-3 and under the recipe's SGD with a
 cosine over the five epochs: the network of `recipes.digits_cnn` to 90%, that of
 `recipes.mnist_lenet` to 95%. `polynomial_decay` is tfmot's, which prunes each
-layer to the target, as `unilth_layer`, UniLTH with `scope='layer'`, does;
-`unilth_staged` has the dense stage that a trained network does not need.
+layer to the target, as `unilth_layer`, UniLTH with `scope='layer'`, does.
 
-Before, polynomial_decay and unilth try some settings each on a seed that is not
-compared, and take those with the best validation accuracy; the others take
+First, polynomial_decay and unilth try some settings on a seed that is not
+compared, and take those with the best validation accuracy. The others take
 unilth's learning rate. In the output directory it writes `search.csv` and
 `pretrained.csv`, a line per run as they finish, and `report.md`. The same
 command goes on where it stopped.

@@ -51,13 +51,11 @@ class _Method:
     plan: its name in `recipes/methods.py`.
     callback: arguments of its ticket callback.
     schedule: arguments of its `IterativeSparsity`.
-    validates: whether it looks at validation data as it trains.
   """
 
   plan: str
   callback: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   schedule: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  validates: bool = False
 
 
 _PRETRAINED = {'pretrained': True}
@@ -65,10 +63,7 @@ METHODS = {
   'polynomial_decay': _Method('gmp'),
   'unilth': _Method('unilth', _PRETRAINED),
   'unilth_layer': _Method('unilth', _PRETRAINED, {'scope': 'layer'}),
-  'unilth_staged': _Method('unilth', validates=True),
   'unidlth': _Method('unidlth', _PRETRAINED),
-  'lth': _Method('lth'),
-  'dlth': _Method('dlth'),
 }
 
 
@@ -135,7 +130,7 @@ class Bench:
       optimizer = self._sgd(rate)
     _compile(model, optimizer)
     begin = time.perf_counter()
-    self._fit(model, EPOCHS, plan.callbacks, method.validates)
+    self._fit(model, EPOCHS, plan.callbacks)
     seconds = time.perf_counter() - begin
     sparsity = tf_unilth.sparsity_summary(model).sparsity
     ticket = plan.ticket
@@ -221,15 +216,12 @@ class Bench:
     model: keras.Model,
     epochs: int,
     callbacks: Sequence[Any] = (),
-    validates: bool = False,
   ) -> None:
     batch_size = self._task.recipe.batch_size
-    validation = self._data.validation.batches(_EVALUATED)
     model.fit(
       self._data.train.epochs(batch_size, self._seed, 0, epochs),
       epochs=epochs,
       steps_per_epoch=self._steps_per_epoch,
-      validation_data=validation if validates else None,
       callbacks=list(callbacks),
       verbose=0,
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from tests import fuzz_case, model_fuzz
-from tf_unilth.selection import mask_selection
+from tf_unilth.selection import mask_selection, round_sparsity
 
 pytestmark = pytest.mark.long
 
@@ -28,9 +28,10 @@ def test_a_case_is_a_function_of_seed_and_index():
 
 
 def test_a_wrong_sparsity_is_a_failure(monkeypatch):
-  monkeypatch.setattr(
-    mask_selection, 'zeros_at', lambda s, n: max(0, round(s * n) - 1)
-  )
+  for module in (round_sparsity, mask_selection):
+    monkeypatch.setattr(
+      module, 'zeros_at', lambda s, n: max(0, round(s * n) - 1)
+    )
   row = fuzz_case.run(0, 68)
   assert row.outcome == fuzz_case.FAILED
   assert 'are pruned instead of' in row.text
