@@ -134,6 +134,8 @@ CASES = {
   'h': Case('adam', 'graph', 4, toys.conv, 0.5, True, m_by_n=(2, 4)),
 }
 ROUNDS = 3
+# Those of which all cases run in the suite; eager steps take their time.
+_FULL = ('unilth', 'unidlth')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,8 +200,16 @@ def run(algorithm_name: str, case_name: str) -> Run:
 
 
 def _cells(names: Any) -> Any:
-  """Returns the table's cells."""
-  cells = [(name, case) for name in names for case in ALGORITHMS[name].cases]
+  """Returns the table's cells; some run in the long step of CI."""
+  cells = [
+    pytest.param(
+      name,
+      case,
+      marks=[pytest.mark.long] if case in 'ef' and name not in _FULL else [],
+    )
+    for name in names
+    for case in ALGORITHMS[name].cases
+  ]
   return pytest.mark.parametrize('name, case', cells)
 
 

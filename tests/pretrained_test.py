@@ -15,6 +15,8 @@ from tests import toys
 from tf_unilth import tuner
 from tf_unilth.files.checkpoint_errors import CheckpointError
 
+pytestmark = pytest.mark.long
+
 ROUNDS = 3
 _CLASSES = {'unilth': tf_unilth.UniLTH, 'unidlth': tf_unilth.UniDLTH}
 both = pytest.mark.parametrize('name', _CLASSES)

@@ -25,6 +25,8 @@ from tf_unilth.resume import (
   stop_signals,
 )
 
+pytestmark = pytest.mark.long
+
 Resume = tf_unilth.CheckpointAndResume
 
 

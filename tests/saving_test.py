@@ -12,6 +12,8 @@ import tf_unilth
 from tests import toys
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
+pytestmark = pytest.mark.long
+
 ours = tf_unilth.prune_low_magnitude
 tfmots = tfmot.sparsity.keras.prune_low_magnitude
 prune_scope = tfmot.sparsity.keras.prune_scope
