@@ -261,8 +261,7 @@ def test_weights_of_another_network_leave_nothing_behind(tmp_path):
 
 
 def _plan(**given):
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['test'])
+  tiny_recipe.parse_flags()
   with flagsaver.flagsaver(**given):
     method_flags.check()
     return method_flags.plan(steps=100, seed=0, rate=None).ticket.settings

@@ -35,19 +35,23 @@ RECIPE = experiment.Recipe(
 )
 
 
+def parse_flags() -> None:
+  """Gives all flags their defaults, unless they have values."""
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(['test'])
+
+
 def run(
   directory: Any, recipe: experiment.Recipe = RECIPE, **given: Any
 ) -> dict[str, Any] | None:
   """Runs a recipe with these flags; returns its results."""
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['test'])
+  parse_flags()
   with flagsaver.flagsaver(**{'verbose': 0, **given}):
     return experiment.run(recipe, directory)
 
 
 def main(*arguments: str, recipe: experiment.Recipe = RECIPE) -> str | None:
   """Does what the binary does; returns an error's line, `None` without one."""
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['test'])
+  parse_flags()
   with flagsaver.flagsaver():
     return experiment.main(recipe, ['tiny', *arguments])

@@ -68,6 +68,7 @@ def test_smoothed_labels_are_kerass_one_hot_ones():
 
 @pytest.mark.parametrize('precision', devices.PRECISIONS)
 def test_logits_are_float32_under_each_policy(precision):
+  tiny_recipe.parse_flags()
   with devices.prepared('none', precision, False, False):
     model = training.build(tiny_recipe.RECIPE, (8, 8, 1), 10)
   assert model.outputs[0].dtype == tf.float32
