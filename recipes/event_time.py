@@ -11,8 +11,8 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes import step_time
+from tf_unilth.engines.tfmot import variable_bytes
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
-from tf_unilth.engines.tfmot.snapshots import Snapshot
 from tf_unilth.resume.resumable_fit import ResumableFit
 from tf_unilth.selection import mask_selection
 
@@ -37,7 +37,7 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
   """
   layers = PrunedLayers(model)
   variables = [*layers.model_weights, *model.optimizer.variables()]
-  snapshot, before = Snapshot(), layers.read_masks()
+  snapshot, before = variable_bytes.read(variables), layers.read_masks()
   sparsity = 1 - sum(map(np.sum, before)) / sum(mask.size for mask in before)
 
   def update_masks() -> None:
@@ -49,9 +49,9 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
 
   seconds = step_time.alternating(
     {
-      'snapshot': lambda: snapshot.take(variables, epoch=0),
+      'snapshot': lambda: variable_bytes.read(variables),
       'mask update': update_masks,
-      'rewind': lambda: snapshot.restore(variables),
+      'rewind': lambda: variable_bytes.write(variables, snapshot),
     },
     repeats,
   )

@@ -463,12 +463,12 @@ class _Weights(keras.callbacks.Callback):
     self.seen: list[tuple[int, float, list[np.ndarray], list[np.ndarray]]] = []
 
   def on_train_batch_end(self, batch, logs=None):
-    state = self.model.layers[1].pruning_schedule.state
-    candidates = [c.numpy() != 0 for c in state.candidates]
+    pruning = self.model.layers[1].pruning_schedule.run
+    candidates = [c.numpy() != 0 for c in pruning.ramp.candidates]
     self.seen.append(
       (
-        state.get('round'),
-        state.get('ramp_limit'),
+        pruning.state.round,
+        pruning.state.ramp_limit,
         candidates,
         toys.kernels(self.model),
       )

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from tf_unilth.engines.tfmot.run_state import RunState
 from tf_unilth.run import budget
+from tf_unilth.run.run_state import RunState
 from tf_unilth.run.timeline import Timeline
 
 
@@ -47,8 +47,7 @@ def test_too_few_epochs_name_what_is_needed():
 
 
 def _timeline(epochs, share, per_epoch=10):
-  state = RunState()
-  state.set(first_epoch=0, epochs=epochs, steps_per_epoch=per_epoch)
+  state = RunState(epochs=epochs, steps_per_epoch=per_epoch)
   return Timeline(state, lambda rounds: share)
 
 
@@ -65,8 +64,7 @@ def test_the_smallest_budget_is_named_and_fits(share, steps_per_execution):
 
 
 def test_a_run_that_begins_late_counts_its_own_steps():
-  state = RunState()
-  state.set(first_epoch=4, epochs=10, steps_per_epoch=7)
+  state = RunState(first_epoch=4, epochs=10, steps_per_epoch=7)
   timeline = Timeline(state, lambda rounds: 0.0)
   assert (timeline.epochs, timeline.steps) == (6, 42)
   assert timeline.step_at(6) == 14

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
+from tf_unilth.engines.tfmot.run_state import RunState
 
 import tf_unilth
 from tests import toys
-from tf_unilth.engines.tfmot.run_state import RunState
 from tf_unilth.selection import layer_shares
 
 SGD = keras.optimizers.SGD

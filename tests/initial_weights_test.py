@@ -8,7 +8,6 @@ import keras as keras_3
 import numpy as np
 import pytest
 import tf_keras as keras
-from absl import flags
 from absl.testing import flagsaver
 
 import tf_unilth

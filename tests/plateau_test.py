@@ -3,10 +3,9 @@
 import math
 
 import pytest
-import tensorflow as tf
 
-from tf_unilth.engines.tfmot.plateau import Plateau
-from tf_unilth.engines.tfmot.run_state import RunState
+from tf_unilth.run.plateau import Plateau
+from tf_unilth.run.run_state import RunState
 
 
 def _plateau(**arguments):
@@ -23,23 +22,21 @@ def _plateau(**arguments):
 
 def _watch(curve, first_epoch=0, **arguments):
   """Returns (epoch of the plateau, epoch that was rewound to)."""
-  plateau, state = _plateau(**arguments), RunState()
-  state.set(first_epoch=first_epoch)
-  state.reset()
-  while len(state.snapshots) < plateau.snapshots:
-    state.add_snapshot()
-  weight = tf.Variable(float(first_epoch))
-  plateau.keep(state, first_epoch, [weight])
+  plateau = _plateau(**arguments)
+  state = RunState(first_epoch=first_epoch)
+  state.reset(plateau.snapshots)
+  values = [str(first_epoch).encode()]
+  plateau.keep(state, first_epoch, lambda: values)
   for epoch, value in enumerate(curve, first_epoch + 1):
-    weight.assign(float(epoch))
-    if plateau.watch(state, epoch, value, [weight]):
+    values = [str(epoch).encode()]
+    if plateau.watch(state, epoch, value, lambda: values):  # noqa: B023
       snapshot = plateau.rewinds_to(state, epoch)
       if snapshot is None:
         return epoch, None
-      snapshot.restore([weight])
-      assert float(weight) == snapshot.epoch  # The epoch's own weights.
+      # The epoch's own weights.
+      assert snapshot.values == [str(snapshot.epoch).encode()]
       return epoch, snapshot.epoch
-    plateau.keep(state, epoch, [weight])
+    plateau.keep(state, epoch, lambda: values)  # noqa: B023
   return None
 
 
@@ -106,12 +103,14 @@ def test_only_the_snapshots_that_are_needed_are_kept(rewind_epochs, count):
 
 
 def test_a_state_that_was_reset_forgets_the_last_run():
-  state = RunState()
-  state.set(best=1.0, lowest=1.0, plateau_epoch=3, round=5, ramp_limit=2.0)
-  state.reset()
-  assert state.get('best') == state.get('lowest') == math.inf
-  assert (state.get('plateau_epoch'), state.get('round')) == (-1, 0)
-  assert state.get('ramp_limit') == 0
+  state = RunState(
+    best=1.0, lowest=1.0, plateau_epoch=3, round=5, ramp_limit=2.0
+  )
+  state.reset(2)
+  assert state.best == state.lowest == math.inf
+  assert (state.plateau_epoch, state.round) == (-1, 0)
+  assert state.ramp_limit == 0
+  assert [snapshot.taken for snapshot in state.snapshots] == [False, False]
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,9 @@ class _Norms(keras.callbacks.Callback):
     self.candidates, self.others = [], []
 
   def on_train_batch_end(self, batch, logs=None):
-    state = self.model.layers[1].pruning_schedule.state
-    if state.get('stage') == 2 and state.get('round') == 0:
-      chosen = [c.numpy() != 0 for c in state.candidates]
+    run = self.model.layers[1].pruning_schedule.run
+    if run.state.stage == 2 and run.state.round == 0:
+      chosen = [c.numpy() != 0 for c in run.ramp.candidates]
       weights = toys.kernels(self.model)
 
       def pick(inside):

@@ -216,7 +216,7 @@ def test_structure_survives_a_reload(tmp_path):
 def test_a_copy_with_open_masks_begins_a_run_of_its_own(whole_run):
   _, folder = whole_run('lth')
   copy = keras.models.clone_model(keras.models.load_model(folder / '6.keras'))
-  assert PrunedLayers(copy).schedules[0].state.get('next_epoch') == 6
+  assert PrunedLayers(copy).schedules[0].run.state.next_epoch == 6
   assert not toys.zeros(toys.masks(copy))
   toys.compiled_for_labels(copy)
   history = _train(copy, ALGORITHMS['lth'], initial_epoch=6)

@@ -365,10 +365,10 @@ class _Watch(keras.callbacks.Callback):
     self.masks, self.candidates = [], []
 
   def on_train_batch_end(self, batch, logs=None):
-    state = self.model.layers[-1].pruning_schedule.state
+    run = self.model.layers[-1].pruning_schedule.run
     self.masks.append(toys.masks(self.model))
-    if state.get('ramp_limit'):
-      self.candidates.append([c.numpy() != 0 for c in state.candidates])
+    if run.state.ramp_limit:
+      self.candidates.append([c.numpy() != 0 for c in run.ramp.candidates])
 
 
 @pytest.mark.parametrize('eager', [False, True])

@@ -151,7 +151,7 @@ class Spy(keras.callbacks.Callback):
       for layer in self.model._flatten_layers()
       if hasattr(layer, 'pruning_schedule')
     ]
-    return schedules[0].state.get('round')
+    return schedules[0].run.state.round
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     self.batches.append(self._record())

@@ -1,5 +1,6 @@
 """DLTH: random sparse network transformation (RST), one-shot or iterative."""
 
+from tf_unilth.algorithms.pruning_run import PruningRun
 from tf_unilth.algorithms.pruning_scores import Random
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.schedules.l2_ramp import L2Ramp
@@ -45,7 +46,7 @@ class DLTH(TicketCallback):
   of finetuning and the learning rate's restart at it are our choices.
   """
 
-  _shrink_exponent = 650.0
+  shrink_exponent = 650.0
 
   def __init__(
     self,
@@ -57,14 +58,16 @@ class DLTH(TicketCallback):
     ramp = L2Ramp() if ramp is None else ramp
     super().__init__(Random(seed), ramp, finetune_fraction, verbose)
 
-  def _rounds_wanted(self) -> int:
-    return self._pruner.explicit_rounds or 1
+  def rounds_wanted(self, run: PruningRun) -> int:
+    """Returns the rounds that a schedule sets, or 1."""
+    return run.pruner.explicit_rounds or 1
 
-  def _on_run_begin(self) -> None:
-    self._timeline.require_steps('DLTH begins its ramp at the first step')
-    self._begin_rounds(0, 'drew a random mask')
+  def on_run_begin(self, run: PruningRun) -> None:
+    """Begins the first ramp."""
+    run.timeline.require_steps('DLTH begins its ramp at the first step')
+    run.rounds.begin(0, 'drew a random mask')
 
-  def _on_finetuning(self) -> None:
-    self._restart_decay(
-      self._timeline.steps - self._timeline.round_end(self.rounds)
-    )
+  def on_finetuning(self, run: PruningRun) -> None:
+    """Restarts the learning rate for the finetuning."""
+    done = run.timeline.round_end(run.state.round)
+    run.restart_decay(run.timeline.steps - done)

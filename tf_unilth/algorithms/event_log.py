@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass
-class Messages:
+class EventLog:
   """Collects lines during an epoch, and prints them after it.
 
   Args:
@@ -16,7 +16,7 @@ class Messages:
   verbose: int
   _pending: list[str] = dataclasses.field(default_factory=list)
 
-  def say(self, message: str) -> None:
+  def add(self, message: str) -> None:
     """Adds a line for the next `flush`.
 
     Args:
@@ -26,7 +26,7 @@ class Messages:
       self._pending.append(message)
 
   def flush(self) -> None:
-    """Prints the collected lines."""
+    """Prints the collected lines on stdout."""
     for message in self._pending:
       print(f'{self.speaker}: {message}', flush=True)
     self._pending.clear()

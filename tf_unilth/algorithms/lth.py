@@ -1,13 +1,16 @@
 """LTH: iterative magnitude pruning with rewinding."""
 
-import sys
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
+from tf_unilth.algorithms.algorithm import NEVER
+from tf_unilth.algorithms.pruning_run import PruningRun
 from tf_unilth.algorithms.pruning_scores import Magnitude
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import check_int, check_option
-from tf_unilth.engines.tfmot import optimizer_traits
-from tf_unilth.engines.tfmot.run_state import PRUNING
+from tf_unilth.engines.tfmot.staged_learning_rate import StagedLearningRate
+from tf_unilth.run.run_state import PRUNING
 
 # Weights of shorter trainings have learned little: at equal epochs, fewer and
 # longer rounds gave better tickets.
@@ -53,8 +56,8 @@ class LTH(TicketCallback):
   equal cost. For the papers' cost, give rounds + 1 times the epochs.
   """
 
-  _extra_settings = ('rewind_step', 'rewinds_weights')
-  _warns_of_fewer_rounds = True
+  extra_settings = ('rewind_step', 'rewinds_weights')
+  warns_of_fewer_rounds = True
 
   def __init__(
     self, rewind: str = 'weights', rewind_step: int = 0, verbose: int = 1
@@ -67,40 +70,44 @@ class LTH(TicketCallback):
         "rewind_step must be 0 with rewind='learning_rate', but is "
         f'{rewind_step}.'
       )
-    self._rewind_step = rewind_step
-    self._rewinds_weights = rewind == 'weights'
+    self.rewind_step = rewind_step
+    self.rewinds_weights = rewind == 'weights'
+    self.snapshot_count = int(self.rewinds_weights)
 
-  def _shortest_round(self) -> int:
-    return _MIN_EPOCHS_PER_TRAINING * self._state.get('steps_per_epoch')
+  def shortest_round(self, run: PruningRun) -> int:
+    """Returns the training steps of the shortest training."""
+    return _MIN_EPOCHS_PER_TRAINING * run.state.steps_per_epoch
 
-  def _finetune_share(self, rounds: int) -> float:
+  def finetune_share(self, rounds: int) -> float:
+    """Returns the share of the last training, which is as long as each."""
     return 1 / (rounds + 1)
 
-  def _snapshot_count(self) -> int:
-    return int(self._rewinds_weights)
+  def on_run_begin(self, run: PruningRun) -> None:
+    """Begins the first training."""
+    self._check_learning_rate(run)
+    run.state.stage = PRUNING
+    explicit = run.pruner.explicit_rounds
+    if run.timeline.steps:
+      self._begin_trainings(run)
+    elif explicit and explicit >= run.timeline.epochs:
+      run.timeline.require_steps('the first round ends in the first epoch')
 
-  def _on_run_begin(self) -> None:
-    self._check_learning_rate()
-    self._state.set(stage=PRUNING)
-    explicit = self._pruner.explicit_rounds
-    if self._timeline.steps:
-      self._begin_trainings()
-    elif explicit and explicit >= self._timeline.epochs:
-      self._timeline.require_steps('the first round ends in the first epoch')
+  def on_epoch(
+    self, run: PruningRun, epoch: int, logs: Mapping[str, Any]
+  ) -> None:
+    """Plans the trainings once the steps per epoch are known."""
+    if not run.state.rounds:
+      self._begin_trainings(run)
 
-  def _on_epoch(self, epoch: int, logs: dict) -> None:
-    if not self._state.get('rounds'):
-      self._begin_trainings()  # The steps per epoch are known now.
-
-  def _begin_trainings(self) -> None:
-    self._begin_rounds(0, 'each round trains, prunes and rewinds')
-    first = self._timeline.round_end(1)
-    if self._rewind_step >= first:
+  def _begin_trainings(self, run: PruningRun) -> None:
+    run.rounds.begin(0, 'each round trains, prunes and rewinds')
+    first = run.timeline.round_end(1)
+    if self.rewind_step >= first:
       raise ValueError(
         'rewind_step must be before the end of the first round, step '
-        f'{first}, but is {self._rewind_step}.'
+        f'{first}, but is {self.rewind_step}.'
       )
-    per_epoch = self._state.get('steps_per_epoch')
+    per_epoch = run.state.steps_per_epoch
     if first < per_epoch:
       warnings.warn(
         f'LTH: each training has {first} steps, less than an epoch of '
@@ -108,38 +115,38 @@ class LTH(TicketCallback):
         'epochs or fewer rounds.',
         stacklevel=2,
       )
-    self._state.set(decay_steps=first)
-    self._restart_learning_rate()
+    run.state.decay_steps = first
+    run.restart_learning_rate()
 
-  def _next_event(self) -> int:
-    if not self._rewinds_weights or self._state.get('stage') != PRUNING:
-      return sys.maxsize
-    taken = self._state.snapshots[0].taken
-    return sys.maxsize if taken else self._rewind_step
+  def next_event(self, run: PruningRun) -> int:
+    """Returns the step of the snapshot, until it is taken."""
+    if not self.rewinds_weights or run.state.stage != PRUNING:
+      return NEVER
+    return NEVER if run.state.snapshots[0].taken else self.rewind_step
 
-  def _on_event(self, step: int) -> None:
+  def on_event(self, run: PruningRun, step: int) -> None:
+    """Takes the snapshot."""
     # With several steps per execution it may be later than requested.
-    self._state.set(rewind_step=step)
-    self._state.snapshots[0].take(
-      self._rewindable_variables(), self._state.get('next_epoch')
-    )
+    run.state.rewind_step = step
+    values = run.engine.read_variables()
+    run.state.snapshots[0].take(values, run.state.next_epoch)
 
-  def _on_round_end(self) -> None:
-    if self._rewinds_weights:
-      self._rewind(self._state.snapshots[0])
-    timeline, number = self._timeline, self.rounds
+  def on_round_end(self, run: PruningRun) -> None:
+    """Rewinds the weights, or the learning rate alone."""
+    state, timeline = run.state, run.timeline
+    if self.rewinds_weights:
+      run.rewind(state.snapshots[0])
     end = timeline.steps
-    if number < self._state.get('rounds'):
-      end = timeline.round_end(number + 1)
-    steps = end - timeline.round_end(number)
-    done = self._state.get('rewind_step') if self._rewinds_weights else 0
-    self._restart_decay(steps, done)
+    if state.round < state.rounds:
+      end = timeline.round_end(state.round + 1)
+    steps = end - timeline.round_end(state.round)
+    run.restart_decay(steps, state.rewind_step if self.rewinds_weights else 0)
 
-  def _check_learning_rate(self) -> None:
-    schedule = optimizer_traits.learning_rate_schedule(self._optimizer)
-    if optimizer_traits.staged_learning_rate(self._optimizer) is not None:
+  def _check_learning_rate(self, run: PruningRun) -> None:
+    schedule = run.engine.learning_rate_schedule()
+    if isinstance(schedule, StagedLearningRate):
       return
-    if not self._rewinds_weights:
+    if not self.rewinds_weights:
       raise ValueError(
         "rewind='learning_rate' needs a tf_unilth.StagedLearningRate as the "
         f"optimizer's learning rate, but it is {schedule or 'a number'}."

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tf_unilth.engines.engine import Engine
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
-from tf_unilth.engines.tfmot.run_state import RunState
 from tf_unilth.selection import mask_selection, round_sparsity
 from tf_unilth.selection.unit import Structure
 from tf_unilth.wording import count
@@ -27,7 +25,7 @@ class Pruner:
   boolean arrays on the host, `True` for the weights that are kept.
 
   Args:
-    layers: the wrapped layers.
+    engine: has the kernels.
     pace: the pace of schedules whose `pace` is None.
     ranking_scope: returns the scope in which a schedule's layers are ranked.
 
@@ -39,32 +37,36 @@ class Pruner:
 
   def __init__(
     self,
-    layers: PrunedLayers,
+    engine: Engine,
     pace: str,
     ranking_scope: Callable[[IterativeSparsity], str],
   ):
-    self._layers = layers
+    self._engine = engine
     self._pace = pace
     self._ranking_scope = ranking_scope
     self.masks: list[np.ndarray] = []
     self._groups: dict[IterativeSparsity, list[int]] = {}
-    for index, kernel in enumerate(layers.kernels):
+    for index, kernel in enumerate(engine.kernels):
       self._groups.setdefault(kernel.schedule, []).append(index)
-    self._sizes = [math.prod(k.weight.shape) for k in layers.kernels]
-    self._structures = [k.structure for k in layers.kernels]
+    self._sizes = [math.prod(k.shape) for k in engine.kernels]
+    self._structures = [k.structure for k in engine.kernels]
     self._unit_counts = [
-      k.structure.mask_to_units(np.ones(k.weight.shape, bool)).size
-      for k in layers.kernels
+      k.structure.mask_to_units(np.ones(k.shape, bool)).size
+      for k in engine.kernels
     ]
     self._check_rounds()
     for schedule in self._pruning_groups:
       self._check_structure(schedule)
       self._check_target(schedule)
 
-  @property
-  def schedules(self) -> list[IterativeSparsity]:
-    """The schedules of the wrapped layers, each once, in order."""
-    return list(self._groups)
+  def rounds_needed(self, pace: str) -> int:
+    """Returns the rounds that a schedule sets, or that the longest one needs.
+
+    Args:
+      pace: the pace of schedules without one.
+    """
+    needed = max(schedule.rounds_needed(pace) for schedule in self._groups)
+    return self.explicit_rounds or needed
 
   @property
   def _pruning_groups(self) -> dict[IterativeSparsity, list[int]]:
@@ -128,25 +130,9 @@ class Pruner:
       for schedule, members in self._pruning_groups.items()
     )
 
-  def attach_to_run(self, model: keras.Model) -> RunState:
-    """Attaches the schedules to a run of a model.
-
-    Args:
-      model: the model of the layers.
-
-    Returns:
-      The state of the run, which all schedules share.
-    """
-    first, *others = self._layers.schedules
-    state = first.attach_to_run(model)
-    for schedule in others:
-      schedule.attach_to_run(model, state)
-    return state
-
   def load_masks(self) -> None:
     """Reads the present masks of the model."""
-    self.masks = self._layers.read_masks()
-    self._update_sparsity()
+    self.masks = self._engine.read_masks()
 
   def masks_at(
     self, number: int, rounds: int, scores: Sequence[np.ndarray]
@@ -184,7 +170,7 @@ class Pruner:
     Args:
       new: an array of the kernel's shape for each wrapped kernel.
     """
-    for index, kernel in enumerate(self._layers.kernels):
+    for index, kernel in enumerate(self._engine.kernels):
       before = np.count_nonzero(self._kept_units(index, self.masks[index]))
       units = self._kept_units(index, new[index])
       # A layer that may lose all its units has other weights left.
@@ -199,9 +185,8 @@ class Pruner:
           'keep more of it.',
           stacklevel=2,
         )
-    self._layers.assign_masks(new)
+    self._engine.write_masks(new)
     self.masks = new
-    self._update_sparsity()
 
   def restore_masks(self) -> bool:
     """Restores masks and zeros.
@@ -209,23 +194,15 @@ class Pruner:
     Returns:
       Whether masks or pruned weights had been overwritten.
     """
-    present = self._layers.read_masks()
-    weights = self._layers.read_weights()
+    present = self._engine.read_masks()
+    weights = self._engine.read_weights()
     intact = all(
       np.array_equal(mask, own) and not weight[~own].any()
       for mask, own, weight in zip(present, self.masks, weights, strict=True)
     )
     # Written in any case, since products with a mask leave negative zeros.
-    self._layers.assign_masks(self.masks)
+    self._engine.write_masks(self.masks)
     return not intact
-
-  def _update_sparsity(self) -> None:
-    for schedule, members in self._groups.items():
-      zeros = sum(_zeros(self.masks[i]) for i in members)
-      schedule.sparsity.assign(zeros / self._size(schedule))
-
-  def _size(self, schedule: IterativeSparsity) -> int:
-    return sum(self._sizes[i] for i in self._groups[schedule])
 
   def _kept_units(self, index: int, mask: np.ndarray) -> np.ndarray:
     """Returns the units of a kernel that a mask of its weights keeps."""
@@ -245,7 +222,7 @@ class Pruner:
   def _unit_size(self, schedule: IterativeSparsity) -> float:
     """Returns the average number of zeros of a pruned unit."""
     zeros = sum(
-      self._structures[i].most_zeros(self._layers.kernels[i].weight.shape)
+      self._structures[i].most_zeros(self._engine.kernels[i].shape)
       for i in self._groups[schedule]
     )
     return zeros / self._unit_count(schedule)
@@ -255,7 +232,7 @@ class Pruner:
     structure = self._structures[first]
     for other in others:
       if self._structures[other] != structure:
-        kernels = self._layers.kernels
+        kernels = self._engine.kernels
         raise ValueError(
           'layers that share a schedule must share block_size, '
           'block_pooling_type and sparsity_m_by_n, but layer '

@@ -1,12 +1,12 @@
 """Scores that rank the weights: by magnitude, or drawn at random."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from tf_unilth.argument_checks import check_int
-from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.engines.engine import Engine
 from tf_unilth.selection import mask_selection
 
 
@@ -14,18 +14,18 @@ from tf_unilth.selection import mask_selection
 class Magnitude:
   """Scores for pruning the weights with the smallest |w|."""
 
-  def weight_scores(self, layers: PrunedLayers) -> list[np.ndarray]:
+  def weight_scores(self, engine: Engine) -> list[np.ndarray]:
     """Returns a score per weight; the smallest |score| are pruned first.
 
     Args:
-      layers: the wrapped layers.
+      engine: has the kernels.
 
     Returns:
       An array of the kernel's shape for each wrapped kernel.
     """
-    return layers.read_weights()
+    return engine.read_weights()
 
-  def ranking_scope(self, schedule: IterativeSparsity) -> str:
+  def ranking_scope(self, schedule: Any) -> str:
     """Returns the scope in which the layers of a schedule are ranked.
 
     Args:
@@ -61,24 +61,24 @@ class Random:
     seed = check_int('seed', self.seed, 0)
     object.__setattr__(self, 'seed', seed)
 
-  def weight_scores(self, layers: PrunedLayers) -> list[np.ndarray]:
+  def weight_scores(self, engine: Engine) -> list[np.ndarray]:
     """Returns a score per weight, the same at each call.
 
     Args:
-      layers: the wrapped layers.
+      engine: has the kernels.
 
     Returns:
       An array of the kernel's shape for each wrapped kernel.
     """
-    kernels = layers.kernels
-    shapes = [k.structure.draw_shape(k.weight.shape) for k in kernels]
+    kernels = engine.kernels
+    shapes = [k.structure.draw_shape(k.shape) for k in kernels]
     drawn = mask_selection.random_scores(shapes, self.seed)
     return [
-      kernel.structure.broadcast_scores(numbers, kernel.weight.shape)
+      kernel.structure.broadcast_scores(numbers, kernel.shape)
       for kernel, numbers in zip(kernels, drawn, strict=True)
     ]
 
-  def ranking_scope(self, schedule: IterativeSparsity) -> str:
+  def ranking_scope(self, schedule: Any) -> str:
     """Returns the scope in which the layers of a schedule are ranked.
 
     Args:

@@ -2,15 +2,18 @@
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tf_unilth.algorithms.pruning_run import PruningRun
 from tf_unilth.algorithms.pruning_scores import Scores
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import check_bool
-from tf_unilth.engines.tfmot.plateau import Plateau
-from tf_unilth.engines.tfmot.run_state import DENSE
+from tf_unilth.engines.fit_context import FitContext
+from tf_unilth.run.plateau import Plateau
+from tf_unilth.run.run_state import DENSE
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
@@ -28,9 +31,9 @@ class UnifiedTicketCallback(TicketCallback):
       skipped.
   """
 
-  _pace = 'cubic'
-  _shrink_exponent = 3.0
-  _extra_settings: tuple[str, ...] = ('plateau',)
+  pace = 'cubic'
+  shrink_exponent = 3.0
+  extra_settings: tuple[str, ...] = ('plateau',)
 
   def __init__(
     self,
@@ -43,79 +46,79 @@ class UnifiedTicketCallback(TicketCallback):
   ):
     ramp = L2Ramp() if ramp is None else ramp
     super().__init__(scores, ramp, finetune_fraction, verbose)
-    self._pretrained = check_bool('pretrained', pretrained)
+    self.pretrained = check_bool('pretrained', pretrained)
     if pretrained:
       _check_no_dense_stage(plateau)
       plateau = dataclasses.replace(plateau, patience=None)
       # Reported only if True, since older checkpoints do not have it.
-      self._extra_settings = (*self._extra_settings, 'pretrained')
-    self._plateau = plateau
+      self.extra_settings = (*self.extra_settings, 'pretrained')
+    self.plateau = plateau
+    self.snapshot_count = plateau.snapshots
     self._validation_freq: Any = 1
 
-  def _dense_epochs(self, epochs: int) -> int:
-    return 0 if self._pretrained else self._plateau.dense_epochs(epochs)
+  def dense_epochs(self, epochs: int) -> int:
+    """Returns the largest number of epochs of stage 1."""
+    return 0 if self.pretrained else self.plateau.dense_epochs(epochs)
 
-  def _snapshot_count(self) -> int:
-    return self._plateau.snapshots
-
-  def _check_fit(self, fit: dict[str, Any]) -> None:
-    self._validation_freq = fit.get('validation_freq', 1)
+  def check_fit(self, fit: FitContext) -> None:
+    """Raises if there are no validation data to monitor."""
+    self._validation_freq = fit.validation_freq
     if (
-      self._plateau.patience is not None
-      and self._plateau.monitor.startswith('val_')
-      and not fit.get('has_validation', True)
+      self.plateau.patience is not None
+      and self.plateau.monitor.startswith('val_')
+      and not fit.has_validation
     ):
       raise ValueError(
-        f'monitor={self._plateau.monitor!r} needs validation data: pass '
+        f'monitor={self.plateau.monitor!r} needs validation data: pass '
         'validation_data or validation_split to fit.'
       )
 
-  def _on_run_begin(self) -> None:
-    if self._pretrained:
-      self._begin_pretrained()
+  def on_run_begin(self, run: PruningRun) -> None:
+    """Begins stage 1, or stage 2 if the model is pretrained."""
+    if self.pretrained:
+      self._begin_pretrained(run)
       return
-    state = self._state
-    state.set(stage=DENSE)
-    self._plateau.keep(
-      state, state.get('first_epoch'), self._rewindable_variables()
-    )
+    run.state.stage = DENSE
+    first_epoch = run.state.first_epoch
+    self.plateau.keep(run.state, first_epoch, run.engine.read_variables)
 
-  def _begin_pretrained(self) -> None:
+  def _begin_pretrained(self, run: PruningRun) -> None:
     """Begins stage 2 at the first step."""
-    self._timeline.require_steps('pretrained=True prunes from the first step')
-    # A ticket of this run is applied with these weights. They are copied since
-    # variables may be updated in place.
-    self._rewind_weights = [
-      np.array(variable.numpy()) for variable in self._layers.model_weights
-    ]
-    self._begin_rounds(0, 'pretrained=True: pruning starts without stage 1')
+    run.timeline.require_steps('pretrained=True prunes from the first step')
+    # A ticket of this run is applied with these weights.
+    self.rewind_weights = run.engine.weights_in(run.engine.read_variables())
+    run.rounds.begin(0, 'pretrained=True: pruning starts without stage 1')
 
-  def _on_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
-    state = self._state
-    if state.get('stage') != DENSE:
+  def on_epoch(
+    self, run: PruningRun, epoch: int, logs: Mapping[str, Any]
+  ) -> None:
+    """Ends stage 1 at a plateau, or when its share of the epochs is over."""
+    if run.state.stage != DENSE:
       return
-    if self._plateau.patience is not None:
+    plateau, read = self.plateau, run.engine.read_variables
+    if plateau.patience is not None:
       self._check_monitor(epoch, logs)
-    value = logs.get(self._plateau.monitor)
-    if value is not None and self._plateau.watch(
-      state, epoch, float(value), self._rewindable_variables()
+    value = logs.get(plateau.monitor)
+    if value is not None and plateau.watch(
+      run.state, epoch, float(value), read
     ):
-      self._end_dense_stage(epoch)
-    elif self._has_dense_stage_ended(epoch):
+      self._end_dense_stage(run, epoch)
+    elif self._has_dense_stage_ended(run, epoch):
       self._begin_stage_2(
+        run,
         epoch,
         'reached max_dense_fraction without a plateau; pruning starts without '
         'rewinding',
       )
     else:
-      self._plateau.keep(state, epoch, self._rewindable_variables())
+      plateau.keep(run.state, epoch, read)
 
-  def _has_dense_stage_ended(self, epoch: int) -> bool:
-    dense_epochs = epoch - self._state.get('first_epoch')
-    return dense_epochs >= self._dense_epochs(self._timeline.epochs)
+  def _has_dense_stage_ended(self, run: PruningRun, epoch: int) -> bool:
+    dense_epochs = epoch - run.state.first_epoch
+    return dense_epochs >= self.dense_epochs(run.timeline.epochs)
 
-  def _check_monitor(self, epoch: int, logs: dict[str, Any]) -> None:
-    monitor = self._plateau.monitor
+  def _check_monitor(self, epoch: int, logs: Mapping[str, Any]) -> None:
+    monitor = self.plateau.monitor
     if monitor in logs:
       if not np.isfinite(logs[monitor]):
         raise FloatingPointError(
@@ -135,32 +138,32 @@ class UnifiedTicketCallback(TicketCallback):
       return epoch % frequency == 0
     return epoch in frequency
 
-  def _end_dense_stage(self, epoch: int) -> None:
+  def _end_dense_stage(self, run: PruningRun, epoch: int) -> None:
     """Rewinds from the plateau and begins stage 2."""
-    snapshot = self._plateau.rewinds_to(self._state, epoch)
-    if self._state.get('best_epoch') <= self._state.get('first_epoch') + 1:
+    state = run.state
+    snapshot = self.plateau.rewinds_to(state, epoch)
+    if state.best_epoch <= state.first_epoch + 1:
       warnings.warn(
-        f'{type(self).__name__}: no epoch was better than the first. A network '
+        f'{self.name}: no epoch was better than the first. A network '
         'that has not learned makes a poor ticket: check the learning rate or '
         'raise patience. If the model was trained before, pass '
         'pretrained=True.',
         stacklevel=2,
       )
-    self._state.set(plateau_epoch=epoch)
+    state.plateau_epoch = epoch
     rewind = 'not rewound'
     if snapshot is not None:
-      self._rewind(snapshot)
-      rewound_to = snapshot.epoch
-      self._state.set(rewound_to_epoch=rewound_to)
+      run.rewind(snapshot)
+      state.rewound_to_epoch = rewound_to = snapshot.epoch
       place = f'the end of epoch {rewound_to}' if rewound_to else 'the start'
       rewind = f'rewound to {place}'
-    self._begin_stage_2(epoch, f'{self._plateau.words}; {rewind}')
+    self._begin_stage_2(run, epoch, f'{self.plateau.words}; {rewind}')
 
-  def _begin_stage_2(self, epoch: int, reason: str) -> None:
-    step = self._timeline.step_at(epoch)
-    self._state.clear_snapshots()
-    self._restart_decay(self._timeline.steps - step)
-    self._begin_rounds(step, f'epoch {epoch}: {reason}')
+  def _begin_stage_2(self, run: PruningRun, epoch: int, reason: str) -> None:
+    step = run.timeline.step_at(epoch)
+    run.state.clear_snapshots()
+    run.restart_decay(run.timeline.steps - step)
+    run.rounds.begin(step, f'epoch {epoch}: {reason}')
 
 
 def _check_no_dense_stage(plateau: Plateau) -> None:

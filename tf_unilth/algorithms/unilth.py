@@ -2,7 +2,7 @@
 
 from tf_unilth.algorithms.pruning_scores import Magnitude, Random
 from tf_unilth.algorithms.unified_ticket import UnifiedTicketCallback
-from tf_unilth.engines.tfmot.plateau import Plateau
+from tf_unilth.run.plateau import Plateau
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
 

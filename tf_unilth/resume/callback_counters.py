@@ -24,7 +24,7 @@ _COUNTERS: dict[type, tuple[str, ...]] = {
     '_batches_seen_since_last_saving',
     '_last_batch_seen',
   ),
-  TicketCallback: ('_rewind_weights',),
+  TicketCallback: ('rewind_weights',),
 }
 # Attributes to compare.
 _SETTINGS: dict[type, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tf_unilth.algorithms.event_log import Messages
+from tf_unilth.algorithms.event_log import EventLog
 from tf_unilth.argument_checks import check_int, check_json, check_option
 from tf_unilth.engines.tfmot import fit_introspection, keras_3_errors
 from tf_unilth.engines.tfmot.keras_access import keras
@@ -105,7 +105,7 @@ class CheckpointAndResume(keras.callbacks.Callback):
       output_paths.check_folder('directory', directory),
       check_int('keep', keep, 2),
     )
-    messages = Messages(
+    messages = EventLog(
       type(self).__name__, check_option('verbose', verbose, (0, 1))
     )
     self._options = ResumeOptions(checkpoints, config, every_steps, messages)
@@ -139,14 +139,12 @@ class CheckpointAndResume(keras.callbacks.Callback):
 
   def on_train_begin(self, logs: Any = None) -> None:
     """Locks the directory and restores the newest checkpoint."""
-    arguments = fit_introspection.fit_arguments()
-    callbacks = arguments.get('callbacks', [self])
+    context = fit_introspection.fit_context()
+    callbacks = context.callbacks or (self,)
     resume_checks.check_fit(self, callbacks)
     if self._fit is not None:
       self._fit.release_if_over()
-    fit = ResumableFit(
-      self, self._options, self._position, arguments, callbacks
-    )
+    fit = ResumableFit(self, self._options, self._position, context, callbacks)
     fit.lock()
     self._fit = fit
     fit.begin()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import data_handler
 from tf_unilth.resume import (
   data_replay,
@@ -26,7 +27,7 @@ class CheckpointRestorer:
   Args:
     callback: the CheckpointAndResume callback; its model is restored.
     state: the state of the `fit`.
-    fit: `fit_introspection.fit_arguments()`; empty in a custom loop.
+    fit: the running `fit`, with the defaults in a custom loop.
     directory: the directory of the checkpoints, for messages.
   """
 
@@ -34,11 +35,11 @@ class CheckpointRestorer:
     self,
     callback: Any,
     state: TrainingState,
-    fit: dict[str, Any],
+    fit: FitContext,
     directory: str,
   ):
     self._callback, self._state, self._fit = callback, state, fit
-    self._handler, self._directory = fit.get('data_handler'), directory
+    self._handler, self._directory = fit.data_handler, directory
     self._pending: Checkpoint | None = None
 
   @property

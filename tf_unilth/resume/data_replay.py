@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import data_handler
 
 
@@ -95,19 +96,19 @@ def resume(
   handler.enumerate_epochs = remaining_epochs
 
 
-def replay_validation(model: Any, fit: dict[str, Any], epochs: range) -> None:
+def replay_validation(model: Any, fit: FitContext, epochs: range) -> None:
   """Advances the seeds of shuffled validation data as past epochs have done.
 
   Args:
     model: the model of the `fit`.
-    fit: `fit_introspection.fit_arguments()`.
+    fit: the running `fit`.
     epochs: the completed epochs.
   """
-  data = fit.get('validation_inputs')
+  data = fit.validation_inputs
   if not isinstance(data, tf.data.Dataset):
     return
   for epoch in epochs:
-    if model._should_eval(epoch, fit['validation_freq']):
+    if model._should_eval(epoch, fit.validation_freq):
       for _ in range(2):  # Keras creates two iterators per evaluation.
         iter(data)
 

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from tf_unilth.engines.tfmot import callback_list as callback_lists
 from tf_unilth.engines.tfmot import fit_introspection
 from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.resume.stop_signals import StopSignals
@@ -53,24 +54,19 @@ class FitResources:
     """
     self.signals.install()
     if self._callback_list is not None:
-      # A new list, because Keras may be iterating over the old one.
-      self._callback_list.callbacks = [*self._others(), self._last]
+      callback_lists.add_last(self._callback_list, self._last)
 
   def release(self) -> None:
     """Releases everything; may be called more than once."""
     self.signals.restore()
     self._lock.release()
     if self._callback_list is not None:
-      self._callback_list.callbacks = self._others()
+      callback_lists.remove(self._callback_list, self._last)
 
   def release_if_over(self) -> None:
     """Releases everything if the `fit` died; the owner begins another one."""
     if self._callback_list is None or not self._is_running():
       self.release()
-
-  def _others(self) -> list[Any]:
-    callbacks = self._callback_list.callbacks
-    return [callback for callback in callbacks if callback is not self._last]
 
 
 def _liveness(owner: Any, handler: Any) -> Callable[[], bool]:

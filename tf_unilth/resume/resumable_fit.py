@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_unilth.algorithms import fit_checks
-from tf_unilth.algorithms.event_log import Messages
+from tf_unilth.algorithms.event_log import EventLog
+from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import (
   data_handler,
+  fit_checks,
   optimizer_traits,
   tracked_objects,
 )
@@ -36,7 +37,7 @@ class ResumeOptions:
   directory: CheckpointDirectory
   config: dict[str, Any]
   every_steps: int | None
-  messages: Messages
+  messages: EventLog
 
 
 @dataclasses.dataclass
@@ -59,7 +60,7 @@ class ResumableFit:
     callback: the CheckpointAndResume callback; its model and params are used.
     options: its arguments.
     position: its position, which this object updates.
-    fit: `fit_introspection.fit_arguments()`; empty in a custom loop.
+    fit: the running `fit`, with the defaults in a custom loop.
     callbacks: all callbacks of the `fit`.
   """
 
@@ -68,17 +69,17 @@ class ResumableFit:
     callback: Any,
     options: ResumeOptions,
     position: Position,
-    fit: dict[str, Any],
+    fit: FitContext,
     callbacks: Sequence[Any],
   ):
     self._callback, self._options, self._position = callback, options, position
     self._fit, self._callbacks = fit, callbacks
-    self._handler = fit.get('data_handler')
+    self._handler = fit.data_handler
     self._resources = FitResources(
       callback,
       options.directory.path,
       self._handler,
-      fit.get('callback_list'),
+      fit.callback_list,
       _LastCallback(self),
     )
     strategy = callback.model.distribute_strategy
@@ -94,7 +95,7 @@ class ResumableFit:
   @property
   def uses_fit(self) -> bool:
     """Whether Keras's `fit` runs, not a custom loop that calls the hooks."""
-    return bool(self._fit)
+    return self._fit.is_fit
 
   # Beginning.
 
@@ -175,7 +176,7 @@ class ResumableFit:
   def _on_restored(self, newest: Checkpoint) -> None:
     self._position.epoch, self._position.step = newest.epoch, newest.step
     after = f' and {count(newest.step, "step")}' if newest.step else ''
-    self._options.messages.say(
+    self._options.messages.add(
       f'the run was finished at epoch {newest.epoch}'
       if newest.finished
       else f'resuming after {count(newest.epoch, "epoch")}{after}'
@@ -279,7 +280,7 @@ class ResumableFit:
       return
     code = signals.exit_code
     self._resources.release()
-    self._options.messages.say(f'stopped by signal {code - 128}')
+    self._options.messages.add(f'stopped by signal {code - 128}')
     self._options.messages.flush()
     raise SystemExit(code)
 

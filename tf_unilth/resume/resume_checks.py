@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_unilth.algorithms import fit_checks
+from tf_unilth.algorithms import keras_callback
 from tf_unilth.algorithms.ticket_callback import TicketCallback
+from tf_unilth.engines.tfmot import fit_checks
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.resume import (
@@ -31,7 +32,7 @@ def check_fit(callback: Any, callbacks: Sequence[Any]) -> None:
     ValueError: the model is not built or not compiled, or another callback
       conflicts.
   """
-  fit_checks.check_loop(getattr(callback, 'params', None))
+  keras_callback.epochs_and_steps(getattr(callback, 'params', None))
   fit_checks.check_compiled(callback.model)
   if not callback.model.built:
     raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import format_value
+from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import keras_access, model_layers, tracked_objects
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.resume import (
@@ -43,7 +44,7 @@ def describe(
   callbacks: Sequence[Any],
   params: Mapping[str, Any],
   config: Mapping[str, Any],
-  fit: Mapping[str, Any],
+  fit: FitContext,
   reads_data: bool = True,
 ) -> dict[str, Any]:
   """Returns the description of a run, as JSON can hold it.
@@ -53,7 +54,7 @@ def describe(
     callbacks: the callbacks of the `fit`.
     params: the `params` of a Keras callback, with epochs and steps.
     config: the user's own description of the run.
-    fit: `fit_introspection.fit_arguments()`; empty in a custom loop.
+    fit: the running `fit`, with the defaults in a custom loop.
     reads_data: whether to include a digest of the data's contents.
   """
   run = {
@@ -63,8 +64,8 @@ def describe(
     'steps per execution': keras_access.steps_per_execution(model),
     'replicas': model.distribute_strategy.num_replicas_in_sync,
     'jit_compile': model.jit_compile,
-    'batch_size': fit.get('batch_size'),
-    'shuffle': fit.get('shuffle'),
+    'batch_size': fit.batch_size,
+    'shuffle': fit.shuffle,
     'seed': random_state.global_seed(),
     **_optimizers(model),
     'schedules': [
@@ -119,14 +120,14 @@ def _optimizers(model: keras.Model) -> dict[str, Any]:
   }
 
 
-def _data(fit: Mapping[str, Any], reads_data: bool) -> dict[str, Any]:
-  handler = fit.get('data_handler')
+def _data(fit: FitContext, reads_data: bool) -> dict[str, Any]:
+  handler = fit.data_handler
   if handler is None:
     return {}
-  parts = fit['validation_parts']
+  parts = fit.validation_parts
   first = parts[0] if parts[1] is None else parts
   return {
-    'data': data_description.describe(handler, fit['class_weight']),
+    'data': data_description.describe(handler, fit.class_weight),
     'validation data': data_description.validation(parts),
     'data contents': (
       data_description.of_handler(handler) if reads_data else None

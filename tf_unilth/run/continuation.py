@@ -2,7 +2,7 @@
 
 import zlib
 
-from tf_unilth.run.run_numbers import RunNumbers
+from tf_unilth.run.run_state import RunState
 
 
 def fingerprint(algorithm: str) -> int:
@@ -10,16 +10,16 @@ def fingerprint(algorithm: str) -> int:
   return zlib.crc32(algorithm.encode())
 
 
-def describe(state: RunNumbers) -> str:
+def describe(state: RunState) -> str:
   """Returns a description of a run for messages: algorithm and epochs."""
   names = {fingerprint(n): n for n in ('LTH', 'DLTH', 'UniLTH', 'UniDLTH')}
-  name = names.get(state.get('algorithm'), 'another callback')
-  done, epochs = state.get('next_epoch'), state.get('epochs')
+  name = names.get(state.algorithm, 'another callback')
+  done, epochs = state.next_epoch, state.epochs
   return f'{name} to epoch {epochs}, of which {done} are done'
 
 
 def goes_on(
-  state: RunNumbers,
+  state: RunState,
   algorithm: str,
   epoch: int,
   epochs: int,
@@ -38,17 +38,17 @@ def goes_on(
     restored: whether this process loaded the state from a file.
   """
   same = (
-    state.get('algorithm') == fingerprint(algorithm)
-    and state.get('next_epoch') == epoch
-    and state.get('epochs') == epochs
-    and state.get('zeros') == zeros
+    state.algorithm == fingerprint(algorithm)
+    and state.next_epoch == epoch
+    and state.epochs == epochs
+    and state.zeros == zeros
   )
   # A run that stopped in its first epoch starts again, unless this process has
   # restored a checkpoint of it.
-  return same and (epoch > state.get('first_epoch') or restored)
+  return same and (epoch > state.first_epoch or restored)
 
 
-def match_iterations(state: RunNumbers, iterations: int) -> bool:
+def match_iterations(state: RunState, iterations: int) -> bool:
   """Shifts the steps in a state if the optimizer's iterations were lost.
 
   Args:
@@ -58,11 +58,8 @@ def match_iterations(state: RunNumbers, iterations: int) -> bool:
   Returns:
     Whether the optimizer's state was restored. A Keras SavedModel has none.
   """
-  missing = iterations - state.get('iterations')
+  missing = iterations - state.iterations
   if missing >= 0:
     return True
-  state.set(
-    ramp_begin=state.get('ramp_begin') + missing,
-    decay_begin=state.get('decay_begin') + missing,
-  )
+  state.shift_iterations(missing)
   return False

@@ -4,7 +4,7 @@ import bisect
 from collections.abc import Callable
 
 from tf_unilth.run import budget
-from tf_unilth.run.run_numbers import RunNumbers
+from tf_unilth.run.run_state import RunState
 from tf_unilth.wording import count
 
 # The end of the search in `epochs_for`; no run has more epochs.
@@ -20,19 +20,19 @@ class Timeline:
       3 after the last round, in [0, 1].
   """
 
-  def __init__(self, state: RunNumbers, finetune_share: Callable[[int], float]):
+  def __init__(self, state: RunState, finetune_share: Callable[[int], float]):
     self._state = state
     self._finetune_share = finetune_share
 
   @property
   def epochs(self) -> int:
     """The number of epochs of the run."""
-    return self._state.get('epochs') - self._state.get('first_epoch')
+    return self._state.epochs - self._state.first_epoch
 
   @property
   def steps(self) -> int:
     """The number of training steps of the run; 0 if not known yet."""
-    return self.epochs * self._state.get('steps_per_epoch')
+    return self.epochs * self._state.steps_per_epoch
 
   def require_steps(self, why: str) -> None:
     """Raises an error if the number of steps per epoch is not known yet.
@@ -51,12 +51,12 @@ class Timeline:
 
   def step_at(self, epoch: int) -> int:
     """Returns the training step at which an epoch of `fit`, from 0, begins."""
-    since = epoch - self._state.get('first_epoch')
-    return since * self._state.get('steps_per_epoch')
+    since = epoch - self._state.first_epoch
+    return since * self._state.steps_per_epoch
 
   def round_end(self, number: int) -> int:
     """Returns the training step at which a round, from 1, ends."""
-    begin, rounds = self._state.get('rounds_begin'), self._state.get('rounds')
+    begin, rounds = self._state.rounds_begin, self._state.rounds
     share = self._finetune_share(rounds)
     return budget.round_end(begin, self.steps - begin, share, number, rounds)
 
@@ -88,12 +88,12 @@ class Timeline:
     Raises:
       ValueError: the rounds do not fit; states the smallest sufficient epochs.
     """
-    per_epoch = self._state.get('steps_per_epoch')
+    per_epoch = self._state.steps_per_epoch
     if not per_epoch or self._finetune_share(rounds) == 1:
       return  # Not known yet, or all rounds end at once.
     smallest = self.epochs_for(rounds, steps_per_execution, dense_epochs)
     if smallest > self.epochs:
-      first = self._state.get('first_epoch')
+      first = self._state.first_epoch
       raise ValueError(
         f'rounds={rounds} do not fit into {count(self.epochs, "epoch")} of '
         f'{count(per_epoch, "step")}: epochs must be at least '
@@ -111,7 +111,7 @@ class Timeline:
       dense_epochs: returns, for all epochs of a run, the largest number of
         epochs before round 1.
     """
-    per_epoch = self._state.get('steps_per_epoch')
+    per_epoch = self._state.steps_per_epoch
 
     def fits(epochs: int) -> bool:
       steps = (epochs - dense_epochs(epochs)) * per_epoch

@@ -152,7 +152,7 @@ def method_of_run(layers: PrunedLayers) -> str | None:
   """
   for schedule in layers.schedules:
     if isinstance(schedule, IterativeSparsity):
-      algorithm = schedule.state.get('algorithm')
+      algorithm = schedule.run.state.algorithm
       for name in _subclass_names(TicketCallback):
         if continuation.fingerprint(name) == algorithm:
           return name

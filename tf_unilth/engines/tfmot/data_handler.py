@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tf_unilth.engines.tfmot.fit_introspection import fit_arguments
+from tf_unilth.engines.tfmot.fit_introspection import fit_context
 
 
 def batches_of_fit() -> Iterator[list[np.ndarray]]:
@@ -15,7 +15,7 @@ def batches_of_fit() -> Iterator[list[np.ndarray]]:
 
   Yields nothing if the data cannot be read twice.
   """
-  handler = fit_arguments().get('data_handler')
+  handler = fit_context().data_handler
   if handler is None or reads_generator(handler):
     return
   if isinstance(handler._dataset, tf.data.Dataset):

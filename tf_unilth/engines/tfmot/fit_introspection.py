@@ -7,6 +7,8 @@ from typing import Any
 
 import tf_keras as keras
 
+from tf_unilth.engines.fit_context import FitContext
+
 
 def _running_fits() -> Iterator[dict[str, Any]]:
   """Yields the local variables of each `fit` on the stack, innermost first."""
@@ -19,34 +21,36 @@ def _running_fits() -> Iterator[dict[str, Any]]:
     frame = frame.f_back
 
 
-def fit_arguments(model: Any = None) -> dict[str, Any]:
-  """Returns the arguments of the running `fit`, `{}` if there is none.
+def fit_context(model: Any = None) -> FitContext:
+  """Returns the running `fit`, or a `FitContext()` if there is none.
 
   Keras gives a callback neither the other callbacks nor whether there is
   validation data. Both determine whether a run can work, and an error must come
   before the first epoch. So they are read from the call stack. Callers must
-  handle `{}`, which a custom loop that calls the hooks itself leads to.
+  handle a `FitContext()`, which a custom loop that calls the hooks itself leads
+  to.
 
   Args:
     model: the model whose `fit` must be running; `None` for any model.
   """
   names = next(_running_fits(), None)
   if names is None or (model is not None and names.get('self') is not model):
-    return {}
-  return {
-    'callbacks': names['callbacks'].callbacks,
-    'callback_list': names['callbacks'],
-    'has_validation': names.get('validation_data') is not None,
-    'validation_freq': names.get('validation_freq', 1),
-    'data_handler': names.get('data_handler'),
-    'validation_inputs': names.get('val_x'),
-    'batch_size': names.get('batch_size'),
-    'shuffle': names.get('shuffle'),
-    'class_weight': names.get('class_weight'),
-    'validation_parts': tuple(
+    return FitContext()
+  return FitContext(
+    is_fit=True,
+    callbacks=tuple(names['callbacks'].callbacks),
+    callback_list=names['callbacks'],
+    has_validation=names.get('validation_data') is not None,
+    validation_freq=names.get('validation_freq', 1),
+    data_handler=names.get('data_handler'),
+    validation_inputs=names.get('val_x'),
+    validation_parts=tuple(
       names.get(f'val_{part}') for part in ('x', 'y', 'sample_weight')
     ),
-  }
+    batch_size=names.get('batch_size'),
+    shuffle=names.get('shuffle'),
+    class_weight=names.get('class_weight'),
+  )
 
 
 def is_running(data_handler: Any) -> bool:

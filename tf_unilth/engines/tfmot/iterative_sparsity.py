@@ -13,7 +13,7 @@ from tf_unilth.engines.tfmot.keras_access import (
   register,
   registered_config,
 )
-from tf_unilth.engines.tfmot.run_state import NOT_BEGUN, RunState
+from tf_unilth.engines.tfmot.tracked_run import TrackedRun
 from tf_unilth.selection import layer_shares, round_sparsity
 
 # Without a ticket callback, the graph contains a table of all rounds.
@@ -104,43 +104,44 @@ class IterativeSparsity(tf.Module, PruningSchedule):
       )
     # Identifies the layers that share a schedule when a model is loaded.
     self.group = uuid.uuid4().hex
-    self._state: RunState | None = None
+    self._run: TrackedRun | None = None
     self._sparsity: tf.Variable | None = None
     self._serialized_state: dict[str, Any] | None = None
     self._is_attached_to_run = False
     self._attached_model: Any = None
 
   def attach_to_run(
-    self, model: Any, state: RunState | None = None
-  ) -> RunState:
-    """Attaches the schedule to a ticket callback; returns the run's state.
+    self, model: Any, run: TrackedRun | None = None
+  ) -> TrackedRun:
+    """Attaches the schedule to a ticket callback; returns its run.
 
     Args:
       model: the model to train. If the schedule was attached to another model,
-        its state is reset.
-      state: the state of another schedule of the model, to share it.
+        it begins a new run.
+      run: the run of another schedule of the model, to share it.
     """
     previous = (
       self._attached_model() if self._attached_model is not None else model
     )
-    if state is not None:
-      self._state = state
+    if run is not None:
+      self._run = run
     elif previous is not model:
-      self._state = RunState()
+      self._run = TrackedRun()
     self._attached_model = weakref.ref(model)
     self._is_attached_to_run = True
-    return self.state
+    self.run.has_begun.assign(True)
+    return self.run
 
   @property
-  def state(self) -> RunState:
-    """The state of the run, created or loaded at first use."""
-    if self._state is None:
+  def run(self) -> TrackedRun:
+    """The run of the schedule, created or loaded at first use."""
+    if self._run is None:
       with tf.init_scope():
-        self._state = RunState()
+        self._run = TrackedRun()
         if self._serialized_state is not None:
-          self._state.load(self._serialized_state)
+          self._run.load(self._serialized_state)
           self._serialized_state = None
-    return self._state
+    return self._run
 
   @property
   def has_loaded_run(self) -> bool:
@@ -197,7 +198,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
     """
     if self._is_attached_to_run:
       return tf.constant(False), tf.identity(self.sparsity)
-    under_callback = self.state.stage > NOT_BEGUN
+    under_callback = self.run.has_begun.read_value()
     if self.begin_step is None:
       # Without an error, the run would end dense.
       if not self._has_begun() and fit_introspection.is_training():
@@ -218,7 +219,7 @@ class IterativeSparsity(tf.Module, PruningSchedule):
 
   def _has_begun(self) -> bool:
     with tf.init_scope():
-      return self.state.begun
+      return self.run.state.begun
 
   def _standalone(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns what `__call__` does if there is no ticket callback."""

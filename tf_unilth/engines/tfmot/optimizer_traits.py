@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth.engines.engine import StepSizes
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.staged_learning_rate import StagedLearningRate
-from tf_unilth.schedules.l2_ramp import L2Ramp, limit_for
 
 _LegacyOptimizer = keras.optimizers.legacy.Optimizer
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -188,15 +188,16 @@ def learning_rate(optimizer: Any, iteration: Any) -> Any:
   return inner(optimizer).learning_rate
 
 
-def step_sizes(optimizer: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
-  """Samples learning rate / (1 - momentum) over the next `steps` steps.
+def step_sizes(optimizer: Any, steps: int) -> StepSizes:
+  """Returns how far an optimizer moves weights over the next steps.
+
+  The largest lambda is that at which shrinking is stable. SGD is unstable above
+  learning rate * lambda = 2 (1 + momentum); half of that is allowed. A
+  decoupled shrink w (1 - learning rate * lambda) reaches 0 at 1.
 
   Args:
-    optimizer: a built optimizer.
+    optimizer: a built optimizer, whose learning rate is sampled.
     steps: the number of steps, at least 1.
-
-  Returns:
-    The sampled positions, in (0, 1), and the step sizes there, two arrays.
   """
   positions = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
   begin = int(optimizer.iterations.numpy())
@@ -205,42 +206,11 @@ def step_sizes(optimizer: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
     float(tf.convert_to_tensor(learning_rate(optimizer, iteration)))
     for iteration in tf.constant(iterations, tf.int64)
   ]
-  return positions, np.array(rates) / (1 - momentum(optimizer))
-
-
-def ramp_limit(
-  optimizer: Any, ramp: L2Ramp, strength: float, steps: int
-) -> tuple[float, float]:
-  """Returns a ramp's limit over the next `steps` steps and its shrink exponent.
-
-  Args:
-    optimizer: its learning rate and momentum determine how much a penalty
-      shrinks weights.
-    ramp: its own limit applies if it has one.
-    strength: the shrink exponent A for a ramp without a limit, at least 0.
-    steps: the number of steps of the round, at least 1.
-  """
-  positions, sizes = step_sizes(optimizer, steps)
-  shape = ramp.shape(positions, steps)
-  limit = ramp.limit
-  if limit is None:
-    limit = limit_for(strength, sizes, shape, steps)
-  limit = min(limit, largest_coefficient(optimizer, sizes))
-  return limit, limit * float(np.mean(sizes * shape)) * steps
-
-
-def largest_coefficient(optimizer: Any, sizes: np.ndarray) -> float:
-  """Returns the largest lambda at which the shrinking is stable.
-
-  SGD is unstable above learning rate * lambda = 2 (1 + momentum); half of that
-  is allowed. A decoupled shrink w (1 - learning rate * lambda) reaches 0 at 1.
-
-  Args:
-    optimizer: the optimizer that applies the penalty.
-    sizes: learning rate / (1 - momentum) at a few positions of the round.
-  """
-  rate = float(sizes.max()) * (1 - momentum(optimizer))
-  return _largest_product(optimizer) / rate if rate > 0 else 0.0
+  sizes = np.array(rates) / (1 - momentum(optimizer))
+  # Not the highest of `rates`: the last bits would differ.
+  highest = float(sizes.max()) * (1 - momentum(optimizer))
+  largest = _largest_product(optimizer) / highest if highest > 0 else 0.0
+  return StepSizes(positions, sizes, largest)
 
 
 def coefficient_cap(optimizer: Any) -> tf.Tensor | None:

@@ -27,6 +27,11 @@ class PrunedKernel:
   schedule: Any
   structure: Structure
 
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """The shape of the weight."""
+    return tuple(self.weight.shape)
+
 
 def find_kernels(wrappers: Iterable[Any]) -> list[PrunedKernel]:
   """Returns the kernels of wrapped layers, in order, each once.

@@ -22,7 +22,8 @@ from tf_unilth.engines.tfmot import (
 from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.pruned_kernel import PrunedKernel, find_kernels
-from tf_unilth.engines.tfmot.run_state import FINETUNING, RunState
+from tf_unilth.engines.tfmot.tracked_run import TrackedRun
+from tf_unilth.run.run_state import FINETUNING
 
 
 class PrunedLayers:
@@ -46,7 +47,7 @@ class PrunedLayers:
     self._share_schedules()
     first = next((w.pruning_schedule for w in self._wrappers), None)
     if isinstance(first, IterativeSparsity) and first.has_loaded_run:
-      self.save_run_state_in_config(first.state)
+      self.save_run_in_config(first.run)
     self.kernels: list[PrunedKernel] = find_kernels(self._wrappers)
 
   def _share_schedules(self) -> None:
@@ -61,7 +62,7 @@ class PrunedLayers:
           if wrapper.pruning_obj is not None:
             wrapper.pruning_obj._pruning_schedule = shared
 
-  def save_run_state_in_config(self, state: RunState) -> None:
+  def save_run_in_config(self, run: TrackedRun) -> None:
     """Stores the state of the run in files of the whole model.
 
     `.keras`, `.h5` and SavedModel files store a model's configuration and
@@ -69,17 +70,17 @@ class PrunedLayers:
     so the configuration of the first wrapper stores them.
 
     Args:
-      state: the state of the run, shared by the schedules.
+      run: the run that the schedules share.
     """
     wrapper = next(
       w
       for w in self._wrappers
-      if getattr(w.pruning_schedule, 'state', None) is state
+      if getattr(w.pruning_schedule, 'run', None) is run
     )
 
     def get_config() -> dict[str, Any]:
       config = type(wrapper).get_config(wrapper)
-      config['pruning_schedule']['config']['run_state'] = state.get_config()
+      config['pruning_schedule']['config']['run_state'] = run.get_config()
       return config
 
     wrapper.get_config = get_config
@@ -96,7 +97,7 @@ class PrunedLayers:
     schedules = [s for s in self.schedules if isinstance(s, IterativeSparsity)]
     if not any(schedule.target_sparsity for schedule in schedules):
       return True
-    return schedules[0].state.get('stage') == FINETUNING
+    return schedules[0].run.state.stage == FINETUNING
 
   def check(self) -> None:
     """Raises a `ValueError` if a ticket callback cannot prune the layers."""
@@ -189,13 +190,6 @@ class PrunedLayers:
     }
     return {i for i, k in enumerate(self.kernels) if k.weight.ref() in refs}
 
-  def new_candidates(self) -> list[tf.Variable]:
-    """Returns a variable per kernel for the mask of candidates, all False."""
-    return [
-      tf.Variable(tf.zeros(kernel.weight.shape, tf.bool), trainable=False)
-      for kernel in self.kernels
-    ]
-
   def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
     """Writes the masks, and sets the weights that they prune to zero.
 
@@ -207,6 +201,22 @@ class PrunedLayers:
       # TensorFlow uses all cores, unlike NumPy.
       kernel.mask.assign(tf.cast(mask, kernel.mask.dtype))
       forward_masking.keep(kernel.weight, kernel.mask)
+
+  def set_schedule_sparsities(self, masks: Sequence[np.ndarray]) -> None:
+    """Sets the sparsity that the schedules report to tfmot.
+
+    Args:
+      masks: the masks of the kernels.
+    """
+    for schedule in dict.fromkeys(kernel.schedule for kernel in self.kernels):
+      own = [
+        mask
+        for kernel, mask in zip(self.kernels, masks, strict=True)
+        if kernel.schedule is schedule
+      ]
+      kept = sum(int(np.count_nonzero(mask)) for mask in own)
+      size = sum(mask.size for mask in own)
+      schedule.sparsity.assign((size - kept) / size)
 
   def zero_pruned(self) -> None:
     """Sets the weights that the current masks prune to zero."""

@@ -9,7 +9,7 @@ from tf_unilth.engines.tfmot.forward_masking import HeldEvaluations
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
-from tf_unilth.engines.tfmot.run_state import RunState
+from tf_unilth.engines.tfmot.ramp_variables import RampVariables
 from tf_unilth.engines.tfmot.train_step import MaskedStep, Watch
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
@@ -21,7 +21,7 @@ class TrainStepHook(MaskedStep):
     model: a compiled model.
     optimizer: the optimizer that trains its wrapped layers.
     layers: its wrapped layers.
-    state: the state of the run.
+    variables: what the step reads of the ramp.
     ramp: the L2 ramp; `None` for a run without a penalty.
   """
 
@@ -30,10 +30,10 @@ class TrainStepHook(MaskedStep):
     model: keras.Model,
     optimizer: Any,
     layers: PrunedLayers,
-    state: RunState,
+    variables: RampVariables,
     ramp: L2Ramp | None,
   ):
-    super().__init__(model, optimizer, layers, state, ramp)
+    super().__init__(model, optimizer, layers, variables, ramp)
     self._patches = Patches()
     self._functions: dict[tuple[bool, bool], Any] = {}
     self._is_attached = False

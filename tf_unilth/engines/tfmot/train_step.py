@@ -1,7 +1,7 @@
 """The masked train step: masks and penalty inside the traced step."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from tf_unilth.engines.tfmot import forward_masking, optimizer_traits
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.masked_gradients import Pairs, TicketGradients
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
-from tf_unilth.engines.tfmot.run_state import RunState
+from tf_unilth.engines.tfmot.ramp_variables import RampVariables
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
@@ -74,7 +74,7 @@ class MaskedStep:
     model: a compiled model.
     optimizer: the optimizer that trains its wrapped layers.
     layers: its wrapped layers.
-    state: the state of the run.
+    variables: what the step reads of the ramp.
     ramp: the L2 ramp; `None` for a run without a penalty.
   """
 
@@ -83,13 +83,13 @@ class MaskedStep:
     model: keras.Model,
     optimizer: Any,
     layers: PrunedLayers,
-    state: RunState,
+    variables: RampVariables,
     ramp: L2Ramp | None,
   ):
     self._model = model
     self._optimizer = optimizer
     self._layers = layers
-    self._state = state
+    self._variables = variables
     self._ramp = ramp
     through_gradient = optimizer_traits.penalty_through_gradient(optimizer)
     self._in_gradient = ramp is not None and through_gradient
@@ -100,7 +100,7 @@ class MaskedStep:
       i for i, k in enumerate(layers.kernels) if k.weight.constraint is not None
     }
     negated = optimizer_traits.negates_gradients(optimizer)
-    self._gradients = TicketGradients(layers, state.candidates, negated)
+    self._gradients = TicketGradients(layers, variables.candidates, negated)
     self._has_penalty, self._has_masks = False, True
     # Per thread, since each replica is traced in a thread of its own. Its
     # attributes describe the step being traced: `step` records the writes,
@@ -120,7 +120,7 @@ class MaskedStep:
     """The `Watch` that was passed to `attach`."""
     return self._watch
 
-  def clear_slots(self, masks: list[np.ndarray]) -> None:
+  def clear_slots(self, masks: Sequence[np.ndarray]) -> None:
     """Sets the optimizer slots of pruned weights, such as momentum, to zero.
 
     Args:
@@ -145,7 +145,7 @@ class MaskedStep:
           * tf.square(tf.cast(kernel.weight, tf.float32))
         )
         for kernel, chosen in zip(
-          self._layers.kernels, self._state.candidates, strict=True
+          self._layers.kernels, self._variables.candidates, strict=True
         )
       ]
       return 0.5 * coefficient * tf.add_n(sums)
@@ -266,7 +266,7 @@ class MaskedStep:
       with tf.control_dependencies([share]):
         self._last_shrunk.assign(iteration)
     factors = {}
-    for index, chosen in enumerate(self._state.candidates):
+    for index, chosen in enumerate(self._variables.candidates):
       if index not in trained:
         continue
       weight = tf.convert_to_tensor(self._layers.kernels[index].weight)
@@ -278,7 +278,7 @@ class MaskedStep:
 
   def _lambda(self, iteration: Any) -> tf.Tensor:
     assert self._ramp is not None
-    return self._state.l2_lambda(self._ramp, iteration)
+    return self._variables.l2_lambda(self._ramp, iteration)
 
 
 def _last_iteration(model: keras.Model) -> tf.Variable:

@@ -18,15 +18,12 @@ _TICKET_LOGS = ('sparsity', 'stage', 'round', 'l2_lambda')
 _LOG_WRITERS = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
 
 
-def check_callbacks(
-  ticket_callback: Any, callbacks: Sequence[Any], base: type
-) -> None:
+def check_callbacks(ticket_callback: Any, callbacks: Sequence[Any]) -> None:
   """Raises or warns if a callback works against a ticket callback.
 
   Args:
     ticket_callback: the ticket callback that begins a run.
     callbacks: all callbacks of the `fit`, in order.
-    base: the base class of ticket callbacks.
 
   Raises:
     ValueError: there is another ticket callback, one that restores dense
@@ -36,7 +33,7 @@ def check_callbacks(
   position = callbacks.index(ticket_callback)
   for index, other in enumerate(callbacks):
     other_name = type(other).__name__
-    if isinstance(other, base) and index != position:
+    if getattr(other, 'is_ticket_callback', False) and index != position:
       raise ValueError(
         'callbacks must contain only one ticket callback, but contain '
         f'{name} and {other_name}.'
@@ -134,25 +131,6 @@ def _warn_of_early_stopping(
     f'start_from_epoch={rounds_end}.',
     stacklevel=2,
   )
-
-
-def check_loop(params: dict[str, Any] | None) -> None:
-  """Raises if the number of epochs of a training loop is not known.
-
-  Args:
-    params: the `params` of a callback, which get `steps=None` if they have no
-      `steps`. `None` if no `set_params` was called.
-
-  Raises:
-    ValueError: there is no `epochs`.
-  """
-  if not params or 'epochs' not in params:
-    raise ValueError(
-      'epochs of the training loop must be set before on_train_begin: use '
-      'keras.callbacks.CallbackList([...], model=model, epochs=..., '
-      'steps=...), or call set_params of the callback.'
-    )
-  params.setdefault('steps', None)
 
 
 def check_compiled(model: keras.Model) -> None:

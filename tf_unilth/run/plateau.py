@@ -1,7 +1,7 @@
 """Decides when stage 1 ends, and to which epoch it is rewound."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from tf_unilth.argument_checks import (
   check_float,
@@ -9,9 +9,9 @@ from tf_unilth.argument_checks import (
   check_option,
   check_str,
 )
-from tf_unilth.engines.tfmot.run_state import RunState
-from tf_unilth.engines.tfmot.snapshots import Snapshot
 from tf_unilth.run import budget
+from tf_unilth.run.run_state import RunState
+from tf_unilth.run.snapshot import Snapshot
 from tf_unilth.wording import count
 
 
@@ -75,7 +75,11 @@ class Plateau:
     return 1 if self.rewind_epochs is None else self.rewind_epochs
 
   def watch(
-    self, state: RunState, epoch: int, value: float, variables: Any
+    self,
+    state: RunState,
+    epoch: int,
+    value: float,
+    read: Callable[[], Sequence[bytes]],
   ) -> bool:
     """Updates the counters after an epoch; returns whether it is a plateau.
 
@@ -83,20 +87,22 @@ class Plateau:
       state: the state of the run, with the counters and snapshots.
       epoch: the number of completed epochs.
       value: the monitored value at the end of the epoch.
-      variables: the variables for a snapshot.
+      read: returns the values for a snapshot.
     """
     if self.patience is None:
       return False
     signed = -value if self._is_max() else value
-    if signed < state.get('lowest'):
-      state.set(lowest=signed)
+    if signed < state.lowest:
+      state.lowest = signed
       if self.rewind_epochs is None:
-        state.snapshots[0].take(variables, epoch)
-    if signed < state.get('best') - self.min_delta:
-      state.set(best=signed, best_epoch=epoch)
-    return epoch - state.get('best_epoch') >= self.patience
+        state.snapshots[0].take(read(), epoch)
+    if signed < state.best - self.min_delta:
+      state.best, state.best_epoch = signed, epoch
+    return epoch - state.best_epoch >= self.patience
 
-  def keep(self, state: RunState, epoch: int, variables: Any) -> None:
+  def keep(
+    self, state: RunState, epoch: int, read: Callable[[], Sequence[bytes]]
+  ) -> None:
     """Takes a snapshot at the start and after each epoch, for `rewind_epochs`.
 
     The snapshots of the last `rewind_epochs` epochs are kept.
@@ -104,11 +110,11 @@ class Plateau:
     Args:
       state: the state of the run, with the snapshots.
       epoch: the number of completed epochs.
-      variables: the variables for a snapshot.
+      read: returns the values for a snapshot.
     """
     if self.patience is not None and self.rewind_epochs:
       slot = epoch % self.rewind_epochs
-      state.snapshots[slot].take(variables, epoch)
+      state.snapshots[slot].take(read(), epoch)
 
   def rewinds_to(self, state: RunState, epoch: int) -> Snapshot | None:
     """Returns the snapshot to rewind to from a plateau, `None` for no rewind.
@@ -122,7 +128,7 @@ class Plateau:
     if self.rewind_epochs is None:
       return state.snapshots[0]
     # Do not rewind beyond the start of the run.
-    target = max(epoch - self.rewind_epochs, state.get('first_epoch'))
+    target = max(epoch - self.rewind_epochs, state.first_epoch)
     return state.snapshots[target % self.rewind_epochs]
 
   def _is_max(self) -> bool:

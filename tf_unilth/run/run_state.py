@@ -1,0 +1,125 @@
+"""The state of one run, as plain data; an engine saves it with the model.
+
+Time is counted in three units. Training steps count the batches of this `fit`
+from 0, also across rewinds. Iterations are the optimizer's counter, and rewind
+with it. Epochs are completed epochs: 0 is the start, 9 the end of the ninth.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tf_unilth.run.snapshot import Snapshot
+
+# The stages, as in the epoch logs.
+NOT_BEGUN, DENSE, PRUNING, FINETUNING = range(4)
+
+
+@dataclasses.dataclass(eq=False)
+class RunState:
+  """Stage, round, plateau, ramp and snapshots of a run.
+
+  Two states are equal only if they are the same object: engines and timelines
+  hold references to it.
+
+  Args:
+    stage: `NOT_BEGUN`, `DENSE`, `PRUNING` or `FINETUNING`.
+    algorithm: the `continuation.fingerprint` of the algorithm's name.
+    round: the number of completed rounds.
+    rounds: the number of planned rounds.
+    zeros: the zeros in the masks after the last round.
+    first_epoch: the epoch at which the run began.
+    next_epoch: the number of completed epochs of the `fit`.
+    epochs: the epoch at which the run ends.
+    steps_per_epoch: training steps; 0 if not known yet.
+    rewind_step: the training step of LTH's snapshot.
+    rounds_begin: the training step at which round 1 began.
+    best: the best monitored value, up to `min_delta`, for the patience.
+    best_epoch: its epoch.
+    lowest: the strict minimum of the monitored value, for the rewind.
+    plateau_epoch: the epoch of the plateau; -1 for none.
+    rewound_to_epoch: the epoch that was rewound to; -1 for none.
+    ramp_begin: the iteration at which the ramp began.
+    ramp_steps: the number of steps over which lambda rises, at least 1.
+    ramp_limit: the largest lambda; 0 for no penalty.
+    decay_begin: the iteration at which the learning rate's decay began.
+    decay_steps: the length of the decay.
+    iterations: the optimizer's iterations after the last epoch.
+    snapshots: what the run can rewind to.
+  """
+
+  stage: int = NOT_BEGUN
+  algorithm: int = 0
+  round: int = 0
+  rounds: int = 0
+  zeros: int = 0
+  first_epoch: int = 0
+  next_epoch: int = 0
+  epochs: int = 0
+  steps_per_epoch: int = 0
+  rewind_step: int = 0
+  rounds_begin: int = 0
+  best: float = math.inf
+  best_epoch: int = 0
+  lowest: float = math.inf
+  plateau_epoch: int = -1
+  rewound_to_epoch: int = -1
+  ramp_begin: int = 0
+  ramp_steps: int = 1
+  ramp_limit: float = 0.0
+  decay_begin: int = 0
+  decay_steps: int = 0
+  iterations: int = 0
+  snapshots: list[Snapshot] = dataclasses.field(default_factory=list)
+
+  @property
+  def begun(self) -> bool:
+    """Whether there is a run to continue."""
+    return self.stage != NOT_BEGUN
+
+  def reset(self, snapshots: int) -> None:
+    """Resets the state of an earlier run, except for its budget.
+
+    Args:
+      snapshots: how many snapshots the run keeps at the same time.
+    """
+    self.stage = NOT_BEGUN
+    self.round = self.rounds = 0
+    self.best = self.lowest = math.inf
+    self.best_epoch = self.first_epoch
+    self.plateau_epoch = self.rewound_to_epoch = -1
+    self.ramp_limit = 0.0
+    self.snapshots = [Snapshot() for _ in range(snapshots)]
+
+  def shift_iterations(self, by: int) -> None:
+    """Moves the begin of ramp and decay, if the optimizer's counter jumped.
+
+    Args:
+      by: the change of the optimizer's iterations.
+    """
+    self.ramp_begin += by
+    self.decay_begin += by
+
+  def clear_snapshots(self) -> None:
+    """Frees the memory of the snapshots."""
+    for snapshot in self.snapshots:
+      snapshot.clear()
+
+  def numbers(self) -> dict[str, int | float]:
+    """Returns all fields but the snapshots, by name."""
+    return {
+      field.name: getattr(self, field.name)
+      for field in dataclasses.fields(self)
+      if field.name != 'snapshots'
+    }
+
+  def set_numbers(self, numbers: Mapping[str, Any]) -> None:
+    """Sets fields by name.
+
+    Args:
+      numbers: what `numbers` returned.
+    """
+    known = self.numbers()
+    for name, value in numbers.items():
+      setattr(self, name, type(known[name])(value))
