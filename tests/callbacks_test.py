@@ -9,11 +9,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
-from tf_unilth.engines.tfmot.run_state import RunState
 
 import tf_unilth
 from tests import toys
-from tf_unilth.selection import layer_shares
 
 SGD = keras.optimizers.SGD
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -35,50 +33,6 @@ def _finished(target=0.5):
 
 
 # What a user sees.
-
-
-def test_one_line_per_event(capsys):
-  callback = tf_unilth.UniLTH()
-  toys.fit(_model(0.95), toys.SetValLoss(3, 2, 2.5, 2.2), callback, epochs=20)
-  lines = capsys.readouterr().out.splitlines()
-  assert lines == [
-    'UniLTH: epoch 4: val_loss has not fallen for 2 epochs; rewound to the '
-    'end of epoch 2; 2 of 19 rounds to 95.07%; the budget of 20 epochs allows '
-    'no more, 149 epochs would allow all',
-    'UniLTH: round 1: 25 steps, lambda rises to 0.316 (A = 3)',
-    'UniLTH: 95.07% reached; finetuning',
-    'UniLTH: done: 578 of 608 weights are zero',
-  ]
-  assert (callback.plateau_epoch, callback.rewound_to_epoch) == (4, 2)
-
-
-def test_without_a_plateau_stage_2_begins_and_says_so(capsys):
-  callback = tf_unilth.UniLTH(max_dense_fraction=0.3)
-  toys.fit(_model(), toys.SetValLoss(*range(20, 0, -1)), callback, epochs=10)
-  out = capsys.readouterr().out
-  assert (
-    'epoch 3: reached max_dense_fraction without a plateau; pruning starts '
-    'without rewinding; '
-  ) in out
-  assert callback.plateau_epoch is None is callback.rewound_to_epoch
-
-
-def test_verbose_0_is_silent_and_2_tells_each_round(capsys):
-  toys.fit(_model(rounds=3), tf_unilth.LTH(verbose=0))
-  assert not capsys.readouterr().out
-  toys.fit(_model(rounds=3), tf_unilth.LTH(verbose=2))
-  assert 'round 2 of 3: ' in capsys.readouterr().out
-
-
-def test_ending_early_says_that_the_target_was_not_met(capsys):
-  stop = keras.callbacks.LambdaCallback(
-    on_epoch_end=lambda epoch, logs: setattr(model, 'stop_training', epoch == 3)
-  )
-  model = _model(0.9)
-  callback = tf_unilth.UniLTH()
-  toys.fit(model, callback, stop, epochs=20)
-  assert 'target was NOT met' in capsys.readouterr().out.splitlines()[-1]
-  assert not callback.reached_target
 
 
 def test_an_interrupt_says_that_the_target_was_not_met(capsys):
@@ -114,28 +68,7 @@ def test_before_fit_there_is_nothing_to_tell(name):
     getattr(tf_unilth.UniLTH(), name)
 
 
-def test_an_emptied_layer_is_named():
-  model = toys.dense()
-  small = model.layers[2]
-  small.set_weights([1e-6 * w for w in small.get_weights()])
-  wrapped = toys.wrapped(model, _schedule(0.5), SGD(1e-9))
-  with pytest.warns(UserWarning, match=f"'{small.name}' is down to its last"):
-    toys.fit(wrapped, tf_unilth.LTH(verbose=0))
-
-
 # The budget.
-
-
-@pytest.mark.parametrize('epochs', [3, 4, 30])
-@pytest.mark.parametrize(
-  'make',
-  [tf_unilth.UniLTH, tf_unilth.UniDLTH, tf_unilth.LTH, tf_unilth.DLTH],
-)
-def test_any_budget_of_three_epochs_or_more_ends_at_the_target(epochs, make):
-  model = _model(0.98)
-  toys.fit(model, make(verbose=0), epochs=epochs)
-  masks = toys.masks(model)
-  assert toys.zeros(masks) == round(0.98 * toys.size(masks))
 
 
 @pytest.mark.parametrize('name', ['unilth', 'lth'])
@@ -173,33 +106,6 @@ def test_dlth_asks_for_the_steps_of_an_epoch():
     )
 
 
-def test_rounds_that_cannot_fit_name_the_smallest_budget():
-  with pytest.raises(ValueError, match=r'must be at least \d+') as error:
-    toys.fit(_model(rounds=100), tf_unilth.UniLTH(verbose=0), epochs=5)
-  smallest = int(str(error.value).split('at least ')[1].rstrip('.'))
-  model = _model(0.5, rounds=100)
-  callback = tf_unilth.UniLTH(verbose=0)
-  toys.fit(model, callback, epochs=smallest)
-  assert callback.rounds == 100 and callback.reached_target
-  with pytest.raises(ValueError, match=f'must be at least {smallest}'):
-    toys.fit(
-      _model(rounds=100), tf_unilth.UniLTH(verbose=0), epochs=smallest - 1
-    )
-
-
-def test_fewer_than_three_epochs_are_an_error():
-  with pytest.raises(ValueError, match=r'epochs must be at least 3 .* is 2'):
-    toys.fit(_model(), tf_unilth.UniLTH(verbose=0), epochs=2)
-
-
-def test_the_last_round_leaves_the_share_for_finetuning():
-  callback = tf_unilth.UniLTH(
-    verbose=0, patience=None, max_dense_fraction=0.2, finetune_fraction=0.5
-  )
-  history = toys.fit(_model(0.9), callback, epochs=20)
-  assert history.history['stage'] == [1] * 3 + [2] * 8 + [3] * 9
-
-
 # Learning rates and optimizers.
 
 
@@ -227,37 +133,6 @@ def test_new_and_legacy_optimizers_rewind_and_reach_the_target(optimizer):
     np.testing.assert_array_equal(before, after)
 
 
-class _Rates(keras.callbacks.Callback):
-  def __init__(self):
-    super().__init__()
-    self.rates = []
-
-  def on_train_batch_end(self, batch, logs=None):
-    self.rates.append(float(self.model.optimizer.learning_rate.numpy()))
-
-
-@pytest.mark.parametrize('rewind', ['weights', 'learning_rate'])
-def test_every_training_of_lth_gets_a_full_decay(rewind):
-  rates = _Rates()
-  model = _model(rounds=3, optimizer=SGD(tf_unilth.StagedLearningRate(0.1)))
-  toys.fit(model, tf_unilth.LTH(rewind, verbose=0), rates, epochs=8)
-  trainings = np.reshape(rates.rates, (4, 16))  # 64 steps for 3 + 1 trainings.
-  for training in trainings:
-    np.testing.assert_allclose(training, trainings[0], rtol=1e-6)
-  assert trainings[0][0] == pytest.approx(0.1)
-  assert trainings[0][-1] < 0.002
-
-
-def test_unilth_restarts_the_learning_rate_when_stage_2_begins():
-  rates = _Rates()
-  model = _model(optimizer=SGD(tf_unilth.StagedLearningRate(0.1)))
-  val_loss = toys.SetValLoss(3, 2, 2.5, 2.2)
-  toys.fit(model, val_loss, tf_unilth.UniLTH(verbose=0), rates, epochs=8)
-  assert rates.rates[31] < rates.rates[0]
-  assert rates.rates[32] == pytest.approx(0.1)
-  assert rates.rates[-1] < 0.001
-
-
 def test_a_plain_rate_works_with_reduce_lr_on_plateau():
   model = _model(0.9)
   reduce = keras.callbacks.ReduceLROnPlateau(patience=1)
@@ -265,19 +140,6 @@ def test_a_plain_rate_works_with_reduce_lr_on_plateau():
   toys.fit(model, toys.SetValLoss(1.0), callback, reduce, epochs=10)
   assert callback.reached_target
   assert float(model.optimizer.learning_rate.numpy()) < 0.05
-
-
-def test_learning_rate_rewinding_needs_a_schedule():
-  with pytest.raises(
-    ValueError, match=r'needs a tf_unilth\.StagedLearningRate'
-  ):
-    toys.fit(_model(), tf_unilth.LTH('learning_rate', verbose=0))
-
-
-def test_lth_warns_of_a_schedule_over_the_whole_run():
-  decay = keras.optimizers.schedules.CosineDecay(0.1, 64)
-  with pytest.warns(UserWarning, match='CosineDecay over the whole run'):
-    toys.fit(_model(optimizer=SGD(decay)), tf_unilth.LTH(verbose=0))
 
 
 def test_validation_freq_delays_the_plateau_only():
@@ -321,33 +183,6 @@ def test_a_finished_model_without_our_callback_keeps_its_mask():
   for mask, after, weight in zip(masks, toys.masks(model), toys.kernels(model)):
     np.testing.assert_array_equal(mask, after)
     assert not weight[~mask].any()
-
-
-def test_an_unfinished_model_fitted_again_only_prunes_on():
-  model = _model(0.9)
-
-  class Stop(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-      self.model.stop_training = logs['sparsity'] > 0
-
-  toys.fit(model, tf_unilth.LTH(verbose=0), Stop(), epochs=10)
-  before = toys.masks(model)
-  assert 0 < toys.zeros(before) < round(0.9 * toys.size(before))
-  toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=6)
-  after = toys.masks(model)
-  assert toys.zeros(after) == round(0.9 * toys.size(after))
-  for old, new in zip(before, after):
-    assert not np.any(new & ~old)
-
-
-def test_pretrained_weights_are_pruned_from_where_they_are():
-  keras.utils.set_random_seed(1)
-  model = toys.compiled_for_labels(toys.dense())
-  toys.fit(model, epochs=3)
-  wrapped = toys.wrapped(model, _schedule(0.9))
-  toys.fit(wrapped, tf_unilth.UniLTH(verbose=0), epochs=6)
-  masks = toys.masks(wrapped)
-  assert toys.zeros(masks) == round(0.9 * toys.size(masks))
 
 
 def test_update_pruning_step_beside_ours_is_harmless():
@@ -592,27 +427,6 @@ def test_a_nan_loss_stops_the_run():
     )
 
 
-def test_a_target_that_empties_layers_is_refused():
-  _error(
-    '0.999 asks for 607 zeros among 608 weights.*at most 0.99',
-    _model(0.999),
-    tf_unilth.UniLTH(),
-  )
-
-
-def test_schedules_that_disagree_on_rounds_are_refused():
-  wrap = tfmot.sparsity.keras.prune_low_magnitude
-  model = keras.Sequential(
-    [
-      keras.layers.Flatten(input_shape=(6, 6, 1)),
-      wrap(keras.layers.Dense(8), _schedule(rounds=2)),
-      wrap(keras.layers.Dense(2), _schedule(rounds=3)),
-    ]
-  )
-  toys.compiled_for_labels(model)
-  _error('must agree, but are \\[2, 3\\]', model, tf_unilth.UniLTH())
-
-
 def test_a_keras_3_model_is_refused_with_the_way_out():
   model = keras3.Sequential([keras3.layers.Input((3,)), keras3.layers.Dense(2)])
   model.compile('sgd', 'mse')
@@ -701,14 +515,6 @@ def test_arguments_out_of_range_are_named(make, arguments, match):
     make(**arguments)
 
 
-def test_a_rewind_step_after_the_first_round_is_refused():
-  _error(
-    'must be before the end of the first round, step 16, but is 16',
-    _model(rounds=3),
-    tf_unilth.LTH(rewind_step=16),
-  )
-
-
 # A schedule used twice, other formats, several replicas.
 
 
@@ -726,16 +532,6 @@ def test_a_schedule_used_for_a_second_model_starts_afresh():
   rewound = watch.batches[20][1]
   for mask, before, after in zip(watch.batches[20][0], start, rewound):
     np.testing.assert_array_equal(np.where(mask, before, 0), after)
-
-
-def test_finetuning_all_the_time_cuts_before_the_first_step():
-  spy = toys.Spy()
-  callback = tf_unilth.DLTH(
-    ramp=tf_unilth.L2Ramp(limit=0), finetune_fraction=1.0, verbose=0
-  )
-  toys.fit(_model(0.9, rounds=3), callback, spy, epochs=3)
-  for masks, weights in spy.batches:
-    assert toys.zeros(masks) == toys.zeros(weights) == 547
 
 
 def test_ticket_checkpoint_needs_our_schedule(tmp_path):
@@ -808,16 +604,6 @@ def test_a_fit_after_one_that_died_is_hooked_once():
   assert 'apply_gradients' not in vars(model.optimizer)
 
 
-def test_another_algorithm_does_not_go_on_with_a_dead_run():
-  model = _model(0.9)
-  with pytest.raises(KeyboardInterrupt):
-    toys.fit(model, tf_unilth.LTH(verbose=0), _Die(2), epochs=10)
-  history = toys.fit(
-    model, tf_unilth.UniLTH(verbose=0), epochs=10, initial_epoch=2
-  )
-  assert history.history['stage'][0] == 1
-
-
 def test_a_model_that_was_fitted_before_is_hooked_too():
   # Keras keeps the train function of an earlier fit.
   model = _model(0.9, begin_step=10**6, rounds=3)
@@ -828,21 +614,6 @@ def test_a_model_that_was_fitted_before_is_hooked_too():
     for mask, weight in zip(masks, weights):
       assert not weight[~mask].any()
   assert toys.zeros(spy.batches[-1][0]) == 547
-
-
-def test_weights_that_become_nan_in_mid_epoch_never_become_a_mask():
-  model = _model(0.9)
-  spoil = keras.callbacks.LambdaCallback(
-    on_train_batch_begin=lambda batch, logs: (
-      model.layers[1].layer.kernel[0, 0].assign(np.nan)
-    )
-  )
-  callback = tf_unilth.DLTH(verbose=0, finetune_fraction=0.95)
-  spy = toys.Spy()
-  with pytest.raises(FloatingPointError, match='NaN or infinite weights'):
-    toys.fit(model, spoil, callback, spy)
-  assert not spy.epochs and len(spy.batches) < toys.STEPS  # In epoch 1.
-  assert not toys.zeros(toys.masks(model))
 
 
 def test_others_that_write_weights_when_training_ends_are_undone(capsys):
@@ -869,46 +640,6 @@ def test_wrapped_layers_without_kernels_may_have_schedules_of_their_own():
   toys.compiled_for_labels(model)
   toys.fit(model, tf_unilth.LTH(verbose=0))
   assert toys.zeros(toys.masks(model)) == round(0.9 * 36 * 16)
-
-
-@pytest.mark.parametrize('scope', ['layer', 'erk'])
-def test_scopes_share_the_zeros_out_as_they_say(scope):
-  model = _model(0.9, scope=scope)
-  toys.fit(model, tf_unilth.UniLTH(verbose=0))
-  found = toys.masks(model)
-  shares = {
-    'layer': [0.9, 0.9],
-    'erk': layer_shares.erk_sparsities([(36, 16), (16, 2)], 0.9),
-  }[scope]
-  for mask, share in zip(found, shares):
-    assert abs(toys.zeros([mask]) - share * mask.size) <= 1
-  assert toys.zeros(found) == 547
-
-
-def test_explicit_rounds_of_one_schedule_count_for_all():
-  wrap = tfmot.sparsity.keras.prune_low_magnitude
-  model = keras.Sequential(
-    [
-      keras.layers.Flatten(input_shape=(6, 6, 1)),
-      wrap(keras.layers.Dense(8), _schedule(0.5, rounds=2)),
-      wrap(keras.layers.Dense(8), _schedule(0.9)),
-    ]
-  )
-  toys.compiled_for_labels(model)
-  callback = tf_unilth.UniLTH(verbose=0)
-  toys.fit(model, callback, epochs=30)
-  assert callback.rounds == 2 and callback.reached_target
-
-
-def test_rounds_are_not_shorter_than_an_execution():
-  model = toys.wrapped(toys.dense(), _schedule(0.9), steps_per_execution=64)
-  callback = tf_unilth.LTH(verbose=0)
-  toys.fit(model, callback, epochs=40)
-  unilth = toys.wrapped(toys.dense(), _schedule(0.9), steps_per_execution=8)
-  callback = tf_unilth.UniLTH(verbose=0, finetune_fraction=0.0)
-  history = toys.fit(unilth, callback, epochs=30)
-  # One round at a time: the ramp of each is felt.
-  assert np.max(np.diff(history.history['round'])) <= 1
 
 
 def test_a_train_step_that_ignores_losses_ramps_too():
@@ -946,17 +677,6 @@ def test_a_train_step_that_ignores_losses_ramps_too():
   assert 0 < last < 0.5 * first
 
 
-def test_a_nan_monitor_is_named():
-  class Score(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-      logs['f1'] = np.nan
-
-  callback = tf_unilth.UniLTH(monitor='f1', mode='max', verbose=0)
-  _error(
-    "monitor='f1' is nan", _model(), Score(), callback, error=FloatingPointError
-  )
-
-
 def test_the_same_callback_twice_is_refused():
   callback = tf_unilth.UniLTH()
   _error('one ticket callback', _model(), callback, callback)
@@ -975,24 +695,6 @@ def test_the_logs_reach_tensorboard(tmp_path):
     'epoch_round',
     'epoch_l2_lambda',
   }
-
-
-def test_the_batch_hook_reads_nothing_while_nothing_is_due(monkeypatch):
-  reads = []
-  get = RunState.get
-  monkeypatch.setattr(
-    RunState, 'get', lambda state, name: reads.append(name) or get(state, name)
-  )
-  per_batch = []
-  watch = keras.callbacks.LambdaCallback(
-    on_train_batch_begin=lambda batch, logs: reads.clear(),
-    on_train_batch_end=lambda batch, logs: per_batch.append(len(reads)),
-  )
-  callback = tf_unilth.UniLTH(verbose=0, max_dense_fraction=0.5)
-  val_loss = toys.SetValLoss(*range(20, 0, -1))
-  toys.fit(_model(0.9, rounds=2), val_loss, callback, watch, epochs=10)
-  assert not any(per_batch[:40])  # Stage 1.
-  assert sum(count > 0 for count in per_batch) == 2  # The rounds' ends.
 
 
 @pytest.mark.parametrize('optimizer', ['sgd', 'clipped', 'adam'])

@@ -6,6 +6,7 @@ from typing import Any
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import data_handler
+from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.resume import (
   data_replay,
   random_state,
@@ -28,6 +29,7 @@ class CheckpointRestorer:
     callback: the CheckpointAndResume callback; its model is restored.
     state: the state of the `fit`.
     fit: the running `fit`, with the defaults in a custom loop.
+    patches: those of the `fit`.
     directory: the directory of the checkpoints, for messages.
   """
 
@@ -36,10 +38,12 @@ class CheckpointRestorer:
     callback: Any,
     state: TrainingState,
     fit: FitContext,
+    patches: Patches,
     directory: str,
   ):
     self._callback, self._state, self._fit = callback, state, fit
     self._handler, self._directory = fit.data_handler, directory
+    self._patches = patches
     self._pending: Checkpoint | None = None
 
   @property
@@ -72,6 +76,7 @@ class CheckpointRestorer:
         lambda iterator: self._trace(iterator, newest),
         # Before on_train_end, in which some callbacks restore weights.
         lambda: self._restore_rest(newest),
+        self._patches,
       )
       past = range(newest.first_epoch, newest.epoch)
       data_replay.replay_validation(self._callback.model, self._fit, past)

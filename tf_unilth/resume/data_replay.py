@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import data_handler
+from tf_unilth.engines.tfmot.patches import Patches
 
 
 def initial_epoch(handler: Any) -> int:
@@ -61,6 +62,7 @@ def resume(
   finished: bool,
   before_epoch: Callable[[Any], None],
   at_end: Callable[[], None],
+  patches: Patches,
 ) -> None:
   """Makes a `fit` resume where another one stopped.
 
@@ -75,6 +77,7 @@ def resume(
     finished: whether the run has no epochs left.
     before_epoch: called with the iterator when it is in position.
     at_end: called instead, if no epoch is left.
+    patches: those of the `fit`.
   """
   enumerate_epochs = handler.enumerate_epochs
 
@@ -93,7 +96,7 @@ def resume(
         before_epoch(iterator)
       yield number, iterator
 
-  handler.enumerate_epochs = remaining_epochs
+  patches.set('data handler', handler, 'enumerate_epochs', remaining_epochs)
 
 
 def replay_validation(model: Any, fit: FitContext, epochs: range) -> None:

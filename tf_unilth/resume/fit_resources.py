@@ -7,6 +7,7 @@ from typing import Any
 
 from tf_unilth.engines.tfmot import callback_list as callback_lists
 from tf_unilth.engines.tfmot import fit_introspection
+from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.resume.stop_signals import StopSignals
 
@@ -38,6 +39,7 @@ class FitResources:
     self._lock = DirectoryLock(directory)
     self.signals = StopSignals(self._is_running)
     self._callback_list, self._last = callback_list, last
+    self.patches = Patches()
 
   def lock(self) -> None:
     """Locks the directory.
@@ -60,6 +62,7 @@ class FitResources:
     """Releases everything; may be called more than once."""
     self.signals.restore()
     self._lock.release()
+    self.patches.restore()
     if self._callback_list is not None:
       callback_lists.remove(self._callback_list, self._last)
 

@@ -88,7 +88,11 @@ class ResumableFit:
     self._run: dict[str, Any] = {}
     self._first_epoch = 0
     self._restorer = CheckpointRestorer(
-      callback, self._state, fit, str(options.directory.path)
+      callback,
+      self._state,
+      fit,
+      self._resources.patches,
+      str(options.directory.path),
     )
     self._checked_operations = False
 
@@ -143,7 +147,10 @@ class ResumableFit:
       self._restorer.restore(newest, self._on_restored)
     if self.uses_fit:
       data_handler.wrap_epochs(
-        self._handler, self._resources.install, self._resources.release
+        self._handler,
+        self._resources.install,
+        self._resources.release,
+        self._resources.patches,
       )
     else:
       self._resources.install()

@@ -15,6 +15,7 @@ from tf_unilth.engines.tfmot import (
   optimizer_traits,
 )
 from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.ramp_variables import RampVariables
 from tf_unilth.engines.tfmot.train_hook import TrainStepHook, armed_hook
@@ -42,6 +43,7 @@ class ArmedFit:
     self._variables: RampVariables | None = None
     self._events: RunEvents | None = None
     self._last_callback: Any = None
+    self._patches = Patches()
     self.hook: TrainStepHook | None = None
     self._hook_calls = 0
     self._iterations_at_begin: int | None = None
@@ -73,7 +75,7 @@ class ArmedFit:
     self._make_hook()
     handler = self._fit.data_handler
     if handler is not None:
-      data_handler.on_death(handler, self._release)
+      data_handler.on_death(handler, self._release, self._patches)
 
   def _make_hook(self) -> None:
     assert self._variables is not None
@@ -105,6 +107,7 @@ class ArmedFit:
     if self._last_callback is not None:
       callback_list.remove(self._fit.callback_list, self._last_callback)
       self._last_callback = None
+    self._patches.restore()
     hook, self.hook = self.hook, None
     if hook is not None:
       hook.detach()

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tf_unilth.engines.tfmot.fit_introspection import fit_context
+from tf_unilth.engines.tfmot.patches import Patches
 
 
 def batches_of_fit() -> Iterator[list[np.ndarray]]:
@@ -35,7 +36,10 @@ def reads_generator(data_handler: Any) -> bool:
 
 
 def wrap_epochs(
-  handler: Any, enter: Callable[[], None], leave: Callable[[], None]
+  handler: Any,
+  enter: Callable[[], None],
+  leave: Callable[[], None],
+  patches: Patches,
 ) -> None:
   """Calls functions when a `fit` begins and ends to read data.
 
@@ -43,6 +47,7 @@ def wrap_epochs(
     handler: the Keras data handler of the `fit`.
     enter: called before the first epoch.
     leave: called after the last epoch, or when `fit` raises an error.
+    patches: those of the run.
   """
   enumerate_epochs = handler.enumerate_epochs
 
@@ -53,10 +58,10 @@ def wrap_epochs(
     finally:  # Also if `fit` raises an error and drops the generator.
       leave()
 
-  handler.enumerate_epochs = wrapped_epochs
+  patches.set('data handler', handler, 'enumerate_epochs', wrapped_epochs)
 
 
-def on_death(handler: Any, tell: Callable[[], None]) -> None:
+def on_death(handler: Any, tell: Callable[[], None], patches: Patches) -> None:
   """Calls a function if a `fit` fails with an error while it reads data.
 
   Keras calls no callback then. The function runs when Python frees the
@@ -66,6 +71,7 @@ def on_death(handler: Any, tell: Callable[[], None]) -> None:
     handler: the Keras data handler of the `fit`.
     tell: the function. It also runs after a `fit` that was stopped early, where
       it has no effect.
+    patches: those of the run.
   """
   enumerate_epochs = handler.enumerate_epochs
 
@@ -76,4 +82,4 @@ def on_death(handler: Any, tell: Callable[[], None]) -> None:
       tell()
       raise
 
-  handler.enumerate_epochs = watched_epochs
+  patches.set('data handler', handler, 'enumerate_epochs', watched_epochs)

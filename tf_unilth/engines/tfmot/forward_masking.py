@@ -21,9 +21,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot import prunable_weights
+from tf_unilth.engines.tfmot import patches, prunable_weights
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.engines.tfmot.traced_writes import GraphWrites
 
 # Per thread, since each replica is traced in a thread of its own.
@@ -154,7 +153,6 @@ class HeldEvaluations:
     self._wrappers = wrappers
     self._mask = mask
     self._running = 0  # Evaluations in progress; one may call another.
-    self._patches = Patches()
     self._model = model
     for kind in ('test', 'predict'):
       self._patch(f'{kind}_step', self._skip_masks)
@@ -176,14 +174,14 @@ class HeldEvaluations:
     """Removes the patches from a model."""
     evaluations = _evaluations_of(model)
     if evaluations is not None:
-      evaluations._patches.restore()
+      patches.take_back(model)
       # These functions were traced without masks.
       model.test_function = model.predict_function = None
 
   def _patch(self, name: str, wrap: Callable[[Any], Any]) -> None:
     patched = wrap(getattr(self._model, name))
     patched.evaluations = self
-    self._patches.set(self._model, name, patched)
+    patches.set_lasting('model', self._model, name, patched)
 
   def _skip_masks(self, step: Any) -> Callable[..., Any]:
     def unmasked_step(*args: Any) -> Any:

@@ -142,6 +142,7 @@ def _recording(
 
   for optimizer in found:
     patches.set(
+      'optimizer',
       optimizer,
       'apply_gradients',
       record(optimizer, optimizer.apply_gradients),

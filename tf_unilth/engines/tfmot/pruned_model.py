@@ -16,6 +16,7 @@ from tf_unilth.engines.tfmot import (
   keras_3_errors,
   keras_access,
   model_layers,
+  patches,
   prunable_weights,
   pruned_layer_checks,
 )
@@ -83,7 +84,7 @@ class PrunedLayers:
       config['pruning_schedule']['config']['run_state'] = run.get_config()
       return config
 
-    wrapper.get_config = get_config
+    patches.set_lasting('wrapper', wrapper, 'get_config', get_config)
 
   @property
   def schedules(self) -> list[Any]:
@@ -145,10 +146,13 @@ class PrunedLayers:
         wrapper.pruning_step.assign(begin)
       # tfmot's updates are not traced either: tracing them fails for kernels
       # of rank 3 and for matrices that are one block wide or high.
-      wrapper.pruning_obj.conditional_mask_update = tf.no_op
-      wrapper.pruning_obj.weight_mask_op = functools.partial(
-        _weight_mask_op, wrapper
-      )
+      for name, replacement in (
+        ('conditional_mask_update', functools.partial(tf.no_op)),
+        ('weight_mask_op', functools.partial(_weight_mask_op, wrapper)),
+      ):
+        patches.set_lasting(
+          'pruning object', wrapper.pruning_obj, name, replacement
+        )
 
   @property
   def model_weights(self) -> list[Any]:

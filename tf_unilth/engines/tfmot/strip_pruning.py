@@ -8,6 +8,7 @@ from tf_unilth.engines.tfmot import (
   keras_3_errors,
   keras_access,
   model_layers,
+  patches,
   prunable_weights,
   unpruned_layers,
 )
@@ -96,6 +97,9 @@ def _detach_hooks(model: keras.Model, layers: PrunedLayers) -> None:
     # It was traced with masks.
     network.train_function = None
   for wrapper in layers.wrappers:
+    patches.take_back(wrapper)
+    if wrapper.pruning_obj is not None:
+      patches.take_back(wrapper.pruning_obj)
     wrapper.was_stripped = True  # Models that contain this one check it.
 
 

@@ -66,19 +66,23 @@ class TrainStepHook(MaskedStep):
     """
     model, optimizer, patches = self._model, self._optimizer, self._patches
     if not patches.is_set(model, 'train_step'):
-      patches.set(model, 'train_step', self._wrap_train_step(model.train_step))
+      step = self._wrap_train_step(model.train_step)
+      patches.set('model', model, 'train_step', step)
     if not patches.is_set(optimizer, 'apply_gradients'):
       apply_gradients = self._wrap_apply_gradients(optimizer.apply_gradients)
-      patches.set(optimizer, 'apply_gradients', apply_gradients)
+      patches.set('optimizer', optimizer, 'apply_gradients', apply_gradients)
     if not patches.is_set(model, 'make_train_function'):
-      patches.set(model, 'make_train_function', self._make_hooked_function)
+      patches.set(
+        'model', model, 'make_train_function', self._make_hooked_function
+      )
     if not patches.is_set(model, 'compile'):
-      patches.set(model, 'compile', self._wrap_compile(model.compile))
+      compile_model = self._wrap_compile(model.compile)
+      patches.set('model', model, 'compile', compile_model)
     for kernel in self._layers.kernels:
       for name in ('assign', 'assign_add', 'assign_sub'):
         if not patches.is_set(kernel.weight, name):
           assign = self._wrap_assign(getattr(kernel.weight, name))
-          patches.set(kernel.weight, name, assign)
+          patches.set('kernel', kernel.weight, name, assign)
 
   def _wrap_compile(self, compile_model: Callable[..., None]) -> Any:
     def compile_and_hook(*args: Any, **kwargs: Any) -> None:
