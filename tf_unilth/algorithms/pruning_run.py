@@ -1,20 +1,17 @@
 """PruningRun: the stages of one run, from its first step to its last."""
 
 import contextlib
-import math
 import warnings
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from tf_unilth.algorithms import run_start
 from tf_unilth.algorithms.algorithm import NEVER, Algorithm
 from tf_unilth.algorithms.mask_updates import Pruner
 from tf_unilth.algorithms.rounds import Rounds
 from tf_unilth.engines.engine import Engine
-from tf_unilth.run import budget, continuation
-from tf_unilth.run.run_state import FINETUNING
 from tf_unilth.run.snapshot import Snapshot
 from tf_unilth.run.timeline import Timeline
-from tf_unilth.wording import percent
 
 
 class PruningRun:
@@ -41,14 +38,14 @@ class PruningRun:
   ):
     self.algorithm = algorithm
     self.engine = engine
-    self._epochs, self._steps = epochs, steps
+    self.epochs, self.steps_per_epoch = epochs, steps
     self.pruner = Pruner(engine, algorithm.pace, algorithm.scores.ranking_scope)
     self.is_inert = self.pruner.is_inert
-    self.state, self._is_restored = engine.attach_state()
+    self.state, self.is_restored = engine.attach_state()
     self.timeline = Timeline(self.state, algorithm.finetune_share)
     self.rounds = Rounds(self)
     # Whether the target was reached before the `fit`.
-    self._already_pruned = False
+    self.already_pruned = False
     self._has_begun = self._is_prepared = self._is_running = False
     self._ends_after_others = False
     self._next_event_step = NEVER
@@ -82,7 +79,7 @@ class PruningRun:
   @property
   def needs_training(self) -> bool:
     """Whether the kernels must be trained, since the run prunes."""
-    return not self._already_pruned
+    return not self.already_pruned
 
   @property
   def rewinds(self) -> bool:
@@ -109,7 +106,7 @@ class PruningRun:
 
   def after_restore(self) -> None:
     """Notes that a checkpoint was restored into the model as `fit` began."""
-    self._is_restored = True
+    self.is_restored = True
     self.pruner.load_masks()
 
   # The run, as Keras's hooks call it.
@@ -139,81 +136,10 @@ class PruningRun:
     if not self.is_inert:
       self.engine.arm(self)
       self.apply_masks()
-    if continuation.goes_on(
-      self.state,
-      self.algorithm.name,
-      epoch,
-      self._epochs,
-      self.pruner.zeros,
-      self._is_restored,
-    ):
-      self._resume()
-    else:
-      self._begin_new_run(epoch)
+    run_start.resume_or_begin(self, epoch)
     self._is_running = True
     self._schedule_next_event()
     self._run_due_events(0)
-
-  def _resume(self) -> None:
-    state, log = self.state, self.algorithm.log
-    if not continuation.match_iterations(state, self.engine.iterations()):
-      log.add(
-        'the optimizer has done fewer steps than the run, as after compiling '
-        'again or loading a SavedModel, which has no optimizer state: the run '
-        'resumes, but not as if it had never stopped'
-      )
-    self.rounds.pass_ramp_to_engine()
-    self.restart_learning_rate()
-    self._already_pruned = not self.is_inert and self.reached_target
-    log.add(f'resuming in stage {state.stage}')
-
-  def _begin_new_run(self, epoch: int) -> None:
-    state = self.state
-    self.algorithm.rewind_weights = None
-    self._already_pruned = self.reached_target and not self.is_inert
-    self._report_earlier_run(epoch)
-    self.engine.check_masks()
-    state.first_epoch, state.epochs = epoch, self._epochs
-    state.steps_per_epoch = self._steps
-    state.algorithm = continuation.fingerprint(self.algorithm.name)
-    state.zeros = self.pruner.zeros
-    self.restart_decay(self.timeline.steps)
-    if self._already_pruned:
-      state.stage = FINETUNING
-      self.algorithm.log.add(
-        f'{percent(self.sparsity)} was reached before: the masks stay fixed'
-      )
-    elif not self.is_inert:
-      budget.check_epochs(self.timeline.epochs, first=epoch)
-      self.engine.check_new_run(self.timeline.epochs, self._rounds_end())
-      self.rounds.check()
-      state.reset(self.algorithm.snapshot_count)
-      self.rounds.pass_ramp_to_engine()
-      self.algorithm.on_run_begin(self)
-
-  def _rounds_end(self) -> int:
-    """Returns the (0-based) epoch by which the last round has ended."""
-    algorithm, epochs = self.algorithm, self.timeline.epochs
-    dense = algorithm.dense_epochs(epochs)
-    share = 1 - algorithm.finetune_share(algorithm.rounds_wanted(self))
-    later = dense + math.ceil((epochs - dense) * share)
-    return self.state.first_epoch + later
-
-  def _report_earlier_run(self, epoch: int) -> None:
-    """Prints why an earlier run of the model is not resumed."""
-    state, log = self.state, self.algorithm.log
-    if self.pruner.has_begun and not state.begun:
-      log.add(
-        f'the masks are at {percent(self.sparsity)}, but the model has no '
-        'state of their run (a weights file does not store it): a new run '
-        'begins from these masks'
-      )
-    if state.begun and not self._already_pruned and not self.is_inert:
-      log.add(
-        f'this fit (to epoch {self._epochs}, from epoch {epoch}, with '
-        f'{self.pruner.zeros} zeros) does not continue the earlier run of '
-        f'{continuation.describe(state)}: a new run begins'
-      )
 
   def end_step(self, batches: int) -> None:
     """Ends rounds and runs other events that are due at this step.
@@ -244,7 +170,7 @@ class PruningRun:
         self.engine.check_epoch(logs)
       if not state.steps_per_epoch:
         self._record_steps_per_epoch()
-      if not self.is_inert and not self._already_pruned:
+      if not self.is_inert and not self.already_pruned:
         self.engine.check_optimizer_steps(self._epoch_batches)
         self.algorithm.on_epoch(self, epoch, logs)
         self._schedule_next_event()
@@ -261,7 +187,7 @@ class PruningRun:
     self._epoch_begin_step = 0
     state.decay_steps = self.timeline.steps
     self.restart_learning_rate()
-    if not self.is_inert and not self._already_pruned:
+    if not self.is_inert and not self.already_pruned:
       self.rounds.check()
 
   # Events.
@@ -269,7 +195,7 @@ class PruningRun:
   def _schedule_next_event(self) -> None:
     """Sets the training step of the next event, and the kind of steps."""
     self._next_event_step = NEVER
-    if not self.is_inert and not self._already_pruned:
+    if not self.is_inert and not self.already_pruned:
       next_event = self.algorithm.next_event(self)
       self._next_event_step = min(next_event, self.rounds.next_end())
     if self._is_prepared:
