@@ -12,8 +12,6 @@ if TYPE_CHECKING:
   from tf_unilth.algorithms.ticket_checkpoint import TicketCheckpoint
   from tf_unilth.algorithms.ticket_early_stopping import TicketEarlyStopping
   from tf_unilth.algorithms.unilth import UniDLTH, UniLTH
-  from tf_unilth.engines.tfmot.fixed_mask import FixedMask
-  from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
   from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
   from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
   from tf_unilth.engines.tfmot.sparsity_summary import (
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     DirectoryInUseError,
   )
   from tf_unilth.resume.checkpoint_and_resume import CheckpointAndResume
+  from tf_unilth.schedules.fixed_mask import FixedMask
+  from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
   from tf_unilth.schedules.l2_ramp import L2Ramp
   from tf_unilth.tickets.ticket import Ticket
   from tf_unilth.tickets.ticket_file import TicketFileError
@@ -42,8 +42,8 @@ _MODULES = {
   'CheckpointError': 'files.checkpoint_errors',
   'DirectoryInUseError': 'files.checkpoint_errors',
   'ExportedModel': 'export.saved_model_verification',
-  'FixedMask': 'engines.tfmot.fixed_mask',
-  'IterativeSparsity': 'engines.tfmot.iterative_sparsity',
+  'FixedMask': 'schedules.fixed_mask',
+  'IterativeSparsity': 'schedules.iterative_sparsity',
   'L2Ramp': 'schedules.l2_ramp',
   'PruneLowMagnitude': 'engines.tfmot.pruning_wrapper',
   'SparsitySummary': 'engines.tfmot.sparsity_summary',

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth.engines.tfmot.ramp_coefficient import ramp_coefficient
 from tf_unilth.engines.tfmot.snapshots import Snapshot
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
@@ -137,7 +138,7 @@ class RunState(tf.Module):
       iterations: the iterations of the optimizer, a scalar.
     """
     step = tf.maximum(tf.cast(iterations, tf.int64) - self.ramp_begin, 0)
-    return ramp.coefficient(step, self.ramp_limit, self.ramp_steps)
+    return ramp_coefficient(ramp, step, self.ramp_limit, self.ramp_steps)
 
 
 def _pack_bits(chosen: tf.Variable) -> dict[str, Any]:
