@@ -3,8 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Registers the classes that files of wrapped models name.
-import tf_unilth.engines.tfmot.saved_classes as _saved_classes  # noqa: F401
+from tf_unilth.engines import import_hook as _import_hook
 
 if TYPE_CHECKING:
   from tf_unilth.algorithms.dlth import DLTH
@@ -86,6 +85,10 @@ __all__ = [
   'sparsity_summary',
   'strip_pruning',
 ]
+
+
+# Keras must know the classes that files of wrapped models name.
+_import_hook.install()
 
 
 def __getattr__(name: str) -> Any:
