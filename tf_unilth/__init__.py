@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     SparsitySummary,
     sparsity_summary,
   )
-  from tf_unilth.engines.tfmot.staged_learning_rate import StagedLearningRate
   from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
   from tf_unilth.export.export_saved_model import export_saved_model
   from tf_unilth.export.export_tflite import export_tflite
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
   from tf_unilth.schedules.fixed_mask import FixedMask
   from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
   from tf_unilth.schedules.l2_ramp import L2Ramp
+  from tf_unilth.schedules.staged_learning_rate import StagedLearningRate
   from tf_unilth.tickets.ticket import Ticket
   from tf_unilth.tickets.ticket_file import TicketFileError
 
@@ -46,7 +46,7 @@ _MODULES = {
   'L2Ramp': 'schedules.l2_ramp',
   'PruneLowMagnitude': 'engines.tfmot.pruning_wrapper',
   'SparsitySummary': 'engines.tfmot.sparsity_summary',
-  'StagedLearningRate': 'engines.tfmot.staged_learning_rate',
+  'StagedLearningRate': 'schedules.staged_learning_rate',
   'Ticket': 'tickets.ticket',
   'TicketCheckpoint': 'algorithms.ticket_checkpoint',
   'TicketEarlyStopping': 'algorithms.ticket_early_stopping',

@@ -14,10 +14,17 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-# The module that registers our classes with a Keras. tfmot's classes cannot be
-# derived from while TensorFlow or tfmot is half imported: both import tf_keras.
-_REGISTRATIONS = {'tf_keras': 'tf_unilth.engines.tfmot.saved_classes'}
-_MUST_BE_COMPLETE = ('tensorflow', 'tensorflow_model_optimization', 'tf_keras')
+# The module that registers our classes with a Keras, and what must be complete
+# then. TensorFlow and tfmot import tf_keras while they are half imported.
+_REGISTRATIONS = {
+  'keras': 'tf_unilth.engines.keras_3_classes',
+  'tf_keras': 'tf_unilth.engines.tfmot.saved_classes',
+}
+_MUST_BE_COMPLETE = {
+  'keras': {'keras'},
+  'tf_keras': {'tensorflow', 'tensorflow_model_optimization', 'tf_keras'},
+}
+_WATCHED: set[str] = set().union(*_MUST_BE_COMPLETE.values())
 
 
 def install() -> None:
@@ -42,7 +49,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     target: types.ModuleType | None = None,
   ) -> importlib.machinery.ModuleSpec | None:
     """Returns the spec of a watched module; `None` for other modules."""
-    if fullname not in (*self.waiting, *_MUST_BE_COMPLETE):
+    if fullname not in _WATCHED:
       return None
     for finder in sys.meta_path:
       if finder is not self and hasattr(finder, 'find_spec'):
@@ -64,11 +71,16 @@ class _Finder(importlib.abc.MetaPathFinder):
 
   def register(self) -> None:
     """Registers our classes with the Kerases that are completely imported."""
-    if self._executing.intersection(_MUST_BE_COMPLETE):
-      return
     for keras, registration in list(self.waiting.items()):
-      if keras in sys.modules and self.waiting.pop(keras, None):
-        importlib.import_module(registration)
+      is_complete = not self._executing & _MUST_BE_COMPLETE[keras]
+      if keras in sys.modules and is_complete:
+        # Removed first, because the registration imports watched modules.
+        del self.waiting[keras]
+        try:
+          importlib.import_module(registration)
+        except BaseException:
+          self.waiting[keras] = registration  # For the next attempt.
+          raise
     if not self.waiting and self in sys.meta_path:
       sys.meta_path.remove(self)
 
