@@ -100,7 +100,28 @@ importlib.reload(K)
 import keras
 assert not [f for f in sys.meta_path if 'tf_unilth' in type(f).__module__]
 """
-  import_order.run(program + _LOAD, ('tensorflow_model_optimization',))
+  import_order.run(program + _LOAD, ('tf_keras',))
+
+
+@pytest.mark.parametrize(
+  'imports', ['tf_unilth, tf_keras', 'tf_keras, tf_unilth']
+)
+def test_without_tfmot_keras_is_imported_and_a_warning_says_what_is_missing(
+  imports,
+):
+  program = f"""
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+  warnings.simplefilter('always')
+  import {imports}
+print(*[w.message for w in caught if 'tf_unilth' in str(w.message)])
+tf_keras.layers.Dense(2)
+"""
+  printed = import_order.run(program, ('tensorflow_model_optimization',))
+  assert printed == (
+    'tf_unilth cannot prune models of tf_keras, nor load their files: '
+    'tensorflow_model_optimization is blocked'
+  )
 
 
 def test_schedules_made_before_tf_keras_are_taken_by_tfmot():

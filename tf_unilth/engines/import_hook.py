@@ -11,6 +11,7 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,9 +79,13 @@ class _Finder(importlib.abc.MetaPathFinder):
         del self.waiting[keras]
         try:
           importlib.import_module(registration)
-        except BaseException:
-          self.waiting[keras] = registration  # For the next attempt.
-          raise
+        except ImportError as error:
+          # A program that imports a Keras may not even know tf_unilth.
+          warnings.warn(
+            f'tf_unilth cannot prune models of {keras}, nor load their files: '
+            f'{error}',
+            stacklevel=2,
+          )
     if not self.waiting and self in sys.meta_path:
       sys.meta_path.remove(self)
 
