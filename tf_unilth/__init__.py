@@ -11,13 +11,13 @@ if TYPE_CHECKING:
   from tf_unilth.algorithms.ticket_checkpoint import TicketCheckpoint
   from tf_unilth.algorithms.ticket_early_stopping import TicketEarlyStopping
   from tf_unilth.algorithms.unilth import UniDLTH, UniLTH
-  from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
-  from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
-  from tf_unilth.engines.tfmot.sparsity_summary import (
-    SparsitySummary,
+  from tf_unilth.engines.kernel_sparsity import SparsitySummary
+  from tf_unilth.engines.pruning_api import (
+    prune_low_magnitude,
     sparsity_summary,
+    strip_pruning,
   )
-  from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
+  from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
   from tf_unilth.export.export_saved_model import export_saved_model
   from tf_unilth.export.export_tflite import export_tflite
   from tf_unilth.export.saved_model_verification import ExportedModel
@@ -45,7 +45,7 @@ _MODULES = {
   'IterativeSparsity': 'schedules.iterative_sparsity',
   'L2Ramp': 'schedules.l2_ramp',
   'PruneLowMagnitude': 'engines.tfmot.pruning_wrapper',
-  'SparsitySummary': 'engines.tfmot.sparsity_summary',
+  'SparsitySummary': 'engines.kernel_sparsity',
   'StagedLearningRate': 'schedules.staged_learning_rate',
   'Ticket': 'tickets.ticket',
   'TicketCheckpoint': 'algorithms.ticket_checkpoint',
@@ -55,9 +55,9 @@ _MODULES = {
   'UniLTH': 'algorithms.unilth',
   'export_saved_model': 'export.export_saved_model',
   'export_tflite': 'export.export_tflite',
-  'prune_low_magnitude': 'engines.tfmot.prune_low_magnitude',
-  'sparsity_summary': 'engines.tfmot.sparsity_summary',
-  'strip_pruning': 'engines.tfmot.strip_pruning',
+  'prune_low_magnitude': 'engines.pruning_api',
+  'sparsity_summary': 'engines.pruning_api',
+  'strip_pruning': 'engines.pruning_api',
 }
 
 __all__ = [
