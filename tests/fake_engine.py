@@ -19,6 +19,7 @@ from tf_unilth.engines.engine import RunEvents, StepSizes
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.run.run_state import RunState
 from tf_unilth.schedules.l2_ramp import L2Ramp
+from tf_unilth.schedules.staged_learning_rate import StagedLearningRate
 from tf_unilth.selection.unit import Single, Structure
 
 SHAPES = ((36, 16), (16, 2))  # As in `toys.dense()`.
@@ -106,6 +107,11 @@ class FakeEngine:
 
   def _rates(self, iterations: np.ndarray) -> list[float]:
     rate = self.model.rate
+    if isinstance(rate, StagedLearningRate):
+      # In NumPy, also where TensorFlow would compute it.
+      begin, steps = int(rate._begin), np.float32(int(rate._steps))
+      done = np.maximum(iterations - begin, 0).astype(np.float32)
+      return rate.rate(np, done, steps).tolist()
     return [float(rate(i)) if callable(rate) else rate for i in iterations]
 
   # Kernels, masks and weights.

@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
 from tests import toys
+from tf_unilth.engines.tfmot.ramp_coefficient import ramp_coefficient
 from tf_unilth.schedules import l2_ramp
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
@@ -19,6 +21,21 @@ def test_the_ramp_meets_its_equation(power):
   for step in (0, 1, 7, 10, 25):
     expected = 0.3 * min(step / 10, 1) ** power
     assert float(ramp.coefficient(step, 0.3, 10)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('interval', [1, 3])
+@pytest.mark.parametrize('power', [0, 1, 2, 2 / 3])
+def test_the_graph_computes_the_same_ramp(power, interval):
+  increment = 0.03 if interval > 1 else None
+  ramp = L2Ramp(0.3, power, increment, interval)
+  steps = ramp.ramp_steps(round_steps=20)
+  for step in range(2 * steps):
+    of_graph = ramp_coefficient(
+      ramp, tf.constant(step, tf.int64), tf.constant(0.3), tf.constant(steps)
+    )
+    assert of_graph.dtype == tf.float32
+    plain = ramp.coefficient(step, 0.3, steps)
+    np.testing.assert_allclose(plain, of_graph, rtol=3e-7)
 
 
 def test_stairs_are_those_of_the_dlth_code():

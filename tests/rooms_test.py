@@ -16,7 +16,7 @@ _FLOORS = (
   ('inspection', 'tuner'),
 )
 _FLOOR = {room: floor for floor, rooms in enumerate(_FLOORS) for room in rooms}
-_WITHOUT_FRAMEWORK = _FLOORS[0]
+_WITHOUT_FRAMEWORK = (*_FLOORS[0], *_FLOORS[1])
 _FRAMEWORKS = (
   *('tensorflow', 'tensorflow_model_optimization', 'tf_keras', 'keras'),
   *('jax', 'torch'),

@@ -84,7 +84,7 @@ def test_the_configuration_goes_through_a_wrapped_model():
     copy = keras.models.model_from_json(model.to_json())
   for layer in copy.layers:
     schedule = layer.pruning_schedule
-    assert type(schedule) is tf_unilth.IterativeSparsity
+    assert type(schedule) is type(tf_unilth.IterativeSparsity(0.7))
     config = schedule.get_config()['config']
     assert config.pop('group')
     assert config == arguments

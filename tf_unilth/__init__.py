@@ -3,8 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Registers the classes that files of wrapped models name.
-import tf_unilth.engines.tfmot.saved_classes as _saved_classes  # noqa: F401
+from tf_unilth.engines import import_hook as _import_hook
 
 if TYPE_CHECKING:
   from tf_unilth.algorithms.dlth import DLTH
@@ -12,16 +11,13 @@ if TYPE_CHECKING:
   from tf_unilth.algorithms.ticket_checkpoint import TicketCheckpoint
   from tf_unilth.algorithms.ticket_early_stopping import TicketEarlyStopping
   from tf_unilth.algorithms.unilth import UniDLTH, UniLTH
-  from tf_unilth.engines.tfmot.fixed_mask import FixedMask
-  from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
-  from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
-  from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
-  from tf_unilth.engines.tfmot.sparsity_summary import (
-    SparsitySummary,
+  from tf_unilth.engines.kernel_sparsity import SparsitySummary
+  from tf_unilth.engines.pruning_api import (
+    prune_low_magnitude,
     sparsity_summary,
+    strip_pruning,
   )
-  from tf_unilth.engines.tfmot.staged_learning_rate import StagedLearningRate
-  from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
+  from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
   from tf_unilth.export.export_saved_model import export_saved_model
   from tf_unilth.export.export_tflite import export_tflite
   from tf_unilth.export.saved_model_verification import ExportedModel
@@ -30,7 +26,10 @@ if TYPE_CHECKING:
     DirectoryInUseError,
   )
   from tf_unilth.resume.checkpoint_and_resume import CheckpointAndResume
+  from tf_unilth.schedules.fixed_mask import FixedMask
+  from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
   from tf_unilth.schedules.l2_ramp import L2Ramp
+  from tf_unilth.schedules.staged_learning_rate import StagedLearningRate
   from tf_unilth.tickets.ticket import Ticket
   from tf_unilth.tickets.ticket_file import TicketFileError
 
@@ -42,12 +41,12 @@ _MODULES = {
   'CheckpointError': 'files.checkpoint_errors',
   'DirectoryInUseError': 'files.checkpoint_errors',
   'ExportedModel': 'export.saved_model_verification',
-  'FixedMask': 'engines.tfmot.fixed_mask',
-  'IterativeSparsity': 'engines.tfmot.iterative_sparsity',
+  'FixedMask': 'schedules.fixed_mask',
+  'IterativeSparsity': 'schedules.iterative_sparsity',
   'L2Ramp': 'schedules.l2_ramp',
   'PruneLowMagnitude': 'engines.tfmot.pruning_wrapper',
-  'SparsitySummary': 'engines.tfmot.sparsity_summary',
-  'StagedLearningRate': 'engines.tfmot.staged_learning_rate',
+  'SparsitySummary': 'engines.kernel_sparsity',
+  'StagedLearningRate': 'schedules.staged_learning_rate',
   'Ticket': 'tickets.ticket',
   'TicketCheckpoint': 'algorithms.ticket_checkpoint',
   'TicketEarlyStopping': 'algorithms.ticket_early_stopping',
@@ -56,9 +55,9 @@ _MODULES = {
   'UniLTH': 'algorithms.unilth',
   'export_saved_model': 'export.export_saved_model',
   'export_tflite': 'export.export_tflite',
-  'prune_low_magnitude': 'engines.tfmot.prune_low_magnitude',
-  'sparsity_summary': 'engines.tfmot.sparsity_summary',
-  'strip_pruning': 'engines.tfmot.strip_pruning',
+  'prune_low_magnitude': 'engines.pruning_api',
+  'sparsity_summary': 'engines.pruning_api',
+  'strip_pruning': 'engines.pruning_api',
 }
 
 __all__ = [
@@ -86,6 +85,10 @@ __all__ = [
   'sparsity_summary',
   'strip_pruning',
 ]
+
+
+# Keras must know the classes that files of wrapped models name.
+_import_hook.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,8 @@ from tf_unilth.algorithms.pruning_run import PruningRun
 from tf_unilth.algorithms.pruning_scores import Magnitude
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import check_int, check_option
-from tf_unilth.engines.tfmot.staged_learning_rate import StagedLearningRate
 from tf_unilth.run.run_state import PRUNING
+from tf_unilth.schedules.staged_learning_rate import StagedLearningRate
 
 # Weights of shorter trainings have learned little: at equal epochs, fewer and
 # longer rounds gave better tickets.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tf_unilth.engines.engine import Engine
-from tf_unilth.engines.tfmot.fixed_mask import FixedMask
-from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
+from tf_unilth.schedules.fixed_mask import FixedMask
+from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.selection import mask_selection, round_sparsity
 from tf_unilth.selection.unit import Structure
 from tf_unilth.wording import count

@@ -1,12 +1,12 @@
 """Scores that rank the weights: by magnitude, or drawn at random."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from tf_unilth.argument_checks import check_int
 from tf_unilth.engines.engine import Engine
+from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.selection import mask_selection
 
 
@@ -25,7 +25,7 @@ class Magnitude:
     """
     return engine.read_weights()
 
-  def ranking_scope(self, schedule: Any) -> str:
+  def ranking_scope(self, schedule: IterativeSparsity) -> str:
     """Returns the scope in which the layers of a schedule are ranked.
 
     Args:
@@ -78,7 +78,7 @@ class Random:
       for kernel, numbers in zip(kernels, drawn, strict=True)
     ]
 
-  def ranking_scope(self, schedule: Any) -> str:
+  def ranking_scope(self, schedule: IterativeSparsity) -> str:
     """Returns the scope in which the layers of a schedule are ranked.
 
     Args:

@@ -1,8 +1,34 @@
-"""Chooses the engine of a model by its class; imports no framework."""
+"""Chooses the engine of a model by its class; imports no framework.
 
+Only the engine that is chosen is imported.
+"""
+
+import importlib
 from typing import Any
 
+from tf_unilth.engines import which_keras
 from tf_unilth.engines.engine import Engine
+
+
+def check_keras(thing: Any, argument: str, kind: str) -> None:
+  """Raises a `TypeError` if no engine prunes objects of a class.
+
+  Args:
+    thing: the value of the argument.
+    argument: its name.
+    kind: the name of the Keras class that it must be of.
+  """
+  if which_keras.package_of(thing) != 'tf_keras':
+    raise which_keras.wrong_keras_error(thing, argument, kind)
+
+
+def tfmot_module(name: str) -> Any:
+  """Returns a module of the engine for tf_keras models.
+
+  Args:
+    name: the name of the module in `engines/tfmot`.
+  """
+  return importlib.import_module(f'tf_unilth.engines.tfmot.{name}')
 
 
 def check_model(model: Any) -> None:
@@ -11,11 +37,8 @@ def check_model(model: Any) -> None:
   Args:
     model: the model that Keras passes to a callback.
   """
-  from tf_unilth.engines.tfmot import keras_3_errors
-  from tf_unilth.engines.tfmot.keras_access import keras
-
-  keras_3_errors.check_keras(model, 'model', keras.Model)
-  keras_3_errors.check_callbacks_of_fit()
+  check_keras(model, 'model', 'Model')
+  tfmot_module('keras_3_errors').check_callbacks_of_fit()
 
 
 def engine_for(model: Any, callback: Any) -> Engine:
@@ -28,6 +51,4 @@ def engine_for(model: Any, callback: Any) -> Engine:
   Raises:
     ValueError: a ticket callback cannot prune the model in this `fit`.
   """
-  from tf_unilth.engines.tfmot.engine import TfmotEngine
-
-  return TfmotEngine(model, callback)
+  return tfmot_module('engine').TfmotEngine(model, callback)

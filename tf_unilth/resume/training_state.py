@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth.engines import tensorflow_rate
 from tf_unilth.engines.tfmot import optimizer_traits, tracked_objects
 from tf_unilth.engines.tfmot.keras_access import PythonState, keras
 from tf_unilth.resume import callback_counters, random_state
@@ -57,7 +58,7 @@ class TrainingState:
       rate = optimizer_traits.staged_learning_rate(optimizer)
       if rate is not None:
         name = 'learning_rate' if path == 'optimizer' else f'{path}/rate'
-        yield from _numbered(name, [rate._begin, rate._steps])
+        yield from _numbered(name, tensorflow_rate.variables(rate))
     yield 'train_counter', model._train_counter
     yield from random_state.generator_variables(model).items()
 

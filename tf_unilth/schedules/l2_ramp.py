@@ -1,10 +1,8 @@
 """The L2 ramp: the coefficient lambda per step, and the choice of its limit."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_unilth.argument_checks import check_float, check_int
 
@@ -81,17 +79,18 @@ class L2Ramp:
       return max(1, int(RAMP_SHARE * round_steps))
     return self.interval * max(1, round(self.limit / self.increment))
 
-  def coefficient(self, step: Any, limit: Any, ramp_steps: Any) -> Any:
-    """Returns lambda at a step of a round, a scalar float32 tensor.
+  def coefficient(self, step: int, limit: float, ramp_steps: int) -> np.float32:
+    """Returns lambda at a step of a round.
 
     Args:
-      step: optimizer steps since the round began, from 0; a number or tensor.
-      limit: the largest lambda; a number or tensor.
-      ramp_steps: T, as `ramp_steps` returns it; a number or tensor.
+      step: optimizer steps since the round began, from 0.
+      limit: the largest lambda.
+      ramp_steps: T, as `ramp_steps` returns it.
     """
-    stair = tf.cast(step, tf.int64) // self.interval * self.interval
-    share = tf.cast(stair, tf.float32) / tf.cast(ramp_steps, tf.float32)
-    return limit * tf.minimum(share, 1.0) ** self.power
+    stair = step // self.interval * self.interval
+    share = np.float32(stair) / np.float32(ramp_steps)
+    rise = np.minimum(share, np.float32(1)) ** np.float32(self.power)
+    return np.float32(limit) * rise
 
   def shape(self, positions: np.ndarray, round_steps: int) -> np.ndarray:
     """Returns lambda / limit at some positions of a round.

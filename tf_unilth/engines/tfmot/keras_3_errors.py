@@ -8,6 +8,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from tf_unilth.engines import which_keras
+
 
 def check_keras(thing: Any, argument: str, kind: type) -> None:
   """Checks that an argument is an object of a tf_keras class.
@@ -22,22 +24,8 @@ def check_keras(thing: Any, argument: str, kind: type) -> None:
   """
   if isinstance(thing, kind):
     return
-  cls = type(thing)
-  message = (
-    f'{argument} must be a tf_keras.{kind.__name__}, but it is a '
-    f'{cls.__module__}.{cls.__qualname__}.'
-  )
-  if is_keras_3(thing):
-    message += (
-      f' That is Keras 3, but tfmot works only with tf_keras. {rebuild(kind)}'
-    )
-  raise TypeError(message)
-
-
-def is_keras_3(thing: Any) -> bool:
-  """Returns whether an object's class is from Keras 3 or derives from it."""
-  return any(
-    base.__module__.split('.')[0] == 'keras' for base in type(thing).__mro__
+  raise which_keras.wrong_keras_error(
+    thing, argument, kind.__name__, issubclass(kind, keras.layers.Layer)
   )
 
 
@@ -47,11 +35,7 @@ def rebuild(kind: type) -> str:
   Args:
     kind: the tf_keras class.
   """
-  how = 'with tf_keras: `import tf_keras as keras` in place of `import keras`'
-  if issubclass(kind, keras.layers.Layer):
-    weights = '`new_model.set_weights(keras3_model.get_weights())`'
-    return f'Build it {how}, then {weights}.'
-  return f'Make it {how}.'
+  return which_keras.rebuild(issubclass(kind, keras.layers.Layer))
 
 
 def check_callbacks_of_fit() -> None:
@@ -70,7 +54,7 @@ def check_callbacks_of_fit() -> None:
     given = frame.f_locals.get('callbacks') if is_fit else None
     if given is not None:
       for callback in tf.nest.flatten(getattr(given, 'callbacks', given)):
-        if is_keras_3(callback):
+        if which_keras.is_keras_3(callback):
           check_keras(callback, 'callbacks', keras.callbacks.Callback)
     frame = frame.f_back
 
@@ -96,6 +80,6 @@ def _check_and_compile(model: keras.Model, *args: Any, **kwargs: Any) -> None:
     ('weighted_metrics', keras.metrics.Metric),
   ):
     for thing in tf.nest.flatten(given.get(name)):
-      if is_keras_3(thing):
+      if which_keras.is_keras_3(thing):
         check_keras(thing, name, kind)
   compile_model(model, *args, **kwargs)

@@ -43,20 +43,6 @@ keras.saving.get_custom_objects().setdefault(
 )
 
 
-def registered_config(thing: Any, config: dict[str, Any]) -> dict[str, Any]:
-  """Returns a nested config under the *registered* class name, for tfmot.
-
-  With the bare class name that tfmot writes, Keras reloads the schedule as a
-  string, without an error.
-
-  Args:
-    thing: the object of the config.
-    config: its config.
-  """
-  name = keras.saving.get_registered_name(type(thing))
-  return {'class_name': name, 'config': config}
-
-
 def steps_per_execution(model: keras.Model) -> int:
   """Returns the number of steps that a model runs between two batch hooks."""
   steps = getattr(model, '_steps_per_execution', None)

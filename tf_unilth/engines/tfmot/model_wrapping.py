@@ -57,7 +57,7 @@ def wrap_model(
   )
   wrapped = wrapping.wrap_network(model)
   wrapping.check_targets(schedules)
-  wrapping.warn(stacklevel=4)
+  wrapping.warn(stacklevel=5)
   warn_of_empty_masks([wrapped])
   return wrapped
 
@@ -95,7 +95,7 @@ def warn_of_empty_masks(layers: Iterable[Layer]) -> None:
       warnings.warn(
         f'FixedMask of layer {wrapper.layer.name!r} masks all weights of a '
         'kernel: it will never train.',
-        stacklevel=4,
+        stacklevel=5,
       )
 
 
@@ -280,7 +280,7 @@ def layers_without_units(
   if found:
     names = ', '.join(repr(layer.name) for layer in dict.fromkeys(found))
     warnings.warn(
-      f'{units.needs}; these layers stay dense: {names}.', stacklevel=5
+      f'{units.needs}; these layers stay dense: {names}.', stacklevel=6
     )
   return set(found)
 

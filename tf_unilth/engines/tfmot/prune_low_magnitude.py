@@ -39,76 +39,7 @@ def prune_low_magnitude(
   targets: Mapping[Selector, float | PruningSchedule] | None = None,
   **kwargs: Any,
 ) -> Any:
-  """Wraps a model, a layer or a list of layers for pruning.
-
-  Extends tfmot's function of the same name. The wrapper,
-  `tf_unilth.PruneLowMagnitude`, fixes faults of tfmot's wrapper. In a model,
-  all layers with kernels are wrapped and other layers stay as they are, where
-  tfmot raises an error for a layer type that it does not support.
-  `sparsity_summary` lists the layers that stay dense.
-
-  Biases, depthwise kernels and the scales of normalization layers are never
-  pruned. If any other layer with a trainable matrix stays dense, at any depth,
-  a warning names it. Layers in `skip` cause no warning.
-
-  Args:
-    to_prune: a Sequential or functional tf_keras model, a layer, or a list of
-      layers and models. In a subclassed model, wrap each layer where the model
-      creates it.
-    pruning_schedule: an `IterativeSparsity`, a `FixedMask` or any tfmot
-      schedule.
-    block_size: (height, width) of the blocks in which a matrix is pruned.
-    block_pooling_type: `'AVG'` or `'MAX'`, which pools the |w| of a block into
-      its score.
-    pruning_policy: a tfmot `PruningPolicy` that selects among the layers with
-      kernels. It must allow a layer that is given by itself.
-    sparsity_m_by_n: (m, n) to prune m of each n consecutive weights. Excludes
-      `block_size`.
-    skip: the layers of a model that stay dense, as one selector or several. A
-      selector is a layer, the exact name of a layer, a compiled regular
-      expression that is searched for in the names, or a function that takes a
-      layer and returns a boolean. A nested model selects all of its layers.
-    targets: a target for each selected layer of a model, which is then pruned
-      separately from the other layers. Keys are selectors as in `skip`;
-      patterns and functions select only layers with kernels. Values are
-      schedules, or target sparsities in [0, 1) if `pruning_schedule` is an
-      `IterativeSparsity`.
-    **kwargs: Keras's arguments of a layer, such as `name`, if `to_prune` is a
-      single layer.
-
-  Returns:
-    For a model, a new model with wrapped layers that shares its weights and
-    must be compiled; for a layer, the wrapped layer; for a list, a list.
-
-  Raises:
-    TypeError: `to_prune` is not a tf_keras object (for a Keras 3 object, the
-      message says how to rebuild it), or an argument has a wrong type.
-    ValueError: there is nothing to prune; `skip` or `targets` select no layer
-      of the model; two keys of `targets`, or `skip` and `targets`, select the
-      same layer; or a layer in `targets` is not wrapped.
-
-  >>> def build():
-  ...   layers = [keras.layers.Rescaling(1 / 255, name='rescale')]
-  ...   for name in ('hidden_1', 'hidden_2', 'head'):
-  ...     layers.append(keras.layers.Dense(4, name=name))
-  ...   return keras.Sequential(layers)
-  >>> schedule = IterativeSparsity(0.9)
-  >>> model = prune_low_magnitude(build(), schedule, skip=['head'])
-  >>> [layer.name for layer in model.layers[::3]]
-  ['rescale', 'head']
-
-  Patterns and functions:
-
-  >>> import re
-  >>> model = prune_low_magnitude(build(), schedule, skip=re.compile('^hidden'))
-  >>> [layer.name for layer in model.layers[1:]]
-  ['hidden_1', 'hidden_2', 'prune_low_magnitude_head']
-  >>> model = prune_low_magnitude(
-  ...   build(), schedule, skip=lambda layer: layer.name.endswith('1'),
-  ...   targets={re.compile('_2$'): 0.5, 'head': 0.0})
-  >>> [layer.pruning_schedule.target_sparsity for layer in model.layers[2:]]
-  [0.5, 0.0]
-  """
+  """Does what `tf_unilth.prune_low_magnitude` documents, for tf_keras."""
   _check_types(to_prune, pruning_schedule)
   pooling = check_option(
     'block_pooling_type', block_pooling_type, blocks.POOLINGS
@@ -133,7 +64,7 @@ def prune_low_magnitude(
       if isinstance(layer, keras.Model)
       else wrapping.wrap_layer(layer)
     )
-  wrapping.warn(stacklevel=3)
+  wrapping.warn(stacklevel=4)
   warn_of_empty_masks(wrapped)
   return wrapped if isinstance(to_prune, list) else wrapped[0]
 

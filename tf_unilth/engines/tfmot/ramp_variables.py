@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth.engines.tfmot.ramp_coefficient import ramp_coefficient
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
@@ -63,4 +64,4 @@ class RampVariables(tf.Module):
       iterations: the iterations of the optimizer, a scalar.
     """
     step = tf.maximum(tf.cast(iterations, tf.int64) - self.begin, 0)
-    return ramp.coefficient(step, self.limit, self.steps)
+    return ramp_coefficient(ramp, step, self.limit, self.steps)

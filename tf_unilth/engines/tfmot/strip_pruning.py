@@ -20,31 +20,7 @@ from tf_unilth.engines.tfmot.train_hook import armed_hook
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
-  """Removes the pruning wrappers; returns a plain sparse model.
-
-  Extends tfmot's function of the same name to subclassed models and to custom
-  layers with wrapped layers inside. These are changed in place, because Keras
-  cannot clone them. Pruned weights are first set to zero, also in tfmot's
-  wrappers, because other code may have changed them. If a target sparsity
-  above 0 was set but the masks have no zeros, a warning says so.
-
-  Args:
-    model: a tf_keras model with layers that this library or tfmot wrapped.
-
-  Returns:
-    A new model that shares the layers of `model`, or `model` itself if it is
-    subclassed.
-
-  Raises:
-    TypeError: `model` is not a tf_keras model.
-    RuntimeError: `model` is subclassed, and `fit` is training it with a ticket
-      callback.
-
-  >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
-  >>> model = prune_low_magnitude(keras.Sequential(layers), FixedMask())
-  >>> [layer.name for layer in strip_pruning(model).layers]
-  ['small']
-  """
+  """Does what `tf_unilth.strip_pruning` documents, for tf_keras."""
   keras_3_errors.check_keras(model, 'model', keras.Model)
   in_place = not model_layers.is_network(model)
   layers = PrunedLayers(model)
@@ -75,7 +51,7 @@ def _warn_if_dense(layers: PrunedLayers) -> None:
       'strip_pruning: the model was wrapped for pruning, but is dense: its '
       'masks have no zeros, and the target sparsity was not met. Train it to '
       'the end with fit and a ticket callback, such as tf_unilth.UniLTH().',
-      stacklevel=3,
+      stacklevel=4,
     )
 
 
