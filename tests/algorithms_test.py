@@ -24,7 +24,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
-from tests import toys
+from tests import toy_algorithm, toys
 from tf_unilth.selection import mask_selection, round_sparsity
 
 SEED = 5
@@ -72,6 +72,8 @@ ALGORITHMS = {
     random=True,
     ramped=True,
   ),
+  # CONTRIBUTING.md says how to add an algorithm; this one follows it.
+  'toy': Algorithm(toy_algorithm.OneShot, cases='ab'),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tf_unilth
-from tests import fake_engine
+from tests import fake_engine, toy_algorithm
 from tests.fake_engine import FakeModel
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.selection import layer_shares
@@ -232,6 +232,7 @@ EACH = pytest.mark.parametrize(
     UniLTH(verbose=0),
     UniLTH(verbose=0, pretrained=True),
     UniDLTH(verbose=0),
+    toy_algorithm.OneShot(verbose=0),
   ],
   ids=lambda a: f'{type(a).__name__}-{a.settings.get("rewind_step", "")}',
 )

@@ -16,7 +16,7 @@ _FLOORS = (
   ('inspection', 'tuner'),
 )
 _FLOOR = {room: floor for floor, rooms in enumerate(_FLOORS) for room in rooms}
-_WITHOUT_FRAMEWORK = (*_FLOORS[0], *_FLOORS[1])
+_WITHOUT_FRAMEWORK = (*_FLOORS[0], *_FLOORS[1], 'algorithms')
 _FRAMEWORKS = (
   *('tensorflow', 'tensorflow_model_optimization', 'tf_keras', 'keras'),
   *('jax', 'torch'),
@@ -61,3 +61,5 @@ def test_imports_go_one_way(path):
       assert _FLOOR[there] < _FLOOR[here], module
     if here in _WITHOUT_FRAMEWORK:
       assert module.split('.')[0] not in _FRAMEWORKS, module
+      # Nor by way of an engine.
+      assert not module.startswith('tf_unilth.engines.tfmot'), module

@@ -116,3 +116,13 @@ def test_a_run_survives_the_configuration_of_a_model():
     int(after.ramp.steps),
     float(after.ramp.limit),
   )
+
+
+@pytest.mark.parametrize(
+  'written, name',
+  [(1392339988, 'UniLTH'), (0, ''), (5, ''), ('LTH', 'LTH'), ('', '')],
+)
+def test_the_algorithm_of_older_files_is_known_by_its_crc(written, name):
+  state = RunState()
+  state.set_numbers({'algorithm': written})
+  assert state.algorithm == name

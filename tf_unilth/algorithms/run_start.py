@@ -56,7 +56,7 @@ def _begin(run: 'PruningRun', epoch: int) -> None:
   run.engine.check_masks()
   state.first_epoch, state.epochs = epoch, run.epochs
   state.steps_per_epoch = run.steps_per_epoch
-  state.algorithm = continuation.fingerprint(algorithm.name)
+  state.algorithm = algorithm.name
   state.zeros = run.pruner.zeros
   run.restart_decay(run.timeline.steps)
   if run.already_pruned:

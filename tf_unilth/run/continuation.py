@@ -1,21 +1,12 @@
 """Whether a `fit` continues an earlier run, and with which step counts."""
 
-import zlib
-
 from tf_unilth.run.run_state import RunState
-
-
-def fingerprint(algorithm: str) -> int:
-  """Returns an algorithm's name as an integer below 2^32, for a variable."""
-  return zlib.crc32(algorithm.encode())
 
 
 def describe(state: RunState) -> str:
   """Returns a description of a run for messages: algorithm and epochs."""
-  names = {fingerprint(n): n for n in ('LTH', 'DLTH', 'UniLTH', 'UniDLTH')}
-  name = names.get(state.algorithm, 'another callback')
   done, epochs = state.next_epoch, state.epochs
-  return f'{name} to epoch {epochs}, of which {done} are done'
+  return f'{state.algorithm} to epoch {epochs}, of which {done} are done'
 
 
 def goes_on(
@@ -38,7 +29,7 @@ def goes_on(
     restored: whether this process loaded the state from a file.
   """
   same = (
-    state.algorithm == fingerprint(algorithm)
+    state.algorithm == algorithm
     and state.next_epoch == epoch
     and state.epochs == epochs
     and state.zeros == zeros

@@ -7,11 +7,17 @@ with it. Epochs are completed epochs: 0 is the start, 9 the end of the ninth.
 
 import dataclasses
 import math
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from tf_unilth.run.snapshot import Snapshot
 
+# Files of version 0.1.0 have the CRC of an algorithm's name.
+_NAMES_BY_CRC = {
+  zlib.crc32(name.encode()): name
+  for name in ('LTH', 'DLTH', 'UniLTH', 'UniDLTH')
+}
 # The stages, as in the epoch logs.
 NOT_BEGUN, DENSE, PRUNING, FINETUNING = range(4)
 
@@ -25,7 +31,7 @@ class RunState:
 
   Args:
     stage: `NOT_BEGUN`, `DENSE`, `PRUNING` or `FINETUNING`.
-    algorithm: the `continuation.fingerprint` of the algorithm's name.
+    algorithm: the name of the algorithm; `''` before the first run.
     round: the number of completed rounds.
     rounds: the number of planned rounds.
     zeros: the zeros in the masks after the last round.
@@ -50,7 +56,7 @@ class RunState:
   """
 
   stage: int = NOT_BEGUN
-  algorithm: int = 0
+  algorithm: str = ''
   round: int = 0
   rounds: int = 0
   zeros: int = 0
@@ -106,7 +112,7 @@ class RunState:
     for snapshot in self.snapshots:
       snapshot.clear()
 
-  def numbers(self) -> dict[str, int | float]:
+  def numbers(self) -> dict[str, Any]:
     """Returns all fields but the snapshots, by name."""
     return {
       field.name: getattr(self, field.name)
@@ -120,6 +126,8 @@ class RunState:
     Args:
       numbers: what `numbers` returned.
     """
-    known = self.numbers()
-    for name, value in numbers.items():
-      setattr(self, name, type(known[name])(value))
+    for name, present in self.numbers().items():
+      value = numbers.get(name, present)
+      if name == 'algorithm' and isinstance(value, int):
+        value = _NAMES_BY_CRC.get(value, '')
+      setattr(self, name, type(present)(value))

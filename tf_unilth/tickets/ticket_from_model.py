@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import importlib.metadata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.keras_access import keras, tfmot
 from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
-from tf_unilth.run import continuation
 from tf_unilth.tickets import ticket_file
 from tf_unilth.tickets.model_matching import variable_name
 from tf_unilth.wording import count
@@ -151,18 +150,9 @@ def method_of_run(layers: PrunedLayers) -> str | None:
     layers: the model's layers; its schedules keep the state of the run.
   """
   for schedule in layers.schedules:
-    if isinstance(schedule, IterativeSparsity):
-      algorithm = schedule.run.state.algorithm
-      for name in _subclass_names(TicketCallback):
-        if continuation.fingerprint(name) == algorithm:
-          return name
+    if isinstance(schedule, IterativeSparsity) and schedule.run.state.algorithm:
+      return schedule.run.state.algorithm
   return None
-
-
-def _subclass_names(cls: type[Any]) -> Iterator[str]:
-  for subclass in cls.__subclasses__():
-    yield subclass.__name__
-    yield from _subclass_names(subclass)
 
 
 def provenance_of_model(
