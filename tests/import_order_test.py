@@ -170,3 +170,89 @@ for name in {order.split()}:
     assert trained(rate, K) == expected, trained(rate, K)
 """
   import_order.run(program)
+
+
+_CALLBACKS = """
+import copy, pickle
+import numpy as np
+def made():
+  return (
+    tf_unilth.TicketEarlyStopping('loss', mode='max', patience=1),
+    tf_unilth.TicketCheckpoint('model.weights.h5', save_weights_only=True),
+  )
+def model_of(K):
+  model = K.Sequential([K.layers.Input((1,)), K.layers.Dense(1)])
+  model.compile('sgd', 'mse')
+  return model
+def epochs(model, *callbacks):
+  x = np.ones((4, 1), 'float32')
+  fitted = model.fit(x, x, epochs=4, verbose=0, callbacks=callbacks)
+  return len(fitted.history['loss'])
+def check(callback, K, name):
+  assert isinstance(callback, getattr(K.callbacks, name)), type(callback)
+  assert isinstance(callback, getattr(tf_unilth, type(callback).__name__))
+def check_copies(callback):
+  for copied in (
+    copy.copy(callback), copy.deepcopy(callback),
+    pickle.loads(pickle.dumps(callback)),
+  ):
+    assert type(copied) is type(callback)
+    assert vars(copied).keys() == vars(callback).keys()
+"""
+
+
+@pytest.mark.parametrize('order', ['tf_keras keras', 'keras tf_keras'])
+def test_callbacks_are_accepted_by_both_kerases(order, tmp_path):
+  program = f"""
+import importlib, os, tf_unilth
+os.chdir({str(tmp_path)!r})
+{_CALLBACKS}
+early = made()
+for callback in early:
+  check_copies(callback)
+for name in {order.split()}:
+  K = importlib.import_module(name)
+  for callback in made():
+    check_copies(callback)
+  for stopping, checkpoint in (early, made()):
+    assert epochs(model_of(K), stopping) == 2
+    check(stopping, K, 'EarlyStopping')
+    if name == 'keras':
+      try:
+        epochs(model_of(K), checkpoint)
+        raise AssertionError('accepted')
+      except TypeError as error:
+        assert 'Keras 3' in str(error)
+    else:
+      model = tf_unilth.prune_low_magnitude(
+        model_of(K), tf_unilth.IterativeSparsity(0.0))
+      model.compile('sgd', 'mse')
+      epochs(model, tf_unilth.UniLTH(verbose=0), stopping, checkpoint)
+      assert os.path.exists('model.weights.h5')
+    check(checkpoint, K, 'ModelCheckpoint')
+# An object goes from one Keras to the other and back.
+for name in ('keras', 'tf_keras', 'keras'):
+  K = importlib.import_module(name)
+  assert epochs(model_of(K), early[0]) == 2
+  check(early[0], K, 'EarlyStopping')
+try:
+  tf_unilth.TicketEarlyStopping(patiense=3)
+  raise AssertionError('accepted')
+except TypeError as error:
+  assert 'patiense' in str(error)
+"""
+  import_order.run(program)
+
+
+def test_callbacks_of_keras_3_need_no_tf_keras():
+  program = f"""
+import tf_unilth
+{_CALLBACKS}
+early = made()[0]
+import keras as K
+for callback in (early, made()[0]):
+  assert epochs(model_of(K), callback) == 2
+  check(callback, K, 'EarlyStopping')
+assert 'tf_keras' not in sys.modules
+"""
+  import_order.run(program)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.algorithms.model_keras_callback import ModelKerasCallback
+from tf_unilth.engines import pruning_api
 
 
-class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
+class TicketCheckpoint(ModelKerasCallback):
   """Saves a model as `ModelCheckpoint` does, but only at its target sparsity.
 
   With `save_best_only=True`, a `ModelCheckpoint` keeps the best epoch of all,
@@ -18,12 +18,14 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
     **kwargs: as in `keras.callbacks.ModelCheckpoint`.
 
   Raises:
+    TypeError: in `fit`, the model is of Keras 3, which has no wrapped layers.
     ValueError: in `fit`, the model is not wrapped with an `IterativeSparsity`.
 
   >>> checkpoint = TicketCheckpoint('ticket.weights.h5', save_best_only=True,
   ...                               save_weights_only=True)
   """
 
+  keras_class = 'ModelCheckpoint'
   # Tells the checks of a ticket callback to accept it.
   waits_for_target = True
 
@@ -33,7 +35,7 @@ class TicketCheckpoint(keras.callbacks.ModelCheckpoint):
 
   def on_train_begin(self, logs: Any = None) -> None:
     """Finds the wrapped layers of the model."""
-    self._layers = PrunedLayers(self.model)
+    self._layers = pruning_api.pruned_layers(self.model)
     self._layers.check()
     super().on_train_begin(logs)
 

@@ -2,19 +2,20 @@
 
 from typing import Any
 
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.algorithms.model_keras_callback import ModelKerasCallback
+from tf_unilth.engines import pruning_api, which_keras
 
 
-class TicketEarlyStopping(keras.callbacks.EarlyStopping):
+class TicketEarlyStopping(ModelKerasCallback):
   """Stops training as `EarlyStopping` does, but only at the target sparsity.
 
   Pruning worsens the monitored value, so an `EarlyStopping` may end `fit`
   before the target. This callback considers only epochs of stage 3, in which
   the mask is fixed: its patience begins there, and `restore_best_weights=True`
   restores the best epoch of stage 3. With nothing to prune (a target of 0, or a
-  model that is not wrapped), it is an `EarlyStopping`. List it after the ticket
-  callback.
+  model that is not wrapped, such as any model of Keras 3), it is an
+  `EarlyStopping`. List it after the ticket callback. It is an instance of the
+  class of tf_keras, or in `fit` of a Keras 3 model of the class of Keras 3.
 
   Args:
     *args: as in `keras.callbacks.EarlyStopping`.
@@ -23,6 +24,7 @@ class TicketEarlyStopping(keras.callbacks.EarlyStopping):
   >>> stopping = TicketEarlyStopping(patience=3, restore_best_weights=True)
   """
 
+  keras_class = 'EarlyStopping'
   # Tells the checks of a ticket callback to accept it.
   waits_for_target = True
 
@@ -32,10 +34,12 @@ class TicketEarlyStopping(keras.callbacks.EarlyStopping):
 
   def on_train_begin(self, logs: Any = None) -> None:
     """Finds the wrapped layers of the model."""
-    self._layers = PrunedLayers(self.model)
+    self._layers = None
+    if not which_keras.is_keras_3(self.model):
+      self._layers = pruning_api.pruned_layers(self.model)
     super().on_train_begin(logs)
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
     """Acts as `EarlyStopping` does if the target is reached."""
-    if self._layers.are_at_target():
+    if self._layers is None or self._layers.are_at_target():
       super().on_epoch_end(epoch, logs)

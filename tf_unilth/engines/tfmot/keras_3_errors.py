@@ -54,7 +54,8 @@ def check_callbacks_of_fit() -> None:
     given = frame.f_locals.get('callbacks') if is_fit else None
     if given is not None:
       for callback in tf.nest.flatten(getattr(given, 'callbacks', given)):
-        if which_keras.is_keras_3(callback):
+        is_ours = getattr(callback, 'fits_either_keras', False)
+        if which_keras.is_keras_3(callback) and not is_ours:
           check_keras(callback, 'callbacks', keras.callbacks.Callback)
     frame = frame.f_back
 
