@@ -41,6 +41,7 @@ setuptools.setup(
   python_requires='>=3.10',
   install_requires=[
     'absl-py>=1.2',
+    'filelock>=3.30',
     # TensorFlow's own: bfloat16 for NumPy.
     'ml_dtypes',
     'numpy>=1.26',
