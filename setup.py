@@ -45,6 +45,7 @@ setuptools.setup(
     # TensorFlow's own: bfloat16 for NumPy.
     'ml_dtypes',
     'numpy>=1.26',
+    'safetensors>=0.4.3',
     # tfmot imports distutils, which Python 3.12 left to setuptools.
     'setuptools',
     f'tensorflow{_TF}',

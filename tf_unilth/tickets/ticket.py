@@ -14,11 +14,12 @@ from tf_unilth.engines.tfmot import keras_3_errors
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.layer_lookup import Selector
 from tf_unilth.tickets import ticket_file, ticket_from_model, ticket_onto_model
+from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.wording import count
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Ticket(ticket_file.TicketData):
+class Ticket(TicketData):
   """A lottery ticket: masks, and the weights to begin from, without a model.
 
   `from_model` takes a ticket from a model, `save` and `load` keep it in a file,
@@ -186,7 +187,7 @@ class Ticket(ticket_file.TicketData):
     >>> ticket = Ticket({'dense': np.eye(3, dtype=bool)}, method='by hand')
     >>> ticket
     <Ticket by hand: 66.667% of 9 weights in 1 kernel are zero; masks only; \
-162 bytes>
+322 bytes>
     >>> path = tempfile.mkdtemp() + '/a.ticket'
     >>> ticket.save(path)
     >>> ticket.save(path, overwrite=True)
