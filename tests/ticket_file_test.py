@@ -1,5 +1,6 @@
 """A ticket's file: bit for bit, whole or not at all, and trusted in nothing."""
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -16,6 +17,7 @@ import tf_unilth
 from tests import forged_files
 from tf_unilth.files import array_container
 from tf_unilth.tickets import ticket_file
+from tf_unilth.tickets.ticket_data import TicketData
 
 Error = tf_unilth.TicketFileError
 
@@ -458,3 +460,10 @@ def test_a_full_disk_is_told_with_the_path(path, monkeypatch):
   monkeypatch.setattr(os, 'fsync', full_disk)
   with pytest.raises(OSError, match=r'path .*a\.ticket. cannot be written: No'):
     _ticket().save(path)
+
+
+def test_a_ticket_knows_no_file():
+  assert tf_unilth.Ticket.__bases__ == (object,)
+  names = [field.name for field in dataclasses.fields(tf_unilth.Ticket)]
+  data = [field.name for field in dataclasses.fields(TicketData)]
+  assert names == data and [*vars(_ticket())] == names

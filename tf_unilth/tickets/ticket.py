@@ -19,7 +19,7 @@ from tf_unilth.wording import count
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Ticket(TicketData):
+class Ticket:
   """A lottery ticket: masks, and the weights to begin from, without a model.
 
   `from_model` takes a ticket from a model, `save` and `load` keep it in a file,
@@ -63,7 +63,13 @@ class Ticket(TicketData):
   checks are our choice.
   """
 
-  def __post_init__(self):
+  masks: Mapping[str, np.ndarray]
+  rewind_weights: Mapping[str, np.ndarray] | None = None
+  method: str | None = None
+  seed: int | None = None
+  provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self) -> None:
     ticket_from_model.check_arrays('masks', self.masks, 'booleans')
     if self.rewind_weights is not None:
       ticket_from_model.check_arrays(
@@ -144,7 +150,7 @@ class Ticket(TicketData):
     )
     ticket = cls(**vars(contents))
     if ticket.rewind_weights is None:
-      why = ticket_from_model.why_no_weights(ticket, callback)
+      why = ticket_from_model.why_no_weights(contents, callback)
       warnings.warn(
         f'the ticket of model {model.name!r} has masks only, no rewind weights '
         f'to begin from: {why}. Pass the get_weights() from before fit to '
@@ -192,7 +198,7 @@ class Ticket(TicketData):
     >>> ticket.save(path)
     >>> ticket.save(path, overwrite=True)
     """
-    ticket_file.write(path, self, overwrite)
+    ticket_file.write(path, self._data, overwrite)
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> 'Ticket':
@@ -294,7 +300,11 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     >>> [layer.name for layer in model.layers]
     ['prune_low_magnitude_body', 'classes']
     """
-    return ticket_onto_model.apply_ticket(self, model, weights, skip)
+    return ticket_onto_model.apply_ticket(self._data, model, weights, skip)
+
+  @property
+  def _data(self) -> TicketData:
+    return TicketData(**vars(self))
 
   def __repr__(self) -> str:
     # Escaped, because a name in a file may contain terminal control codes.
@@ -305,5 +315,5 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
       f'<Ticket {method}{seed}: {100 * self.sparsity:.3f}% of '
       f'{count(self.total_weights, "weight")} in '
       f'{count(len(self.masks), "kernel")} are zero; {content}; '
-      f'{ticket_file.size(self):,} bytes>'
+      f'{ticket_file.size(self._data):,} bytes>'
     )

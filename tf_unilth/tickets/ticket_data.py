@@ -20,7 +20,7 @@ class TicketData:
   """
 
   masks: Mapping[str, np.ndarray]
-  rewind_weights: Mapping[str, np.ndarray] | None = None
-  method: str | None = None
-  seed: int | None = None
-  provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  rewind_weights: Mapping[str, np.ndarray] | None
+  method: str | None
+  seed: int | None
+  provenance: Mapping[str, Any]
