@@ -41,9 +41,11 @@ setuptools.setup(
   python_requires='>=3.10',
   install_requires=[
     'absl-py>=1.2',
+    'filelock>=3.30',
     # TensorFlow's own: bfloat16 for NumPy.
     'ml_dtypes',
     'numpy>=1.26',
+    'safetensors>=0.4.3',
     # tfmot imports distutils, which Python 3.12 left to setuptools.
     'setuptools',
     f'tensorflow{_TF}',

@@ -23,7 +23,7 @@ _FILES = (
   *('model.tflite', 'ticket', 'history.csv', 'progress.json'),
   'tensorboard/*/events.*',
   f'{CHECKPOINTS}/epoch-*',
-  f'{CHECKPOINTS}/lock',
+  *(f'{CHECKPOINTS}/{name}' for name in directory_lock.LOCK_FILES),
   CONFIG,
 )
 # And its folders, where nothing else is in them.
@@ -198,7 +198,8 @@ def check_clears(directory: pathlib.Path) -> None:
     if config.exists() and read_json(config).keys() >= _OF_A_RUN:
       return
     # A run that was refused at its start leaves the lock.
-    left = {directory / CHECKPOINTS, directory / CHECKPOINTS / 'lock'}
+    checkpoints = directory / CHECKPOINTS
+    left = {checkpoints / name for name in ('', *directory_lock.LOCK_FILES)}
     if left.issuperset(directory.rglob('*')):
       return
   shown = ', '.join(repr(path.name) for path in there[:3])

@@ -1,22 +1,22 @@
 """Checkpoints as files: written whole, read with distrust, a good one found."""
 
-import hashlib
 import json
 import pickle
-import struct
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 
+from tests import forged_files
 from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.resume import checkpoint_file
 from tf_unilth.resume.checkpoint_file import Checkpoint
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
 
-_PREFIX = struct.Struct('<8sIIQ')
 _VARIABLES = {
   'kernel': np.arange(6, dtype=np.float32).reshape(2, 3) / 7,
   'half': np.array([0.1, -0.0], tf.bfloat16.as_numpy_dtype),
@@ -87,48 +87,120 @@ def test_every_altered_byte_and_every_length_is_noticed(tmp_path):
 
 
 def _forged(tmp_path, change):
-  """Writes a file whose seal is right, but whose header a user has made."""
+  """Writes a file whose digest is right, but whose content a user has made."""
   path = _written(tmp_path)
-  data = path.read_bytes()
-  magic, version, length, _ = _PREFIX.unpack_from(data)
-  end = _PREFIX.size + length
-  header = json.loads(data[_PREFIX.size : end])
-  change(header)
-  text = json.dumps(header).encode()
-  whole = _PREFIX.size + len(text) + len(data) - end
-  body = _PREFIX.pack(magic, version, len(text), whole) + text + data[end:-32]
-  path.write_bytes(body + hashlib.sha256(body).digest())
+  header, payload = forged_files.split(path.read_bytes())
+  description = json.loads(header['__metadata__']['description'])
+  change(description, header)
+  header['__metadata__']['description'] = json.dumps(description)
+  path.write_bytes(forged_files.container(header, payload))
   return path
 
 
+def _first(header):
+  return header['variable kernel']
+
+
 @pytest.mark.parametrize(
-  'change',
+  ('change', 'words'),
   [
-    lambda header: header.pop('epoch'),
-    lambda header: header.update(epoch='4'),
-    lambda header: header.update(epoch=True),
-    lambda header: header['arrays'][0].update(shape=[1 << 40, 1 << 20]),
-    lambda header: header['arrays'][0].update(shape=[-1]),
-    lambda header: header['arrays'][0].update(dtype='object'),
-    lambda header: header['arrays'][0].update(name=5),
-    lambda header: header['arrays'].append(header['arrays'][0]),
-    lambda header: header.update(values={'items': [['a', {'array': 'no'}]]}),
-    lambda header: header.update(values={'items': [['a', {'eval': 'no'}]]}),
-    lambda header: header.update(values={'items': [[['a'], 1]]}),
-    lambda header: header.update(values={'items': [['a', {'float': 'no'}]]}),
-    lambda header: header.update(values={'items': 5}),
-    lambda header: header.update(values={'a': 1, 'b': 2}),
+    (lambda d, _: d.pop('epoch'), 'its description must have the keys'),
+    (lambda d, _: d.update(epoch='4'), 'epoch must be a whole number'),
+    (lambda d, _: d.update(epoch=True), 'epoch must be a whole number'),
+    (lambda _, h: _first(h).update(shape=[1 << 40, 1 << 20]), 'do not fit'),
+    (lambda _, h: _first(h).update(shape=[6]), None),
+    (lambda _, h: _first(h).update(shape=[7]), 'do not fit'),
+    (lambda _, h: _first(h).update(shape=[-1]), 'an invalid shape'),
+    (lambda _, h: _first(h).update(shape=[1] * 33), 'an invalid shape'),
+    (lambda _, h: _first(h).update(dtype='object'), 'an invalid dtype'),
+    (lambda _, h: _first(h).update(dtype='F8_E5M2'), 'an invalid dtype'),
+    (lambda _, h: _first(h).update(dtype=['F32']), 'an invalid dtype'),
+    (lambda _, h: _first(h).update(data_offsets=[0]), 'invalid offsets'),
+    (lambda _, h: _first(h).update(data_offsets=5), 'invalid offsets'),
+    (lambda _, h: _first(h).update(data_offsets=[0, 1 << 40]), 'truncated'),
+    (lambda _, h: _first(h).pop('shape'), 'must have the keys'),
+    (lambda _, h: _first(h).update(path='/etc/passwd'), 'must have the keys'),
+    (lambda _, h: h.update(more=_first(h)), 'truncated'),
+    (lambda _, h: h.update({'value 5': 5}), 'must have the keys'),
+    (
+      lambda d, _: d.update(values={'items': [['a', {'array': 'no'}]]}),
+      'values is invalid',
+    ),
+    (
+      lambda d, _: d.update(values={'items': [['a', {'eval': 'no'}]]}),
+      'values is invalid',
+    ),
+    (
+      lambda d, _: d.update(values={'items': [[['a'], 1]]}),
+      'values is invalid',
+    ),
+    (
+      lambda d, _: d.update(values={'items': [['a', {'float': 'no'}]]}),
+      'values is invalid',
+    ),
+    (lambda d, _: d.update(values={'items': 5}), 'values is invalid'),
+    (lambda d, _: d.update(values={'a': 1, 'b': 2}), 'values is invalid'),
+    (lambda _, h: h['__metadata__'].update(version='3'), "version '3', but"),
+    (lambda _, h: h['__metadata__'].update(version=2), 'must be a string'),
+    (lambda _, h: h['__metadata__'].update(code='x'), 'must have the keys'),
+    (
+      lambda _, h: h['__metadata__'].update(format='tf_unilth ticket'),
+      'it is not a checkpoint',
+    ),
   ],
 )
-def test_what_a_header_claims_is_not_believed(change, tmp_path):
-  with pytest.raises(DamagedError):
-    checkpoint_file.read(_forged(tmp_path, change))
+def test_what_a_header_claims_is_not_believed(change, words, tmp_path):
+  path = _forged(tmp_path, change)
+  if words is None:  # That a forged file can be read at all.
+    assert checkpoint_file.read(path).variables['kernel'].shape == (6,)
+    return
+  with pytest.raises(DamagedError, match=words):
+    checkpoint_file.read(path)
+
+
+def test_the_format_of_0_1_0_is_refused_with_its_version(tmp_path):
+  path = tmp_path / 'old'
+  path.write_bytes(b'\x89RUN\r\n\x1a\n' + bytes(100))
+  with pytest.raises(DamagedError, match=r'format version 1, but .* version 2'):
+    checkpoint_file.read(path)
+
+
+def test_writing_copies_no_array_and_reading_each_once(tmp_path):
+  size = 8_000_000
+  variables = {str(i): np.full(size // 16, i, np.float32) for i in range(4)}
+  checkpoint = Checkpoint(1, 0, 0, False, {}, variables, {})
+  tracemalloc.start()
+  checkpoint_file.write(tmp_path / 'one', checkpoint)
+  _, written = tracemalloc.get_traced_memory()
+  tracemalloc.reset_peak()
+  checkpoint_file.read(tmp_path / 'one')
+  _, read = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert written < 0.1 * size
+  assert read < 2.1 * size
+
+
+def test_checkpoints_open_in_safetensors(tmp_path):
+  tensors = safetensors.numpy.load_file(_written(tmp_path))
+  for name, array in _VARIABLES.items():
+    assert _same(tensors[f'variable {name}'], array)
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+def test_any_order_of_bytes_and_of_axes_is_stored(order, tmp_path):
+  array = np.arange(6, dtype=f'{order}i4').reshape(2, 3)
+  for value in (array, array.T, array[:, ::2]):
+    odd = Checkpoint(1, 0, 0, False, {}, {'a': value}, {})
+    checkpoint_file.write(tmp_path / 'odd', odd)
+    found = checkpoint_file.read(tmp_path / 'odd').variables['a']
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, value)
 
 
 def test_a_pickle_is_not_run(tmp_path):
   path = tmp_path / 'pickle'
   path.write_bytes(pickle.dumps({'a': 1}) + bytes(200))
-  with pytest.raises(DamagedError, match='magic bytes of a checkpoint'):
+  with pytest.raises(DamagedError, match='not begin as a checkpoint'):
     checkpoint_file.read(path)
 
 

@@ -2,14 +2,17 @@
 
 import errno
 import gc
+import json
 import os
+import re
+import socket
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
 
-from tf_unilth.files import directory_lock
 from tf_unilth.files.checkpoint_errors import DirectoryInUseError
 from tf_unilth.files.directory_lock import DirectoryLock
 
@@ -20,7 +23,7 @@ def _failing_flock(monkeypatch, number):
   def flock(file, operation):
     raise OSError(number, os.strerror(number))
 
-  monkeypatch.setattr(directory_lock.fcntl, 'flock', flock)
+  monkeypatch.setattr(fcntl, 'flock', flock)
 
 
 def test_a_lock_that_is_held_is_refused_in_the_same_process(tmp_path):
@@ -45,6 +48,7 @@ def test_a_lock_whose_owner_is_dead_is_taken_over(tmp_path):
   alive = False
   second.acquire()
   first.release()  # Late: it must not release what the second holds.
+  assert (tmp_path / 'lock-owner.json').exists()
   with pytest.raises(DirectoryInUseError):
     DirectoryLock(tmp_path).acquire()
 
@@ -97,9 +101,56 @@ def test_other_errors_say_their_own_reason(tmp_path, monkeypatch):
   def refuse(*args):
     raise PermissionError(errno.EACCES, 'Permission denied')
 
-  monkeypatch.setattr('builtins.open', refuse)
+  monkeypatch.setattr(os, 'open', refuse)
   with pytest.raises(PermissionError, match=r'cannot be locked.*Permission'):
     DirectoryLock(tmp_path).acquire()
+
+
+_HOLDS = """
+import pathlib, sys
+from tf_unilth.files.directory_lock import DirectoryLock
+lock = DirectoryLock(pathlib.Path(sys.argv[1]))
+lock.acquire()
+print('locked', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_process_is_named_while_it_runs_and_leaves_no_lock(tmp_path):
+  command = [sys.executable, '-c', _HOLDS, str(tmp_path)]
+  pipe = subprocess.PIPE
+  with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as run:
+    assert run.stdout.readline() == 'locked\n'
+    words = f'in use by process {run.pid} on host {socket.gethostname()!r}'
+    with pytest.raises(DirectoryInUseError, match=re.escape(words)):
+      DirectoryLock(tmp_path).acquire()
+    run.kill()
+  lock = DirectoryLock(tmp_path)
+  lock.acquire()
+  owner = json.loads((tmp_path / 'lock-owner.json').read_text())
+  assert owner == {'pid': os.getpid(), 'host': socket.gethostname()}
+  lock.release()
+  assert [path.name for path in tmp_path.iterdir()] == ['lock']
+
+
+def test_any_thread_releases_the_lock(tmp_path):
+  lock = DirectoryLock(tmp_path)
+  lock.acquire()
+  thread = threading.Thread(target=lock.release)
+  thread.start()
+  thread.join()
+  assert not (tmp_path / 'lock-owner.json').exists()
+  DirectoryLock(tmp_path).acquire()
+
+
+def test_an_owner_that_cannot_be_named_has_no_lock(tmp_path):
+  (tmp_path / 'lock-owner.json').mkdir()
+  # The traceback of an error that is kept does not keep the lock.
+  with pytest.raises(OSError, match='cannot be locked') as kept:
+    DirectoryLock(tmp_path).acquire()
+  (tmp_path / 'lock-owner.json').rmdir()
+  DirectoryLock(tmp_path).acquire()
+  assert kept.value.errno == errno.EISDIR
 
 
 _FORKS = """
@@ -115,6 +166,8 @@ if not child:
   except DirectoryInUseError as error:
     print('child:', f'process {os.getppid()} ' in str(error), flush=True)
   lock.release()
+  del lock
+  print('named:', (directory / 'lock-owner.json').exists(), flush=True)
   signal.pause()
 read = os.read(0, 1)
 lock.release()
@@ -131,6 +184,7 @@ def test_a_forked_process_neither_holds_nor_gets_the_lock(tmp_path):
   pipe = subprocess.PIPE
   with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as run:
     assert run.stdout.readline() == 'child: True\n'
+    assert run.stdout.readline() == 'named: True\n'
     run.stdin.write('.')
     run.stdin.close()
     assert run.stdout.readline() == 'parent: taken\n'

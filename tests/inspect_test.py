@@ -9,6 +9,7 @@ import sys
 import keras as keras3
 import numpy as np
 import pytest
+import safetensors.numpy
 import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
@@ -155,6 +156,23 @@ def test_ragged_inputs_are_not_compared(tmp_path):
   keras.Model(inputs, outputs).save(tmp_path / 'a.keras')
   with pytest.raises(readers.UnreadableError, match=r'ragged or sparse'):
     programs.against(tmp_path / 'a.keras', tmp_path / 'a.keras', 0)
+
+
+def test_a_ticket_of_0_1_0_is_read_and_compared_with_one_of_now(tmp_path):
+  old = pathlib.Path(__file__).parent / 'fixtures/0.1.0/unilth.ticket'
+  tf_unilth.Ticket.load(old).save(tmp_path / 'new')
+  read = [readers.read(path) for path in (old, tmp_path / 'new')]
+  assert {contents.kind for contents in read} == {'ticket'}
+  assert read[0].weights == read[1].weights and read[0].zeros > 0
+  said = ticket_comparison.against(old, tmp_path / 'new')
+  assert 'the same to the bit' in said and '100.000%' in said
+
+
+def test_safetensors_of_others_are_no_tickets(tmp_path):
+  path = tmp_path / 'a.safetensors'
+  safetensors.numpy.save_file({'a': np.ones(40)}, path)
+  with pytest.raises(readers.UnreadableError, match='of no known kind'):
+    readers.read(path)
 
 
 def test_two_tickets_are_compared_kernel_by_kernel(tmp_path):

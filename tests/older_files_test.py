@@ -87,8 +87,8 @@ def test_checkpoints_go_on_or_are_refused_with_their_version(folder, tmp_path):
   path = tmp_path / 'checkpoints'
   shutil.copytree(folder / 'checkpoints', path)
   model = older_files.wrapped(older_files.CASES['unilth-3.keras'][1])
-  resume = tf_unilth.CheckpointAndResume(path)
   try:
+    resume = tf_unilth.CheckpointAndResume(path)
     older_files.train(model, tf_unilth.UniLTH(verbose=0), resume)
   except tf_unilth.CheckpointError as error:
     assert 'version' in str(error)

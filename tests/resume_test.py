@@ -406,17 +406,17 @@ def test_an_initial_epoch_that_cannot_be_is_refused(
 
 _HOLD = """
 import fcntl, json, os, sys
-file = open(sys.argv[1], 'w')
+file = open(sys.argv[1] + '/lock', 'w')
 fcntl.flock(file, fcntl.LOCK_EX)
-json.dump({'pid': os.getpid(), 'host': 'here'}, file)
-file.flush()
+with open(sys.argv[1] + '/lock-owner.json', 'w') as owner:
+  json.dump({'pid': os.getpid(), 'host': 'here'}, owner)
 print(os.getpid(), flush=True)
 sys.stdin.read()
 """
 
 
 def test_a_directory_that_another_writes_into_is_refused(tmp_path):
-  command = [sys.executable, '-c', _HOLD, str(tmp_path / 'lock')]
+  command = [sys.executable, '-c', _HOLD, str(tmp_path)]
   pipe = subprocess.PIPE
   with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
     pid = int(other.stdout.readline())
@@ -426,9 +426,17 @@ def test_a_directory_that_another_writes_into_is_refused(tmp_path):
     ):
       _fit(_dense(), Resume(tmp_path, verbose=0))
     other.kill()
-  _fit(_dense(), Resume(tmp_path, verbose=0))  # It was killed: recovered.
-  owner = json.loads((tmp_path / 'lock').read_text())
-  assert owner['pid'] == os.getpid()
+  owners = []
+
+  def read_owner(epoch, logs):
+    text = (tmp_path / 'lock-owner.json').read_text()
+    owners.append(json.loads(text)['pid'])
+
+  read = keras.callbacks.LambdaCallback(on_epoch_end=read_owner)
+  # It was killed: recovered.
+  _fit(_dense(), Resume(tmp_path, verbose=0), read)
+  assert {*owners} == {os.getpid()}
+  assert not (tmp_path / 'lock-owner.json').exists()
 
 
 @pytest.mark.parametrize(

@@ -1,168 +1,71 @@
-"""Binary files with a checksum, written atomically.
+"""Atomic writes, and checks of what a file states.
 
-A file has this layout; all integers are little-endian:
-
-    8 bytes    magic
-    uint32     version of the format
-    uint32     length of the header
-    uint64     length of the file
-    header     JSON
-    payload    the bytes that the header describes
-    32 bytes   SHA-256 of all bytes above
-
-Reading executes and imports nothing from a file. Each length that a file states
-is compared with the actual length before memory is allocated.
+Reading executes and imports nothing from a file.
 """
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import os
 import pathlib
 import stat
-import struct
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-_PREFIX = struct.Struct('<8sIIQ')
-_DIGEST = hashlib.sha256().digest_size
-# Parsing JSON takes a multiple of its length in memory. This limit suffices for
-# 100,000 weights.
-_MAX_HEADER_BYTES = 1 << 24
+from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 
 class DamagedError(ValueError):
   """A file is incomplete, altered or of another format."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Format:
-  """A file format.
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+  """Opens a file for reading.
 
   Args:
-    noun: the name of such a file in messages.
-    magic: the first 8 bytes of a file. As in PNG, they contain line ends, which
-      a transfer in text mode would change.
-    version: the format version to write, and the only one that is read.
+    path: the path of the file.
+
+  Raises:
+    DamagedError: it is a directory, a pipe or a device.
+    OSError: it cannot be read.
   """
-
-  noun: str
-  magic: bytes
-  version: int
-
-  def size(self, header: bytes, payload: int) -> int:
-    """Returns the length of a file in bytes.
-
-    Args:
-      header: the JSON header.
-      payload: the length of the payload in bytes.
-    """
-    return _PREFIX.size + len(header) + payload + _DIGEST
-
-  def chunks(
-    self, header: bytes, payload: Iterable[Any], length: int
-  ) -> Iterator[bytes]:
-    """Yields the bytes of a file.
-
-    Args:
-      header: the JSON header, from `dump`.
-      payload: the parts of the payload, as bytes.
-      length: the total length of the payload in bytes.
-
-    Raises:
-      ValueError: the header is too long.
-    """
-    if len(header) > _MAX_HEADER_BYTES:
-      raise ValueError(
-        f'the header of a {self.noun} must have at most {_MAX_HEADER_BYTES} '
-        f'bytes, but has {len(header)}.'
-      )
-    digest = hashlib.sha256()
-    size = self.size(header, length)
-    prefix = _PREFIX.pack(self.magic, self.version, len(header), size)
-    for chunk in (prefix, header, *payload):
-      digest.update(chunk)
-      yield chunk
-    yield digest.digest()
-
-  def read(self, path: str | os.PathLike[str]) -> tuple[dict, memoryview]:
-    """Returns the header and the payload of a file, after verifying it.
-
-    Args:
-      path: the path of the file.
-
-    Raises:
-      DamagedError: the file is incomplete, altered or of another format.
-      OSError: the file cannot be read.
-    """
-    data = self._read_bytes(path)
-    body, digest = memoryview(data)[:-_DIGEST], data[-_DIGEST:]
-    require(
-      hashlib.sha256(body).digest() == digest,
-      'its SHA-256 does not match its content: it was altered.',
-    )
-    end = _PREFIX.size + _PREFIX.unpack_from(body)[2]
-    return _parse(bytes(body[_PREFIX.size : end])), body[end:]
-
-  def _read_bytes(self, path: str | os.PathLike[str]) -> bytes:
-    """Returns the bytes of a file whose prefix is valid."""
-    # Checked before `open`, which blocks on a pipe. A device has no end.
-    require(stat.S_ISREG(os.stat(path).st_mode), 'it is not a regular file.')
-    with open(path, 'rb') as file:
-      length = os.fstat(file.fileno()).st_size
-      prefix = file.read(_PREFIX.size)
-      self._check_prefix(prefix, length)
-      file.seek(0)
-      data = file.read(length)
-    require(len(data) == length, 'it changed while it was read.')
-    return data
-
-  def _check_prefix(self, prefix: bytes, length: int) -> None:
-    least = _PREFIX.size + _DIGEST
-    require(length >= least, f'it has {length} bytes, which is too short.')
-    magic, version, header, written = _PREFIX.unpack(prefix)
-    require(
-      magic == self.magic,
-      f'it does not begin with the magic bytes of a {self.noun}.',
-    )
-    require(
-      version == self.version,
-      f'it has format version {version}, but this tf_unilth reads version '
-      f'{self.version}.',
-    )
-    require(
-      length == written,
-      f'it has {length} bytes, but {written} were written: it is truncated, or '
-      'something was added.',
-    )
-    max_header = min(_MAX_HEADER_BYTES, length - least)
-    require(
-      header <= max_header,
-      f'its header claims {header} bytes, but can have at most {max_header}.',
-    )
+  # Checked before `open`, which blocks on a pipe. A device has no end.
+  require(stat.S_ISREG(os.stat(path).st_mode), 'it is not a regular file.')
+  return open(path, 'rb')
 
 
-def dump(header: Any) -> bytes:
-  """Returns a header as JSON bytes, the same bytes for equal headers.
+def begins_with(path: str | os.PathLike[str], magic: bytes) -> bool:
+  """Returns whether a file begins with some bytes.
 
   Args:
-    header: any value that is serializable as JSON, without NaN and infinities.
+    path: the path of the file.
+    magic: the bytes.
+
+  Raises:
+    DamagedError: it is a directory, a pipe or a device.
+    OSError: it cannot be read.
+  """
+  with open_regular(path) as file:
+    return file.read(len(magic)) == magic
+
+
+def dump(value: Any) -> str:
+  """Returns a value as JSON, the same text for equal values.
+
+  Args:
+    value: any value that is serializable as JSON, without NaN and infinities.
   """
   return json.dumps(
-    header, allow_nan=False, sort_keys=True, separators=(',', ':')
-  ).encode()
+    value, allow_nan=False, sort_keys=True, separators=(',', ':')
+  )
 
 
-def write(path: pathlib.Path, chunks: Iterable[bytes]) -> None:
+def write(path: pathlib.Path, chunks: Iterable[Any]) -> None:
   """Writes a file atomically: to a temporary file, which is then renamed.
 
   If the write is interrupted, `path` has its old content or all of the new.
 
   Args:
     path: the path of the file, in an existing directory.
-    chunks: the content, in parts.
+    chunks: the content, in parts that are bytes or views of them.
 
   Raises:
     OSError: `path` cannot be written.
@@ -196,10 +99,18 @@ def _flush_directory(directory: pathlib.Path) -> None:
       os.close(descriptor)
 
 
-def _parse(text: bytes) -> dict[str, Any]:
+def parse(text: bytes | str) -> Any:
+  """Returns the value of a header in JSON.
+
+  Args:
+    text: the header.
+
+  Raises:
+    DamagedError: it is not valid JSON, or an object repeats a key.
+  """
   try:
     header = json.loads(
-      text.decode(),
+      text if isinstance(text, str) else text.decode(),
       object_pairs_hook=_unique_keys,
       parse_constant=_reject_constant,
     )

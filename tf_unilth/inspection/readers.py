@@ -26,6 +26,7 @@ from tf_unilth.inspection.contents import (
   Weight,
   collect_contents,
 )
+from tf_unilth.tickets import ticket_file
 from tf_unilth.tickets.ticket import Ticket
 
 
@@ -54,14 +55,14 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     )
   try:
     with place.open('rb') as file:
-      begin = file.read(8)
+      begin = file.read(40)
   except OSError as error:
     raise UnreadableError(f'{str(place)!r}: {error.strerror}.') from error
   if begin[4:8] == b'TFL3':
     return 'TFLite file'
-  if begin[:2] == b'PK' or begin == b'\x89HDF\r\n\x1a\n':
+  if begin[:2] == b'PK' or begin[:8] == b'\x89HDF\r\n\x1a\n':
     return 'Keras file'
-  if begin[1:4] == b'TKT':
+  if ticket_file.is_ticket(begin):
     return 'ticket'
   raise UnreadableError(
     f'{str(place)!r} is of no known kind: neither a TFLite, .keras or .h5 file '

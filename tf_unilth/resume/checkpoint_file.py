@@ -1,28 +1,31 @@
 """Writes and reads the file of a checkpoint.
 
-It is a checksummed file (see `files/checksummed_file.py`). All numbers are
-little-endian:
+It is a safetensors file (see `files/array_container.py`) with these arrays:
 
-    header     JSON: epoch, step, description of the run, names, shapes and
-               dtypes of the arrays, and the values that are not arrays
-    arrays     the bytes of the arrays, one after the other
+    variable NAME   the value of a variable
+    value NUMBER    an array or bytes among the other values
+
+The description has epoch, step, the description of the run and the values that
+are not arrays.
 """
 
 import dataclasses
 import math
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tf_unilth.files import array_bytes, checksummed_file
-from tf_unilth.files.array_bytes import DTYPES
+from tf_unilth.files import array_container, checksummed_file
+from tf_unilth.files.array_container import DTYPES
 from tf_unilth.files.checksummed_file import DamagedError, require
 
-_FORMAT = checksummed_file.Format('checkpoint', b'\x89RUN\r\n\x1a\n', 1)
-# Keys in the header that mark types which JSON lacks.
+_VERSION = 2
+_CONTAINER = array_container.Container('checkpoint', _VERSION)
+_MAGIC_1 = b'\x89RUN\r\n\x1a\n'  # The first bytes of format version 1.
+_VARIABLE = 'variable '
+# Keys in the description that mark types which JSON lacks.
 _ARRAY, _BYTES, _FLOAT, _TUPLE, _ITEMS = (
   'array',
   'bytes',
@@ -66,27 +69,19 @@ def write(path: pathlib.Path, checkpoint: Checkpoint) -> None:
     OSError: `path` cannot be written; an existing file is unchanged.
     TypeError: a value has a type that a checkpoint cannot hold.
   """
-  arrays = {f'variable {k}': v for k, v in checkpoint.variables.items()}
-  header = {
+  arrays = {_VARIABLE + k: v for k, v in checkpoint.variables.items()}
+  description = {
     'epoch': checkpoint.epoch,
     'step': checkpoint.step,
     'first_epoch': checkpoint.first_epoch,
     'finished': int(checkpoint.finished),
     'run': checkpoint.run,
     'values': _encode(checkpoint.values, arrays),
-    'arrays': [
-      {'name': name, 'shape': array.shape, 'dtype': array.dtype.name}
-      for name, array in arrays.items()
-    ],
   }
-  payload = map(array_bytes.to_bytes, arrays.values())
-  length = sum(array.nbytes for array in arrays.values())
-  checksummed_file.write(
-    path, _FORMAT.chunks(checksummed_file.dump(header), payload, length)
-  )
+  _CONTAINER.write(path, description, arrays)
 
 
-def read(path: str | os.PathLike[str]) -> Checkpoint:
+def read(path: pathlib.Path) -> Checkpoint:
   """Reads a file that `write` wrote, and checks everything in it.
 
   Args:
@@ -96,60 +91,37 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     DamagedError: it is not a checkpoint, or is incomplete or corrupted.
     OSError: it cannot be read.
   """
-  header, payload = _FORMAT.read(path)
-  checksummed_file.check_fields(header, _HEADER_FIELDS)
-  arrays = _arrays(header['arrays'], payload)
-  values = _decode(header['values'], arrays)
+  require(
+    not checksummed_file.begins_with(path, _MAGIC_1),
+    f'it has format version 1, but this tf_unilth reads version {_VERSION}.',
+  )
+  description, arrays = _CONTAINER.read(path)
+  checksummed_file.check_fields(description, _FIELDS, 'its description')
+  values = _decode(description['values'], arrays)
   require(isinstance(values, dict), 'its values are not a dictionary.')
-  prefix = 'variable '
   return Checkpoint(
-    header['epoch'],
-    header['step'],
-    header['first_epoch'],
-    bool(header['finished']),
-    header['run'],
-    {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)},
+    description['epoch'],
+    description['step'],
+    description['first_epoch'],
+    bool(description['finished']),
+    description['run'],
+    {
+      name.removeprefix(_VARIABLE): array
+      for name, array in arrays.items()
+      if name.startswith(_VARIABLE)
+    },
     values,
   )
 
 
-_HEADER_FIELDS: dict[str, tuple[Any, str]] = {
+_FIELDS: dict[str, tuple[Any, str]] = {
   'epoch': (int, 'a whole number'),
   'step': (int, 'a whole number'),
   'first_epoch': (int, 'a whole number'),
   'finished': (int, 'a whole number'),
   'run': (dict, 'an object'),
   'values': (dict, 'an object'),
-  'arrays': (list, 'a list'),
 }
-
-
-def _arrays(entries: list[Any], payload: memoryview) -> dict[str, np.ndarray]:
-  sizes = [_size(entry) for entry in entries]
-  require(
-    sum(sizes) == len(payload),
-    f'its shapes claim {sum(sizes)} bytes, but it holds {len(payload)}.',
-  )
-  found, begin = {}, 0
-  for entry, size in zip(entries, sizes, strict=True):
-    name, raw = entry['name'], payload[begin : begin + size]
-    flat = array_bytes.from_bytes(f'array {name!r}', raw, entry['dtype'])
-    found[name] = flat.reshape(entry['shape'])
-    begin += size
-  require(len(found) == len(entries), 'two of its arrays have the same name.')
-  return found
-
-
-def _size(entry: Any) -> int:
-  """Checks the header's entry of an array; returns its size in bytes."""
-  checksummed_file.check_keys('an array', entry, {'name', 'shape', 'dtype'})
-  fits = (
-    isinstance(entry['name'], str)
-    and array_bytes.is_shape(entry['shape'], least=0)
-    and array_bytes.is_dtype(entry['dtype'])
-  )
-  require(fits, 'an array has an invalid name, shape or dtype.')
-  return math.prod(entry['shape']) * np.dtype(DTYPES[entry['dtype']]).itemsize
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:

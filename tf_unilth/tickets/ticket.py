@@ -14,11 +14,12 @@ from tf_unilth.engines.tfmot import keras_3_errors
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.layer_lookup import Selector
 from tf_unilth.tickets import ticket_file, ticket_from_model, ticket_onto_model
+from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.wording import count
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Ticket(ticket_file.TicketData):
+class Ticket:
   """A lottery ticket: masks, and the weights to begin from, without a model.
 
   `from_model` takes a ticket from a model, `save` and `load` keep it in a file,
@@ -62,7 +63,13 @@ class Ticket(ticket_file.TicketData):
   checks are our choice.
   """
 
-  def __post_init__(self):
+  masks: Mapping[str, np.ndarray]
+  rewind_weights: Mapping[str, np.ndarray] | None = None
+  method: str | None = None
+  seed: int | None = None
+  provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self) -> None:
     ticket_from_model.check_arrays('masks', self.masks, 'booleans')
     if self.rewind_weights is not None:
       ticket_from_model.check_arrays(
@@ -143,7 +150,7 @@ class Ticket(ticket_file.TicketData):
     )
     ticket = cls(**vars(contents))
     if ticket.rewind_weights is None:
-      why = ticket_from_model.why_no_weights(ticket, callback)
+      why = ticket_from_model.why_no_weights(contents, callback)
       warnings.warn(
         f'the ticket of model {model.name!r} has masks only, no rewind weights '
         f'to begin from: {why}. Pass the get_weights() from before fit to '
@@ -186,12 +193,12 @@ class Ticket(ticket_file.TicketData):
     >>> ticket = Ticket({'dense': np.eye(3, dtype=bool)}, method='by hand')
     >>> ticket
     <Ticket by hand: 66.667% of 9 weights in 1 kernel are zero; masks only; \
-162 bytes>
+322 bytes>
     >>> path = tempfile.mkdtemp() + '/a.ticket'
     >>> ticket.save(path)
     >>> ticket.save(path, overwrite=True)
     """
-    ticket_file.write(path, self, overwrite)
+    ticket_file.write(path, self._data, overwrite)
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> 'Ticket':
@@ -293,7 +300,11 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     >>> [layer.name for layer in model.layers]
     ['prune_low_magnitude_body', 'classes']
     """
-    return ticket_onto_model.apply_ticket(self, model, weights, skip)
+    return ticket_onto_model.apply_ticket(self._data, model, weights, skip)
+
+  @property
+  def _data(self) -> TicketData:
+    return TicketData(**vars(self))
 
   def __repr__(self) -> str:
     # Escaped, because a name in a file may contain terminal control codes.
@@ -304,5 +315,5 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
       f'<Ticket {method}{seed}: {100 * self.sparsity:.3f}% of '
       f'{count(self.total_weights, "weight")} in '
       f'{count(len(self.masks), "kernel")} are zero; {content}; '
-      f'{ticket_file.size(self):,} bytes>'
+      f'{ticket_file.size(self._data):,} bytes>'
     )

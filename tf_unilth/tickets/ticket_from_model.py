@@ -18,6 +18,7 @@ from tf_unilth.engines.tfmot.keras_access import keras, tfmot
 from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
 from tf_unilth.tickets import ticket_file
 from tf_unilth.tickets.model_matching import variable_name
+from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.wording import count
 
 
@@ -27,7 +28,7 @@ def read_ticket(
   method: str | None,
   seed: int | None,
   provenance: Mapping[str, Any],
-) -> ticket_file.TicketData:
+) -> TicketData:
   """Reads the contents of a ticket from a model.
 
   Args:
@@ -43,7 +44,7 @@ def read_ticket(
       not of this model.
   """
   layers = PrunedLayers(model)
-  return ticket_file.TicketData(
+  return TicketData(
     read_masks(model, layers.kernels),
     None
     if rewind_weights is None
@@ -132,7 +133,7 @@ def name_values(
     )
   for name, variable, value in zip(names, variables, values, strict=True):
     array = np.array(value, variable.dtype.as_numpy_dtype)
-    ticket_file.check_dtype(name, array)
+    ticket_file.check_array(name, array)
     if array.shape != tuple(variable.shape) or not array.size:
       raise ValueError(
         f'rewind_weights must have the shapes of model {model.name!r}, but '
@@ -208,7 +209,7 @@ def check_arrays(argument: str, given: Any, content: str) -> None:
 
   Raises:
     ValueError: it is empty or not such a mapping, or a file cannot hold one of
-      its dtypes.
+      its dtypes or names.
   """
   fits = isinstance(given, Mapping) and all(
     isinstance(key, str)
@@ -224,11 +225,11 @@ def check_arrays(argument: str, given: Any, content: str) -> None:
       f'{format_value(given)}.'
     )
   for name, array in given.items():
-    ticket_file.check_dtype(name, array)
+    ticket_file.check_array(name, array)
 
 
 def why_no_weights(
-  ticket: ticket_file.TicketData, callback: TicketCallback | None = None
+  ticket: TicketData, callback: TicketCallback | None = None
 ) -> str:
   """Returns why a ticket has no rewind weights, as far as it is known.
 

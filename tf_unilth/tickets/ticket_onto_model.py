@@ -17,13 +17,14 @@ from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.layer_lookup import Selector, find_layers
 from tf_unilth.engines.tfmot.model_wrapping import hold_zeros
 from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
-from tf_unilth.tickets import model_matching, ticket_file
+from tf_unilth.tickets import model_matching
 from tf_unilth.tickets.model_matching import WeightSpec, variable_name
+from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.tickets.ticket_from_model import why_no_weights
 
 
 def apply_ticket(
-  ticket: ticket_file.TicketData,
+  ticket: TicketData,
   model: keras.Model,
   weights: bool,
   skip: Selector | Sequence[Selector],
