@@ -83,7 +83,11 @@ class _Look(keras.callbacks.Callback):
 
 
 _NAMES = {
-  lasts: {(p.owner, p.attribute) for p in patches.TABLE if p.lasts == lasts}
+  lasts: {
+    (p.owner, p.attribute)
+    for p in patches.TABLE
+    if p.lasts == lasts and p.owner != 'wrapped model'
+  }
   for lasts in (patches.RUN, patches.LASTING)
 }
 
@@ -148,6 +152,18 @@ def test_only_what_the_table_lists_can_be_set():
     patches.Patches().set('model', Thing(), 'predict', lambda: None)
   with pytest.raises(KeyError):
     patches.set_lasting('model', Thing(), 'predict', lambda: None)
+
+
+def test_a_model_that_was_wrapped_whole_checks_what_it_is_compiled_with():
+  model = tf_unilth.prune_low_magnitude(
+    toys.dense(), tf_unilth.IterativeSparsity(0.9)
+  )
+  rows = [p.attribute for p in patches.TABLE if p.owner == 'wrapped model']
+  assert [
+    n for n, v in vars(model).items() if hasattr(v, patches._MARK)
+  ] == rows
+  patches.take_back(model)
+  assert not set(rows) & set(vars(model))
 
 
 def test_tfmots_own_wrapper_is_patched_alike():

@@ -292,6 +292,15 @@ def test_the_ramp_ends_at_the_shrink_exponent():
     assert (np.abs(new[~mask]) < np.abs(old[~mask])).all()
 
 
+@pytest.mark.parametrize(
+  'make, exponent', [(UniLTH, 3), (UniDLTH, 10), (DLTH, 650)]
+)
+def test_each_algorithm_has_its_shrink_exponent(make, exponent, capsys):
+  model = _model(rounds=1, rate=0.001)
+  fake_engine.fit(model, make(), 100, steps=100)
+  assert f'(A = {exponent})' in capsys.readouterr().out
+
+
 def test_the_same_seed_draws_the_same_ticket():
   tickets = [
     [

@@ -431,9 +431,7 @@ def test_a_space_defaults_to_what_the_library_does(method):
     for name, value in plain.settings.items()
   }
   default = tf_unilth.IterativeSparsity(0.9)
-  assert schedule.rounds_needed(plain._pace) == default.rounds_needed(
-    plain._pace
-  )
+  assert schedule.rounds_needed(plain.pace) == default.rounds_needed(plain.pace)
 
 
 @pytest.mark.parametrize('method', tuner.METHODS)

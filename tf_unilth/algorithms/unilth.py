@@ -142,7 +142,7 @@ class UniDLTH(UnifiedTicketCallback):
   subnetwork is transformed, by the same two stages.
   """
 
-  _shrink_exponent = 10.0
+  shrink_exponent = 10.0
 
   def __init__(
     self,

@@ -2,23 +2,47 @@
 
 import inspect
 import sys
+import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 
 from tf_unilth.engines.fit_context import FitContext
 
 
+def _callers(
+  *names: str, frame: types.FrameType | None = None
+) -> Iterator[dict[str, Any]]:
+  """Yields the local variables of functions on the stack, innermost first.
+
+  Args:
+    *names: the names of the functions.
+    frame: the innermost frame of a thread; `None` for this thread.
+  """
+  current = inspect.currentframe() if frame is None else frame
+  while current is not None:
+    if current.f_code.co_name in names:
+      yield current.f_locals
+    current = current.f_back
+
+
 def _running_fits() -> Iterator[dict[str, Any]]:
-  """Yields the local variables of each `fit` on the stack, innermost first."""
-  frame = inspect.currentframe()
-  while frame is not None:
-    if frame.f_code.co_name == 'fit':
-      names = frame.f_locals
-      if isinstance(names.get('callbacks'), keras.callbacks.CallbackList):
-        yield names
-    frame = frame.f_back
+  """Yields the local variables of each Keras `fit` on the stack."""
+  for local in _callers('fit'):
+    if isinstance(local.get('callbacks'), keras.callbacks.CallbackList):
+      yield local
+
+
+def callbacks_given() -> Iterator[Any]:
+  """Yields the callbacks of each `fit` on the stack, as Keras was given them.
+
+  Keras passes the model to a callback before it checks the rest of its list.
+  """
+  for local in _callers('fit'):
+    given = local.get('callbacks')
+    yield from tf.nest.flatten(getattr(given, 'callbacks', given))
 
 
 def fit_context(model: Any = None) -> FitContext:
@@ -64,16 +88,11 @@ def is_running(data_handler: Any) -> bool:
   """
   if data_handler is None:
     return False
-  for frame in sys._current_frames().values():
-    caller: Any = frame
-    while caller is not None:
-      if (
-        caller.f_code.co_name == 'fit'
-        and caller.f_locals.get('data_handler') is data_handler
-      ):
-        return True
-      caller = caller.f_back
-  return False
+  return any(
+    local.get('data_handler') is data_handler
+    for frame in sys._current_frames().values()
+    for local in _callers('fit', frame=frame)
+  )
 
 
 def is_training(*by: str) -> bool:
@@ -103,11 +122,9 @@ def is_innermost(model: keras.Model, data_handler: Any) -> bool:
 def _nearest_training(
   by: Sequence[str] = ('fit', 'train_on_batch'),
 ) -> dict[str, Any] | None:
-  frame = inspect.currentframe()
-  while frame is not None:
-    if frame.f_code.co_name in by:
-      names = frame.f_locals
-      if isinstance(names.get('self'), keras.Model):
-        return names
-    frame = frame.f_back
-  return None
+  trainings = (
+    local
+    for local in _callers(*by)
+    if isinstance(local.get('self'), keras.Model)
+  )
+  return next(trainings, None)

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tf_unilth.engines import which_keras
+from tf_unilth.engines.tfmot import fit_introspection, patches
 
 
 def check_keras(thing: Any, argument: str, kind: type) -> None:
@@ -48,16 +49,10 @@ def check_callbacks_of_fit() -> None:
   Raises:
     TypeError: a callback is from Keras 3.
   """
-  frame = inspect.currentframe()
-  while frame is not None:
-    is_fit = frame.f_code.co_name == 'fit'
-    given = frame.f_locals.get('callbacks') if is_fit else None
-    if given is not None:
-      for callback in tf.nest.flatten(getattr(given, 'callbacks', given)):
-        is_ours = getattr(callback, 'fits_either_keras', False)
-        if which_keras.is_keras_3(callback) and not is_ours:
-          check_keras(callback, 'callbacks', keras.callbacks.Callback)
-    frame = frame.f_back
+  for callback in fit_introspection.callbacks_given():
+    is_ours = getattr(callback, 'fits_either_keras', False)
+    if which_keras.is_keras_3(callback) and not is_ours:
+      check_keras(callback, 'callbacks', keras.callbacks.Callback)
 
 
 def check_when_compiled(model: keras.Model) -> None:
@@ -67,7 +62,8 @@ def check_when_compiled(model: keras.Model) -> None:
   metric only in the first step. Only this instance is patched, not its class.
   """
   # A bound method, so that a copy of the model gets one bound to the copy.
-  model.compile = types.MethodType(_check_and_compile, model)
+  bound = types.MethodType(_check_and_compile, model)
+  patches.set_lasting('wrapped model', model, 'compile', bound)
 
 
 @functools.wraps(keras.Model.compile)

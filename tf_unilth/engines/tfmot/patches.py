@@ -38,6 +38,7 @@ TABLE = (
   Patch('kernel', 'assign_sub', RUN, 'the same'),
   Patch('callback list', 'callbacks', RUN, 'the run ends after all callbacks'),
   Patch('data handler', 'enumerate_epochs', RUN, 'a fit that died is noticed'),
+  Patch('wrapped model', 'compile', LASTING, 'refuses objects of Keras 3'),
   Patch('model', 'test_step', LASTING, 'evaluations need no mask per layer'),
   Patch('model', 'predict_step', LASTING, 'the same'),
   Patch('model', 'make_test_function', LASTING, 'they mask once, at the start'),
@@ -116,7 +117,8 @@ def set_lasting(owner: str, thing: Any, name: str, value: Any) -> None:
   """
   assert _ROWS[owner, name].lasts == LASTING
   present = vars(thing).get(name)
-  setattr(value, _MARK, getattr(present, _MARK, present))
+  function = getattr(value, '__func__', value)  # Of a bound method.
+  setattr(function, _MARK, getattr(present, _MARK, present))
   setattr(thing, name, value)
 
 
