@@ -70,6 +70,48 @@ print(tf_unilth.L2Ramp(0.5).coefficient(5, 0.5, 10))
   assert printed.split() == ['0.9', '0.05', '0.25']
 
 
+@pytest.mark.parametrize('backend', ['jax', 'torch'])
+def test_ticket_callbacks_need_no_framework(backend):
+  program = """
+import copy, tf_unilth
+for callback in (
+  tf_unilth.LTH(rewind_step=5), tf_unilth.DLTH(seed=1),
+  tf_unilth.UniLTH(patience=3), tf_unilth.UniDLTH(pretrained=True),
+):
+  assert copy.deepcopy(callback).settings == callback.settings
+  assert callback.penalty() == 0.0
+print(tf_unilth.UniDLTH().seed)
+"""
+  assert import_order.run(program, _FRAMEWORKS, KERAS_BACKEND=backend) == '0'
+
+
+def test_ticket_callbacks_are_accepted_by_both_lists_of_callbacks():
+  program = """
+import numpy as np, tf_unilth
+made = [tf_unilth.LTH(), tf_unilth.DLTH(), tf_unilth.UniLTH()]
+import keras, tf_keras
+for K in (keras, tf_keras):
+  model = K.Sequential([K.layers.Input((2,)), K.layers.Dense(1)])
+  model.compile('sgd', 'mse')
+  for callback in (*made, tf_unilth.UniDLTH()):
+    callbacks = K.callbacks.CallbackList([callback], add_history=True)
+    # All hooks of this Keras but those of a run.
+    for name in dir(K.callbacks.Callback):
+      if name.startswith(('on_test', 'on_predict')):
+        arguments = (0, {}) if 'batch' in name else ({},)
+        getattr(callbacks, name)(*arguments)
+  try:
+    model.fit(np.ones((1, 2)), np.ones(1), callbacks=[tf_unilth.LTH()], verbose=0)
+    raise AssertionError('accepted')
+  except (TypeError, ValueError) as error:
+    print(type(error).__name__, str(error)[:30])
+"""
+  assert import_order.run(program).splitlines() == [
+    'TypeError model must be a tf_keras.Model',
+    'ValueError model has no wrapped layer: wr',
+  ]
+
+
 @pytest.mark.parametrize(
   ('imports', 'legacy'),
   [

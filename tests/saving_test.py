@@ -193,7 +193,7 @@ def test_two_models_from_one_file_do_not_share_their_run(tmp_path):
   _wrapped(ours).save(path)
   models = [keras.models.load_model(path) for _ in range(2)]
   _train(models[0], ALGORITHMS['unilth'])
-  one, two = (PrunedLayers(model).schedules[0].state for model in models)
+  one, two = (PrunedLayers(model).schedules[0].run.state for model in models)
   assert one.begun and not two.begun
 
 

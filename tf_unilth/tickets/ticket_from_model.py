@@ -178,12 +178,12 @@ def provenance_of_model(
     and not isinstance(schedule, FixedMask)
   ]
   if schedules:
-    state = schedules[0].state
+    state = schedules[0].run.state
     provenance['target_sparsities'] = [s.target_sparsity for s in schedules]
-    provenance['rounds'] = state.get('round')
-    provenance['epochs'] = state.get('next_epoch')
-    if state.get('rewound_to_epoch') >= 0:
-      provenance['rewound_to_epoch'] = state.get('rewound_to_epoch')
+    provenance['rounds'] = state.round
+    provenance['epochs'] = state.next_epoch
+    if state.rewound_to_epoch >= 0:
+      provenance['rewound_to_epoch'] = state.rewound_to_epoch
   return provenance
 
 

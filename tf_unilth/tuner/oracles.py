@@ -7,7 +7,7 @@ generator or grid when they stop, and do not write their files atomically.
 
 import contextlib
 import pathlib
-import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -260,9 +260,9 @@ class TicketOracle(keras_tuner.Oracle):
         for path in (directory / TICKET_FILE, directory / TRAINED_FILE):
           Ticket.load(path)
     except (DamagedError, OSError) as error:
-      print(
+      warnings.warn(
         f'{str(path)!r} is damaged: {error} Trial {trial_id} is run again.',
-        file=sys.stderr,
+        stacklevel=2,
       )
       return None
     return trial
