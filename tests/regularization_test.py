@@ -10,7 +10,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
-from tf_unilth.engines.tfmot.ramp_coefficient import ramp_coefficient
+from tf_unilth.engines.tfmot.ramp_variables import RampVariables
 from tf_unilth.schedules import l2_ramp
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
@@ -29,10 +29,10 @@ def test_the_graph_computes_the_same_ramp(power, interval):
   increment = 0.03 if interval > 1 else None
   ramp = L2Ramp(0.3, power, increment, interval)
   steps = ramp.ramp_steps(round_steps=20)
+  variables = RampVariables()
+  variables.set_numbers(7, steps, 0.3)
   for step in range(2 * steps):
-    of_graph = ramp_coefficient(
-      ramp, tf.constant(step, tf.int64), tf.constant(0.3), tf.constant(steps)
-    )
+    of_graph = variables.l2_lambda(ramp, tf.constant(7 + step, tf.int64))
     assert of_graph.dtype == tf.float32
     plain = ramp.coefficient(step, 0.3, steps)
     np.testing.assert_allclose(plain, of_graph, rtol=3e-7)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot.ramp_coefficient import ramp_coefficient
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
 
@@ -64,4 +63,7 @@ class RampVariables(tf.Module):
       iterations: the iterations of the optimizer, a scalar.
     """
     step = tf.maximum(tf.cast(iterations, tf.int64) - self.begin, 0)
-    return ramp_coefficient(ramp, step, self.limit, self.steps)
+    # As `ramp.coefficient`.
+    stair = step // ramp.interval * ramp.interval
+    share = tf.cast(stair, tf.float32) / tf.cast(self.steps, tf.float32)
+    return self.limit * tf.minimum(share, 1.0) ** ramp.power
