@@ -101,7 +101,8 @@ for K in (keras, tf_keras):
         arguments = (0, {}) if 'batch' in name else ({},)
         getattr(callbacks, name)(*arguments)
   try:
-    model.fit(np.ones((1, 2)), np.ones(1), callbacks=[tf_unilth.LTH()], verbose=0)
+    x = np.ones((1, 2))
+    model.fit(x, x[:, 0], callbacks=[tf_unilth.LTH()], verbose=0)
     raise AssertionError('accepted')
   except (TypeError, ValueError) as error:
     print(type(error).__name__, str(error)[:30])
