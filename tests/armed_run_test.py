@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from tests import toys
 
 _SGD = keras.optimizers.SGD
 _ADAM = keras.optimizers.Adam
+
+
+def _dataset():
+  return tf.data.Dataset.from_tensor_slices(toys.data()).batch(8)
 
 
 def _wrapped(optimizer, **schedule):
@@ -357,3 +362,12 @@ def test_an_error_when_training_ends_leaves_nothing_behind():
     toys.fit(model, tf_unilth.DLTH(verbose=0), failing, epochs=4)
   assert not {'train_step', 'make_train_function'} & set(vars(model))
   assert 'apply_gradients' not in vars(model.optimizer)
+
+
+def test_the_data_of_a_fit_do_not_live_as_long_as_the_callback():
+  model, callback, dataset = _wrapped(_SGD(0.1)), tf_unilth.LTH(), _dataset()
+  data = weakref.ref(dataset)
+  model.fit(dataset, epochs=4, verbose=0, callbacks=[callback])
+  del dataset
+  gc.collect()
+  assert callback.reached_target and data() is None

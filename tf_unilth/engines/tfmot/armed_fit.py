@@ -111,6 +111,8 @@ class ArmedFit:
     hook, self.hook = self.hook, None
     if hook is not None:
       hook.detach()
+    # It has the training data, which need not live as long as the callback.
+    self._fit = FitContext()
 
   def end_after_other_callbacks(self, end: Callable[[], None]) -> bool:
     """Lets Keras call a function after all callbacks, which may write weights.

@@ -130,8 +130,9 @@ class TfmotEngine:
     self._armed.arm(run)
 
   def disarm(self) -> None:
-    """Gives the model its own training back."""
+    """Gives the model its own training back, and lets go of the data."""
     self._armed.disarm()
+    self.fit = FitContext()
 
   def end_after_other_callbacks(self, end: Callable[[], None]) -> bool:
     """Lets Keras call a function after all callbacks when training ends."""
