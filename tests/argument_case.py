@@ -28,6 +28,7 @@ from tests import (
 )
 from tests.draw import Draw
 from tests.random_arguments import Call, value_of
+from tf_unilth.files.directory_lock import LOCK_FILES
 
 ACCEPTED, REFUSED, FAILED = 'accepted', 'refused', 'failed'
 FLAGS, A_RUN = 'recipe flags', 'a run'
@@ -159,7 +160,7 @@ def _folder() -> Iterator[pathlib.Path]:
 def _listing(folder: pathlib.Path) -> set[str]:
   """Returns the files in a folder, but for locks, which mean nothing."""
   found = [path for path in folder.rglob('*') if path.is_file()]
-  return {str(p.relative_to(folder)) for p in found if p.name != 'lock'}
+  return {str(p.relative_to(folder)) for p in found if p.name not in LOCK_FILES}
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from absl import flags
 from tests import argument_case
 from tests.argument_case import ACCEPTED, FAILED, REFUSED, Row
 from tests.fuzz_worker import Worker
+from tf_unilth.files.directory_lock import LOCK_FILES
 
 # Of its own, since the recipes have some of the names.
 _FLAGS = flags.FlagValues()
@@ -126,7 +127,9 @@ def start_recipes() -> list[Row]:
       is_there = (output / 'results.json').exists()
       left = {path.name for path in output.rglob('*') if path.is_file()}
       # A lock file means nothing.
-      clean = 'Traceback' not in done.stderr and (is_there or left <= {'lock'})
+      clean = 'Traceback' not in done.stderr and (
+        is_there or left <= {*LOCK_FILES}
+      )
       if wanted and done.returncode == 1 and clean:
         said = re.search(wanted, done.stderr)
         row.outcome = REFUSED if said and not is_there else FAILED

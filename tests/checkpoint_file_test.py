@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
+import tf_unilth
 from tests import forged_files
 from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.files.checksummed_file import DamagedError
@@ -239,6 +240,14 @@ def test_a_damaged_newest_is_named_and_the_one_before_it_used(tmp_path):
   newest.write_bytes(newest.read_bytes()[:-1])
   with pytest.warns(UserWarning, match='epoch-000002.*truncated.*epoch-000001'):
     assert directory.newest().epoch == 1
+
+
+def test_the_warning_points_to_the_line_of_the_user(tmp_path):
+  _directory(tmp_path, (1, 0), (2, 0))
+  (tmp_path / _names(tmp_path)[-1]).write_bytes(b'half')
+  with pytest.warns(UserWarning, match='The one before it is used') as warned:
+    tf_unilth.CheckpointAndResume(tmp_path)
+  assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_damaged_ones_alone_are_an_error(tmp_path):

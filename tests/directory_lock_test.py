@@ -75,8 +75,10 @@ def test_a_file_system_that_cannot_lock_is_warned_of_once(
   number = getattr(errno, name)
   _failing_flock(monkeypatch, number)
   lock = DirectoryLock(tmp_path)
-  with pytest.warns(UserWarning, match='cannot be locked .*support flock'):
+  match = 'cannot be locked .*support flock'
+  with pytest.warns(UserWarning, match=match) as warned:
     lock.acquire()
+  assert warned[0].filename == __file__
   with pytest.raises(DirectoryInUseError, match='this process'):
     DirectoryLock(tmp_path).acquire()
   lock.release()

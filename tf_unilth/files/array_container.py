@@ -121,7 +121,6 @@ class Container:
       header = self._read_header(file, size)
       file.seek(0)
       data = file.read(size)
-    require(len(data) == size, 'it changed while it was read.')
     metadata = header.pop('__metadata__')
     view = memoryview(data)
     require(

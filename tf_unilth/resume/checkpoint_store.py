@@ -48,7 +48,7 @@ class CheckpointDirectory:
       for line in damaged:
         warnings.warn(
           f'checkpoint {line} The one before it is used: {path.name}.',
-          stacklevel=2,
+          stacklevel=3,  # The line that makes a CheckpointAndResume.
         )
       return checkpoint
     if damaged:
