@@ -9,6 +9,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests import toys
+from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.resume import run_description
 
 layers = keras.layers
@@ -16,7 +17,7 @@ layers = keras.layers
 
 def _describe(model, *callbacks):
   return run_description.describe(
-    model, callbacks, {'epochs': 3, 'steps': None}, {}, {}
+    model, callbacks, {'epochs': 3, 'steps': None}, {}, FitContext()
   )
 
 
@@ -239,18 +240,6 @@ def test_settings_of_callbacks_that_count_are_told():
     describe(3, keras.callbacks.LearningRateScheduler(_made_loss)),
   )
   assert 'LearningRateScheduler.0 was not given' in found
-
-
-def test_what_an_older_version_has_not_written_is_not_compared():
-  now = _describe(_dense())
-  old = {
-    k: v for k, v in now.items() if k not in run_description._SINCE_VERSION_2
-  }
-  assert (
-    run_description.between(old, _describe(_dense(activation='tanh'))) == []
-  )
-  (found,) = run_description.between(old, _describe(_dense(), tf_unilth.LTH()))
-  assert 'callback LTH was not given' in found
 
 
 def test_a_rate_that_moved_is_compared_as_it_was_at_the_beginning():

@@ -296,7 +296,10 @@ def test_weights_are_read_without_a_copy_and_stay_as_they_were():
 def test_a_penalty_waits_for_the_gradient_before_its_own(negated):
   layers = PrunedLayers(_fitted())
   weights = [kernel.weight for kernel in layers.kernels]
-  gradients = TicketGradients(layers, layers.new_candidates(), negated)
+  candidates = [
+    tf.Variable(np.zeros(kernel.shape, bool)) for kernel in layers.kernels
+  ]
+  gradients = TicketGradients(layers, candidates, negated)
 
   def changed(one, other):
     pairs = zip((tf.exp(one), tf.sin(other)), weights)

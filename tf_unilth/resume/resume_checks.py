@@ -75,7 +75,7 @@ def check_same(
     CheckpointError: the checkpoint is of another run or of a newer version.
     ValueError: the `initial_epoch` of the `fit` does not fit.
   """
-  _check_version(where, newest.run.get('version', 1))
+  _check_version(where, newest.run['version'])
   if handler is not None:
     data_replay.check(handler, newest.first_epoch, newest.epoch)
   saved = [name for name, _ in newest.values['callbacks']]
@@ -122,12 +122,11 @@ def check_complete(
 
 
 def _check_version(where: str, version: Any) -> None:
-  if version not in range(1, run_description.VERSION + 1):
+  if version != run_description.VERSION:
     raise CheckpointError(
       f'directory {where!r} contains checkpoints of version {version}, but '
-      'this version of tf_unilth reads versions up to '
-      f'{run_description.VERSION}: '
-      'install the version that wrote them, or choose another directory.'
+      f'this tf_unilth reads version {run_description.VERSION}: install the '
+      'version that wrote them, or choose another directory.'
     )
 
 

@@ -21,15 +21,8 @@ from tf_unilth.resume import (
   random_state,
 )
 
-# Version 1 had no number and none of the keys in `_SINCE_VERSION_2`.
+# Of the description: the keys, and what they contain.
 VERSION = 2
-_SINCE_VERSION_2 = (
-  *('version', 'model', 'layer attributes', 'loss', 'loss_weights'),
-  *('learning rate', 'optimizer attributes', 'other optimizers'),
-  *('callbacks', 'LearningRateScheduler', 'monitored metrics'),
-  *('data', 'validation data'),
-  *('data contents', 'validation contents'),
-)
 # May change during a run. Only a new process has the initial values.
 _CHANGING = (
   *('layer attributes', 'learning rate'),
@@ -192,8 +185,6 @@ def _reference(optimizer: Any) -> Any:
 def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   """Describes the differences between the run of a checkpoint and this one.
 
-  Keys that the checkpoint's version did not write are not compared.
-
   Args:
     before: the description in the checkpoint.
     now: the description of this run.
@@ -201,10 +192,7 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   Returns:
     One text per difference.
   """
-  left_out = {'version'}
-  if 'version' not in before:
-    left_out |= set(_SINCE_VERSION_2)
-  left_out |= {
+  left_out = {
     name for name in _IF_KNOWN if before.get(name) is None or not now.get(name)
   }
   one, other = (
