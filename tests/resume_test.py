@@ -595,12 +595,7 @@ def test_checkpoints_of_other_versions(tmp_path):
   with pytest.raises(CheckpointError, match='version 99'):
     write({**saved.run, 'version': 99})
     _fit(_dense(), Resume(tmp_path, verbose=0))
-  old = {
-    k: v
-    for k, v in saved.run.items()
-    if k not in run_description._SINCE_VERSION_2
-  }
-  write(old)
+  write(saved.run)
   with pytest.raises(CheckpointError, match='epochs was 4 and is now 5'):
     _fit(_dense(), Resume(tmp_path, verbose=0), epochs=5)
   _fit(_dense(), Resume(tmp_path, verbose=0))
