@@ -17,7 +17,7 @@ from tests import import_order
       model, tf_unilth.FixedMask(), skip='dense_1'
     ),
     lambda model: tf_unilth.prune_low_magnitude(
-      model, tf_unilth.FixedMask(), block_size=(3, 3)
+      model, tf_unilth.IterativeSparsity(0.2222), sparsity_m_by_n=(2, 9)
     ),
     lambda model: tf_unilth.prune_low_magnitude(
       [tf_unilth.prune_low_magnitude(model.layers[0])], tf_unilth.FixedMask()
