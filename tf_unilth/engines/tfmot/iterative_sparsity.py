@@ -1,14 +1,16 @@
 """IterativeSparsity as a tfmot schedule, which the wrapped layers share."""
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from tf_unilth.engines.tfmot import fit_introspection
 from tf_unilth.engines.tfmot.keras_access import PruningSchedule, register
-from tf_unilth.engines.tfmot.tracked_run import TrackedRun
 from tf_unilth.schedules import iterative_sparsity as schedules
+
+if TYPE_CHECKING:
+  from tf_unilth.engines.tfmot.tracked_run import TrackedRun
 
 
 @register
@@ -32,8 +34,8 @@ class IterativeSparsity(
     self._attached_model: Any = None
 
   def attach_to_run(
-    self, model: Any, run: TrackedRun | None = None
-  ) -> TrackedRun:
+    self, model: Any, run: 'TrackedRun | None' = None
+  ) -> 'TrackedRun':
     """Attaches the schedule to a ticket callback; returns its run.
 
     Args:
@@ -47,18 +49,18 @@ class IterativeSparsity(
     if run is not None:
       self._run = run
     elif previous is not model:
-      self._run = TrackedRun()
+      self._run = _new_run()
     self._attached_model = weakref.ref(model)
     self._is_attached_to_run = True
     self.run.has_begun.assign(True)
     return self.run
 
   @property
-  def run(self) -> TrackedRun:
+  def run(self) -> 'TrackedRun':
     """The run of the schedule, created or loaded at first use."""
     if self._run is None:
       with tf.init_scope():
-        self._run = TrackedRun()
+        self._run = _new_run()
         if self._serialized_state is not None:
           self._run.load(self._serialized_state)
           self._serialized_state = None
@@ -167,6 +169,13 @@ class IterativeSparsity(
     # values for the variables of the other copies.
     schedule._serialized_state = state
     return schedule
+
+
+def _new_run() -> 'TrackedRun':
+  # Here, because a program that only imports tf_keras needs no run.
+  from tf_unilth.engines.tfmot.tracked_run import TrackedRun
+
+  return TrackedRun()
 
 
 def missing_callback_error() -> ValueError:
