@@ -28,6 +28,16 @@ def _wrapped(optimizer, **schedule):
   return toys.compiled_for_labels(model, optimizer)
 
 
+# The long step of CI repeats all with a decoupled shrink.
+_each_optimizer = pytest.mark.parametrize(
+  'optimizer',
+  [
+    pytest.param(_SGD, id='sgd'),
+    pytest.param(_ADAM, id='adam', marks=pytest.mark.long),
+  ],
+)
+
+
 class _At(keras.callbacks.Callback):
   """Calls a function once, in the middle of a fit."""
 
@@ -97,7 +107,7 @@ ACTS = [
 ]
 
 
-@pytest.mark.parametrize('optimizer', [_SGD, _ADAM], ids=['sgd', 'adam'])
+@_each_optimizer
 @pytest.mark.parametrize('act', ACTS)
 def test_a_run_stays_armed(act, optimizer):
   model = _wrapped(optimizer(0.01), rounds=4)
@@ -113,7 +123,7 @@ def test_a_run_stays_armed(act, optimizer):
   assert 'apply_gradients' not in vars(model.optimizer)
 
 
-@pytest.mark.parametrize('optimizer', [_SGD, _ADAM], ids=['sgd', 'adam'])
+@_each_optimizer
 def test_the_ramp_acts_in_a_train_function_that_was_made_anew(optimizer):
   sums = []
   for act in (_make_anew, _own_step, None):
@@ -242,7 +252,7 @@ def _loop(model, ticket, after_step):
   callbacks.on_train_end()
 
 
-@pytest.mark.parametrize('optimizer', [_SGD, _ADAM], ids=['sgd', 'adam'])
+@_each_optimizer
 def test_train_on_batch_in_an_own_loop_shrinks_once_a_step(optimizer):
   ends = []
   for after_step in (None, False, True):

@@ -1,5 +1,6 @@
 """A training loop of the user's own: what the README shows, held to `fit`."""
 
+import functools
 import pathlib
 import re
 import tempfile
@@ -60,22 +61,20 @@ def _pruned_are_zero(model):
   return not any(kernel[~mask].any() for kernel, mask in pairs)
 
 
+_SGD = functools.partial(keras.optimizers.SGD, 0.05, momentum=0.9)
+_ADAM = functools.partial(keras.optimizers.Adam, 0.01)
+
+
 @pytest.mark.parametrize(
-  'optimizer',
+  ('make', 'optimizer'),
   [
-    lambda: keras.optimizers.SGD(0.05, momentum=0.9),
-    lambda: keras.optimizers.Adam(0.01),
+    (tf_unilth.UniLTH, _SGD),
+    (tf_unilth.LTH, _SGD),
+    (tf_unilth.DLTH, _ADAM),
+    pytest.param(tf_unilth.UniLTH, _ADAM, marks=pytest.mark.long),
+    pytest.param(tf_unilth.LTH, _ADAM, marks=pytest.mark.long),
+    pytest.param(tf_unilth.DLTH, _SGD, marks=pytest.mark.long),
   ],
-  ids=['sgd', 'adam'],
-)
-@pytest.mark.parametrize(
-  'make',
-  [
-    tf_unilth.UniLTH,
-    tf_unilth.DLTH,
-    tf_unilth.LTH,
-  ],
-  ids=['unilth', 'dlth', 'lth'],
 )
 def test_a_loop_ends_as_fit_does(make, optimizer):
   looped, fitted = _wrapped(optimizer), _wrapped(optimizer)

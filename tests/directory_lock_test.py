@@ -181,6 +181,7 @@ finally:
 """
 
 
+@pytest.mark.long
 def test_a_forked_process_neither_holds_nor_gets_the_lock(tmp_path):
   command = [sys.executable, '-c', _FORKS, str(tmp_path)]
   pipe = subprocess.PIPE

@@ -63,6 +63,7 @@ with tf.compat.v1.Session(graph=tf.Graph()) as session:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   'build', [toys.conv, lambda: _sparse(_mlp(300, 300))], ids=['small', 'packed']
 )

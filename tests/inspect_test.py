@@ -278,6 +278,7 @@ def test_what_cannot_be_read_gets_one_line(folder, tmp_path, name, keep, words):
   assert '\n' not in str(error.value)
 
 
+@pytest.mark.long
 def test_the_command_prints_and_compares(folder):
   finished = _run(
     '-m',

@@ -43,6 +43,7 @@ def test_a_model_file_is_loaded_exactly_and_goes_on(case, folder):
     np.testing.assert_allclose(before, now, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   'imports', ['import tf_keras, tf_unilth', 'import tf_unilth, tf_keras']
 )

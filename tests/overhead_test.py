@@ -42,6 +42,7 @@ def found():
   return times
 
 
+@pytest.mark.long
 def test_every_stage_is_timed_beside_the_same_epoch_of_the_dense_model(found):
   rows = found['steps']
   stages = {(row['method'], row['stage']) for row in rows}

@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 _README = (pathlib.Path(__file__).parent.parent / 'README.md').read_text()
 
 
+@pytest.mark.long
 def test_the_program_stands_early_and_runs(tmp_path):
   before, program = re.match(
     r'(.*?)```python\n(.*?)```', _README, re.S

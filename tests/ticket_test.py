@@ -448,6 +448,7 @@ def test_mixed_precision_keeps_float32():
   assert {v.dtype.name for v in ticket.rewind_weights.values()} == {'float32'}
 
 
+@pytest.mark.long
 def test_another_process_has_other_numbers(tmp_path):
   ticket, _, _ = _found()
   ticket.save(tmp_path / 'a.ticket')
