@@ -118,6 +118,7 @@ for K in (keras, tf_keras):
   ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   ('imports', 'legacy'),
   [
@@ -135,6 +136,7 @@ def test_files_load_in_each_order(imports, legacy):
   import_order.run(program, TF_USE_LEGACY_KERAS=legacy)
 
 
+@pytest.mark.long
 def test_a_failed_import_can_be_repeated_and_a_module_reloaded():
   program = """
 import importlib, tf_unilth
@@ -153,6 +155,7 @@ assert not [f for f in sys.meta_path if 'tf_unilth' in type(f).__module__]
   import_order.run(program + _LOAD, ('tf_keras',))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
   'imports', ['tf_unilth, tf_keras', 'tf_keras, tf_unilth']
 )
@@ -174,6 +177,7 @@ tf_keras.layers.Dense(2)
   )
 
 
+@pytest.mark.long
 def test_schedules_made_before_tf_keras_are_taken_by_tfmot():
   program = """
 import copy, pickle, tf_unilth
@@ -251,6 +255,7 @@ def check_copies(callback):
 """
 
 
+@pytest.mark.long
 @_BOTH_ORDERS
 def test_callbacks_are_accepted_by_both_kerases(order, tmp_path):
   program = f"""
@@ -295,6 +300,7 @@ except TypeError as error:
   import_order.run(program)
 
 
+@pytest.mark.long
 def test_callbacks_of_keras_3_need_no_tf_keras():
   program = f"""
 import tf_unilth
