@@ -533,6 +533,21 @@ def test_another_algorithm_does_not_go_on_with_a_dead_run():
   assert done.log('stage')[0] == 1
 
 
+@pytest.mark.filterwarnings('ignore:LTH')
+@pytest.mark.parametrize('change', ['masks', 'epochs'])
+def test_another_budget_or_other_masks_begin_a_run_of_their_own(change):
+  model = _model()
+  stop = _stop_when(lambda trained, epoch: epoch == 5)
+  fake_engine.fit(model, LTH(verbose=0), 10, on_epoch=stop)
+  assert model.state.round > 0
+  model = model.copy()
+  if change == 'masks':  # As a clone of the model has.
+    model.masks = [np.ones_like(mask) for mask in model.masks]
+  epochs = 10 if change == 'masks' else 11
+  done = fake_engine.fit(model, LTH(verbose=0), epochs, initial_epoch=6)
+  assert done.run.state.first_epoch == 6
+
+
 def test_a_lost_optimizer_state_is_reported(capsys):
   model = _model(rounds=4)
   stop = _stop_when(lambda trained, epoch: epoch == 3)
