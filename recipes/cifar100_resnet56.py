@@ -14,12 +14,14 @@ shortcuts). The latter is the best epoch on the test set; its log ends at
 72.37%. Here the test set is read once, and validation takes some of the images.
 """
 
-from recipes import benchmarks, experiment, residual_networks
+from recipes.data import standard_datasets
+from recipes.networks import resnet
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='cifar100_resnet56',
-  load=benchmarks.CIFAR100.load,
-  build=residual_networks.resnet56,
+  load=standard_datasets.CIFAR100.load,
+  build=resnet.resnet56,
   epochs=200,
   batch_size=128,
   learning_rate=0.1,

@@ -14,16 +14,18 @@ Measured, seed 0, --train_examples=20000 --epochs=15: dense 74.90% on the test
 set, unilth 74.01% at 90% sparsity; reports of both are in recipes/results. The
 learning rate falls within those 15 epochs as it does within 160.
 
-On two x86 cores it trains on some 360 images a second (recipes.input_speed),
-which is two minutes an epoch; --train_examples takes a subset.
+On two x86 cores it trains on some 360 images a second, two minutes an epoch
+(recipes.costs.input_pipeline); --train_examples takes a subset.
 """
 
-from recipes import benchmarks, experiment, residual_networks
+from recipes.data import standard_datasets
+from recipes.networks import resnet
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='cifar10_resnet20',
-  load=benchmarks.CIFAR10.load,
-  build=residual_networks.resnet20,
+  load=standard_datasets.CIFAR10.load,
+  build=resnet.resnet20,
   epochs=160,
   batch_size=128,
   learning_rate=0.1,

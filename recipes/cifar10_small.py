@@ -8,12 +8,14 @@ an epoch of 20,000 images takes some ten seconds on two x86 cores. No figure is
 published for it.
 """
 
-from recipes import benchmarks, experiment, models
+from recipes.data import standard_datasets
+from recipes.networks import small
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='cifar10_small',
-  load=benchmarks.CIFAR10_16X16.load,
-  build=models.small_cnn,
+  load=standard_datasets.CIFAR10_16X16.load,
+  build=small.small_cnn,
   epochs=15,
   batch_size=128,
   learning_rate=0.1,

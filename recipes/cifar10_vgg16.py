@@ -7,12 +7,14 @@ Renda et al. 2020 publish a test accuracy of 93.33% for the dense network
 half and at three quarters of them the learning rate falls to a tenth.
 """
 
-from recipes import benchmarks, experiment, models
+from recipes.data import standard_datasets
+from recipes.networks import vgg
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='cifar10_vgg16',
-  load=benchmarks.CIFAR10.load,
-  build=models.vgg16,
+  load=standard_datasets.CIFAR10.load,
+  build=vgg.vgg16,
   epochs=160,
   batch_size=128,
   learning_rate=0.1,

@@ -6,12 +6,12 @@
     --sparsities=0.9,0.95,0.98,0.99 --methods=gmp,lr_rewind,unilth
 
 Every flag of the recipe may be given too, and is given to all runs. The methods
-and their knobs are those of `recipes/entrants.py`; `all` stands for the methods
-and `ablations` for ours, and ours without one of their parts each or with
-another, which are compared as they are with --search_seeds=0. In the output
-directory it writes `comparison.csv` with a line per run, as they finish, then
-`report.md` and `comparison.png`. The same command goes on where it stopped;
-with more seeds, sparsities or methods it runs what is new.
+and their knobs are those of `recipes/comparison/methods.py`; `all` stands for
+the methods and `ablations` for ours, and ours without one of their parts each
+or with another, which are compared as they are with --search_seeds=0. In the
+output directory it writes `comparison.csv` with a line per run, as they finish,
+then `report.md` and `comparison.png`. The same command goes on where it
+stopped; with more seeds, sparsities or methods it runs what is new.
 """
 
 import dataclasses
@@ -24,18 +24,12 @@ from typing import Any
 from absl import app, flags
 from absl.testing import flagsaver
 
-from recipes import (
-  catalogue,
-  comparison,
-  comparison_report,
-  experiment,
-  run_directory,
-  run_flags,
-  side_by_side,
-)
-from recipes.entrants import ABLATIONS, ENTRANTS, METHODS
-from recipes.recipe import Recipe
-from recipes.trials import Grid, Trial, csv_text
+from recipes.common import files
+from recipes.comparison import parallel_runs, report, tables
+from recipes.comparison.methods import ABLATIONS, ENTRANTS, METHODS
+from recipes.comparison.trials import Grid, Trial, csv_text
+from recipes.training import catalogue, experiment, run_directory, run_flags
+from recipes.training.recipe import Recipe
 from tf_unilth.wording import count
 
 FLAGS = flags.FLAGS
@@ -110,7 +104,7 @@ def _config(grid: Grid) -> dict[str, Any]:
 
 
 def _methods() -> list[str]:
-  groups = {'all': list(METHODS), 'ablations': [*comparison.RIVALS, *ABLATIONS]}
+  groups = {'all': list(METHODS), 'ablations': [*tables.RIVALS, *ABLATIONS]}
   chosen: list[str] = []
   for name in FLAGS.methods:
     if name not in groups and name not in ENTRANTS:
@@ -167,7 +161,7 @@ class _Runner:
     places: where to run.
   """
 
-  def __init__(self, grid: Grid, places: Sequence[side_by_side.Place]):
+  def __init__(self, grid: Grid, places: Sequence[parallel_runs.Place]):
     self._grid, self._places = grid, places
     self._succeeded = False
     self.failed: dict[str, str] = {}
@@ -185,13 +179,13 @@ class _Runner:
     self._succeeded |= len(missing) < len(trials)
     by_directory = {grid.job(trial).directory: trial for trial in missing}
     clock = _Clock(sum(map(grid.cost, missing)))
-    ended = side_by_side.run(
+    ended = parallel_runs.run(
       grid.recipe.name, [grid.job(t) for t in missing], self._places
     )
     for number, (job, error) in enumerate(ended, 1):
       trial = by_directory[job.directory]
       if error is not None:
-        error += f' (runs/{trial.name}/{side_by_side.LOG})'
+        error += f' (runs/{trial.name}/{parallel_runs.LOG})'
       left = clock.add(grid.cost(trial))
       print(
         f'[{number}/{len(missing)}] {_said(trial)}: '
@@ -201,13 +195,11 @@ class _Runner:
       self._note(trial, error)
       self._write_rows()
     self._write_rows()  # Other methods may be asked for, though nothing ran.
-    comparison_report.write(
-      grid, _command(grid), len(self._places), self.failed
-    )
+    report.write(grid, _command(grid), len(self._places), self.failed)
 
   def _write_rows(self) -> None:
     rows = csv_text(self._grid.rows())
-    run_directory.write_text(self._grid.directory / 'comparison.csv', rows)
+    files.write_text(self._grid.directory / 'comparison.csv', rows)
 
   def _note(self, trial: Trial, error: str | None) -> None:
     self._succeeded |= error is None
@@ -266,7 +258,7 @@ def _main(arguments: Sequence[str]) -> Any:
     run_directory.finished(grid.directory, config)  # Or it is of another.
     run_directory.make(grid.directory)
     run_directory.begin(grid.directory, config)
-    runner = _Runner(grid, side_by_side.places(FLAGS.jobs))
+    runner = _Runner(grid, parallel_runs.places(FLAGS.jobs))
     if grid.search():
       runner.run(grid.search(), 'search')
     runner.run(grid.comparison(), 'comparison')
@@ -277,7 +269,7 @@ def _main(arguments: Sequence[str]) -> Any:
     if FLAGS.debug:
       raise
     return f'error: {error}'
-  print('\n'.join(comparison.accuracy_table(grid.rows())))
+  print('\n'.join(tables.accuracy_table(grid.rows())))
   print(f'\nwritten to {grid.directory}')
   if runner.failed:
     names = '; '.join(runner.failed)

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from recipes import figures
+from recipes.common import figures
 
 _PLOT = flags.DEFINE_string('plot', None, 'Where to draw it, as PNG.')
 
 _DIRECTIONS, _STEP_SIZE = 25, 0.5
 _STEPS = (3, 10, 30, 100, 300, 1000)
-_BLUE, _RED, _GREEN, _GREY = '#0072B2', '#D55E00', '#009E73', '#666666'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,13 +137,13 @@ def _draw_shares(axis: Any) -> None:
     (
       'stopped after t steps',
       loss.stopped(np.zeros(_DIRECTIONS), _STEP_SIZE, steps),
-      _BLUE,
+      figures.BLUE,
       'o',
     ),
     (
       'ridge, lambda = 1 / (t e)',
       loss.ridge(np.zeros(_DIRECTIONS), 1 / (steps * _STEP_SIZE)),
-      _RED,
+      figures.RED,
       's',
     ),
   ):
@@ -169,12 +168,12 @@ def _draw_paths(axis: Any) -> None:
   _line(
     axis,
     [start, *(loss.stopped(start, _STEP_SIZE, t) for t in steps)],
-    _BLUE,
+    figures.BLUE,
     'stopped after t steps',
   )
   for centre, colour, label in (
-    (start, _RED, 'ridge around the start'),
-    (np.zeros(2), _GREEN, 'ridge around 0'),
+    (start, figures.RED, 'ridge around the start'),
+    (np.zeros(2), figures.GREEN, 'ridge around 0'),
   ):
     ridges = [loss.ridge(centre, 1 / (t * _STEP_SIZE)) for t in steps]
     _line(axis, ridges, colour, label)

@@ -14,11 +14,13 @@ networks start from random weights, so some thousand per class are few.
 import tf_keras as keras
 from absl import flags
 
-from recipes import benchmarks, experiment, models
-from recipes.datasets import Dataset, Request
+from recipes.data import standard_datasets
+from recipes.data.dataset import Dataset, Request
+from recipes.networks import registry
+from recipes.training import experiment
 
 _MODEL = flags.DEFINE_enum(
-  'model', 'mobilenet', list(models.MODELS), 'Which network.'
+  'model', 'mobilenet', list(registry.MODELS), 'Which network.'
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
   'image_size', 224, 'Height and width that the network sees.', 8
@@ -26,11 +28,11 @@ _IMAGE_SIZE = flags.DEFINE_integer(
 
 
 def _load(request: Request) -> Dataset:
-  return benchmarks.image_folder(request, _IMAGE_SIZE.value)
+  return standard_datasets.image_folder(request, _IMAGE_SIZE.value)
 
 
 def _build(image_shape: tuple[int, ...], classes: int) -> keras.Model:
-  return models.MODELS[_MODEL.value](image_shape, classes)
+  return registry.MODELS[_MODEL.value](image_shape, classes)
 
 
 RECIPE = experiment.Recipe(

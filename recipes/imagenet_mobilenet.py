@@ -10,12 +10,14 @@ smoothed labels. It publishes 70.6% for the dense network, and 68.35% at 75.28%
 and 62.10% at 89.01% sparsity.
 """
 
-from recipes import benchmarks, experiment, models
+from recipes.data import standard_datasets
+from recipes.networks import registry
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='imagenet_mobilenet',
-  load=benchmarks.imagenet,
-  build=models.mobilenet,
+  load=standard_datasets.imagenet,
+  build=registry.mobilenet,
   epochs=100,
   batch_size=256,
   learning_rate=0.256,

@@ -11,12 +11,14 @@ dense network in these settings: 90 epochs, 5 of them of warm-up, at 30, 60 and
 pruning with rewinding, many times the epochs).
 """
 
-from recipes import benchmarks, experiment, models
+from recipes.data import standard_datasets
+from recipes.networks import registry
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='imagenet_resnet50',
-  load=benchmarks.imagenet,
-  build=models.resnet50,
+  load=standard_datasets.imagenet,
+  build=registry.resnet50,
   epochs=90,
   batch_size=1024,
   learning_rate=0.4,

@@ -9,12 +9,14 @@ test accuracy of 98.3% to 98.45% (four seeds, 51,000 training images), in about
 half a minute on two x86 cores.
 """
 
-from recipes import benchmarks, experiment, models
+from recipes.data import standard_datasets
+from recipes.networks import small
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='mnist_lenet',
-  load=benchmarks.MNIST.load,
-  build=models.lenet_300_100,
+  load=standard_datasets.MNIST.load,
+  build=small.lenet_300_100,
   epochs=15,
   batch_size=128,
   learning_rate=0.1,

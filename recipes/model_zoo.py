@@ -21,9 +21,9 @@ import tf_keras as keras
 from absl import app, flags, logging
 
 import tf_unilth
-from recipes import zoo_models
+from recipes.networks import zoo
 
-_MODELS = flags.DEFINE_list('models', list(zoo_models.MODELS), 'Which to try.')
+_MODELS = flags.DEFINE_list('models', list(zoo.MODELS), 'Which to try.')
 _CSV = flags.DEFINE_string('csv', None, 'A file for the table, added to.')
 
 _SPARSITY = 0.8
@@ -53,21 +53,13 @@ def try_model(name: str) -> dict[str, Any]:
   keras.utils.set_random_seed(0)
   # In few steps on noise a global ranking may empty a layer; that is no news.
   schedule = tf_unilth.IterativeSparsity(_SPARSITY, scope='layer')
-  model = zoo_models.MODELS[name](schedule)
+  model = zoo.MODELS[name](schedule)
   model.compile(
     keras.optimizers.SGD(1e-3, momentum=0.9),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
   )
-  x, y = zoo_models.data(name, _COUNT)
-  model.fit(
-    x,
-    y,
-    _BATCH,
-    epochs=_EPOCHS,
-    validation_data=(x, y),
-    verbose=0,
-    callbacks=[tf_unilth.UniLTH(verbose=0)],
-  )
+  x, y = zoo.data(name, _COUNT)
+  _fit(model, x, y)
   summary = tf_unilth.sparsity_summary(model)
   outputs = model.predict(x, verbose=0)
   if not np.isfinite(outputs).all() or np.ptp(outputs) == 0:
@@ -91,16 +83,26 @@ def try_model(name: str) -> dict[str, Any]:
   }
 
 
+def _fit(model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
+  model.fit(
+    x,
+    y,
+    _BATCH,
+    epochs=_EPOCHS,
+    validation_data=(x, y),
+    verbose=0,
+    callbacks=[tf_unilth.UniLTH(verbose=0)],
+  )
+
+
 def _reload(model: keras.Model) -> keras.Model:
   """Returns the wrapped model, saved and loaded."""
   with tempfile.TemporaryDirectory() as folder:
-    if isinstance(model, zoo_models.Subclassed):
+    if isinstance(model, zoo.Subclassed):
       # Keras cannot save what such a model is made from, but its weights.
       path = f'{folder}/model'
       model.save_weights(path)
-      fresh = zoo_models.MODELS['subclassed'](
-        tf_unilth.IterativeSparsity(_SPARSITY)
-      )
+      fresh = zoo.MODELS['subclassed'](tf_unilth.IterativeSparsity(_SPARSITY))
       fresh.load_weights(path).expect_partial()
       return fresh
     path = f'{folder}/model.keras'

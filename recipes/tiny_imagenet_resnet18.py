@@ -11,12 +11,14 @@ the last 10 of 400 epochs; a cosine from 0.2, 100 images per GPU, weight decay
 1e-4, crops of random size, all 100,000 images for training).
 """
 
-from recipes import benchmarks, experiment, residual_networks
+from recipes.data import standard_datasets
+from recipes.networks import resnet
+from recipes.training import experiment
 
 RECIPE = experiment.Recipe(
   name='tiny_imagenet_resnet18',
-  load=benchmarks.TINY_IMAGENET.load,
-  build=residual_networks.resnet18,
+  load=standard_datasets.TINY_IMAGENET.load,
+  build=resnet.resnet18,
   epochs=200,
   batch_size=128,
   learning_rate=0.1,

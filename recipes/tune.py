@@ -23,16 +23,16 @@ from typing import Any
 import tensorflow as tf
 from absl import app, flags, logging
 
-from recipes import (
+from recipes.training import (
   catalogue,
-  devices,
+  distribution,
   experiment,
-  method_flags,
+  flag_help,
+  pruning_flags,
   run_flags,
-  tune_model,
-  tune_report,
 )
-from recipes.recipe import Recipe
+from recipes.training.recipe import Recipe
+from recipes.tuning import recipe_model, report
 from tf_unilth import tuner
 from tf_unilth.tuner import machines
 
@@ -105,7 +105,7 @@ def _parse(arguments: Sequence[str]) -> list[str]:
   recipe = _recipe(arguments)
   run_flags.adopt(recipe)
   if {'--help', '-help', '-h'} & set(arguments[1:]):
-    print(run_flags.help_text(__doc__ or '', (*_OWN, *recipe.flags)))
+    print(flag_help.help_text(__doc__ or '', (*_OWN, *recipe.flags)))
     sys.exit(0)
   return app.parse_flags_with_usage(arguments)
 
@@ -147,19 +147,19 @@ def _target() -> Any:
 
 
 def _space() -> tuner.TicketSpace:
-  given = method_flags.config()
+  given = pruning_flags.config()
   fixed = {
     name: value
     for name, value in given.items()
-    if name not in ('method', 'target_sparsity', *method_flags.WRAPPING)
+    if name not in ('method', 'target_sparsity', *pruning_flags.WRAPPING)
   }
   return tuner.TicketSpace(
-    _target(), FLAGS.method, method_flags.as_arguments(fixed), FLAGS.seed
+    _target(), FLAGS.method, pruning_flags.as_arguments(fixed), FLAGS.seed
   )
 
 
 def _objective(
-  model: tune_model.RecipeModel, directory: pathlib.Path
+  model: recipe_model.RecipeModel, directory: pathlib.Path
 ) -> tuner.TicketObjective:
   if FLAGS.objective == 'accuracy':
     return tuner.AccuracyAtSparsity()
@@ -176,7 +176,7 @@ def _objective(
 
 
 def _tuner(
-  recipe: Recipe, model: tune_model.RecipeModel, directory: pathlib.Path
+  recipe: Recipe, model: recipe_model.RecipeModel, directory: pathlib.Path
 ) -> tuner.TicketTuner:
   own: dict[str, Any] = {'max_trials': FLAGS.max_trials}
   if FLAGS.tuner == 'hyperband':
@@ -189,7 +189,7 @@ def _tuner(
     directory=directory / 'search',
     seed=FLAGS.seed,
     config=run_flags.config(recipe),
-    wrapping=method_flags.wrapping(),
+    wrapping=pruning_flags.wrapping(),
     worker_timeout=FLAGS.worker_timeout,
     verbose=int(FLAGS.verbose > 0),
   )
@@ -215,16 +215,16 @@ def run(recipe: Recipe, directory: pathlib.Path) -> str | None:
     The summary; `None` in a worker.
   """
   _check()
-  with devices.prepared(
+  with distribution.prepared(
     'none', FLAGS.mixed_precision, FLAGS.jit_compile, FLAGS.deterministic
   ):
-    model = tune_model.RecipeModel(recipe)
+    model = recipe_model.RecipeModel(recipe)
     search = _tuner(recipe, model, directory)
     hyperband = FLAGS.tuner == 'hyperband'
     search.search(**({} if hyperband else {'epochs': FLAGS.epochs}))
     if machines.role() == machines.WORKER:
       return None
-    return tune_report.write(search, model, directory)
+    return report.write(search, model, directory)
 
 
 def _main(arguments: Sequence[str]) -> str | None:

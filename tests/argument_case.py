@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from recipes import experiment
+from recipes.training import experiment
 from tests import (
   fuzz_case,
   random_arguments,

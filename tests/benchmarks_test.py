@@ -11,16 +11,13 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import (
-  benchmarks,
-  class_folders,
-  image_files,
-  input_speed,
-  models,
-  run,
-)
-from recipes.arrays import DataError
-from recipes.datasets import Request
+from recipes.costs import input_pipeline
+from recipes.data import image_files, standard_datasets
+from recipes.data.arrays import DataError
+from recipes.data.dataset import Request
+from recipes.data.formats import class_folders
+from recipes.networks import small
+from recipes.training import run
 from tests import made_data
 
 pytestmark = pytest.mark.long
@@ -98,6 +95,7 @@ _BINARIES = {
 }
 # As a user runs it. The others do not prune, and compute without tracing a
 # graph, which takes longer than their two steps.
+_RECIPES = pathlib.Path(__file__).parent.parent / 'recipes'
 _THREE_EPOCHS = ['--epochs=3', '--batch_size=1']
 _TWO_STEPS = ['--method=dense', '--epochs=1', '--batch_size=1']
 _OWN_FLAGS = {'image_folder': ['--model=lenet_300_100', '--image_size=28']}
@@ -119,7 +117,7 @@ def main(monkeypatch):
   monkeypatch.setattr(run.Run, '_look_at', look)
 
   def run_binary(name, *arguments):
-    path = pathlib.Path(benchmarks.__file__).with_name(f'{name}.py')
+    path = _RECIPES / f'{name}.py'
     monkeypatch.setattr('sys.argv', [str(path), *arguments])
     with flagsaver.flagsaver(), pytest.raises(SystemExit) as left:
       runpy.run_path(str(path), run_name='__main__')
@@ -187,7 +185,7 @@ def test_folders_of_pictures_however_large(in_memory, tmp_path, monkeypatch):
     made_data.write_images(tmp_path / f'{label}', x[5:], 'png')
   if not in_memory:
     monkeypatch.setattr(image_files, 'FITS_BYTES', 1)
-  data = benchmarks.image_folder(Request(str(tmp_path)), 16)
+  data = standard_datasets.image_folder(Request(str(tmp_path)), 16)
   assert isinstance(data.train, image_files.FileSplit) is not in_memory
   sizes = [s.examples for s in (data.train, data.validation, data.test)]
   assert sizes == [20, 4, 6]
@@ -226,7 +224,7 @@ def test_validation_and_test_folders_are_taken(tmp_path):
 def test_bad_folders_are_named(tmp_path):
   def error():
     with pytest.raises(DataError) as raised:
-      benchmarks.image_folder(Request(str(tmp_path)), 16)
+      standard_datasets.image_folder(Request(str(tmp_path)), 16)
     return str(raised.value)
 
   assert f"'{tmp_path}' holds neither" in error()
@@ -242,11 +240,11 @@ def test_bad_folders_are_named(tmp_path):
   (tmp_path / 'val' / 'other').rename(tmp_path / 'gone')
   assert f"'{broken}' cannot be decoded" in error()
   with pytest.raises(DataError, match='needs --data_dir'):
-    benchmarks.imagenet(Request())
+    standard_datasets.imagenet(Request())
   with pytest.raises(DataError, match='cannot be downloaded'):
-    benchmarks.imagenet(Request(str(tmp_path), download=True))
+    standard_datasets.imagenet(Request(str(tmp_path), download=True))
   with pytest.raises(DataError, match='is no folder'):
-    benchmarks.imagenet(Request(str(broken)))
+    standard_datasets.imagenet(Request(str(broken)))
 
 
 def test_bad_annotations_are_named(tmp_path):
@@ -265,10 +263,10 @@ def test_bad_annotations_are_named(tmp_path):
 
 def test_input_speed_times_both_in_turn(tmp_path):
   _mnist(tmp_path)
-  data = benchmarks.MNIST.load(Request(str(tmp_path)))
-  model = models.lenet_300_100(data.image_shape, data.classes)
+  data = standard_datasets.MNIST.load(Request(str(tmp_path)))
+  model = small.lenet_300_100(data.image_shape, data.classes)
   before = model.get_weights()
-  speeds = input_speed.measure(data, model, 4, seconds=0.01, repeats=2)
+  speeds = input_pipeline.measure(data, model, 4, seconds=0.01, repeats=2)
   assert list(speeds) == ['pipeline', 'training']
   assert all(len(s) == 2 and min(s) > 0 for s in speeds.values())
   assert (model.get_weights()[0] != before[0]).any()  # It did train.

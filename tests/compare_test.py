@@ -10,16 +10,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import (
-  compare,
-  comparison,
-  comparison_plot,
-  digits_cnn,
-  entrants,
-  figures,
-  side_by_side,
-  trials,
-)
+from recipes import compare, digits_cnn
+from recipes.common import figures
+from recipes.comparison import methods, parallel_runs, plot, tables, trials
 
 pytestmark = pytest.mark.long
 
@@ -67,11 +60,11 @@ def _row(method, sparsity, seed, accuracy, **more):
 
 
 def test_the_methods_of_the_table_are_there():
-  assert set(_NAMES.split()) <= set(entrants.METHODS)
+  assert set(_NAMES.split()) <= set(methods.METHODS)
 
 
 def test_each_method_is_searched_as_much_as_the_others():
-  searched = [e for e in entrants.METHODS.values() if not e.full_cost]
+  searched = [e for e in methods.METHODS.values() if not e.full_cost]
   assert {len(entrant.settings) for entrant in searched} == {4}
   for entrant in searched:
     every = [tuple(sorted(s.items())) for s in entrant.settings]
@@ -79,9 +72,9 @@ def test_each_method_is_searched_as_much_as_the_others():
 
 
 def test_all_methods_train_for_equally_many_epochs_but_lth_full(tmp_path):
-  grid = _grid(tmp_path, methods=list(entrants.ENTRANTS))
+  grid = _grid(tmp_path, methods=list(methods.ENTRANTS))
   for trial in [*grid.search(), *grid.comparison()]:
-    rounds = entrants.full_cost_rounds(trial.sparsity)
+    rounds = methods.full_cost_rounds(trial.sparsity)
     full = trial.method == 'lth_full'
     assert grid.cost(trial) == (10 * (rounds + 1) if full else 10), trial
 
@@ -128,7 +121,7 @@ def test_a_learning_rate_is_a_factor_to_the_recipes():
 
 
 def test_a_warm_up_is_a_share_of_the_epochs():
-  tries = [t.get('warmup_epochs') for t in entrants.ENTRANTS['random'].tries]
+  tries = [t.get('warmup_epochs') for t in methods.ENTRANTS['random'].tries]
   number = 1 + tries.index(0.2)
   flags = trials.Trial('random', number, 0.9, 0).flags(digits_cnn.RECIPE, 30)
   assert flags['warmup_epochs'] == pytest.approx(6)
@@ -145,14 +138,14 @@ def test_tables_have_means_deviations_and_differences_by_seed():
     _row('unilth_no_ramp', 0.9, 1, 0.94),
     _row('gmp', 0.9, 0, 0.99, chosen=0, knobs='begin_fraction=0.5'),
   ]
-  table = comparison.accuracy_table(rows)
+  table = tables.accuracy_table(rows)
   assert table[0] == '| method | 90% |'
   assert '| dense | 98.00 (1) |' in table
   assert '| unilth | 96.00 ± 1.41 (2) |' in table
-  line, ablation = comparison.difference_table(rows, 'unilth')[2:]
+  line, ablation = tables.difference_table(rows, 'unilth')[2:]
   assert ablation == '| unilth_no_ramp | +1.00 (1) |'
   assert line == '| gmp | +2.00 ± 1.00 (2) |'  # Seed 2 has no partner.
-  assert comparison.difference_table(rows, 'unidlth') == []
+  assert tables.difference_table(rows, 'unidlth') == []
 
 
 def test_csv_has_a_line_per_run():
@@ -177,11 +170,11 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
         _finish(grid, trial, 0.9)
       yield job, 'it diverged' if failed else None
 
-  monkeypatch.setattr(side_by_side, 'run', run)
+  monkeypatch.setattr(parallel_runs, 'run', run)
   with flagsaver.flagsaver():
     flags.FLAGS(['', '--recipe=digits_cnn'])
     for _ in range(2):  # When it goes on, too.
-      runner = compare._Runner(grid, side_by_side.places(2))
+      runner = compare._Runner(grid, parallel_runs.places(2))
       runner.run(grid.comparison(), 'comparison')
   assert len(runner.failed) == 3
   assert 'seed 1: it diverged (runs/gmp-0.95-seed1/' in capsys.readouterr().out
@@ -194,9 +187,9 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
 def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
   grid = _grid(tmp_path)
   monkeypatch.setattr(
-    side_by_side, 'run', lambda recipe, jobs, places: [(jobs[0], 'no data')]
+    parallel_runs, 'run', lambda recipe, jobs, places: [(jobs[0], 'no data')]
   )
-  runner = compare._Runner(grid, side_by_side.places(2))
+  runner = compare._Runner(grid, parallel_runs.places(2))
   with pytest.raises(ValueError, match=f'failed, in {tmp_path}: no data'):
     runner.run(grid.comparison(), 'comparison')
 
@@ -219,7 +212,7 @@ def test_a_plot_shows_the_best_and_our_worst(
   ours, other = accuracies
   rows = [_row('unilth', s, 0, ours) for s in sparsities]
   rows += [_row('gmp', s, 0, other) for s in sparsities]
-  comparison_plot.draw(tmp_path / 'a.png', 'a', rows)
+  plot.draw(tmp_path / 'a.png', 'a', rows)
   low, high = drawn[0].get_ylim()
   assert 0 <= low < 100 * ours
   assert 100 * max(ours, other) <= high + 0.01  # Above that all is the same.
@@ -227,15 +220,15 @@ def test_a_plot_shows_the_best_and_our_worst(
 
 def test_a_plot_of_one_sparsity_tells_what_is_below_it(drawn, tmp_path):
   rows = [_row('unilth', 0.9, 0, 0.99), _row('gmp', 0.9, 0, 0.5)]
-  comparison_plot.draw(tmp_path / 'a.png', 'a', rows)
+  plot.draw(tmp_path / 'a.png', 'a', rows)
   assert [text.get_text() for text in drawn[0].texts] == ['50.0']
 
 
 def test_places_share_the_cores(monkeypatch):
-  monkeypatch.setattr(side_by_side.os, 'sched_getaffinity', lambda _: range(8))
-  assert [p.threads for p in side_by_side.places(None)] == [1] * 8
-  assert [p.threads for p in side_by_side.places(2)] == [4, 4]
-  assert len(side_by_side.places(20)) == 20
+  monkeypatch.setattr(parallel_runs.os, 'sched_getaffinity', lambda _: range(8))
+  assert [p.threads for p in parallel_runs.places(None)] == [1] * 8
+  assert [p.threads for p in parallel_runs.places(2)] == [4, 4]
+  assert len(parallel_runs.places(20)) == 20
 
 
 def _compare(directory, *flags):

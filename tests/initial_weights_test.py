@@ -11,8 +11,8 @@ import tf_keras as keras
 from absl.testing import flagsaver
 
 import tf_unilth
-from recipes import initial_weights, method_flags
-from recipes.arrays import DataError
+from recipes.data.arrays import DataError
+from recipes.training import initial_weights, pruning_flags
 from tests import tiny_recipe
 
 pytestmark = pytest.mark.long
@@ -262,8 +262,8 @@ def test_weights_of_another_network_leave_nothing_behind(tmp_path):
 def _plan(**given):
   tiny_recipe.parse_flags()
   with flagsaver.flagsaver(**given):
-    method_flags.check()
-    return method_flags.plan(steps=100, seed=0, rate=None).ticket.settings
+    pruning_flags.check()
+    return pruning_flags.plan(steps=100, seed=0, rate=None).ticket.settings
 
 
 @pytest.mark.parametrize('method', ['unilth', 'unidlth'])

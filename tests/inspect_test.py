@@ -1,4 +1,4 @@
-"""recipes.inspect: what lies where, what differs, one line for the rest."""
+"""recipes.inspect_model: contents, differences, and errors in one line."""
 
 import json
 import os
@@ -15,7 +15,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 import tf_unilth
-from recipes import inspect, programs
+from recipes import inspect_model
+from recipes.common import model_outputs
 from tests import toys
 from tf_unilth.inspection import readers, ticket_comparison
 
@@ -108,14 +109,14 @@ def test_a_packed_saved_model_and_a_ticket_are_read(tmp_path):
 @pytest.mark.parametrize('a', ['run', 'model.tflite', 'model.keras'])
 @pytest.mark.parametrize('b', ['run/saved_model', 'model.tflite', 'model.h5'])
 def test_the_same_model_computes_the_same(folder, a, b):
-  line = programs.against(folder / a, folder / b, seed=0)
+  line = model_outputs.against(folder / a, folder / b, seed=0)
   assert float(line.split('differ by ')[1].split()[0]) < 1e-5
 
 
 @pytest.mark.parametrize('name', ['run', 'model.tflite', 'model.keras'])
 def test_another_model_computes_something_else(folder, name):
   for pair in [(name, 'other.keras'), ('other.keras', name)]:
-    line = programs.against(*(folder / n for n in pair), seed=0)
+    line = model_outputs.against(*(folder / n for n in pair), seed=0)
     assert float(line.split('differ by ')[1].split()[0]) > 0.2
 
 
@@ -123,7 +124,7 @@ def test_models_of_other_inputs_are_not_compared(folder, tmp_path):
   model = keras.Sequential([keras.layers.Dense(2, input_shape=(7,))])
   model.save(tmp_path / 'a.keras')
   with pytest.raises(readers.UnreadableError, match=r'inputs differ: .*7'):
-    programs.against(tmp_path / 'a.keras', folder / 'model.h5', 0)
+    model_outputs.against(tmp_path / 'a.keras', folder / 'model.h5', 0)
 
 
 @pytest.mark.parametrize('ending', ['keras', 'h5'])
@@ -131,7 +132,7 @@ def test_a_file_of_keras_3_is_named_as_such(ending, tmp_path):
   path = tmp_path / f'model.{ending}'
   stack = [keras3.layers.Input((4,)), keras3.layers.Dense(2)]
   keras3.Sequential(stack).save(path)
-  for read in (readers.read, lambda path: programs.against(path, path, 0)):
+  for read in (readers.read, lambda path: model_outputs.against(path, path, 0)):
     with pytest.raises(
       readers.UnreadableError,
       match=r'was saved by Keras 3\.\d.*Build it with tf_keras: `import tf_ker',
@@ -155,7 +156,7 @@ def test_ragged_inputs_are_not_compared(tmp_path):
   outputs = keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs)
   keras.Model(inputs, outputs).save(tmp_path / 'a.keras')
   with pytest.raises(readers.UnreadableError, match=r'ragged or sparse'):
-    programs.against(tmp_path / 'a.keras', tmp_path / 'a.keras', 0)
+    model_outputs.against(tmp_path / 'a.keras', tmp_path / 'a.keras', 0)
 
 
 def test_a_ticket_of_0_1_0_is_read_and_compared_with_one_of_now(tmp_path):
@@ -226,10 +227,10 @@ def test_the_command_compares_tickets_with_tickets_alone(
   flags.FLAGS(['test'])
   path = str(_ticket(tmp_path / 'a', [1, 1, 0, 1]))
   flags.FLAGS.against = path
-  assert inspect._main(['inspect', path]) is None
+  assert inspect_model._main(['inspect', path]) is None
   assert 'kept by both' in capsys.readouterr().out
   flags.FLAGS.against = str(folder / 'model.tflite')
-  error = inspect._main(['inspect', path])
+  error = inspect_model._main(['inspect', path])
   assert error == f'error: {path!r}, a ticket, computes nothing.'
 
 
@@ -282,7 +283,7 @@ def test_what_cannot_be_read_gets_one_line(folder, tmp_path, name, keep, words):
 def test_the_command_prints_and_compares(folder):
   finished = _run(
     '-m',
-    'recipes.inspect',
+    'recipes.inspect_model',
     str(folder / 'model.tflite'),
     f'--against={folder / "run"}',
     cwd=_ROOT,
@@ -293,19 +294,7 @@ def test_the_command_prints_and_compares(folder):
 
 
 def test_the_command_says_what_is_wrong_in_one_line(capsys):
-  error = inspect._main(['inspect', 'nowhere'])
+  error = inspect_model._main(['inspect', 'nowhere'])
   assert error.startswith("error: 'nowhere': No such file")
-  assert 'give one PATH' in inspect._main(['inspect'])
+  assert 'give one PATH' in inspect_model._main(['inspect'])
   assert not capsys.readouterr().out
-
-
-def test_the_module_does_not_stand_before_the_standard_one():
-  # As a recipe has it that is run by its path.
-  code = (
-    'import sys; sys.modules.pop("inspect", None);'
-    f'sys.path.insert(0, {str(_ROOT / "recipes")!r});'
-    'import inspect; print(inspect.currentframe, inspect.__file__)'
-  )
-  finished = _run('-c', code)
-  assert finished.returncode == 0, finished.stderr
-  assert 'recipes' not in finished.stdout

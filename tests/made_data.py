@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import tensorflow as tf
 
-from recipes.arrays import Arrays
+from recipes.data.arrays import Arrays
 
 
 def arrays(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from recipes import (
-  contenders,
-  mask_cost,
+from recipes.costs import (
+  mask_update,
   memory,
   overhead_report,
   overhead_times,
-  step_time,
+  step_times,
+  workloads,
 )
 from tests import toys
 
@@ -31,9 +31,9 @@ def _build(input_shape, classes):
 @pytest.fixture(scope='module')
 def found():
   """The times of a small model."""
-  workload = contenders.Workload(_build, (6, 6, 1), 4, 2)
+  workload = workloads.Workload(_build, (6, 6, 1), 4, 2)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(contenders.WORKLOADS, 'toy', workload)
+    patch.setitem(workloads.WORKLOADS, 'toy', workload)
     times = overhead_times.measure('toy', ['tfmot', 'LTH', 'UniLTH'], 3)
   times['footprints'] = [
     {'method': m, 'first_step': s, 'peak_bytes': p, 'wrapped_bytes': w}
@@ -46,12 +46,12 @@ def found():
 def test_every_stage_is_timed_beside_the_same_epoch_of_the_dense_model(found):
   rows = found['steps']
   stages = {(row['method'], row['stage']) for row in rows}
-  assert len(rows) == 4 * contenders.EPOCHS
+  assert len(rows) == 4 * workloads.EPOCHS
   assert ('UniLTH', 'ramp') in stages and ('LTH', 'mask held') in stages
   for row in rows:
     assert len(row['seconds']) == 3 and min(row['seconds']) > 0
   dense = [row for row in rows if row['method'] == 'dense']
-  for own, other in zip(dense, rows[-contenders.EPOCHS :]):
+  for own, other in zip(dense, rows[-workloads.EPOCHS :]):
     np.testing.assert_allclose(
       other['ratios'], np.divide(other['seconds'], own['seconds'])
     )
@@ -106,15 +106,15 @@ def test_panels_of_a_plot_share_rows_that_not_all_of_them_have(
   assert set(drawn[last:]) < set(drawn[:last])  # The same in the same places.
 
 
-@pytest.mark.parametrize('name', list(contenders.METHODS)[1:])
+@pytest.mark.parametrize('name', list(workloads.METHODS)[1:])
 def test_contenders_are_in_the_stages_that_they_name(name):
-  workload = contenders.Workload(_build, (6, 6, 1), 4, 2)
-  method = contenders.METHODS[name]
-  model = contenders.model_of(workload, method, 4, jit_compile=False)
+  workload = workloads.Workload(_build, (6, 6, 1), 4, 2)
+  method = workloads.METHODS[name]
+  model = workloads.model_of(workload, method, 4, jit_compile=False)
   sparsities = []
   history = model.fit(
     workload.data(),
-    epochs=contenders.EPOCHS,
+    epochs=workloads.EPOCHS,
     steps_per_epoch=4,
     callbacks=[
       *method.callbacks(),
@@ -145,18 +145,18 @@ def test_an_error_in_one_fit_ends_all():
       raise ValueError('mine')
 
   def fit(*callbacks):
-    return step_time.Fit(
+    return step_times.Fit(
       toys.compiled_for_labels(_build((6, 6, 1), 10)),
       callbacks,
-      contenders.Workload(_build, (6, 6, 1), 4, 2).data(),
+      workloads.Workload(_build, (6, 6, 1), 4, 2).data(),
     )
 
   with pytest.raises(ValueError, match='mine'):
-    step_time.interleaved({'a': fit(), 'b': fit(Fail())}, 1, 2, 2)
+    step_times.interleaved({'a': fit(), 'b': fit(Fail())}, 1, 2, 2)
 
 
 def test_the_making_of_masks_is_timed_for_ours_and_tfmot():
-  seconds = mask_cost.measure(weights=10_000, layers=2, repeats=2)
+  seconds = mask_update.measure(weights=10_000, layers=2, repeats=2)
   assert {name.split(',')[0] for name in seconds} == {
     'tfmot',
     'global',
@@ -167,10 +167,10 @@ def test_the_making_of_masks_is_timed_for_ours_and_tfmot():
 
 def test_mask_cost_checks_that_both_reach_the_sparsity():
   # What is timed must be the real thing: both make 90% zeros.
-  model = mask_cost._model(10_000, 2)
+  model = mask_update._model(10_000, 2)
   for update in (
-    mask_cost._tfmot_update(model),
-    mask_cost._Ours(model, 'global').update,
+    mask_update._tfmot_update(model),
+    mask_update._Ours(model, 'global').update,
   ):
     update()
     masks = [
@@ -183,7 +183,7 @@ def test_mask_cost_checks_that_both_reach_the_sparsity():
 
 
 def test_a_peak_of_memory_is_not_that_of_the_process_before():
-  code = 'from recipes import memory; print(memory.peak())'
+  code = 'from recipes.costs import memory; print(memory.peak())'
   own = subprocess.run(
     [sys.executable, '-c', code], capture_output=True, text=True, check=True
   )

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recipes import datasets, encoded, image_files, pipeline, transforms
-from recipes.arrays import DataError, Parts
+from recipes.data import (
+  augmentation,
+  dataset,
+  digits,
+  image_decoding,
+  image_files,
+  pipeline,
+)
+from recipes.data.arrays import DataError, Parts
 from tests import made_data
 
-_CHANNELS = transforms.Channels((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+_CHANNELS = augmentation.Channels((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 _SIZE = 16
 
 
@@ -35,16 +42,16 @@ def _split(kind, images, folder):
     paths = pipeline.on_host(np.array(paths, object))
     return image_files.FileSplit(paths, labels, indices, _CHANNELS, _SIZE)
   transform = {
-    'plain': transforms.plain(_CHANNELS),
-    'shifted': transforms.shifted(_CHANNELS, padding=2),
-    'resized': transforms.resized(_CHANNELS, _SIZE),
+    'plain': augmentation.plain(_CHANNELS),
+    'shifted': augmentation.shifted(_CHANNELS, padding=2),
+    'resized': augmentation.resized(_CHANNELS, _SIZE),
   }[kind]
   images = pipeline.on_host(images)
   return pipeline.ArraySplit(images, labels, indices, transform)
 
 
-def _read(dataset):
-  return [(x.numpy(), y.numpy()) for x, y in dataset]
+def _read(batches):
+  return [(x.numpy(), y.numpy()) for x, y in batches]
 
 
 def _equal(first, second):
@@ -105,8 +112,8 @@ def test_evaluation_is_in_order_and_not_augmented(kind, images, folder):
 
 def test_the_end_of_a_run_waits_for_no_tuning(images, folder):
   split = _split('plain', images, folder)
-  for dataset in (split.epochs(8, 0, 0, 2), split.batches(8).repeat()):
-    assert dataset.options().autotune.enabled is False
+  for batches in (split.epochs(8, 0, 0, 2), split.batches(8).repeat()):
+    assert batches.options().autotune.enabled is False
 
 
 def test_shifts_are_cuts_from_the_padded_image_some_mirrored():
@@ -121,17 +128,19 @@ def test_shifts_are_cuts_from_the_padded_image_some_mirrored():
     for j in range(3)
     for step in (1, -1)
   }
-  found = transforms.shift_and_flip(batch, key, 1, flip=True).numpy()
+  found = augmentation.shift_and_flip(batch, key, 1, flip=True).numpy()
   steps = [cuts[x.tobytes()] for x in found]  # KeyError: no such cut.
   assert len({x.tobytes() for x in found}) == len(cuts)
   assert 150 < steps.count(-1) < 250
-  found = transforms.shift_and_flip(batch, key, 1, flip=False).numpy()
+  found = augmentation.shift_and_flip(batch, key, 1, flip=False).numpy()
   assert {cuts[x.tobytes()] for x in found} == {1}
 
 
 def test_crop_boxes_have_the_areas_and_ratios_of_inception():
-  noise = transforms.crop_noise(tf.constant([1, 2], tf.int64), 5000)
-  boxes = np.stack([b.numpy() for b in transforms.crop_boxes(noise, 300, 400)])
+  noise = augmentation.crop_noise(tf.constant([1, 2], tf.int64), 5000)
+  boxes = np.stack(
+    [b.numpy() for b in augmentation.crop_boxes(noise, 300, 400)]
+  )
   top, left, bottom, right = boxes
   assert top.min() == 0 and left.min() == 0
   assert bottom.max() == 299 and right.max() == 399
@@ -149,7 +158,7 @@ def test_crop_boxes_have_the_areas_and_ratios_of_inception():
 def test_a_box_of_all_is_all():
   # The noise that asks for all of the area of a square.
   noise = [tf.constant([n]) for n in (1.0, 0.5, 0.0, 0.0, 1.0)]
-  box = [side.numpy()[0] for side in transforms.crop_boxes(noise, 16, 16)]
+  box = [side.numpy()[0] for side in augmentation.crop_boxes(noise, 16, 16)]
   assert box == [0, 0, 15, 15]
 
 
@@ -158,15 +167,15 @@ def test_a_part_of_an_encoded_image_is_that_part(ending):
   ramp = np.arange(0, 240, 5, dtype=np.uint8)
   image = np.add.outer(ramp, ramp // 12)[..., None].repeat(3, axis=2)
   encode = tf.io.encode_png if ending == 'png' else tf.io.encode_jpeg
-  found = encoded.decode_part(encode(image), (8, 4, 39, 19)).numpy()
+  found = image_decoding.decode_part(encode(image), (8, 4, 39, 19)).numpy()
   np.testing.assert_allclose(found, image[8:40, 4:20], atol=4)
 
 
 def test_the_centre_of_an_encoded_image_is_evaluated():
   rng = np.random.default_rng(0)
   image = rng.integers(0, 256, (40, 56, 3), np.uint8)
-  same = transforms.Channels((0.0,) * 3, (1.0,) * 3)
-  crops = encoded.cropped(same, size=35, read=tf.identity)  # 7/8 of 40.
+  same = augmentation.Channels((0.0,) * 3, (1.0,) * 3)
+  crops = image_decoding.cropped(same, size=35, read=tf.identity)  # 7/8 of 40.
   found = crops.evaluate(tf.stack([tf.io.encode_png(image)]))
   np.testing.assert_allclose(found[0] * 255, image[2:37, 10:45], atol=1e-3)
 
@@ -176,10 +185,10 @@ def test_half_of_the_crops_are_mirrored(kind):
   ramp = np.arange(0, 256, 8, dtype=np.uint8)
   image = np.broadcast_to(ramp[None, :, None], (32, 32, 3))
   if kind == 'encoded':
-    crops = encoded.cropped(_CHANNELS, _SIZE, read=tf.identity)
+    crops = image_decoding.cropped(_CHANNELS, _SIZE, read=tf.identity)
     batch = tf.stack([tf.io.encode_png(image)] * 200)
   else:
-    crops = transforms.resized(_CHANNELS, _SIZE)
+    crops = augmentation.resized(_CHANNELS, _SIZE)
     batch = tf.constant(np.stack([image] * 200))
   found = crops.train(batch, tf.constant([1, 2], tf.int64)).numpy()
   rises = found[:, :, -1] - found[:, :, 0]
@@ -203,14 +212,14 @@ def test_broken_files_are_found_by_a_check(tmp_path, images):
 
 
 def _parts(request, parts):
-  return datasets.assembled(
+  return dataset.assembled(
     'name', 2, (1,), parts, request, split=lambda indices: indices
   )
 
 
 def test_the_parts_are_disjoint_and_depend_on_the_seed():
   parts = Parts(np.arange(10, 110), None, np.arange(5))
-  request = datasets.Request(validation_fraction=0.2, seed=1)
+  request = dataset.Request(validation_fraction=0.2, seed=1)
   found = _parts(request, parts)
   assert len(found.train) == 80 and len(found.validation) == 20
   both = np.concatenate([found.train, found.validation])
@@ -218,25 +227,25 @@ def test_the_parts_are_disjoint_and_depend_on_the_seed():
   assert list(found.test) == list(range(5))
   again = _parts(request, parts)
   assert (again.validation == found.validation).all()
-  other = _parts(datasets.Request(validation_fraction=0.2, seed=2), parts)
+  other = _parts(dataset.Request(validation_fraction=0.2, seed=2), parts)
   assert set(other.validation) != set(found.validation)
 
 
 def test_a_subset_leaves_validation_and_test_alone():
   parts = Parts(np.arange(100), None, None)
-  whole = _parts(datasets.Request(), parts)
-  some = _parts(datasets.Request(train_examples=7), parts)
+  whole = _parts(dataset.Request(), parts)
+  some = _parts(dataset.Request(train_examples=7), parts)
   assert (some.train == whole.train[:7]).all()
   assert (some.validation == whole.validation).all()
   assert (some.test == whole.test).all() and len(some.test) == 20
   for count in (0, 69):
     with pytest.raises(DataError, match=f'from 1 to 68.* but is {count}'):
-      _parts(datasets.Request(train_examples=count), parts)
+      _parts(dataset.Request(train_examples=count), parts)
 
 
 def test_a_validation_set_of_its_own_is_taken():
   parts = Parts(np.arange(50), np.arange(50, 60), np.arange(60, 70))
-  found = _parts(datasets.Request(train_examples=20), parts)
+  found = _parts(dataset.Request(train_examples=20), parts)
   assert list(found.validation) == list(range(50, 60))
   assert len(set(found.train)) == 20 and max(found.train) < 50
   assert list(found.train) != list(range(20))
@@ -244,7 +253,7 @@ def test_a_validation_set_of_its_own_is_taken():
 
 def test_a_part_without_images_is_refused():
   with pytest.raises(DataError, match=r'0\.01 of 40 images leaves'):
-    request = datasets.Request(validation_fraction=0.01)
+    request = dataset.Request(validation_fraction=0.01)
     _parts(request, Parts(np.arange(50), None, None))
 
 
@@ -252,7 +261,7 @@ def test_digits_are_split_as_ever():
   import sklearn.datasets
 
   bundle = sklearn.datasets.load_digits()
-  data = datasets.digits(datasets.Request(seed=3))
+  data = digits.digits(dataset.Request(seed=3))
   order = np.random.default_rng(0).permutation(1797)
   rest, test = order[359:], order[:359]
   order = np.random.default_rng(3).permutation(1438)

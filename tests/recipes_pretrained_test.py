@@ -4,8 +4,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import pretrained, pretrained_trials
-from recipes.pretrained_trials import Trial
+from recipes import pretrained
+from recipes.comparison import pretrained_rows, pretrained_trials
+from recipes.comparison.pretrained_trials import Trial
 
 pytestmark = pytest.mark.long
 
@@ -64,8 +65,8 @@ def test_it_goes_on_where_it_stopped(main, tmp_path):
   assert _Bench.done[:13] == before
   assert main() is None  # It is finished.
   assert len(_Bench.done) == 18
-  rows = pretrained.read(tmp_path / 'pretrained.csv')
-  assert len(rows) == 8 and set(rows[0]) == set(pretrained._COLUMNS)
+  rows = pretrained_rows.read(tmp_path / 'pretrained.csv')
+  assert len(rows) == 8 and set(rows[0]) == set(pretrained_rows.COLUMNS)
   assert all('tensorflow=' in row['versions'] for row in rows)
 
 

@@ -13,15 +13,9 @@ import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import (
-  digits_cnn,
-  experiment,
-  figures,
-  methods,
-  model_zoo,
-  plots,
-  report,
-)
+from recipes import digits_cnn, model_zoo
+from recipes.common import figures
+from recipes.training import experiment, methods, plots, report
 from tests import tiny_recipe
 
 pytestmark = pytest.mark.long

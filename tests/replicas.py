@@ -11,14 +11,17 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import datasets, experiment, figures, models
-from recipes.run import Run
+from recipes.common import figures
+from recipes.data import digits
+from recipes.networks import small
+from recipes.training import experiment
+from recipes.training.run import Run
 
 RECIPE = experiment.Recipe(
   name='lenet_on_digits',
-  load=datasets.digits,
+  load=digits.digits,
   # Without batch statistics, which are each replica's own, and dropout.
-  build=models.lenet_300_100,
+  build=small.lenet_300_100,
   epochs=4,
   batch_size=256,
   learning_rate=0.1,

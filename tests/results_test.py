@@ -8,7 +8,14 @@ import statistics
 
 import pytest
 
-from recipes import comparison, overhead_report, pretrained, trials
+from recipes.comparison import (
+  pretrained_report,
+  pretrained_rows,
+  pretrained_search,
+  tables,
+  trials,
+)
+from recipes.costs import overhead_report
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _PLACE = _ROOT / 'recipes' / 'results'
@@ -45,9 +52,9 @@ def test_a_report_has_the_tables_of_its_runs(directory):
   rows = _rows(directory)
   assert set(rows[0]) == set(trials.COLUMNS)
   report = (directory / 'report.md').read_text()
-  assert '\n'.join(comparison.accuracy_table(rows)) in report
-  for method in comparison.RIVALS:
-    assert '\n'.join(comparison.difference_table(rows, method)) in report
+  assert '\n'.join(tables.accuracy_table(rows)) in report
+  for method in tables.RIVALS:
+    assert '\n'.join(tables.difference_table(rows, method)) in report
   assert (directory / 'comparison.png').exists()
 
 
@@ -130,12 +137,12 @@ _MNIST = 'comparison_mnist_lenet'
 
 def _found(directory, method, sparsity):
   """Returns accuracies by seed, in percent."""
-  found = comparison.accuracies(_rows(_PLACE / directory))
+  found = tables.accuracies(_rows(_PLACE / directory))
   return found[method][sparsity]
 
 
 def _lead(ours, theirs, digits):
-  lead = comparison.mean([ours[seed] - theirs[seed] for seed in ours])
+  lead = tables.mean([ours[seed] - theirs[seed] for seed in ours])
   assert ours.keys() == theirs.keys() and lead.seeds == 5
   return f'{lead.value:.{digits}f} +- {lead.error:.{digits}f}'
 
@@ -157,14 +164,14 @@ def test_what_the_ramp_is_worth_in_a_document_is_in_the_runs(document):
 
 def test_the_ticket_from_scratch_at_99_5_is_as_the_document_says():
   found = _found(f'{_MNIST}_random_erk', 'random_erk', 0.995)
-  mean = comparison.mean(list(found.values()))
+  mean = tables.mean(list(found.values()))
   seeds = ', '.join(f'{value:.2f}' for value in found.values())
   said = f'({mean.value:.2f} +- {mean.deviation:.2f}: {seeds};'
   assert said in _words(_ROOT / 'docs' / 'comparison.md')
 
 
 def test_the_readme_says_how_many_seeds_a_mean_has():
-  found = comparison.accuracies(_rows(_PLACE / _MNIST))
+  found = tables.accuracies(_rows(_PLACE / _MNIST))
   fewer = {
     (method, sparsity): len(seeds)
     for method, cells in found.items()
@@ -178,14 +185,14 @@ def test_the_readme_says_how_many_seeds_a_mean_has():
 
 
 def test_unilth_is_above_every_other_sparse_method_as_the_readme_says():
-  found = comparison.accuracies(_rows(_PLACE / _MNIST))
+  found = tables.accuracies(_rows(_PLACE / _MNIST))
   leads = []
   for sparsity in (0.98, 0.99):
     ours = found['unilth'][sparsity]
     for method in found.keys() - {'unilth', 'dense'}:
       theirs = found[method][sparsity]
       differences = [ours[seed] - theirs[seed] for seed in theirs]
-      leads.append(comparison.mean(differences))
+      leads.append(tables.mean(differences))
   least = min(leads, key=lambda lead: lead.value)
   said = f'{least.value:.2f} +- {least.error:.2f} points or more'
   assert f'every other sparse method at 98 and 99%, by {said}' in _words(
@@ -214,24 +221,24 @@ def test_the_speed_of_mask_updates_in_the_readme_is_that_of_the_file():
 
 
 def _pretrained():
-  return pretrained.read(_PRETRAINED / 'pretrained.csv')
+  return pretrained_rows.read(_PRETRAINED / 'pretrained.csv')
 
 
 def test_the_report_on_trained_networks_has_the_tables_of_its_runs():
   rows = _pretrained()
-  search = pretrained.read(_PRETRAINED / 'search.csv')
+  search = pretrained_rows.read(_PRETRAINED / 'search.csv')
   report = (_PRETRAINED / 'report.md').read_text()
   for task in ('digits_cnn', 'mnist_lenet'):
     for table in (
-      pretrained.accuracy_table(rows, task),
-      pretrained.difference_table(rows, task),
-      pretrained.ours_table(rows, task),
+      pretrained_report.accuracy_table(rows, task),
+      pretrained_report.difference_table(rows, task),
+      pretrained_report.ours_table(rows, task),
     ):
       assert '\n'.join(table) in report
   # What is compared was chosen on other seeds, by validation.
   assert not {r['seed'] for r in search} & {r['seed'] for r in rows}
   for row in rows:
-    settings = pretrained.chosen(
+    settings = pretrained_search.chosen(
       search, row['task'], row['optimizer'], row['method']
     )
     words = ' '.join(f'{name}={value:g}' for name, value in settings)
@@ -241,14 +248,14 @@ def test_the_report_on_trained_networks_has_the_tables_of_its_runs():
 @pytest.mark.parametrize('optimizer', ['adam', 'sgd'])
 def test_a_trained_network_is_better_pruned_than_by_polynomial_decay(optimizer):
   for task in ('digits_cnn', 'mnist_lenet'):
-    points = pretrained.against(
+    points = pretrained_report.against(
       _pretrained(), task, optimizer, 'polynomial_decay'
     )
-    above = comparison.mean(points)
+    above = tables.mean(points)
     assert above.seeds > 1 and above.value > above.error, task
   # The digits network keeps its accuracy; LeNet does not quite, as the report
   # shows.
-  kept = comparison.mean(
-    pretrained.gained(_pretrained(), 'digits_cnn', optimizer, 'unilth')
+  kept = tables.mean(
+    pretrained_report.gained(_pretrained(), 'digits_cnn', optimizer, 'unilth')
   )
   assert kept.seeds == 5 and kept.value >= -kept.error

@@ -1,7 +1,8 @@
-"""The rooms of the library: imports go one way, and some know no framework."""
+"""Rooms of library and recipes: imports go one way; some know no framework."""
 
 import ast
 import pathlib
+import sys
 
 import pytest
 
@@ -22,6 +23,24 @@ _FRAMEWORKS = (
   *('jax', 'torch'),
 )
 _FILES = sorted((_ROOT / 'tf_unilth').rglob('*.py'))
+# The rooms of the recipes, lowest first. At the top are programs, which import
+# any room and which no room imports; `training.catalogue` loads them by name.
+# `training` is below its neighbours: a comparison and a search consist of runs.
+_RECIPE_FLOORS = (
+  ('common',),
+  ('data', 'networks'),
+  ('training',),
+  ('comparison', 'costs', 'tuning'),
+)
+_RECIPE_FLOOR = {
+  room: floor for floor, rooms in enumerate(_RECIPE_FLOORS) for room in rooms
+}
+_RECIPES = sorted((_ROOT / 'recipes').rglob('*.py'))
+_TOP = [
+  path
+  for path in (_ROOT / 'recipes').glob('*.py')
+  if path.name != '__init__.py'
+]
 
 
 def _imported(path):
@@ -63,3 +82,30 @@ def test_imports_go_one_way(path):
       assert module.split('.')[0] not in _FRAMEWORKS, module
       # Nor by way of an engine.
       assert not module.startswith('tf_unilth.engines.tfmot'), module
+
+
+def test_every_folder_of_the_recipes_is_a_room():
+  folders = {path.parent.name for path in _RECIPES} - {'recipes', 'formats'}
+  assert folders == set(_RECIPE_FLOOR)
+
+
+@pytest.mark.parametrize('path', _TOP, ids=lambda p: p.stem)
+def test_at_the_top_of_the_recipes_are_programs(path):
+  assert "\nif __name__ == '__main__':\n" in path.read_text()
+  # Run by its path, its folder comes before the standard library.
+  assert path.stem not in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+  'path', _RECIPES, ids=lambda p: str(p.relative_to(_ROOT))
+)
+def test_imports_of_recipes_go_one_way(path):
+  here = path.relative_to(_ROOT / 'recipes').parts[0]
+  for module in _imported(path):
+    if not module.startswith('recipes.'):
+      continue
+    there = module.split('.')[1]
+    # A program imports rooms, not programs.
+    assert there in _RECIPE_FLOOR, module
+    if there != here and here in _RECIPE_FLOOR:
+      assert _RECIPE_FLOOR[there] < _RECIPE_FLOOR[here], module

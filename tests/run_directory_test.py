@@ -15,7 +15,15 @@ import tensorflow as tf
 from matplotlib import image
 
 import tf_unilth
-from recipes import devices, figures, plots, progress, report, run_directory
+from recipes.common import figures, files
+from recipes.training import (
+  distribution,
+  epoch_plot,
+  plots,
+  progress,
+  report,
+  run_directory,
+)
 from tests import tiny_recipe
 from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
@@ -140,7 +148,7 @@ def test_plots_mark_plateau_rewind_rounds_and_stages(finished):
   from matplotlib import pyplot as plt
 
   history = run_directory.read_history(directory / 'history.csv')
-  figure = plots._epochs(plt, 'title', history, results)
+  figure = epoch_plot._epochs(plt, 'title', history, results)
   loss, accuracy, sparsity = figure.axes
   texts = [text.get_text() for text in loss.texts]
   assert '  rewound to epoch 1' in texts
@@ -338,7 +346,7 @@ def test_a_method_prints_its_own_name(method, no_plots, tmp_path, capsys):
   }
   assert speakers == {'UniDLTH' if method == 'unidlth' else method}
   assert not re.search(r'\de[+-]\d', said)
-  assert f'on {count(devices.cpus(), "CPU")}' in report.table(
+  assert f'on {count(distribution.cpus(), "CPU")}' in report.table(
     json.loads((tmp_path / 'results.json').read_text())
   )
 
@@ -366,7 +374,7 @@ def test_the_axis_of_the_loss_has_labels_as_close_as_there_is_room(
   history = {n: loss for n in ('loss', 'val_loss')}
   history |= {n: np.ones(20) for n in ('accuracy', 'val_accuracy')}
   results = {'plateau_epoch': None, 'rewound_to_epoch': None}
-  figure = plots._epochs(plt, 'title', history, results)
+  figure = epoch_plot._epochs(plt, 'title', history, results)
   figure.canvas.draw()
   axis = figure.axes[0]
   low, high = axis.get_ylim()
@@ -507,5 +515,5 @@ def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
 
   monkeypatch.setattr(pathlib.Path, 'write_text', full)
   with pytest.raises(OSError, match=r'No space left on device: .*a\.csv'):
-    run_directory.write_text(tmp_path / 'a.csv', 'words')
+    files.write_text(tmp_path / 'a.csv', 'words')
   assert not list(tmp_path.iterdir())

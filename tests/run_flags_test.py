@@ -11,7 +11,7 @@ import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import run_flags
+from recipes.training import run_flags
 from tests import tiny_recipe
 
 # By flag: another value than its default, and the flags that it needs.
@@ -138,7 +138,10 @@ def test_the_table_has_every_flag():
   assert named == _VALUES.keys() | _ELSEWHERE
   defined = {
     flag.name
-    for module in ('recipes.run_flags', 'recipes.method_flags')
+    for module in (
+      'recipes.training.run_flags',
+      'recipes.training.pruning_flags',
+    )
     for flag in flags.FLAGS.flags_by_module_dict()[module]
   }
   assert named == defined
@@ -186,11 +189,11 @@ def _defined_and_read(path):
 def test_no_binary_defines_a_flag_that_nothing_reads():
   shared = {name for group in run_flags.GROUPS.values() for name in group}
   binaries = 0
-  paths = list(pathlib.Path(run_flags.__file__).parent.glob('*.py'))
+  paths = list(pathlib.Path(run_flags.__file__).parents[1].rglob('*.py'))
   read = _read_of_flags(paths)
   for path in paths:
     found = _defined_and_read(path)
-    if path.stem in ('run_flags', 'method_flags'):
+    if path.stem in ('run_flags', 'pruning_flags'):
       assert found.keys() <= shared  # Which test_each_flag_is_read looks at.
       continue
     binaries += bool(found)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recipes import cifar_files, plain_pickle, sources, tfds_data
-from recipes.arrays import DataError
+from recipes.data import readers
+from recipes.data.arrays import DataError
+from recipes.data.formats import cifar, safe_pickle, tfds
 from tests import made_data
 
 _MNIST = (28, 28, 1)
@@ -20,7 +21,7 @@ _CIFAR = (32, 32, 3)
 
 def _read(name, place, shape=None, classes=10):
   shape = shape or (_MNIST if name == 'mnist' else _CIFAR)
-  return sources.read(name, shape, classes, str(place), download=False)
+  return readers.read(name, shape, classes, str(place), download=False)
 
 
 def _assert_holds(found, data):
@@ -50,7 +51,7 @@ def test_mnist_in_each_form(form, tmp_path, monkeypatch):
   else:
     made_data.write_npz(tmp_path / 'mnist.npz', data)
     place = tmp_path / 'mnist.npz' if form == 'npz file' else tmp_path
-  found = sources.read(
+  found = readers.read(
     'mnist', _MNIST, 10, place and str(place), download=False
   )
   _assert_holds(found, data)
@@ -61,7 +62,7 @@ def test_mnist_in_each_form(form, tmp_path, monkeypatch):
 def test_cifar_in_each_form(name, form, tmp_path):
   classes = int(name.removeprefix('cifar'))
   data = made_data.arrays(_CIFAR, min(classes, 20))
-  binary, python = cifar_files.VERSIONS[name]
+  binary, python = cifar.VERSIONS[name]
   place = tmp_path
   if form == 'folder':
     place = tmp_path / python.folder
@@ -81,7 +82,7 @@ def test_a_pickle_of_python_3_is_read_too(tmp_path):
   for protocol in range(5):
     path = tmp_path / str(protocol)
     path.write_bytes(pickle.dumps(content, protocol))
-    read = plain_pickle.read(path)
+    read = safe_pickle.read(path)
     np.testing.assert_array_equal(read['data'], content['data'])
     assert read['labels'] == [1, 2]
 
@@ -113,9 +114,9 @@ def test_nothing_there_says_what_was_looked_for(tmp_path):
 def test_without_a_data_dir_the_flags_are_named(tmp_path, monkeypatch):
   monkeypatch.setenv('KERAS_HOME', str(tmp_path))
   with pytest.raises(DataError, match='--data_dir or --download'):
-    sources.read('mnist', _MNIST, 10, None, download=False)
+    readers.read('mnist', _MNIST, 10, None, download=False)
   with pytest.raises(DataError, match='cannot be downloaded by Keras'):
-    sources.read('tiny_imagenet', (64, 64, 3), 200, None, download=True)
+    readers.read('tiny_imagenet', (64, 64, 3), 200, None, download=True)
 
 
 def test_a_download_goes_through_keras_and_is_read(tmp_path, monkeypatch):
@@ -125,24 +126,24 @@ def test_a_download_goes_through_keras_and_is_read(tmp_path, monkeypatch):
     asked.append((name, given['file_hash']))
     made_data.write_npz(pathlib.Path(given['cache_dir'], name), data)
 
-  monkeypatch.setattr(sources.keras.utils, 'get_file', get_file)
+  monkeypatch.setattr(readers.keras.utils, 'get_file', get_file)
   place = str(tmp_path / 'new' / 'folder')
-  found = sources.read('mnist', _MNIST, 10, place, download=True)
+  found = readers.read('mnist', _MNIST, 10, place, download=True)
   _assert_holds(found, data)
-  assert asked == [('mnist.npz', sources._DOWNLOADS['mnist'][2])]
-  sources.read('mnist', _MNIST, 10, place, download=True)
+  assert asked == [('mnist.npz', readers._DOWNLOADS['mnist'][2])]
+  readers.read('mnist', _MNIST, 10, place, download=True)
   assert len(asked) == 1  # What is there is not fetched again.
 
   def fail(*_, **__):
     raise Exception('URL fetch failure\non ...')
 
-  monkeypatch.setattr(sources.keras.utils, 'get_file', fail)
+  monkeypatch.setattr(readers.keras.utils, 'get_file', fail)
   (tmp_path / 'file').touch()
   place = str(tmp_path / 'file' / 'folder')
   with pytest.raises(DataError, match=r"folder': Not a directory\."):
-    sources.read('mnist', _MNIST, 10, place, download=True)
+    readers.read('mnist', _MNIST, 10, place, download=True)
   with pytest.raises(DataError, match='cannot be downloaded: URL fetch'):
-    sources.read('cifar10', _CIFAR, 10, str(tmp_path), download=True)
+    readers.read('cifar10', _CIFAR, 10, str(tmp_path), download=True)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +276,7 @@ def _pickles():
 @pytest.mark.parametrize('what', _pickles())
 def test_bad_pickles_are_one_line(what, tmp_path):
   content, expected = _pickles()[what]
-  python = cifar_files.VERSIONS['cifar10'][1]
+  python = cifar.VERSIONS['cifar10'][1]
   data = made_data.arrays(_CIFAR, 10)
   names = (*python.train, python.test)
   made_data.write_cifar_python(tmp_path, data, names, 'labels')
@@ -289,7 +290,7 @@ def test_a_hostile_pickle_is_not_executed(tmp_path):
   path, witness = tmp_path / 'pickle', tmp_path / 'witness'
   path.write_bytes(pickle.dumps({'data': _Hostile(witness)}))
   with pytest.raises(DataError, match='which is no array, list or dict'):
-    plain_pickle.read(path)
+    safe_pickle.read(path)
   assert not witness.exists()
   pickle.loads(path.read_bytes())
   assert witness.exists()  # It would have been.
@@ -317,9 +318,9 @@ def test_what_tfds_prepared_is_read_or_named(tmp_path, monkeypatch):
   for version in ('3.0.1', '2.9.9'):
     (tmp_path / 'mnist' / version).mkdir(parents=True)
     (tmp_path / 'mnist' / version / 'dataset_info.json').touch()
-  assert tfds_data.find('mnist', tmp_path) == folder
-  assert tfds_data.find('mnist', folder) == folder
-  assert tfds_data.find('cifar10', tmp_path) is None
+  assert tfds.find('mnist', tmp_path) == folder
+  assert tfds.find('mnist', folder) == folder
+  assert tfds.find('cifar10', tmp_path) is None
   monkeypatch.setitem(sys.modules, 'tensorflow_datasets', None)
   assert 'install tensorflow-datasets' in _error('mnist', tmp_path)
   data = made_data.arrays(_MNIST, 10)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recipes import benchmarks
-from recipes.arrays import DataError
-from recipes.datasets import Request
+from recipes.data import standard_datasets
+from recipes.data.arrays import DataError
+from recipes.data.dataset import Request
 
 _COUNTS = {'train': 40, 'validation': 7}
 
@@ -73,7 +73,7 @@ def _labels(batches):
 @pytest.mark.parametrize('seed', [0, 1])
 def test_parts_are_disjoint_and_drawn_by_the_seed(seed, builder, tmp_path):
   request = Request(str(tmp_path), validation_fraction=0.25, seed=seed)
-  data = benchmarks.imagenet(request)
+  data = standard_datasets.imagenet(request)
   assert (data.name, data.classes) == ('imagenet', 1000)
   sizes = [p.examples for p in (data.train, data.validation, data.test)]
   assert sizes == [30, 10, 7]
@@ -86,7 +86,9 @@ def test_parts_are_disjoint_and_drawn_by_the_seed(seed, builder, tmp_path):
 
 
 def test_a_later_epoch_is_the_same_however_one_comes_to_it(builder, tmp_path):
-  train = benchmarks.imagenet(Request(str(tmp_path), train_examples=9)).train
+  train = standard_datasets.imagenet(
+    Request(str(tmp_path), train_examples=9)
+  ).train
   batches = list(train.epochs(4, 3, 0, 3))
   assert [len(labels) for _, labels in batches] == [4, 4, 1] * 3
   assert batches[0][0].shape == (4, 224, 224, 3)
@@ -106,7 +108,7 @@ def test_a_later_epoch_is_the_same_however_one_comes_to_it(builder, tmp_path):
 def test_what_is_missing_or_broken_is_named(builder, tmp_path):
   def error(**given):
     with pytest.raises(DataError) as raised:
-      benchmarks.imagenet(Request(str(tmp_path), **given)).test.check()
+      standard_datasets.imagenet(Request(str(tmp_path), **given)).test.check()
     return str(raised.value)
 
   for count in (0, 35):

@@ -9,8 +9,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from recipes import programs
-from recipes import tflite as recipe
+from recipes.common import model_outputs
+from recipes.costs import tflite as recipe
 from tests import toys
 from tf_unilth.export import float32, tflite_converter
 from tf_unilth.export import tflite_verification as verification
@@ -375,7 +375,7 @@ def test_int8_outputs_are_compared_as_numbers(in_int8, monkeypatch):
 def test_the_recipe_compares_int8_inputs_as_numbers(in_int8, tmp_path):
   model, _, export = in_int8
   model.save(tmp_path / 'model.keras')
-  text = programs.against(export.path, tmp_path / 'model.keras', 0)
+  text = model_outputs.against(export.path, tmp_path / 'model.keras', 0)
   assert float(re.search(r'\((\S+) of the largest', text)[1]) < 0.1
 
 

@@ -6,7 +6,8 @@ import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import datasets, experiment
+from recipes.data import digits
+from recipes.training import experiment
 
 layers = keras.layers
 
@@ -27,7 +28,7 @@ def build(image_shape: tuple[int, ...], classes: int) -> keras.Model:
 
 RECIPE = experiment.Recipe(
   name='tiny_recipe',
-  load=datasets.digits,
+  load=digits.digits,
   build=build,
   epochs=5,
   batch_size=256,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from recipes import exports, run_directory
+from recipes.training import exports, run_directory
 from tf_unilth.algorithms import ticket_callback
 from tf_unilth.algorithms.mask_updates import Pruner
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from recipes import datasets, experiment, pipeline, transforms
-from recipes.arrays import Parts
+from recipes.data import augmentation, dataset, pipeline
+from recipes.data.arrays import Parts
+from recipes.training import experiment
 from tests import tiny_recipe, torture_run, toys
 
 EPOCHS = 10
@@ -29,12 +30,12 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _load(request: datasets.Request) -> datasets.Dataset:
+def _load(request: dataset.Request) -> dataset.Dataset:
   """Returns the toys' images, augmented."""
   x, y = toys.data(96)
   images, labels = map(pipeline.on_host, (x, y))
-  shifted = transforms.shifted(transforms.Channels([0.1], [0.9]), padding=1)
-  return datasets.assembled(
+  shifted = augmentation.shifted(augmentation.Channels([0.1], [0.9]), padding=1)
+  return dataset.assembled(
     'toys',
     classes=2,
     image_shape=x.shape[1:],

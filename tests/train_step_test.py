@@ -9,7 +9,7 @@ import tf_keras as keras
 from tensorflow.python.eager import context
 
 import tf_unilth
-from recipes import training
+from recipes.training import optimization
 from tests import toys
 from tf_unilth.engines.tfmot import keras_access, optimizer_traits
 from tf_unilth.engines.tfmot.masked_gradients import TicketGradients
@@ -32,7 +32,7 @@ _OPTIMIZERS = {
   'legacy momentum': keras.optimizers.legacy.SGD(momentum=0.9),
   'amsgrad': keras.optimizers.Adam(amsgrad=True),
   'centered': keras.optimizers.RMSprop(momentum=0.9, centered=True),
-  "the recipes'": training.SGD(0.1, l2=0.01, momentum=0.9, nesterov=True),
+  "the recipes'": optimization.SGD(0.1, l2=0.01, momentum=0.9, nesterov=True),
 }
 
 
@@ -662,10 +662,10 @@ class _Compiled(keras.Sequential):
 
   @tf.function
   def forward(self, x, training):
-    return super().call(x, training=training)
+    return super().call(x, training=optimization)
 
   def call(self, x, training=False):
-    return self.forward(x, bool(training))
+    return self.forward(x, bool(optimization))
 
 
 def test_a_function_inside_of_the_model_masks_when_others_train_it():

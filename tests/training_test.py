@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras as keras
 from absl.testing import flagsaver
 
-from recipes import devices, progress, training
+from recipes.training import distribution, optimization, progress
 from tests import tiny_recipe, toys
 
 
@@ -16,7 +16,7 @@ def test_weight_decay_is_l2_in_the_gradient(nesterov):
   # v <- momentum v + (g + l2 w); w <- w - rate v.
   rate, momentum, l2 = 0.1, 0.9, 0.5
   variable = tf.Variable([2.0, -3.0])
-  optimizer = training.SGD(rate, l2, momentum=momentum, nesterov=nesterov)
+  optimizer = optimization.SGD(rate, l2, momentum=momentum, nesterov=nesterov)
   weight, velocity = np.array([2.0, -3.0]), np.zeros(2)
   for gradient in ([1.0, 0.0], [-2.0, 0.5], [0.0, 0.0]):
     optimizer.apply_gradients([(tf.constant(gradient), variable)])
@@ -29,22 +29,22 @@ def test_weight_decay_is_l2_in_the_gradient(nesterov):
 
 def test_weight_decay_is_not_clipped():
   variable = tf.Variable([4.0])
-  optimizer = training.SGD(1.0, 0.5, clipnorm=1.0)
+  optimizer = optimization.SGD(1.0, 0.5, clipnorm=1.0)
   optimizer.apply_gradients([(tf.constant([100.0]), variable)])
   assert variable.numpy() == pytest.approx(4 - (1 + 0.5 * 4))
 
 
 def test_the_optimizer_can_be_copied():
-  optimizer = training.SGD(0.1, 0.25, momentum=0.5)
-  copy = training.SGD.from_config(optimizer.get_config())
+  optimizer = optimization.SGD(0.1, 0.25, momentum=0.5)
+  copy = optimization.SGD.from_config(optimizer.get_config())
   assert copy.l2 == 0.25 and copy.get_config() == optimizer.get_config()
 
 
 def test_one_decay_can_be_copied():
-  rate = training.OneDecay(
+  rate = optimization.OneDecay(
     initial_learning_rate=0.5, decay_steps=8, warmup=0.25
   )
-  copy = training.OneDecay.from_config(rate.get_config())
+  copy = optimization.OneDecay.from_config(rate.get_config())
   assert [float(copy(t)) for t in range(9)] == [
     float(rate(t)) for t in range(9)
   ]
@@ -57,7 +57,7 @@ def test_smoothed_labels_are_kerass_one_hot_ones():
   theirs = keras.losses.CategoricalCrossentropy(
     from_logits=True, label_smoothing=0.2
   )
-  ours = training.SmoothedCrossentropy(0.2)
+  ours = optimization.SmoothedCrossentropy(0.2)
   expected = theirs(np.eye(4)[labels], logits)
   # Keras hands labels to a compiled loss as a column.
   for shape in ((6,), (6, 1)):
@@ -66,11 +66,11 @@ def test_smoothed_labels_are_kerass_one_hot_ones():
     )
 
 
-@pytest.mark.parametrize('precision', devices.PRECISIONS)
+@pytest.mark.parametrize('precision', distribution.PRECISIONS)
 def test_logits_are_float32_under_each_policy(precision):
   tiny_recipe.parse_flags()
-  with devices.prepared('none', precision, False, False):
-    model = training.build(tiny_recipe.RECIPE, (8, 8, 1), 10)
+  with distribution.prepared('none', precision, False, False):
+    model = optimization.build(tiny_recipe.RECIPE, (8, 8, 1), 10)
   assert model.outputs[0].dtype == tf.float32
   half = 'float32' if precision == 'none' else precision
   assert model.layers[-2].compute_dtype == half
@@ -133,7 +133,9 @@ def test_slices_of_a_batch_are_even_and_weighted():
   batches = tf.data.Dataset.range(7).batch(4).map(lambda x: (x, -x))
   one, two = (
     [[part.numpy().tolist() for part in batch] for batch in worker]
-    for worker in devices.on_replicas(TwoReplicas(), batches, weighted=True)
+    for worker in distribution.on_replicas(
+      TwoReplicas(), batches, weighted=True
+    )
   )
   assert one == [[[0, 1], [0, -1], [1, 1]], [[4], [-4], pytest.approx([2 / 3])]]
   assert two == [
@@ -144,7 +146,7 @@ def test_slices_of_a_batch_are_even_and_weighted():
 
 @flagsaver.flagsaver(warmup_epochs=2.0, epochs=10, learning_rate=0.4)
 def test_warmup_is_a_share_of_the_run():
-  rate = training.learning_rate(tiny_recipe.RECIPE, 100)
+  rate = optimization.learning_rate(tiny_recipe.RECIPE, 100)
   assert rate.warmup == 0.2 and rate.decay_steps == 100
 
 
@@ -158,7 +160,7 @@ def test_workers_without_a_common_directory_are_told(other):
       return tf.concat(values, axis)
 
   if other == 3:
-    devices.check_agreement(TwoWorkers(), 3)
+    distribution.check_agreement(TwoWorkers(), 3)
   else:
     with pytest.raises(ValueError, match=r'some find 0 .* others 3'):
-      devices.check_agreement(TwoWorkers(), 3)
+      distribution.check_agreement(TwoWorkers(), 3)

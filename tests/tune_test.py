@@ -12,7 +12,8 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes import run_flags, tune
+from recipes import tune
+from recipes.training import run_flags
 from tests import tiny_recipe
 
 pytestmark = pytest.mark.long

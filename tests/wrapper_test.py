@@ -10,7 +10,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
-from recipes import mixed_precision
+from recipes.costs import mixed_precision
 from tests import toys
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 

@@ -1,0 +1,30 @@
+"""Text and JSON files that are written whole or not at all."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file beside its name and renames it: whole or not at all.
+
+  Raises:
+    OSError: it cannot be written; it names the file.
+  """
+  beside = path.with_name(path.name + '.tmp')
+  try:
+    beside.write_text(text)
+    os.replace(beside, path)
+  except OSError as error:  # A full disk is told without a name.
+    raise OSError(
+      error.errno, error.strerror or str(error), str(path)
+    ) from None
+  finally:
+    beside.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes a JSON file, whole or not at all."""
+  write_text(path, json.dumps(content, indent=2) + '\n')

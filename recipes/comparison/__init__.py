@@ -1,0 +1,1 @@
+"""Methods compared: their settings, their runs, tables and plots."""

@@ -1,0 +1,66 @@
+"""The report of a comparison: tables, plot, costs, and what failed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from recipes.common import figures, files
+from recipes.comparison import plot, tables
+from recipes.comparison.trials import Grid, Row
+from tf_unilth.wording import count
+
+
+def write(
+  grid: Grid, command: str, jobs: int, failed: Mapping[str, str]
+) -> None:
+  """Writes `report.md` and, with matplotlib, the plot.
+
+  Args:
+    grid: whose finished runs are reported.
+    command: what makes them again.
+    jobs: how many ran side by side.
+    failed: the runs that did not end, and why.
+  """
+  rows, directory = grid.rows(), grid.directory
+  sections = [
+    [f'# {grid.recipe.name}: methods at {count(grid.epochs, "epoch")}'],
+    ['```shell', command, '```'],
+    ['Test accuracy in percent: mean ± standard deviation (seeds).'],
+    tables.accuracy_table(rows),
+  ]
+  if figures.available() and any(row['target_sparsity'] for row in rows):
+    title = f'{grid.recipe.name}, {count(grid.epochs, "epoch")} in all'
+    plot.draw(directory / 'comparison.png', title, rows)
+    sections += [['![test accuracy](comparison.png)']]
+  sections += [*_differences(rows), *_cost(rows, jobs), *_search(rows)]
+  if failed:
+    each = [f'- {said}: {error}' for said, error in failed.items()]
+    sections += [['## Failed'], ['Not in the tables:'], each]
+  text = '\n\n'.join('\n'.join(lines) for lines in sections) + '\n'
+  files.write_text(directory / 'report.md', text)
+
+
+def _differences(rows: Sequence[Row]) -> Iterator[list[str]]:
+  for method in tables.RIVALS:
+    table = tables.difference_table(rows, method)
+    if table:
+      yield [f'## {method} against the others']
+      yield [
+        'Points of test accuracy: mean of the differences per seed ± its '
+        'standard error (seeds).'
+      ]
+      yield table
+
+
+def _cost(rows: Sequence[Row], jobs: int) -> Iterator[list[str]]:
+  yield ['## Cost']
+  yield [f'Seconds of one run: median, {count(jobs, "run")} at a time.']
+  yield tables.cost_table(rows)
+
+
+def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
+  if any(row['searched'] for row in rows):
+    yield ['## Search']
+    yield [
+      'Knobs tried at the middle sparsity; learning_rate is a factor to that '
+      'of the other runs, warmup_epochs a share of the epochs.'
+    ]
+    yield tables.search_table(rows)

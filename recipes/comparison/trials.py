@@ -1,0 +1,196 @@
+"""The runs of a comparison: which there are, and what each of them found."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from recipes.comparison.methods import ENTRANTS, Knobs
+from recipes.comparison.parallel_runs import Job
+from recipes.training import run_directory
+from recipes.training.recipe import Recipe
+
+COLUMNS = (
+  'recipe',
+  'method',
+  'target_sparsity',
+  'seed',
+  'knobs',
+  'searched',
+  'chosen',
+  'epochs',
+  'steps',
+  'sparsity',
+  'rounds',
+  'plateau_epoch',
+  'rewound_to_epoch',
+  'validation_accuracy',
+  'test_accuracy',
+  'seconds',
+)
+_RESULTS = COLUMNS[7:]
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """One run: a method with some knobs, at a sparsity, with a seed.
+
+  Args:
+    method: a name of `ENTRANTS`.
+    setting: index into the entrant's `settings`.
+    sparsity: the target, in [0, 1).
+    seed: of the run.
+  """
+
+  method: str
+  setting: int
+  sparsity: float
+  seed: int
+
+  @property
+  def tried(self) -> Knobs:
+    """The knobs that are not the method's own."""
+    return ENTRANTS[self.method].settings[self.setting]
+
+  @property
+  def knobs(self) -> str:
+    """The same in words."""
+    return ' '.join(f'{name}={value}' for name, value in self.tried.items())
+
+  @property
+  def name(self) -> str:
+    """Of its directory."""
+    parts = self.method, *self.knobs.split(), self.sparsity, f'seed{self.seed}'
+    return '-'.join(map(str, parts))
+
+  def flags(self, recipe: Recipe, epochs: int) -> dict[str, Any]:
+    """Returns the flags of the run, with the seed."""
+    entrant = ENTRANTS[self.method]
+    flags = entrant.flags(self.tried, self.sparsity, epochs, recipe)
+    return {**flags, 'seed': self.seed}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+  """All runs of a comparison.
+
+  Each method is tried with each of its settings at one sparsity, the middle
+  one, on some seeds; the setting with the highest mean validation accuracy
+  then runs at all sparsities with all seeds.
+
+  Args:
+    recipe: that runs.
+    methods: names of `ENTRANTS`.
+    sparsities: targets, in [0, 1).
+    seeds: how many, from 0 on.
+    search_seeds: how many of them the search uses; 0 is no search.
+    epochs: of a run at equal cost.
+    directory: of the comparison.
+    common: flags that are given to all runs.
+  """
+
+  recipe: Recipe
+  methods: Sequence[str]
+  sparsities: Sequence[float]
+  seeds: int
+  search_seeds: int
+  epochs: int
+  directory: pathlib.Path
+  common: tuple[str, ...] = ()
+
+  def search(self) -> list[Trial]:
+    """Returns the runs of the search, seed by seed."""
+    middle = sorted(self.sparsities)[len(self.sparsities) // 2]
+    return [
+      Trial(method, setting, self._sparsity(method, middle), seed)
+      for seed in range(self.search_seeds)
+      for method in self.methods
+      if ENTRANTS[method].tries
+      for setting in range(len(ENTRANTS[method].settings))
+    ]
+
+  def comparison(self) -> list[Trial]:
+    """Returns the runs that are compared; the search must be done.
+
+    Seed by seed, so that what is there can be compared at any time.
+    """
+    chosen = self.chosen()
+    trials = (
+      Trial(method, chosen[method], self._sparsity(method, sparsity), seed)
+      for seed, sparsity, method in itertools.product(
+        range(self.seeds), self.sparsities, self.methods
+      )
+    )
+    cheap_first = sorted(trials, key=lambda t: ENTRANTS[t.method].full_cost)
+    return list(dict.fromkeys(cheap_first))
+
+  def chosen(self) -> dict[str, int]:
+    """Returns each method's best setting of the search; 0 without one."""
+    scores: dict[tuple[str, int], list[float]] = {}
+    for trial in self.search():
+      results = self.results(trial)
+      score = results['validation_accuracy'] if results else -np.inf
+      scores.setdefault((trial.method, trial.setting), []).append(score)
+    means = {key: float(np.mean(values)) for key, values in scores.items()}
+    return {
+      # Where two are equal, the first: the method's own.
+      method: max(
+        (s for m, s in means if m == method),
+        key=lambda setting: means[method, setting],
+        default=0,
+      )
+      for method in self.methods
+    }
+
+  def job(self, trial: Trial) -> Job:
+    """Returns a trial as something to run."""
+    flags = trial.flags(self.recipe, self.epochs)
+    words = [f'--{name}={value}' for name, value in flags.items()]
+    return Job(self._directory(trial), (*self.common, *words))
+
+  def cost(self, trial: Trial) -> int:
+    """Returns the epochs of a trial."""
+    return trial.flags(self.recipe, self.epochs)['epochs']
+
+  def results(self, trial: Trial) -> dict[str, Any] | None:
+    """Returns what a finished trial found, else `None`."""
+    path = self._directory(trial) / 'results.json'
+    return run_directory.read_json(path, _RESULTS) if path.exists() else None
+
+  def rows(self) -> list[Row]:
+    """Returns a row per finished run, of the search too."""
+    searched, compared = self.search(), self.comparison()
+    return [
+      {
+        'recipe': self.recipe.name,
+        'method': trial.method,
+        'target_sparsity': trial.sparsity,
+        'seed': trial.seed,
+        'knobs': trial.knobs,
+        'searched': int(trial in searched),
+        'chosen': int(trial in compared),
+        **{name: results[name] for name in _RESULTS},
+      }
+      for trial in dict.fromkeys([*compared, *searched])
+      if (results := self.results(trial)) is not None
+    ]
+
+  def _directory(self, trial: Trial) -> pathlib.Path:
+    return self.directory / 'runs' / trial.name
+
+  def _sparsity(self, method: str, sparsity: float) -> float:
+    return sparsity if ENTRANTS[method].sparse else 0.0
+
+
+def csv_text(rows: Iterable[Row]) -> str:
+  """Returns rows as CSV, with a line for the columns."""
+  lines = [','.join(COLUMNS)]
+  lines += [
+    ','.join('' if row[c] is None else str(row[c]) for c in COLUMNS)
+    for row in rows
+  ]
+  return '\n'.join(lines) + '\n'

@@ -1,0 +1,103 @@
+r"""Images a second of an input pipeline alone, beside its network's training.
+
+  python -m recipes.costs.input_pipeline --recipe=cifar10_small --data_dir=...
+
+Both are timed in turn, so that what else the machine does falls on both. The
+pipeline is read as fast as it goes; a training step is the network's, forward
+and backward, with SGD, on one batch that is there already.
+"""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_keras as keras
+from absl import app, flags
+
+from recipes.data.dataset import Dataset, Request
+from recipes.training import catalogue, experiment
+
+FLAGS = experiment.FLAGS
+
+_SECONDS = flags.DEFINE_float('seconds', 5, 'How long each is timed.', 0.0)
+_REPEATS = flags.DEFINE_integer(
+  'repeats', 5, 'How often each is timed, after one uncounted.', 1
+)
+
+
+def measure(
+  data: Dataset,
+  model: keras.Model,
+  batch_size: int,
+  seconds: float,
+  repeats: int,
+) -> dict[str, list[float]]:
+  """Returns the images a second of `pipeline` and `training`, in turn.
+
+  Args:
+    data: whose training part is read.
+    model: gives logits.
+    batch_size: images in a batch.
+    seconds: of each measurement; at least one batch is read.
+    repeats: how often each is timed, after once uncounted.
+  """
+  # More epochs than are read: order and augmentation are always new.
+  batches = iter(data.train.epochs(batch_size, 0, 0, 2**31))
+  model.compile(
+    keras.optimizers.SGD(1e-3, momentum=0.9),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+  )
+  first = next(batches)
+  work: dict[str, Callable[[], int]] = {
+    'pipeline': lambda: len(next(batches)[1]),
+    'training': lambda: _step(model, first),
+  }
+  speeds: dict[str, list[float]] = {name: [] for name in work}
+  for repeat in range(repeats + 1):
+    for name, once in work.items():
+      speed = _per_second(once, seconds)
+      if repeat:
+        speeds[name].append(speed)
+  return speeds
+
+
+def _step(model: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> int:
+  model.train_on_batch(*batch)  # Returns a number, so it has been done.
+  return len(batch[1])
+
+
+def _per_second(once: Callable[[], int], seconds: float) -> float:
+  images, begin = 0, time.perf_counter()
+  for _ in itertools.count():
+    images += once()
+    passed = time.perf_counter() - begin
+    if passed >= seconds:
+      break
+  return images / passed
+
+
+def _row(name: str, values: list[float], digits: int) -> str:
+  return (
+    f'{name:12}{statistics.median(values):12,.{digits}f}'
+    f'{min(values):12,.{digits}f}{max(values):12,.{digits}f}'
+  )
+
+
+def _main(_: list[str]) -> None:
+  recipe = catalogue.load(FLAGS.recipe)
+  batch_size = FLAGS.batch_size or recipe.batch_size
+  data = recipe.load(Request(data_dir=FLAGS.data_dir))
+  model = recipe.build(data.image_shape, data.classes)
+  speeds = measure(data, model, batch_size, _SECONDS.value, _REPEATS.value)
+  print(f'{recipe.name}, batches of {batch_size}, images a second')
+  print(f'{"":12}{"median":>12}{"slowest":>12}{"fastest":>12}')
+  for name, values in speeds.items():
+    print(_row(name, values, 0))
+  pairs = zip(speeds['pipeline'], speeds['training'], strict=True)
+  print(_row('ratio', [a / b for a, b in pairs], 1))
+
+
+if __name__ == '__main__':
+  app.run(_main)

@@ -1,0 +1,148 @@
+"""What pruning costs: the making of masks, beside tfmot's own mask update.
+
+  python -m recipes.costs.mask_update
+  python -m recipes.costs.mask_update --weights=25000000 --output=cost.json
+
+All are timed in turn in one process. tfmot sorts each layer; ours selects in
+linear time, over all layers together (`global`) or each apart (`layer`). The
+last two rows include reading the weights and writing masks and weights back,
+as tfmot's does.
+"""
+
+import json
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+from absl import app, flags
+
+from recipes.common import provenance
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth.selection import mask_selection
+
+_WEIGHTS = flags.DEFINE_integer('weights', 25_000_000, 'How many in all.', 1000)
+_LAYERS = flags.DEFINE_integer(
+  'layers', 10, 'Over how many layers they are spread.', 1
+)
+_UPDATES = flags.DEFINE_integer(
+  'updates', 5, 'How many are timed, after one uncounted.', 1
+)
+_OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
+
+_SPARSITY = 0.9
+
+
+def _model(weights: int, layers: int) -> keras.Model:
+  """Returns a wrapped model of parallel dense layers."""
+  side = round((weights / layers) ** 0.5)
+  inputs = keras.layers.Input((side,))
+  outputs = [keras.layers.Dense(side)(inputs) for _ in range(layers)]
+  schedule = tfmot.sparsity.keras.ConstantSparsity(_SPARSITY, 0)
+  return tfmot.sparsity.keras.prune_low_magnitude(
+    keras.Model(inputs, outputs), schedule
+  )
+
+
+def _tfmot_update(model: keras.Model) -> Callable[[], None]:
+  """Returns tfmot's own mask update of all layers."""
+  objects = [
+    layer.pruning_obj
+    for layer in model.layers
+    if getattr(layer, 'pruning_vars', None)
+  ]
+
+  @tf.function
+  def update() -> None:
+    for pruning in objects:
+      pruning.conditional_mask_update()
+      pruning.weight_mask_op()
+
+  for layer in model.layers:
+    if hasattr(layer, 'pruning_step'):
+      layer.pruning_step.assign(100)  # ConstantSparsity's default frequency.
+  return update
+
+
+class _Ours:
+  """Our mask update of all layers, and the selection in it alone."""
+
+  def __init__(self, model: keras.Model, scope: str):
+    self._layers = PrunedLayers(model)
+    self._scope = scope
+    self._dense = [np.ones(k.weight.shape, bool) for k in self._layers.kernels]
+
+  def prepare(self) -> None:
+    """Reads what `select` selects from."""
+    self._scores = self._layers.read_weights()
+
+  def select(self) -> None:
+    """Makes masks of scores that are there."""
+    self._masks = mask_selection.select(
+      self._scores, self._dense, _SPARSITY, self._scope
+    )
+
+  def update(self) -> None:
+    """Reads the weights, makes masks, and writes both."""
+    self.prepare()
+    self.select()
+    self._layers.assign_masks(self._masks)
+
+
+def measure(weights: int, layers: int, repeats: int) -> dict[str, list[float]]:
+  """Returns the seconds of each mask update, in turn.
+
+  Args:
+    weights: how many weights, about.
+    layers: over how many layers they are spread.
+    repeats: how often each is timed.
+  """
+  model = _model(weights, layers)
+  random = [np.random.default_rng(i) for i in range(layers)]
+  kernels = PrunedLayers(model).kernels
+  ours = {scope: _Ours(model, scope) for scope in ('global', 'layer')}
+  contenders = {
+    'tfmot, update': _tfmot_update(model),
+    'global, select': ours['global'].select,
+    'layer, select': ours['layer'].select,
+    'global, update': ours['global'].update,
+    'layer, update': ours['layer'].update,
+  }
+  seconds: dict[str, list[float]] = {name: [] for name in contenders}
+  for repeat in range(repeats + 1):
+    for name, update in contenders.items():
+      for kernel, rng in zip(kernels, random):
+        kernel.weight.assign(rng.standard_normal(kernel.weight.shape, 'f4'))
+      for scope in ours.values():
+        scope.prepare()
+      begin = time.perf_counter()
+      update()
+      if repeat:
+        seconds[name].append(time.perf_counter() - begin)
+  return seconds
+
+
+def _main(_: list[str]) -> None:
+  seconds = measure(_WEIGHTS.value, _LAYERS.value, _UPDATES.value)
+  print(f'mask update over {_WEIGHTS.value:,} weights, TF {tf.__version__}')
+  print(
+    '                   median   fastest   slowest   times as fast as tfmot'
+  )
+  for name, times in seconds.items():
+    ratios = sorted(a / b for a, b in zip(seconds['tfmot, update'], times))
+    print(
+      f'{name:15}{statistics.median(times):8.3f} s{min(times):8.3f} s'
+      f'{max(times):8.3f} s   {statistics.median(ratios):.1f} '
+      f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
+    )
+  if _OUTPUT.value:
+    content = {'versions': provenance.versions(), 'seconds': seconds}
+    pathlib.Path(_OUTPUT.value).write_text(json.dumps(content, indent=2))
+
+
+if __name__ == '__main__':
+  app.run(_main)

@@ -1,0 +1,102 @@
+"""What pruning costs: steps, events and memory, beside the dense model.
+
+  python -m recipes.costs.overhead --output=overhead
+  python -m recipes.costs.overhead --models=lenet --jit_compile
+
+The dense model, tfmot's wrapper with PolynomialDecay and each of our algorithms
+train in turns in one process, block by block of steps, so that a ratio compares
+what ran side by side; `recipes.costs.workloads` says what they are. Printed are
+medians, and the first and third quartile of the ratios. Every step is timed
+under a callback that counts steps, so that the dense model has one too. For the
+masks of a large model beside tfmot's see `recipes.costs.mask_update`.
+"""
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+import tensorflow as tf
+from absl import app, flags
+
+from recipes.common import files, provenance
+from recipes.costs import overhead_report, overhead_times
+from recipes.costs.workloads import DENSE, METHODS, WORKLOADS
+
+_MODELS = flags.DEFINE_list('models', list(WORKLOADS), 'Which models.')
+_METHODS = flags.DEFINE_list(
+  'methods', list(METHODS)[1:], 'Which methods, beside the dense model.'
+)
+_REPEATS = flags.DEFINE_integer('repeats', 10, 'Blocks timed per epoch.', 2)
+_FOOTPRINTS = flags.DEFINE_integer(
+  'footprints', 3, 'Processes per method for memory and first step; 0: none.', 0
+)
+_JIT_COMPILE = flags.DEFINE_bool('jit_compile', False, 'Compile with XLA.')
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'Where to write .json, .md and .png; keeps other models.'
+)
+# What is timed by itself, for those that differ in it.
+_FOOTPRINT_OF = (DENSE, 'tfmot', 'LTH', 'UniLTH')
+
+
+def _check() -> None:
+  for flag, known in ((_MODELS, WORKLOADS), (_METHODS, METHODS)):
+    for name in flag.value:
+      if name not in known or name == DENSE:
+        names = ', '.join(n for n in known if n != DENSE)
+        raise ValueError(f'--{flag.name} must be of {names}, but has {name!r}.')
+
+
+def _begun(path: pathlib.Path | None) -> dict[str, Any]:
+  """Returns what is known before: the other models in an output like ours."""
+  content: dict[str, Any] = {
+    'versions': provenance.versions(),
+    'devices': [d.name for d in tf.config.list_logical_devices()],
+    'jit_compile': _JIT_COMPILE.value,
+  }
+  models = {}
+  if path and path.with_suffix('.json').exists():
+    before = json.loads(path.with_suffix('.json').read_text())
+    models = before.pop('models')
+    if before != content:
+      raise ValueError(
+        f'--output {path} is of other versions, devices or --jit_compile: '
+        'remove it or name another.'
+      )
+  return {**content, 'models': models}
+
+
+def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
+  models = content['models']
+  files.write_json(path.with_suffix('.json'), content)
+  tables = [
+    overhead_report.table(model, found) for model, found in models.items()
+  ]
+  path.with_suffix('.md').write_text('\n'.join(tables))
+  overhead_report.plot(path.with_suffix('.png'), models)
+
+
+def _main(_: list[str]) -> str | None:
+  output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
+  try:
+    _check()
+    content = _begun(output)
+  except ValueError as error:
+    return f'error: {error}'
+  for model in _MODELS.value:
+    found = overhead_times.measure(
+      model, _METHODS.value, _REPEATS.value, _JIT_COMPILE.value
+    )
+    chosen = [m for m in _FOOTPRINT_OF if m in (DENSE, *_METHODS.value)]
+    found['footprints'] = overhead_times.footprints(
+      model, chosen, _FOOTPRINTS.value
+    )
+    content['models'][model] = found
+    print(overhead_report.table(model, found), flush=True)
+    if output:  # After each, so that a run cut short keeps its models.
+      _write(output, content)
+  return None
+
+
+if __name__ == '__main__':
+  app.run(lambda argv: sys.exit(_main(argv)))

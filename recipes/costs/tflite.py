@@ -1,0 +1,100 @@
+"""What export_tflite makes of two networks: bytes, encodings, differences.
+
+  python -m recipes.costs.tflite
+  python -m recipes.costs.tflite --target_sparsities=0.8,0.95
+
+The networks are the recipes' convolutional one for 8x8 images and a perceptron
+with two hidden layers, trained on nothing; per layer the smallest weights are
+zero. Sizes do not depend on training. The comparison is on uniform inputs,
+which is also what int8 is calibrated on.
+"""
+
+import tempfile
+
+import numpy as np
+import tf_keras as keras
+from absl import app, flags
+
+from recipes.networks import small
+from tf_unilth import export_tflite
+from tf_unilth.export.tflite_report import TFLiteExport
+
+_SPARSITIES = flags.DEFINE_list(
+  'target_sparsities',
+  '0.8,0.9,0.95',
+  'Shares of zeros in each layer, in [0, 1).',
+)
+
+_QUANTIZATIONS = (None, 'float16', 'dynamic', 'int8')
+
+
+def _mlp() -> keras.Model:
+  return keras.Sequential(
+    [
+      keras.layers.Dense(300, activation='relu', input_shape=(64,)),
+      keras.layers.Dense(100, activation='relu'),
+      keras.layers.Dense(10),
+    ]
+  )
+
+
+_NETWORKS = {
+  'digits_cnn': lambda: small.digits_cnn((8, 8, 1), 10),
+  'mlp': _mlp,
+}
+
+
+def _make_sparse(model: keras.Model, sparsity: float) -> None:
+  for weight in model.trainable_weights:
+    if len(weight.shape) > 1:
+      value = weight.numpy()
+      order = np.argsort(np.abs(value).ravel(), kind='stable')
+      value.ravel()[order[: round(sparsity * value.size)]] = 0
+      weight.assign(value)
+
+
+def measure(
+  name: str, sparsity: float, quantization: str | None, seed: int
+) -> TFLiteExport:
+  """Returns what export_tflite says of one network.
+
+  Args:
+    name: `digits_cnn` or `mlp`.
+    sparsity: of each kernel, in [0, 1).
+    quantization: of export_tflite.
+    seed: of weights and inputs.
+  """
+  keras.utils.set_random_seed(seed)
+  model = _NETWORKS[name]()
+  _make_sparse(model, sparsity)
+  rng = np.random.default_rng(seed)
+  samples = rng.random((100, *model.input_shape[1:]))
+  with tempfile.TemporaryDirectory() as folder:
+    return export_tflite(
+      model,
+      f'{folder}/model.tflite',
+      quantization,
+      representative_data=samples if quantization == 'int8' else None,
+      inputs=samples,
+    )
+
+
+def _main(_: list[str]) -> None:
+  print('| network | zeros | weights | bytes | plain | smaller | difference |')
+  print('|---|---|---|---|---|---|---|')
+  for name in _NETWORKS:
+    for sparsity in map(float, _SPARSITIES.value):
+      for quantization in _QUANTIZATIONS:
+        found = measure(name, sparsity, quantization, seed=0)
+        print(
+          f'| {name} | {100 * sparsity:g}% '
+          f'| {found.encoding} {quantization or "float32"} '
+          f'| {found.bytes:,} | {found.dense_bytes:,} '
+          f'| {found.dense_bytes / found.bytes:.1f}x '
+          f'| {found.difference:.1g} |',
+          flush=True,
+        )
+
+
+if __name__ == '__main__':
+  app.run(_main)

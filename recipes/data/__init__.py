@@ -1,0 +1,1 @@
+"""Data sets: found, read, split, augmented, in batches."""

@@ -1,0 +1,167 @@
+"""The standard data sets of vision, each as a function of a request."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from recipes.data import image_files, pipeline, readers, tfds_stream
+from recipes.data.arrays import DataError
+from recipes.data.augmentation import (
+  CENTRAL,
+  Channels,
+  Transform,
+  plain,
+  resized,
+  shifted,
+)
+from recipes.data.dataset import Dataset, Request, Split, assembled
+from recipes.data.formats import class_folders, tfds
+
+# Of the training images, as published with the data sets or widely used.
+_MNIST = Channels((0.1307,), (0.3081,))
+_CIFAR10 = Channels((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+_CIFAR100 = Channels((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+_IMAGENET = Channels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallImages:
+  """A data set whose images all have one size and fit in memory.
+
+  Args:
+    name: of files and builders.
+    classes: how many labels there are.
+    image_shape: height, width, channels.
+    transform: what is done to a batch.
+    shrunk: by how much height and width are divided once they are read.
+  """
+
+  name: str
+  classes: int
+  image_shape: tuple[int, int, int]
+  transform: Transform
+  shrunk: int = 1
+
+  def load(self, request: Request) -> Dataset:
+    """Returns the data.
+
+    Raises:
+      DataError: it is not there, damaged, or too small for the request.
+    """
+    read = readers.read(
+      self.name,
+      self.image_shape,
+      self.classes,
+      request.data_dir,
+      request.download,
+    )
+    name, shape = self.name, self.image_shape
+    if self.shrunk > 1:
+      read = dataclasses.replace(read, images=_shrink(read.images, self.shrunk))
+      shape = read.images.shape[1:]
+      name = f'{name} at {shape[0]}x{shape[1]}'
+    return _in_memory(name, self.classes, shape, read, self.transform, request)
+
+
+def _shrink(images: np.ndarray, by: int) -> np.ndarray:
+  """Returns images whose pixels are the means of by x by pixels."""
+  count, height, width, channels = images.shape
+  blocks = images.reshape(count, height // by, by, width // by, by, channels)
+  means = blocks.mean((2, 4), dtype=np.float32)
+  if np.issubdtype(images.dtype, np.integer):
+    means = np.rint(means)
+  return means.astype(images.dtype)
+
+
+def _in_memory(
+  name: str,
+  classes: int,
+  image_shape: tuple[int, int, int],
+  read: readers.Images,
+  transform: Transform,
+  request: Request,
+) -> Dataset:
+  images, labels = map(pipeline.on_host, (read.images, read.labels))
+
+  def split(indices: np.ndarray) -> Split:
+    return pipeline.ArraySplit(images, labels, indices, transform)
+
+  return assembled(name, classes, image_shape, read.parts, request, split)
+
+
+MNIST = SmallImages('mnist', 10, (28, 28, 1), plain(_MNIST))
+CIFAR10 = SmallImages('cifar10', 10, (32, 32, 3), shifted(_CIFAR10, padding=4))
+CIFAR10_16X16 = dataclasses.replace(
+  CIFAR10, transform=shifted(_CIFAR10, padding=2), shrunk=2
+)
+CIFAR100 = SmallImages(
+  'cifar100', 100, (32, 32, 3), shifted(_CIFAR100, padding=4)
+)
+TINY_IMAGENET = SmallImages(
+  'tiny_imagenet', 200, (64, 64, 3), shifted(_IMAGENET, padding=8)
+)
+
+
+def imagenet(request: Request) -> Dataset:
+  """ImageNet at 224x224: folders of classes, or TFDS's `imagenet2012`.
+
+  Raises:
+    DataError: it is not there, damaged, or too small for the request.
+  """
+  folder = _folder('imagenet', request)
+  prepared = tfds.find('imagenet2012', folder)
+  if prepared:
+    return tfds_stream.load(
+      prepared, 'imagenet', 'validation', _IMAGENET, 224, request
+    )
+  data = image_folder(request, 224)
+  return dataclasses.replace(data, name='imagenet')
+
+
+def image_folder(request: Request, size: int) -> Dataset:
+  """Images of any size, in one folder per class.
+
+  Those that fit in memory are resized once and kept there (2 GiB: 10,000 at
+  224x224), others decoded each time.
+
+  Args:
+    request: of the user; `data_dir` must be given.
+    size: height and width of what the model takes.
+
+  Raises:
+    DataError: there are no images, a class is empty, an image that is kept in
+      memory cannot be decoded, or there are too few for the request.
+  """
+  folder = _folder('image_folder', request)
+  if not class_folders.find(folder):
+    raise DataError(
+      f"'{folder}' holds neither train/CLASS/ nor CLASS/ with images."
+    )
+  found = class_folders.read(folder)
+  name, classes = folder.resolve().name, len(found.classes)
+  shape = (size, size, 3)
+  stored = round(size / CENTRAL)
+  if image_files.fits(len(found.paths), (stored, stored, 3)):
+    squares = image_files.read_squares(found.paths, stored)
+    read = readers.Images(squares, found.labels, found.parts)
+    transform = resized(_IMAGENET, size)
+    return _in_memory(name, classes, shape, read, transform, request)
+  paths = pipeline.on_host(np.array(found.paths, object))
+  labels = pipeline.on_host(found.labels)
+
+  def split(indices: np.ndarray) -> Split:
+    return image_files.FileSplit(paths, labels, indices, _IMAGENET, size)
+
+  return assembled(name, classes, shape, found.parts, request, split)
+
+
+def _folder(name: str, request: Request) -> pathlib.Path:
+  if request.data_dir is None:
+    raise DataError(f'{name} needs --data_dir.')
+  if request.download:
+    raise DataError(f'{name} cannot be downloaded by Keras or TFDS.')
+  folder = pathlib.Path(request.data_dir)
+  if not folder.is_dir():
+    raise DataError(f"data_dir='{folder}' is no folder.")
+  return folder

@@ -1,0 +1,40 @@
+"""The networks of the recipes, in tf_keras; all of them give logits."""
+
+import functools
+from collections.abc import Callable
+
+import tf_keras as keras
+
+from recipes.networks import resnet
+from recipes.networks.small import digits_cnn, lenet_300_100, small_cnn
+from recipes.networks.vgg import vgg16
+
+Build = Callable[[tuple[int, ...], int], keras.Model]
+
+
+def application(
+  name: str, input_shape: tuple[int, ...], classes: int
+) -> keras.Model:
+  """A network of keras.applications by its name there, not trained."""
+  return getattr(keras.applications, name)(
+    weights=None,
+    input_shape=input_shape,
+    classes=classes,
+    classifier_activation=None,
+  )
+
+
+resnet50: Build = functools.partial(application, 'ResNet50')
+mobilenet: Build = functools.partial(application, 'MobileNet')
+
+MODELS: dict[str, Build] = {
+  'mobilenet': mobilenet,
+  'resnet50': resnet50,
+  'resnet18': resnet.resnet18,
+  'resnet56': resnet.resnet56,
+  'resnet20': resnet.resnet20,
+  'vgg16': vgg16,
+  'lenet_300_100': lenet_300_100,
+  'digits_cnn': digits_cnn,
+  'small_cnn': small_cnn,
+}

@@ -1,0 +1,100 @@
+"""What a run notes of each epoch: its logs, its time, its weights."""
+
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+from recipes.common import files
+from recipes.training import run_directory
+from tf_unilth.engines.tfmot import prunable_weights
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+
+HISTORY, PROGRESS = 'history.csv', 'progress.json'
+_BINS = 200
+
+
+def histogram(model: keras.Model) -> dict[str, Any]:
+  """Returns how the kernels' weights that are not 0 are distributed.
+
+  Returns:
+    `limit`, the largest magnitude, and `counts` in bins of equal width from
+    -limit to limit.
+  """
+  wrapped = [kernel.weight for kernel in PrunedLayers(model).kernels]
+  kernels = wrapped or [
+    weight for _, weight in prunable_weights.model_kernels(model)
+  ]
+  values = [np.asarray(kernel.numpy(), np.float32) for kernel in kernels]
+  limit = max(float(np.abs(value).max()) for value in values) or 1.0
+  counts = sum(
+    np.histogram(value[value != 0], _BINS, (-limit, limit))[0]
+    for value in values
+  )
+  return {'limit': limit, 'counts': np.asarray(counts).tolist()}
+
+
+class Records(keras.callbacks.Callback):
+  """Writes `history.csv` and `progress.json` after each epoch.
+
+  A run that goes on keeps what it knew up to its first epoch. The logs of the
+  others gain `learning_rate`, that of the epoch's last step.
+
+  Args:
+    directory: of the run; `None` writes nothing.
+    rate: the run's learning-rate schedule.
+    first_epoch: how many epochs are done.
+  """
+
+  def __init__(
+    self,
+    directory: pathlib.Path | None,
+    rate: keras.optimizers.schedules.LearningRateSchedule,
+    first_epoch: int,
+  ):
+    super().__init__()
+    self._directory, self._rate = directory, rate
+    self.history: dict[str, list[float]] = {}
+    self.histograms: dict[str, Any] = {}
+    self._seconds, self._began = 0.0, time.monotonic()
+    if directory is not None and first_epoch:
+      self._go_on(directory, first_epoch)
+
+  @property
+  def seconds(self) -> float:
+    """How long all parts of the run took until now, together."""
+    return self._seconds + time.monotonic() - self._began
+
+  def on_train_begin(self, logs: Any = None) -> None:
+    if self._directory is not None and not self.histograms:
+      self.histograms['at the start'] = histogram(self.model)
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    logs = {} if logs is None else logs
+    last = max(int(self.model.optimizer.iterations.numpy()) - 1, 0)
+    logs['learning_rate'] = float(self._rate(last))
+    for name, value in logs.items():
+      self.history.setdefault(name, []).append(float(value))
+    if self._directory is None:
+      return
+    if logs.get('sparsity') == 0:
+      self.histograms['before pruning'] = histogram(self.model)
+    run_directory.write_history(self._directory / HISTORY, self.history)
+    files.write_json(
+      self._directory / PROGRESS,
+      {
+        'epochs': epoch + 1,
+        'seconds': self.seconds,
+        'histograms': self.histograms,
+      },
+    )
+
+  def _go_on(self, directory: pathlib.Path, first_epoch: int) -> None:
+    history = run_directory.read_history(directory / HISTORY)
+    self.history = {n: values[:first_epoch] for n, values in history.items()}
+    known = run_directory.read_json(
+      directory / PROGRESS, ('histograms', 'seconds')
+    )
+    self.histograms, self._seconds = known['histograms'], known['seconds']

@@ -1,0 +1,299 @@
+"""One run of a recipe: data, model, fit, export, evaluation, report."""
+
+import functools
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from absl import flags
+
+import tf_unilth
+from recipes.common import figures, files, provenance
+from recipes.data.dataset import Dataset, Request
+from recipes.training import (
+  distribution,
+  exports,
+  history_writer,
+  optimization,
+  plots,
+  progress,
+  pruning_flags,
+  report,
+  run_directory,
+  run_flags,
+)
+from recipes.training.recipe import Recipe
+
+FLAGS = flags.FLAGS
+
+
+class Run:
+  """One run, whose steps share data, model and plan.
+
+  Args:
+    recipe: what to train on what.
+    directory: the run directory.
+    config: all that its numbers depend on.
+    strategy: that it trains under.
+  """
+
+  def __init__(
+    self,
+    recipe: Recipe,
+    directory: pathlib.Path,
+    config: dict[str, Any],
+    strategy: tf.distribute.Strategy,
+  ):
+    self._recipe, self._directory = recipe, directory
+    self._config, self._strategy = config, strategy
+    self._chief = distribution.is_chief(strategy)
+    self._verbose = FLAGS.verbose if self._chief else 0
+
+  def run(self) -> dict[str, Any] | None:
+    """Trains and writes; returns the results, in the chief's process."""
+    keras.utils.set_random_seed(FLAGS.seed)
+    self._data = data = self._recipe.load(_request())
+    per_epoch = -(-data.train.examples // FLAGS.batch_size)
+    self._steps = FLAGS.epochs * per_epoch
+    with self._strategy.scope():
+      # Checkpoints hold it; deterministic operations refuse one without seed.
+      tf.random.set_global_generator(tf.random.Generator.from_seed(FLAGS.seed))
+      self._rate = optimization.learning_rate(self._recipe, self._steps)
+      self._plan = pruning_flags.plan(
+        self._steps, FLAGS.seed, self._rate, self._verbose > 0
+      )
+      self._model = self._wrapped()
+      optimization.compile_model(self._model, self._recipe, self._rate)
+    if self._chief:
+      if FLAGS.overwrite:
+        run_directory.clear(self._directory)
+      self._look_at(data)
+      run_directory.make(self._directory)
+    noted = self._fit(per_epoch)
+    return self._finish(noted)
+
+  def _look_at(self, data: Dataset) -> None:
+    """Says what there is, and looks at it once, before a run begins."""
+    if self._verbose:
+      print(
+        f'{data.name}: {data.train.examples:,} images for training, '
+        f'{data.validation.examples:,} for validation, '
+        f'{data.test.examples:,} for the test',
+        flush=True,
+      )
+    if not (self._directory / run_directory.CONFIG).exists():
+      for part in (data.train, data.validation, data.test):
+        part.check()
+
+  def _wrapped(self) -> keras.Model:
+    model = optimization.build(
+      self._recipe, self._data.image_shape, self._data.classes
+    )
+    schedule = self._plan.schedule
+    if schedule is None:
+      return model
+    return tf_unilth.prune_low_magnitude(
+      model, schedule, **pruning_flags.wrapping()
+    )
+
+  def _fit(self, per_epoch: int) -> history_writer.Records:
+    data, batch_size = self._data, FLAGS.batch_size
+    resume = tf_unilth.CheckpointAndResume(
+      self._directory / run_directory.CHECKPOINTS,
+      config={**self._config, 'dataset': data.name},
+      verbose=int(self._verbose > 0),
+    )
+    first = resume.initial_epoch
+    distribution.check_agreement(self._strategy, first)
+    directory = self._directory if self._chief else None
+    noted = history_writer.Records(directory, self._rate, first)
+    validation = data.validation.batches(batch_size)
+    on_replicas = functools.partial(distribution.on_replicas, self._strategy)
+    self._model.fit(
+      on_replicas(
+        data.train.epochs(batch_size, FLAGS.seed, first, FLAGS.epochs),
+        weighted=True,
+      ),
+      initial_epoch=first,
+      epochs=FLAGS.epochs,
+      steps_per_epoch=per_epoch,
+      # Datasets over replicas are not begun again by themselves.
+      validation_data=on_replicas(validation.repeat(), weighted=False),
+      validation_steps=-(-data.validation.examples // batch_size),
+      callbacks=[
+        *self._plan.callbacks,
+        *self._beginning(first),
+        noted,
+        resume,
+        *self._watchers(),
+      ],
+      verbose=0,
+    )
+    return noted
+
+  def _beginning(self, first: int) -> list[keras.callbacks.Callback]:
+    """Returns what notes the configuration, once nothing has refused it.
+
+    Budgets are looked at when the first epoch begins, by the callbacks before.
+    """
+    if not self._chief:
+      return []
+
+    def begin(epoch: int, logs: Any) -> None:
+      if epoch == first:
+        run_directory.begin(self._directory, self._config)
+
+    return [keras.callbacks.LambdaCallback(on_epoch_begin=begin)]
+
+  def _watchers(self) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that show the run while it goes on."""
+    watchers = []
+    if FLAGS.tensorboard and self._chief:
+      watchers.append(
+        keras.callbacks.TensorBoard(
+          self._directory / 'tensorboard', write_graph=False, profile_batch=0
+        )
+      )
+    shown = progress.Progress(self._verbose, self._plan.ticket)
+    return [*watchers, shown]
+
+  def _finish(self, noted: history_writer.Records) -> dict[str, Any] | None:
+    """Strips, exports, evaluates and reports a trained model."""
+    # Every process reads the variables: some are kept one part in each.
+    summary = tf_unilth.sparsity_summary(self._model)
+    last = history_writer.histogram(self._model)
+    ticket = self._ticket()
+    stripped = tf_unilth.strip_pruning(self._model)
+    weights = stripped.get_weights()
+    if not self._chief:
+      return None
+    plain = self._on_one_device(stripped, weights)
+    inputs, _ = next(iter(self._data.test.batches(FLAGS.batch_size)))
+    written = exports.write(
+      FLAGS.export, self._directory, plain, ticket, inputs.numpy()
+    )
+    if FLAGS.verbose:
+      print(
+        '\n'
+        + '\n\n'.join([str(summary), *(w.report for w in written.values())])
+      )
+    results = self._results(summary, plain, written)
+    results['seconds'] = noted.seconds
+    histograms = {**noted.histograms, 'at the end': last}
+    self._report(noted.history, results, summary, histograms)
+    # Last: it says that the run is finished.
+    files.write_json(self._directory / run_directory.RESULTS, results)
+    return results
+
+  def _ticket(self) -> tf_unilth.Ticket | None:
+    if 'ticket' not in FLAGS.export:
+      return None
+    return tf_unilth.Ticket.from_model(
+      self._model,
+      self._plan.ticket,
+      method=FLAGS.method,
+      seed=FLAGS.seed,
+      provenance={'dataset': self._data.name, 'recipe': self._recipe.name},
+    )
+
+  def _on_one_device(
+    self, stripped: keras.Model, weights: list[np.ndarray]
+  ) -> keras.Model:
+    """Returns the stripped model without replicas, ready to be evaluated."""
+    model = stripped
+    if FLAGS.strategy != 'none':
+      keras.backend.reset_uids()  # Its layers are to have the same names.
+      model = optimization.build(
+        self._recipe, self._data.image_shape, self._data.classes
+      )
+      model.set_weights(weights)
+    model.compile(loss=optimization.loss(), metrics=['accuracy'])
+    return model
+
+  def _results(
+    self,
+    summary: tf_unilth.SparsitySummary,
+    plain: keras.Model,
+    written: dict[str, exports.Export],
+  ) -> dict[str, Any]:
+    data, ticket, chosen = self._data, self._plan.ticket, FLAGS.batch_size
+    saved = written.get('saved_model')
+    return {
+      'method': FLAGS.method,
+      'dataset': data.name,
+      'model': self._recipe.name,
+      'seed': FLAGS.seed,
+      'target_sparsity': FLAGS.target_sparsity,
+      'sparsity': summary.sparsity,
+      'nonzero_weights': summary.total_weights - summary.zeros,
+      'total_weights': summary.total_weights,
+      'test_accuracy': _accuracy(plain, data.test.batches(chosen)),
+      'validation_accuracy': _accuracy(plain, data.validation.batches(chosen)),
+      'dense_parameters_bytes': sum(w.nbytes for w in plain.get_weights()),
+      'export_bytes': saved.bytes if saved else None,
+      'export_difference': saved.difference if saved else None,
+      'exports': {
+        kind: {'bytes': export.bytes, 'difference': export.difference}
+        for kind, export in written.items()
+      },
+      'train_examples': data.train.examples,
+      'epochs': FLAGS.epochs,
+      'steps': self._steps,
+      'seconds': 0.0,
+      'devices': distribution.describe(self._strategy),
+      'rounds': ticket.rounds if ticket else 0,
+      'plateau_epoch': ticket.plateau_epoch if ticket else None,
+      'rewound_to_epoch': ticket.rewound_to_epoch if ticket else None,
+      'versions': provenance.versions(),
+    }
+
+  def _report(
+    self,
+    history: dict[str, list[float]],
+    results: dict[str, Any],
+    summary: tf_unilth.SparsitySummary,
+    histograms: dict[str, Any],
+  ) -> None:
+    drawn: list[str] = []
+    if FLAGS.plots and figures.available():
+      title = (
+        f'{self._recipe.name}, {FLAGS.method}: '
+        f'test accuracy {results["test_accuracy"]:.2%} '
+        f'at {results["sparsity"]:.2%} zeros'
+      )
+      plots.draw(
+        self._directory,
+        title,
+        history,
+        results,
+        summary.rows,
+        histograms,
+      )
+      drawn = list(plots.FILES)
+    elif FLAGS.plots:
+      print(
+        "report.md has no plots: they need matplotlib, pip install '.[report]'."
+      )
+    report.write(
+      self._directory,
+      run_flags.command(self._recipe),
+      self._config,
+      results,
+      drawn,
+    )
+
+
+def _accuracy(model: keras.Model, batches: tf.data.Dataset) -> float:
+  return model.evaluate(batches, verbose=0)[1]
+
+
+def _request() -> Request:
+  return Request(
+    data_dir=FLAGS.data_dir,
+    validation_fraction=FLAGS.validation_fraction,
+    seed=FLAGS.seed,
+    train_examples=FLAGS.train_examples,
+    download=FLAGS.download,
+  )

@@ -1,0 +1,237 @@
+"""The run directory: what a run of a recipe writes, and how it goes on."""
+
+import contextlib
+import csv
+import json
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from recipes.common.files import write_json, write_text
+from tf_unilth.files import directory_lock, output_paths
+from tf_unilth.wording import count
+
+CONFIG, RESULTS, CHECKPOINTS = 'config.json', 'results.json', 'checkpoints'
+# The files that a run of a recipe leaves, the configuration last: while it is
+# there the directory is known to be a run's.
+_FILES = (
+  RESULTS,
+  *('report.md', 'epochs.png', 'layers.png', 'weights.png'),
+  *('model.tflite', 'ticket', 'history.csv', 'progress.json'),
+  'tensorboard/*/events.*',
+  f'{CHECKPOINTS}/epoch-*',
+  *(f'{CHECKPOINTS}/{name}' for name in directory_lock.LOCK_FILES),
+  CONFIG,
+)
+# And its folders, where nothing else is in them.
+_FOLDERS = ('tensorboard/*', 'tensorboard', CHECKPOINTS)
+# What the configuration of every run has.
+_OF_A_RUN = {'recipe', 'method', 'target_sparsity', 'seed'}
+
+
+class RunDirectoryError(Exception):
+  """A run directory that cannot be used; the message is for the user."""
+
+
+def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+  """Returns what a JSON file of a run directory holds.
+
+  Args:
+    path: of the file.
+    keys: what must be in it.
+
+  Raises:
+    RunDirectoryError: it is damaged.
+  """
+  try:
+    content = json.loads(path.read_text())
+  except ValueError as error:
+    raise RunDirectoryError(f'{str(path)!r} is damaged: {error}.') from error
+  if not isinstance(content, dict) or not content.keys() >= set(keys):
+    raise RunDirectoryError(f'{str(path)!r} is damaged: it lacks what it had.')
+  return content
+
+
+def finished(
+  directory: pathlib.Path,
+  config: Mapping[str, Any],
+  can_overwrite: bool = False,
+) -> dict[str, Any] | None:
+  """Returns the results, if the same run is finished there, else `None`.
+
+  Args:
+    directory: of the run.
+    config: of the run.
+    can_overwrite: whether the binary has the flag `overwrite`.
+
+  Raises:
+    RunDirectoryError: it cannot be read, or holds another configuration.
+    OSError: a file is in its way.
+  """
+  output_paths.check_folder('output_dir', directory)
+  with _readable(directory, 'read'):
+    known = directory / CONFIG
+    if not known.exists():
+      return None
+    results = directory / RESULTS
+    found = read_json(results) if results.exists() else None
+    differences = _differences(read_json(known), json.loads(json.dumps(config)))
+    if differences:
+      raise RunDirectoryError(
+        _other_run(directory, differences, found, can_overwrite)
+      )
+    return found
+
+
+def make(directory: pathlib.Path) -> None:
+  """Makes a run directory, if it is not there.
+
+  Raises:
+    RunDirectoryError: it cannot be written.
+  """
+  with _readable(directory, 'written'):
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+def begin(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Says whose run it is: another configuration is refused from here on.
+
+  Raises:
+    RunDirectoryError: it cannot be written.
+  """
+  with _readable(directory, 'written'):
+    write_json(directory / CONFIG, config)
+
+
+@contextlib.contextmanager
+def _readable(directory: pathlib.Path, verb: str) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    raise RunDirectoryError(
+      f'output_dir={str(directory)!r} cannot be {verb}: {error.strerror}.'
+    ) from error
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  return [
+    f'  {name}: {old.get(name)!r} there, {new.get(name)!r} now'
+    for name in sorted({*old, *new})
+    if old.get(name) != new.get(name)
+  ]
+
+
+def _other_run(
+  directory: pathlib.Path,
+  differences: Sequence[str],
+  results: Mapping[str, Any] | None,
+  can_overwrite: bool,
+) -> str:
+  """Returns why the run of a directory is not gone on with, and what to do."""
+  kind, why = 'run', 'Give its flags again to go on with it, or '
+  if results is not None:
+    epochs = results.get('epochs', 0)
+    kind = f'finished run of {count(epochs, "epoch")}'
+    why = (
+      'A finished run is not trained further: its learning rate and rounds '
+      'were planned for its own epochs. Give '
+    )
+  ways = ['another --output_dir']
+  if can_overwrite:
+    ways.append('--overwrite to delete it and begin anew')
+  return '\n'.join(
+    [
+      f'output_dir={str(directory)!r} holds a {kind} of another configuration:',
+      *differences,
+      f'{why}{", or ".join(ways)}.',
+    ]
+  )
+
+
+def check_clears(directory: pathlib.Path) -> None:
+  """Raises where `clear` would.
+
+  Raises:
+    RunDirectoryError: there are files, but not those of a run; it cannot be
+      read.
+    OSError: a file is in its way.
+  """
+  output_paths.check_folder('output_dir', directory)
+  with _readable(directory, 'read'):
+    if not directory.exists():
+      return
+    there = sorted(directory.iterdir())
+    config = directory / CONFIG
+    if config.exists() and read_json(config).keys() >= _OF_A_RUN:
+      return
+    # A run that was refused at its start leaves the lock.
+    checkpoints = directory / CHECKPOINTS
+    left = {checkpoints / name for name in ('', *directory_lock.LOCK_FILES)}
+    if left.issuperset(directory.rglob('*')):
+      return
+  shown = ', '.join(repr(path.name) for path in there[:3])
+  raise RunDirectoryError(
+    f'output_dir={str(directory)!r} holds no run of a recipe, but {shown}: '
+    '--overwrite deletes nothing there. Give another --output_dir.'
+  )
+
+
+def clear(directory: pathlib.Path) -> None:
+  """Deletes what a run of a recipe wrote, and nothing else.
+
+  Raises:
+    RunDirectoryError: there are files, but not those of a run; it cannot be
+      written.
+    DirectoryInUseError: a run writes there now.
+  """
+  check_clears(directory)
+  with _readable(directory, 'written'), _locked(directory / CHECKPOINTS):
+    if (directory / 'saved_model' / 'saved_model.pb').is_file():
+      shutil.rmtree(directory / 'saved_model')
+    for pattern in _FILES:
+      for path in directory.glob(pattern):
+        if not path.is_dir():
+          path.unlink()
+    for pattern in _FOLDERS:
+      for path in directory.glob(pattern):
+        with contextlib.suppress(OSError):  # Others have something in it.
+          path.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(directory: pathlib.Path) -> Iterator[None]:
+  if not directory.is_dir():
+    yield
+    return
+  lock = directory_lock.DirectoryLock(directory)
+  lock.acquire()
+  try:
+    yield
+  finally:
+    lock.release()
+
+
+def write_history(path: pathlib.Path, history: Mapping[str, list[Any]]) -> None:
+  """Writes the epoch logs as CSV, a line per epoch."""
+  lines = [','.join(['epoch', *history])]
+  rows = zip(*history.values())
+  lines += [
+    ','.join(map(str, [epoch, *row])) for epoch, row in enumerate(rows, 1)
+  ]
+  write_text(path, '\n'.join(lines) + '\n')
+
+
+def read_history(path: pathlib.Path) -> dict[str, list[float]]:
+  """Returns the epoch logs that `write_history` wrote.
+
+  Raises:
+    RunDirectoryError: it is damaged.
+  """
+  with path.open(newline='') as file:
+    rows = list(csv.DictReader(file))
+  try:
+    names = [name for name in rows[0] if name != 'epoch']
+    return {name: [float(row[name]) for row in rows] for name in names}
+  except (IndexError, KeyError, TypeError, ValueError) as error:
+    raise RunDirectoryError(f'{str(path)!r} is damaged.') from error

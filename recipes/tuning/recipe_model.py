@@ -1,0 +1,117 @@
+"""A recipe's model and data, as a search trains them."""
+
+import json
+import pathlib
+from typing import Any
+
+import keras_tuner
+import tensorflow as tf
+import tf_keras as keras
+from absl import flags
+
+from recipes.common import files
+from recipes.data.dataset import Request
+from recipes.training import optimization, run_directory, run_flags
+from recipes.training.recipe import Recipe
+
+FLAGS = flags.FLAGS
+# Of the recipe's own learning rate, between which it is searched.
+_FACTOR = 4
+
+
+class RecipeModel(keras_tuner.HyperModel):
+  """Builds a recipe's model, and fits it to the recipe's data.
+
+  The learning rate is searched, unless a flag says it.
+
+  Args:
+    recipe: what to train on what.
+  """
+
+  def __init__(self, recipe: Recipe):
+    super().__init__(recipe.name)
+    self.recipe = recipe
+    self.data = recipe.load(
+      Request(
+        data_dir=FLAGS.data_dir,
+        validation_fraction=FLAGS.validation_fraction,
+        seed=FLAGS.seed,
+        train_examples=FLAGS.train_examples,
+        download=FLAGS.download,
+      )
+    )
+    self._per_epoch = -(-self.data.train.examples // FLAGS.batch_size)
+
+  def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+    """Returns the compiled model, not wrapped."""
+    rate = FLAGS.learning_rate
+    if FLAGS['learning_rate'].using_default_value:
+      rate = hp.Float(
+        'learning_rate',
+        rate / _FACTOR,
+        rate * _FACTOR,
+        sampling='log',
+        default=rate,
+      )
+    # Layers may draw from it; deterministic operations need one with a seed.
+    tf.random.set_global_generator(tf.random.Generator.from_seed(FLAGS.seed))
+    model = optimization.build(
+      self.recipe, self.data.image_shape, self.data.classes
+    )
+    schedule = optimization.learning_rate(
+      self.recipe, FLAGS.epochs * self._per_epoch, rate
+    )
+    optimization.compile_model(model, self.recipe, schedule)
+    return model
+
+  def fit(
+    self,
+    hp: keras_tuner.HyperParameters,
+    model: keras.Model,
+    *args: Any,
+    epochs: int,
+    initial_epoch: int = 0,
+    **kwargs: Any,
+  ) -> keras.callbacks.History:
+    """Trains a model for some epochs."""
+    del hp
+    data, batch_size = self.data, FLAGS.batch_size
+    return model.fit(
+      data.train.epochs(batch_size, FLAGS.seed, initial_epoch, epochs),
+      *args,
+      steps_per_epoch=self._per_epoch,
+      validation_data=data.validation.batches(batch_size),
+      epochs=epochs,
+      initial_epoch=initial_epoch,
+      **kwargs,
+    )
+
+  def dense_accuracy(self, path: pathlib.Path) -> float:
+    """Returns the dense model's accuracy in validation, with the defaults.
+
+    Args:
+      path: of the file that keeps it; it is trained only once.
+    """
+    config = json.loads(json.dumps(run_flags.config(self.recipe)))
+    if path.exists():
+      known = run_directory.read_json(path, ('config', 'accuracy'))
+      if known['config'] == config:
+        return known['accuracy']
+    keras.utils.set_random_seed(FLAGS.seed)
+    hp = keras_tuner.HyperParameters()
+    model = self.build(hp)
+    history = self.fit(hp, model, epochs=FLAGS.epochs, verbose=0)
+    accuracy = float(history.history['val_accuracy'][-1])
+    if FLAGS.verbose:
+      print(f'dense: val_accuracy {accuracy:.4f}', flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {'config': config, 'accuracy': accuracy}
+    files.write_json(path, content)
+    return accuracy
+
+  def test_accuracy(self, model: keras.Model) -> float:
+    """Returns the accuracy of a compiled model on the test set."""
+    batches = self.data.test.batches(FLAGS.batch_size)
+    return float(
+      model.evaluate(batches, verbose=0, return_dict=True)['accuracy']
+    )

@@ -1,0 +1,211 @@
+"""What a search has found, for people: a table, CSV, a plot, HParams."""
+
+import csv
+import io
+import pathlib
+import shutil
+import textwrap
+from typing import Any
+
+import tensorflow as tf
+from absl import flags
+
+from recipes.common import figures, files
+from recipes.training import exports
+from recipes.tuning import plots, recipe_model
+from tf_unilth import tuner
+from tf_unilth.tuner import oracles
+from tf_unilth.wording import count
+
+FLAGS = flags.FLAGS
+CSV, REPORT, PLOT = 'trials.csv', 'report.md', 'front.png'
+_SHOWN = 10
+_WIDTH = 60
+
+
+def rows(search: tuner.TicketTuner) -> list[dict[str, Any]]:
+  """Returns what is known of each trial, in their order."""
+  oracle = search.oracle
+  completed = oracle.completed()
+  on_front = tuner.front([oracle.outcome(trial) for trial in completed])
+  best = {completed[index].trial_id for index in on_front}
+  found = []
+  for trial_id in oracle.start_order:
+    trial = oracle.trials[trial_id]
+    row = {'trial': trial_id, 'status': trial.status.lower()}
+    if trial.status == oracles.COMPLETED:
+      outcome = oracle.outcome(trial)
+      row |= {
+        'score': trial.score,
+        'accuracy': outcome.accuracy,
+        'sparsity': outcome.sparsity,
+        'on_front': trial_id in best,
+        'seconds': trial.metrics.get_last_value(oracles.SECONDS),
+      }
+    values = trial.hyperparameters.values
+    epochs = values.get(f'{oracles.INTERNAL}epochs')
+    if epochs is not None:
+      row['epochs'] = epochs
+    row |= hyperparameters(values)
+    if trial.status != oracles.COMPLETED:
+      row['message'] = oracles.reason(trial.message)
+    found.append(row)
+  return found
+
+
+def hyperparameters(values: dict[str, Any]) -> dict[str, Any]:
+  """Returns values without what a tuner notes beside them."""
+  internal = oracles.INTERNAL
+  return {n: v for n, v in values.items() if not n.startswith(internal)}
+
+
+def write(
+  search: tuner.TicketTuner,
+  model: recipe_model.RecipeModel,
+  directory: pathlib.Path,
+) -> str:
+  """Writes the report of a search; returns its summary.
+
+  Args:
+    search: that has ended.
+    model: of the search, for its test set.
+    directory: where.
+  """
+  table = rows(search)
+  files.write_text(directory / CSV, _csv(table))
+  text = _summary(search, model, table, directory)
+  lines = [
+    f'# {model.recipe.name}: {count(len(table), "trial")}',
+    '',
+    '```',
+    text,
+    '```',
+  ]
+  if figures.available() and any('accuracy' in row for row in table):
+    plots.draw_search(directory / PLOT, model.recipe.name, table)
+    lines += ['', f'![The trials]({PLOT})']
+  files.write_text(directory / REPORT, '\n'.join(lines) + '\n')
+  if FLAGS.tensorboard:
+    write_hparams(directory / 'tensorboard', table)
+  return text
+
+
+def _summary(
+  search: tuner.TicketTuner,
+  model: recipe_model.RecipeModel,
+  table: list[dict[str, Any]],
+  directory: pathlib.Path,
+) -> str:
+  failures = [row for row in table if 'accuracy' not in row]
+  lines = _best(search, table)
+  lines += [
+    f'trial {row["trial"]} {row["status"]}: {row["message"]}'
+    for row in failures
+  ]
+  objective = ', '.join(
+    f'{name} {_short(value)}'
+    for name, value in search.oracle.objective.settings.items()
+  )
+  lines += [
+    '',
+    f'{count(len(table), "trial")}, {len(failures)} failed; {objective}',
+  ]
+  if len(failures) < len(table):
+    lines.append(_export(search, model, directory))
+    lines.append(_defaults(search, model))
+  return '\n'.join(lines)
+
+
+def _best(search: tuner.TicketTuner, table: list[dict[str, Any]]) -> list[str]:
+  """Returns the best trials as the lines of a table."""
+  by_id = {row['trial']: row for row in table}
+  defaults = search.oracle.default_values()
+  rows = [
+    _cells(by_id[trial.trial_id], defaults)
+    for trial in search.oracle.get_best_trials(_SHOWN)
+  ]
+  header = ('trial', 'validation', 'sparsity', 'seconds', 'not as by default')
+  widths = [max(map(len, column)) for column in zip(header[:-1], *rows)]
+  lines = []
+  for *cells, last in (header, *rows):
+    head = '  '.join(c.ljust(w) for c, w in zip(cells, widths))
+    first, *others = textwrap.wrap(last, _WIDTH)
+    lines.append(f'{head}  {first}')
+    lines += [' ' * (len(head) + 2) + other for other in others]
+  return lines
+
+
+def _export(
+  search: tuner.TicketTuner,
+  model: recipe_model.RecipeModel,
+  directory: pathlib.Path,
+) -> str:
+  """Exports the best ticket; returns what it comes to on the test set."""
+  (found,) = search.get_best_tickets()
+  batch = next(iter(model.data.test.batches(FLAGS.batch_size)))[0].numpy()
+  ticket = found.ticket if 'ticket' in FLAGS.export else None
+  exports.write(FLAGS.export, directory, found.model, ticket, batch)
+  return (
+    f'best: trial {found.trial_id}, test accuracy '
+    f'{model.test_accuracy(found.model):.2%}'
+  )
+
+
+def _defaults(
+  search: tuner.TicketTuner, model: recipe_model.RecipeModel
+) -> str:
+  """Returns what the defaults, the first trial, come to on the test set."""
+  first = search.oracle.trials[search.oracle.start_order[0]]
+  if first.status != oracles.COMPLETED:
+    return f'the defaults (trial {first.trial_id}) failed'
+  accuracy = model.test_accuracy(search.load_model(first))
+  return f'defaults: trial {first.trial_id}, test accuracy {accuracy:.2%}'
+
+
+def _cells(row: dict[str, Any], defaults: dict[str, Any]) -> tuple[str, ...]:
+  others = [
+    f'{name} {_short(row[name])}'
+    for name in row
+    if name in defaults and row[name] != defaults[name]
+  ]
+  if 'epochs' in row:
+    others.insert(0, count(row['epochs'], 'epoch'))
+  return (
+    row['trial'],
+    f'{row["accuracy"]:.2%}',
+    f'{row["sparsity"]:.3%}',
+    f'{row["seconds"]:.1f}',
+    ', '.join(others) or 'all as by default',
+  )
+
+
+def _short(value: Any) -> str:
+  return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def _csv(table: list[dict[str, Any]]) -> str:
+  names = list(dict.fromkeys(name for row in table for name in row))
+  text = io.StringIO()
+  writer = csv.DictWriter(text, names, lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(table)
+  return text.getvalue()
+
+
+def write_hparams(directory: pathlib.Path, table: list[dict[str, Any]]) -> None:
+  """Writes what TensorBoard's HParams shows, of all trials anew."""
+  # It brings Keras 3, which nothing else here needs.
+  from tensorboard.plugins.hparams import api
+
+  shutil.rmtree(directory, ignore_errors=True)
+  known = ('trial', 'status', 'score', 'on_front', 'message')
+  results = ('accuracy', 'sparsity', 'seconds')
+  for row in table:
+    values = {n: v for n, v in row.items() if n not in (*known, *results)}
+    writer = tf.summary.create_file_writer(str(directory / row['trial']))
+    with writer.as_default():
+      api.hparams(values, trial_id=row['trial'])
+      for name in results:
+        if name in row:
+          tf.summary.scalar(name, row[name], step=0)
+    writer.close()
