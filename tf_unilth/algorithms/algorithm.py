@@ -63,7 +63,7 @@ class Algorithm:
     self.finetune_fraction = check_float(
       'finetune_fraction', finetune_fraction, '[0, 1]'
     )
-    # The weights that the run has rewound to, before any of them was pruned.
+    # Set by the run when it rewinds; see `TicketCallback`.
     self.rewind_weights: list[np.ndarray] | None = None
     self.log = EventLog(type(self).__name__, verbose)
 

@@ -25,6 +25,14 @@ class TicketCallback(Algorithm, KerasCallback):
     finetune_fraction: share of the steps of stages 2 and 3 that follows the
       last round, in [0, 1].
     verbose: 0 is silent, 1 prints a line per event, 2 a line per round too.
+
+  Attributes:
+    rewind_weights: the weights that `fit` has rewound to, before any of them
+      was pruned, in the order of the weights of the model before it was
+      wrapped; with `pretrained=True` the weights before `fit`. `None` if
+      neither this process has rewound weights, nor the run that a
+      `CheckpointAndResume` has restored. The arrays stay on the host until
+      another run begins or the callback is deleted. Do not write them.
   """
 
   # By this the checks of a `fit` know other ticket callbacks.
