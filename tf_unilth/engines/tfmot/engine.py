@@ -108,6 +108,8 @@ class TfmotEngine:
       schedule.attach_to_run(self._model, run)
     self._layers.save_run_in_config(run)
     self._layers.disable_tfmot_updates()
+    # Creates their variables, into which a checkpoint may be restored.
+    self._layers.set_schedule_sparsities(self.read_masks())
     return run.state, is_new
 
   @property
