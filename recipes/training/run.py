@@ -268,7 +268,7 @@ class Run:
         title,
         history,
         results,
-        summary.rows,
+        summary,
         histograms,
       )
       drawn = list(plots.FILES)
