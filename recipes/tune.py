@@ -217,7 +217,12 @@ def run(recipe: Recipe, directory: pathlib.Path) -> str | None:
   with distribution.prepared(
     'none', FLAGS.mixed_precision, FLAGS.jit_compile, FLAGS.deterministic
   ):
-    model = recipe_model.RecipeModel(recipe)
+    model = recipe_model.RecipeModel(
+      recipe,
+      run_flags.run_config(),
+      run_flags.config(recipe),
+      FLAGS['learning_rate'].using_default_value,
+    )
     search = _tuner(recipe, model, directory)
     hyperband = FLAGS.tuner == 'hyperband'
     search.search(**({} if hyperband else {'epochs': FLAGS.epochs}))

@@ -133,3 +133,21 @@ def test_recipes_use_public_names_alone(path):
       private.append(module)
   is_exempt = str(path.relative_to(_ROOT / 'recipes')) in _TIMED_PARTS
   assert bool(private) == is_exempt, private
+
+
+def test_flags_are_read_where_a_program_starts():
+  readers = {
+    str(path.relative_to(_ROOT / 'recipes'))
+    for path in _RECIPES
+    if path not in _TOP
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Name) and node.id == 'FLAGS'
+  }
+  # What starts a run, what defines the flags, and a program that measures.
+  assert readers == {
+    'costs/input_pipeline.py',
+    'training/experiment.py',
+    'training/flag_help.py',
+    'training/pruning_flags.py',
+    'training/run_flags.py',
+  }

@@ -8,7 +8,6 @@ import textwrap
 from typing import Any
 
 import tensorflow as tf
-from absl import flags
 
 from recipes.common import figures, files
 from recipes.common.wording import count
@@ -16,7 +15,6 @@ from recipes.training import exports
 from recipes.tuning import plots, recipe_model
 from tf_unilth import tuner
 
-FLAGS = flags.FLAGS
 CSV, REPORT, PLOT = 'trials.csv', 'report.md', 'front.png'
 _SHOWN = 10
 _WIDTH = 60
@@ -48,7 +46,7 @@ def write(
     plots.draw_search(directory / PLOT, model.recipe.name, table)
     lines += ['', f'![The trials]({PLOT})']
   files.write_text(directory / REPORT, '\n'.join(lines) + '\n')
-  if FLAGS.tensorboard:
+  if model.flags.tensorboard:
     write_hparams(directory / 'tensorboard', table)
   return text
 
@@ -105,9 +103,9 @@ def _export(
 ) -> str:
   """Exports the best ticket; returns what it comes to on the test set."""
   (found,) = search.get_best_tickets()
-  batch = next(iter(model.data.test.batches(FLAGS.batch_size)))[0].numpy()
-  ticket = found.ticket if 'ticket' in FLAGS.export else None
-  exports.write(FLAGS.export, directory, found.model, ticket, batch)
+  batch = next(iter(model.data.test.batches(model.flags.batch_size)))[0].numpy()
+  ticket = found.ticket if 'ticket' in model.flags.export else None
+  exports.write(model.flags.export, directory, found.model, ticket, batch)
   return (
     f'best: trial {found.trial_id}, test accuracy '
     f'{model.test_accuracy(found.model):.2%}'
