@@ -38,6 +38,9 @@ setuptools.setup(
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['tf_unilth', 'tf_unilth.*']),
   package_data={'tf_unilth': ['py.typed']},
+  entry_points={
+    'console_scripts': ['tf-unilth=tf_unilth.inspection.command:main']
+  },
   python_requires='>=3.10',
   install_requires=[
     'absl-py>=1.2',

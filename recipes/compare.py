@@ -25,12 +25,12 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from recipes.common import files
+from recipes.common.wording import count
 from recipes.comparison import parallel_runs, report, tables
 from recipes.comparison.methods import ABLATIONS, ENTRANTS, METHODS
 from recipes.comparison.trials import Grid, Trial, csv_text
 from recipes.training import catalogue, experiment, run_directory, run_flags
 from recipes.training.recipe import Recipe
-from tf_unilth.wording import count
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(

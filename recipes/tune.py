@@ -34,7 +34,6 @@ from recipes.training import (
 from recipes.training.recipe import Recipe
 from recipes.tuning import recipe_model, report
 from tf_unilth import tuner
-from tf_unilth.tuner import machines
 
 FLAGS = flags.FLAGS
 
@@ -166,7 +165,7 @@ def _objective(
   if FLAGS.objective == 'front':
     return tuner.Front()
   dense = FLAGS.dense_accuracy
-  if dense is None and machines.role() != machines.ALONE:
+  if dense is None and tuner.role() != 'alone':
     raise ValueError(
       '--objective=sparsest needs --dense_accuracy with chief and workers.'
     )
@@ -218,11 +217,16 @@ def run(recipe: Recipe, directory: pathlib.Path) -> str | None:
   with distribution.prepared(
     'none', FLAGS.mixed_precision, FLAGS.jit_compile, FLAGS.deterministic
   ):
-    model = recipe_model.RecipeModel(recipe)
+    model = recipe_model.RecipeModel(
+      recipe,
+      run_flags.run_config(),
+      run_flags.config(recipe),
+      FLAGS['learning_rate'].using_default_value,
+    )
     search = _tuner(recipe, model, directory)
     hyperband = FLAGS.tuner == 'hyperband'
     search.search(**({} if hyperband else {'epochs': FLAGS.epochs}))
-    if machines.role() == machines.WORKER:
+    if tuner.role() == 'worker':
       return None
     return report.write(search, model, directory)
 

@@ -77,7 +77,7 @@ def test_dependencies_are_the_imports(name):
 def test_programs_are_binaries():
   programs = {
     path
-    for path in _glob(['recipes/**/*.py'])
+    for path in _glob(['recipes/**/*.py', 'tf_unilth/*.py'])
     if "__name__ == '__main__'" in (_ROOT / path).read_text()
   }
   binaries = {

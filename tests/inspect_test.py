@@ -1,5 +1,6 @@
-"""recipes.inspect_model: contents, differences, and errors in one line."""
+"""tf_unilth.inspection: contents, differences, and errors in one line."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -11,14 +12,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tf_keras as keras
-from absl import flags
-from absl.testing import flagsaver
 
 import tf_unilth
-from recipes import inspect_model
-from recipes.common import model_outputs
 from tests import toys
-from tf_unilth.inspection import readers, ticket_comparison
+from tf_unilth import inspection
+from tf_unilth.inspection import (
+  output_comparison,
+  readers,
+  ticket_comparison,
+)
 
 _ROOT = pathlib.Path(__file__).parent.parent
 
@@ -109,14 +111,16 @@ def test_a_packed_saved_model_and_a_ticket_are_read(tmp_path):
 @pytest.mark.parametrize('a', ['run', 'model.tflite', 'model.keras'])
 @pytest.mark.parametrize('b', ['run/saved_model', 'model.tflite', 'model.h5'])
 def test_the_same_model_computes_the_same(folder, a, b):
-  line = model_outputs.against(folder / a, folder / b, seed=0)
+  line = output_comparison.compare_outputs(folder / a, folder / b, seed=0)
   assert float(line.split('differ by ')[1].split()[0]) < 1e-5
 
 
 @pytest.mark.parametrize('name', ['run', 'model.tflite', 'model.keras'])
 def test_another_model_computes_something_else(folder, name):
   for pair in [(name, 'other.keras'), ('other.keras', name)]:
-    line = model_outputs.against(*(folder / n for n in pair), seed=0)
+    line = output_comparison.compare_outputs(
+      *(folder / n for n in pair), seed=0
+    )
     assert float(line.split('differ by ')[1].split()[0]) > 0.2
 
 
@@ -124,7 +128,9 @@ def test_models_of_other_inputs_are_not_compared(folder, tmp_path):
   model = keras.Sequential([keras.layers.Dense(2, input_shape=(7,))])
   model.save(tmp_path / 'a.keras')
   with pytest.raises(readers.UnreadableError, match=r'inputs differ: .*7'):
-    model_outputs.against(tmp_path / 'a.keras', folder / 'model.h5', 0)
+    output_comparison.compare_outputs(
+      tmp_path / 'a.keras', folder / 'model.h5', 0
+    )
 
 
 @pytest.mark.parametrize('ending', ['keras', 'h5'])
@@ -132,7 +138,10 @@ def test_a_file_of_keras_3_is_named_as_such(ending, tmp_path):
   path = tmp_path / f'model.{ending}'
   stack = [keras3.layers.Input((4,)), keras3.layers.Dense(2)]
   keras3.Sequential(stack).save(path)
-  for read in (readers.read, lambda path: model_outputs.against(path, path, 0)):
+  for read in (
+    readers.read,
+    lambda path: output_comparison.compare_outputs(path, path, 0),
+  ):
     with pytest.raises(
       readers.UnreadableError,
       match=r'was saved by Keras 3\.\d.*Build it with tf_keras: `import tf_ker',
@@ -156,7 +165,9 @@ def test_ragged_inputs_are_not_compared(tmp_path):
   outputs = keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs)
   keras.Model(inputs, outputs).save(tmp_path / 'a.keras')
   with pytest.raises(readers.UnreadableError, match=r'ragged or sparse'):
-    model_outputs.against(tmp_path / 'a.keras', tmp_path / 'a.keras', 0)
+    output_comparison.compare_outputs(
+      tmp_path / 'a.keras', tmp_path / 'a.keras', 0
+    )
 
 
 def test_a_ticket_of_0_1_0_is_read_and_compared_with_one_of_now(tmp_path):
@@ -165,7 +176,7 @@ def test_a_ticket_of_0_1_0_is_read_and_compared_with_one_of_now(tmp_path):
   read = [readers.read(path) for path in (old, tmp_path / 'new')]
   assert {contents.kind for contents in read} == {'ticket'}
   assert read[0].weights == read[1].weights and read[0].zeros > 0
-  said = ticket_comparison.against(old, tmp_path / 'new')
+  said = ticket_comparison.compare_tickets(old, tmp_path / 'new')
   assert 'the same to the bit' in said and '100.000%' in said
 
 
@@ -181,7 +192,7 @@ def test_two_tickets_are_compared_kernel_by_kernel(tmp_path):
   b = _ticket(
     tmp_path / 'b', [0, 1, 0, 1], _weights(3.5, 'dense_4/kernel'), 'dense_4'
   )
-  said = ticket_comparison.against(a, b).splitlines()
+  said = ticket_comparison.compare_tickets(a, b).splitlines()
   cells = {line.split()[0]: line.split()[1:] for line in said if line}
   assert cells['dense'] == ['4', '3', '2', '2', '66.667%']
   assert cells['head'] == ['4', '2', '2', '2', '100.000%']
@@ -190,13 +201,15 @@ def test_two_tickets_are_compared_kernel_by_kernel(tmp_path):
     'rewind weights: differ by 0.5 at most, in dense/kernel; 1 of 2 the same '
     'to the bit'
   )
-  same = ticket_comparison.against(a, a)
+  same = ticket_comparison.compare_tickets(a, a)
   assert same.endswith('rewind weights: all 2 the same to the bit')
   c = _ticket(tmp_path / 'c', [0, 0, 1, 0], _weights(np.nan))
-  assert 'differ by inf at most' in ticket_comparison.against(a, c)
+  assert 'differ by inf at most' in ticket_comparison.compare_tickets(a, c)
   d = _ticket(tmp_path / 'd', [0, 0, 1, 0])
-  assert f'only {a} has them' in ticket_comparison.against(d, a)
-  assert ticket_comparison.against(d, d).endswith('rewind weights: none')
+  assert f'only {a} has them' in ticket_comparison.compare_tickets(d, a)
+  assert ticket_comparison.compare_tickets(d, d).endswith(
+    'rewind weights: none'
+  )
 
 
 @pytest.mark.parametrize(
@@ -217,21 +230,19 @@ def test_tickets_of_other_architectures_are_not_compared(
   a = _ticket(tmp_path / 'a', [1, 1, 0, 1], _weights(3))
   b = _ticket(tmp_path / 'b', **other)
   with pytest.raises(readers.UnreadableError, match=words):
-    ticket_comparison.against(a, b)
+    ticket_comparison.compare_tickets(a, b)
 
 
-@flagsaver.flagsaver
 def test_the_command_compares_tickets_with_tickets_alone(
   folder, tmp_path, capsys
 ):
-  flags.FLAGS(['test'])
   path = str(_ticket(tmp_path / 'a', [1, 1, 0, 1]))
-  flags.FLAGS.against = path
-  assert inspect_model._main(['inspect', path]) is None
+  assert inspection.main(['inspect', path, '--against', path]) == 0
   assert 'kept by both' in capsys.readouterr().out
-  flags.FLAGS.against = str(folder / 'model.tflite')
-  error = inspect_model._main(['inspect', path])
-  assert error == f'error: {path!r}, a ticket, computes nothing.'
+  other = str(folder / 'model.tflite')
+  assert inspection.main(['inspect', path, '--against', other]) == 1
+  error = f'error: {path!r}, a ticket, computes nothing.\n'
+  assert capsys.readouterr().err == error
 
 
 def test_failed_checks_are_seen(folder, tmp_path):
@@ -279,11 +290,15 @@ def test_what_cannot_be_read_gets_one_line(folder, tmp_path, name, keep, words):
   assert '\n' not in str(error.value)
 
 
+_COMMANDS = (('tf_unilth', 'inspect'), ('recipes.inspect_model',))
+
+
 @pytest.mark.long
-def test_the_command_prints_and_compares(folder):
+@pytest.mark.parametrize('command', _COMMANDS, ids=lambda c: c[0])
+def test_the_command_prints_and_compares(command, folder):
   finished = _run(
     '-m',
-    'recipes.inspect_model',
+    *command,
     str(folder / 'model.tflite'),
     f'--against={folder / "run"}',
     cwd=_ROOT,
@@ -293,8 +308,51 @@ def test_the_command_prints_and_compares(folder):
   assert 'outputs differ by' in finished.stdout.splitlines()[-1]
 
 
-def test_the_command_says_what_is_wrong_in_one_line(capsys):
-  error = inspect_model._main(['inspect', 'nowhere'])
-  assert error.startswith("error: 'nowhere': No such file")
-  assert 'give one PATH' in inspect_model._main(['inspect'])
-  assert not capsys.readouterr().out
+@pytest.mark.parametrize(
+  ('arguments', 'words'),
+  [
+    (['inspect', 'nowhere'], "'nowhere': No such file"),
+    (['inspect'], 'required: PATH. See tf-unilth inspect --help.'),
+    ([], 'required: command'),
+    (['inspect', 'a', '--input_seed=-1'], 'must be a whole number >= 0'),
+    (['inspect', 'a', 'b'], 'unrecognized arguments: b'),
+  ],
+  ids=str,
+)
+def test_an_error_of_the_command_is_one_line(arguments, words):
+  # From another folder: the command needs no checkout.
+  paths = {'PYTHONPATH': str(_ROOT)}
+  finished = _run(
+    '-m', 'tf_unilth', *arguments, cwd='/', env={**os.environ, **paths}
+  )
+  assert finished.returncode == 1 and not finished.stdout
+  assert finished.stderr.startswith('error: ') and words in finished.stderr
+  assert finished.stderr.count('\n') == 1
+
+
+def test_a_failed_check_is_an_error_of_the_command(tmp_path, capsys):
+  model = toys.dense()
+  weights = model.get_weights()
+  weights[0][0] = np.nan
+  model.set_weights(weights)
+  model.save(tmp_path / 'a.keras')
+  assert inspection.main(['inspect', str(tmp_path / 'a.keras')]) == 1
+  said = capsys.readouterr()
+  assert 'FAILED' in said.out
+  assert said.err == 'error: checks failed: finite\n'
+
+
+def test_the_help_of_the_command_names_what_is_read():
+  finished = _run('-m', 'tf_unilth', 'inspect', '--help', cwd=_ROOT)
+  assert finished.returncode == 0 and not finished.stderr
+  for word in ('PATH', '--against OTHER', '--input_seed N', 'SavedModel'):
+    assert word in finished.stdout
+  assert max(map(len, finished.stdout.splitlines())) <= 80
+
+
+def test_the_console_script_is_the_command():
+  setup = (_ROOT / 'setup.py').read_text()
+  place = 'tf_unilth.inspection.command:main'
+  assert f"'console_scripts': ['tf-unilth={place}']" in setup
+  module, _, name = place.partition(':')
+  assert getattr(importlib.import_module(module), name) is inspection.main

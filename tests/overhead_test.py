@@ -188,3 +188,12 @@ def test_a_peak_of_memory_is_not_that_of_the_process_before():
     [sys.executable, '-c', code], capture_output=True, text=True, check=True
   )
   assert 1e6 < int(own.stdout) < 100e6 < memory.peak()  # We have TensorFlow.
+
+
+@pytest.mark.parametrize(('platform', 'unit'), [('darwin', 1), ('aix', 1024)])
+def test_a_peak_without_proc_is_in_bytes(platform, unit, tmp_path, monkeypatch):
+  monkeypatch.setattr(memory, '_STATUS', tmp_path / 'none')
+  monkeypatch.setattr(memory.sys, 'platform', platform)
+  usage = type('Usage', (), {'ru_maxrss': 7})
+  monkeypatch.setattr(memory.resource, 'getrusage', lambda _: usage)
+  assert memory.peak() == 7 * unit

@@ -1,6 +1,7 @@
 """Rooms of library and recipes: imports go one way; some know no framework."""
 
 import ast
+import importlib
 import pathlib
 import sys
 
@@ -35,6 +36,12 @@ _RECIPE_FLOORS = (
 _RECIPE_FLOOR = {
   room: floor for floor, rooms in enumerate(_RECIPE_FLOORS) for room in rooms
 }
+# Programs that time parts of the library, which no public name calls alone.
+_TIMED_PARTS = {
+  'costs/event_times.py': 'mask update, snapshot, rewind, saving a checkpoint',
+  'costs/mask_update.py': 'the choice of masks and their assignment',
+}
+_PUBLIC = ('tf_unilth', 'tf_unilth.inspection', 'tf_unilth.tuner')
 _RECIPES = sorted((_ROOT / 'recipes').rglob('*.py'))
 _TOP = [
   path
@@ -75,7 +82,9 @@ def test_imports_go_one_way(path):
     there = _room(module)
     if here is None:
       # What all rooms may import imports no room.
-      assert there is None or path.name == '__init__.py', module
+      assert there is None or path.name in ('__init__.py', '__main__.py'), (
+        module
+      )
     elif there not in (None, here):
       assert _FLOOR[there] < _FLOOR[here], module
     if here in _WITHOUT_FRAMEWORK:
@@ -109,3 +118,36 @@ def test_imports_of_recipes_go_one_way(path):
     assert there in _RECIPE_FLOOR, module
     if there != here and here in _RECIPE_FLOOR:
       assert _RECIPE_FLOOR[there] < _RECIPE_FLOOR[here], module
+
+
+@pytest.mark.parametrize(
+  'path', _RECIPES, ids=lambda p: str(p.relative_to(_ROOT))
+)
+def test_recipes_use_public_names_alone(path):
+  private = []
+  for module in _imported(path):
+    room, _, name = module.rpartition('.')
+    if module.split('.')[0] != 'tf_unilth' or module in _PUBLIC:
+      continue
+    if room not in _PUBLIC or name not in importlib.import_module(room).__all__:
+      private.append(module)
+  is_exempt = str(path.relative_to(_ROOT / 'recipes')) in _TIMED_PARTS
+  assert bool(private) == is_exempt, private
+
+
+def test_flags_are_read_where_a_program_starts():
+  readers = {
+    str(path.relative_to(_ROOT / 'recipes'))
+    for path in _RECIPES
+    if path not in _TOP
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Name) and node.id == 'FLAGS'
+  }
+  # What starts a run, what defines the flags, and a program that measures.
+  assert readers == {
+    'costs/input_pipeline.py',
+    'training/experiment.py',
+    'training/flag_help.py',
+    'training/pruning_flags.py',
+    'training/run_flags.py',
+  }

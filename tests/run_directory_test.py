@@ -148,7 +148,7 @@ def test_plots_mark_plateau_rewind_rounds_and_stages(finished):
   from matplotlib import pyplot as plt
 
   history = run_directory.read_history(directory / 'history.csv')
-  figure = epoch_plot._epochs(plt, 'title', history, results)
+  figure = epoch_plot.epochs_figure(plt, 'title', history, results)
   loss, accuracy, sparsity = figure.axes
   texts = [text.get_text() for text in loss.texts]
   assert '  rewound to epoch 1' in texts
@@ -374,7 +374,7 @@ def test_the_axis_of_the_loss_has_labels_as_close_as_there_is_room(
   history = {n: loss for n in ('loss', 'val_loss')}
   history |= {n: np.ones(20) for n in ('accuracy', 'val_accuracy')}
   results = {'plateau_epoch': None, 'rewound_to_epoch': None}
-  figure = epoch_plot._epochs(plt, 'title', history, results)
+  figure = epoch_plot.epochs_figure(plt, 'title', history, results)
   figure.canvas.draw()
   axis = figure.axes[0]
   low, high = axis.get_ylim()

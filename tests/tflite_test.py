@@ -9,13 +9,13 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from recipes.common import model_outputs
 from recipes.costs import tflite as recipe
 from tests import toys
 from tf_unilth.export import float32, tflite_converter
 from tf_unilth.export import tflite_verification as verification
 from tf_unilth.export.model_inputs import ModelInputs
 from tf_unilth.export.tflite_file import read_tflite
+from tf_unilth.inspection import output_comparison
 
 layers = keras.layers
 
@@ -375,7 +375,9 @@ def test_int8_outputs_are_compared_as_numbers(in_int8, monkeypatch):
 def test_the_recipe_compares_int8_inputs_as_numbers(in_int8, tmp_path):
   model, _, export = in_int8
   model.save(tmp_path / 'model.keras')
-  text = model_outputs.against(export.path, tmp_path / 'model.keras', 0)
+  text = output_comparison.compare_outputs(
+    export.path, tmp_path / 'model.keras', 0
+  )
   assert float(re.search(r'\((\S+) of the largest', text)[1]) < 0.1
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     CheckpointError,
     DirectoryInUseError,
   )
+  from tf_unilth.files.directory_lock import DirectoryLock
   from tf_unilth.resume.checkpoint_and_resume import CheckpointAndResume
   from tf_unilth.schedules.fixed_mask import FixedMask
   from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
@@ -40,6 +41,7 @@ _MODULES = {
   'CheckpointAndResume': 'resume.checkpoint_and_resume',
   'CheckpointError': 'files.checkpoint_errors',
   'DirectoryInUseError': 'files.checkpoint_errors',
+  'DirectoryLock': 'files.directory_lock',
   'ExportedModel': 'export.saved_model_verification',
   'FixedMask': 'schedules.fixed_mask',
   'IterativeSparsity': 'schedules.iterative_sparsity',
@@ -66,6 +68,7 @@ __all__ = [
   'CheckpointAndResume',
   'CheckpointError',
   'DirectoryInUseError',
+  'DirectoryLock',
   'ExportedModel',
   'FixedMask',
   'IterativeSparsity',

@@ -28,3 +28,22 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
   """Writes a JSON file, whole or not at all."""
   write_text(path, json.dumps(content, indent=2) + '\n')
+
+
+def check_folder(name: str, path: pathlib.Path) -> None:
+  """Checks the path of a folder, which need not exist.
+
+  Args:
+    name: of the flag.
+    path: of the folder.
+
+  Raises:
+    NotADirectoryError: the path or one of its parents is a file.
+  """
+  places = [path, *path.parents]
+  existing = next((p for p in places if os.path.lexists(p)), None)
+  if existing is not None and not existing.is_dir():
+    raise NotADirectoryError(
+      f'{name} {str(path)!r} cannot be written: {str(existing)!r} is not a '
+      'folder.'
+    )

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from recipes.common import figures, files
+from recipes.common.wording import count
 from recipes.comparison import plot, tables
 from recipes.comparison.trials import Grid, Row
-from tf_unilth.wording import count
 
 
 def write(

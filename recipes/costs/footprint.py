@@ -13,7 +13,7 @@ import tf_keras as keras
 from absl import app, flags
 
 from recipes.costs import memory, workloads
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth import inspection
 
 _MODEL = flags.DEFINE_enum(
   'model', 'lenet', workloads.WORKLOADS, 'Which model.'
@@ -51,7 +51,9 @@ def _main(_: list[str]) -> None:
   )
   assert first.time is not None
   wrapped = sum(
-    k.weight.shape.num_elements() for k in PrunedLayers(model).kernels
+    kernel.values.size
+    for kernel in inspection.read_kernels(model)
+    if kernel.mask is not None
   )
   print(
     json.dumps(

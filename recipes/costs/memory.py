@@ -2,6 +2,7 @@
 
 import pathlib
 import resource
+import sys
 
 _STATUS = pathlib.Path('/proc/self/status')
 
@@ -14,4 +15,6 @@ def peak() -> int:
     lines = _STATUS.read_text().splitlines()
     (line,) = [line for line in lines if line.startswith('VmHWM:')]
     return 1024 * int(line.split()[1])
-  return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  # macOS counts bytes, other systems kilobytes.
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

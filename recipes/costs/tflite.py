@@ -10,6 +10,7 @@ which is also what int8 is calibrated on.
 """
 
 import tempfile
+from typing import Any
 
 import numpy as np
 import tf_keras as keras
@@ -17,7 +18,6 @@ from absl import app, flags
 
 from recipes.networks import small
 from tf_unilth import export_tflite
-from tf_unilth.export.tflite_report import TFLiteExport
 
 _SPARSITIES = flags.DEFINE_list(
   'target_sparsities',
@@ -55,7 +55,7 @@ def _make_sparse(model: keras.Model, sparsity: float) -> None:
 
 def measure(
   name: str, sparsity: float, quantization: str | None, seed: int
-) -> TFLiteExport:
+) -> Any:
   """Returns what export_tflite says of one network.
 
   Args:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 import tf_keras as keras
 
-from tf_unilth.wording import count
+from recipes.common.wording import count
 
 STRATEGIES = ('none', 'mirrored', 'multi_worker')
 PRECISIONS = ('none', 'float16', 'bfloat16')

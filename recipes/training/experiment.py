@@ -126,9 +126,10 @@ def run(recipe: Recipe, directory: pathlib.Path) -> dict[str, Any] | None:
   run_flags.adopt(recipe)
   # Before anything is written, so that a bad flag leaves nothing behind.
   run_flags.check()
-  distribution.check(FLAGS.strategy, FLAGS.jit_compile)
+  given = run_flags.run_config()
+  distribution.check(given.strategy, given.jit_compile)
   config = run_flags.config(recipe)
-  if FLAGS.overwrite:
+  if given.overwrite:
     run_directory.check_clears(directory)
     results = None
   else:
@@ -137,9 +138,9 @@ def run(recipe: Recipe, directory: pathlib.Path) -> dict[str, Any] | None:
     print(f'finished before, in {directory}')
     return results
   with distribution.prepared(
-    FLAGS.strategy,
-    FLAGS.mixed_precision,
-    FLAGS.jit_compile,
-    FLAGS.deterministic,
+    given.strategy,
+    given.mixed_precision,
+    given.jit_compile,
+    given.deterministic,
   ) as strategy:
-    return Run(recipe, directory, config, strategy).run()
+    return Run(recipe, directory, given, config, strategy).run()

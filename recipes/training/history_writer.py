@@ -9,8 +9,7 @@ import tf_keras as keras
 
 from recipes.common import files
 from recipes.training import run_directory
-from tf_unilth.engines.tfmot import prunable_weights
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth import inspection
 
 HISTORY, PROGRESS = 'history.csv', 'progress.json'
 _BINS = 200
@@ -23,11 +22,10 @@ def histogram(model: keras.Model) -> dict[str, Any]:
     `limit`, the largest magnitude, and `counts` in bins of equal width from
     -limit to limit.
   """
-  wrapped = [kernel.weight for kernel in PrunedLayers(model).kernels]
-  kernels = wrapped or [
-    weight for _, weight in prunable_weights.model_kernels(model)
+  values = [
+    np.asarray(kernel.values, np.float32)
+    for kernel in inspection.read_kernels(model)
   ]
-  values = [np.asarray(kernel.numpy(), np.float32) for kernel in kernels]
   limit = max(float(np.abs(value).max()) for value in values) or 1.0
   counts = sum(
     np.histogram(value[value != 0], _BINS, (-limit, limit))[0]

@@ -11,7 +11,6 @@ import pathlib
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import h5py
 import numpy as np
@@ -19,8 +18,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from recipes.data.arrays import DataError
-from tf_unilth.inspection import readers
-from tf_unilth.tickets import model_matching
+from tf_unilth import inspection
 
 # The weights' place in a `.keras` archive.
 _IN_ARCHIVE = 'model.weights.h5'
@@ -62,15 +60,11 @@ def load(model: keras.Model, path: str | os.PathLike[str]) -> None:
   """
   place = _place(path)
   try:
-    values = readers.guarded(lambda: _read(model, place), path)
-  except readers.UnreadableError as error:
+    values = inspection.with_read_errors(lambda: _read(model, place), path)
+  except inspection.UnreadableError as error:
     raise DataError(f'--initial_weights: {error}') from None
-  difference = model_matching.difference(
-    'weight',
-    [_line(name, value) for name, value in values],
-    [_line(weight.name, weight) for weight in model.weights],
-    'the file',
-    'the network',
+  difference = inspection.weight_mismatch(
+    values, [(weight.name, weight) for weight in model.weights]
   )
   if difference:
     raise DataError(
@@ -91,8 +85,8 @@ def _place(path: str | os.PathLike[str]) -> pathlib.Path:
     'a run directory, but'
   )
   try:
-    kind = readers.kind_of(path)
-  except readers.UnreadableError as error:
+    kind = inspection.kind_of(path)
+  except inspection.UnreadableError as error:
     raise DataError(f'{wrong} {error}') from None
   place = pathlib.Path(path)
   if kind == 'run directory':
@@ -186,11 +180,6 @@ def _datasets(file: h5py.File) -> Sequence[tuple[str, h5py.Dataset]]:
 
   file.visititems(visit)
   return found
-
-
-def _line(name: str, value: Any) -> model_matching.WeightSpec:
-  shape, dtype = tuple(value.shape), tf.as_dtype(value.dtype).name
-  return model_matching.of_weight(name.split(':')[0], shape, dtype)
 
 
 def _wrapped(values: Named) -> str:

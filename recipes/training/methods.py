@@ -9,12 +9,15 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
-from tf_unilth.algorithms.ticket_callback import TicketCallback
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
+from tf_unilth import inspection
 
 _sparsity = tfmot.sparsity.keras
 
 _GRADUAL_UPDATES = 60
+
+TicketCallback = (
+  tf_unilth.LTH | tf_unilth.DLTH | tf_unilth.UniLTH | tf_unilth.UniDLTH
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,8 @@ class _SparsityLog(keras.callbacks.Callback):
   """Puts the sparsity into the epoch logs, as ticket callbacks do."""
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-    masks = PrunedLayers(self.model).read_masks()
+    kernels = inspection.read_kernels(self.model)
+    masks = [kernel.mask for kernel in kernels if kernel.mask is not None]
     kept = sum(int(np.count_nonzero(mask)) for mask in masks)
     logs['sparsity'] = 1 - kept / sum(mask.size for mask in masks)
 

@@ -4,13 +4,11 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
-from absl import flags
 
 import tf_unilth
 from recipes.training import initial_weights
 from recipes.training.recipe import Recipe
-
-FLAGS = flags.FLAGS
+from recipes.training.run_config import RunConfig
 
 
 @keras.saving.register_keras_serializable('recipes')
@@ -94,35 +92,39 @@ class OneDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def learning_rate(
-  recipe: Recipe, steps: int, highest: float | None = None
+  recipe: Recipe, config: RunConfig, steps: int, highest: float | None = None
 ) -> tf_unilth.StagedLearningRate | OneDecay:
   """Returns the schedule over a run.
 
   Args:
     recipe: says how it decays.
+    config: of the run.
     steps: of the run.
-    highest: the rate that it begins with; `None` for what the flag says.
+    highest: the rate that it begins with; `None` for the configuration's.
   """
-  restarts = FLAGS.lr_restart is not False
+  restarts = config.lr_restart is not False
   schedule = tf_unilth.StagedLearningRate if restarts else OneDecay
   return schedule(
-    initial_learning_rate=FLAGS.learning_rate if highest is None else highest,
+    initial_learning_rate=config.learning_rate if highest is None else highest,
     decay=recipe.decay,
     decay_steps=steps,
-    warmup=FLAGS.warmup_epochs / FLAGS.epochs,
+    warmup=config.warmup_epochs / config.epochs,
     boundaries=recipe.boundaries,
   )
 
 
-def loss() -> keras.losses.Loss:
-  """Returns the loss."""
-  if FLAGS.label_smoothing:
-    return SmoothedCrossentropy(FLAGS.label_smoothing)
+def loss(config: RunConfig) -> keras.losses.Loss:
+  """Returns the loss of a run."""
+  if config.label_smoothing:
+    return SmoothedCrossentropy(config.label_smoothing)
   return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def build(
-  recipe: Recipe, image_shape: tuple[int, ...], classes: int
+  recipe: Recipe,
+  config: RunConfig,
+  image_shape: tuple[int, ...],
+  classes: int,
 ) -> keras.Model:
   """Returns the model, with float32 logits also under mixed precision.
 
@@ -130,8 +132,8 @@ def build(
     DataError: the initial weights that the flag names do not fit.
   """
   model = recipe.build(image_shape, classes)
-  if FLAGS.initial_weights:
-    initial_weights.load(model, FLAGS.initial_weights)
+  if config.initial_weights:
+    initial_weights.load(model, config.initial_weights)
   if model.outputs[0].dtype == tf.float32:
     return model
   cast = keras.layers.Activation('linear', dtype='float32', name='logits')
@@ -141,19 +143,20 @@ def build(
 def compile_model(
   model: keras.Model,
   recipe: Recipe,
+  config: RunConfig,
   rate: keras.optimizers.schedules.LearningRateSchedule,
 ) -> None:
-  """Compiles a model as the flags say."""
+  """Compiles a model as a run's configuration says."""
   model.compile(
     SGD(
       rate,
-      FLAGS.weight_decay,
+      config.weight_decay,
       momentum=recipe.momentum,
       nesterov=recipe.nesterov,
-      clipnorm=FLAGS.clipnorm,
+      clipnorm=config.clipnorm,
     ),
-    loss(),
+    loss(config),
     metrics=['accuracy'],
-    jit_compile=FLAGS.jit_compile,
-    steps_per_execution=FLAGS.steps_per_execution,
+    jit_compile=config.jit_compile,
+    steps_per_execution=config.steps_per_execution,
   )

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+import tf_unilth
 from recipes.common import figures
+from recipes.common.wording import count
 from recipes.training.epoch_plot import epochs_figure
-from tf_unilth.engines.tfmot.sparsity_summary import KernelSparsity
-from tf_unilth.wording import count
 
 # The names of the files, in the order of a report.
 FILES = {
@@ -24,7 +24,7 @@ def draw(
   title: str,
   history: Mapping[str, Sequence[float]],
   results: Mapping[str, Any],
-  layers: Sequence[KernelSparsity],
+  summary: tf_unilth.SparsitySummary,
   histograms: Mapping[str, Any],
 ) -> None:
   """Draws `FILES`.
@@ -34,20 +34,21 @@ def draw(
     title: of the plots.
     history: the epoch logs.
     results: for the plateau, the rewind and the numbers of weights.
-    layers: the kernels, with their zeros.
+    summary: the kernels, with their zeros.
     histograms: of the weights, by when, from `history_writer.histogram`.
   """
   with figures.styled() as plt:
     for name, figure in (
       ('epochs.png', epochs_figure(plt, title, history, results)),
-      ('layers.png', _layers(plt, title, layers)),
+      ('layers.png', _layers(plt, title, summary)),
       ('weights.png', _weights(plt, title, histograms)),
     ):
       figures.save(plt, figure, directory / name)
 
 
-def _layers(plt: Any, title: str, layers: Sequence[KernelSparsity]) -> Any:
+def _layers(plt: Any, title: str, summary: tf_unilth.SparsitySummary) -> Any:
   """Draws a bar per kernel, with how many of its weights are left."""
+  layers = summary.rows
   figure, axis = plt.subplots(
     figsize=(8, 1.8 + 0.3 * len(layers)), layout='constrained'
   )

@@ -14,8 +14,6 @@ from absl import flags
 
 import tf_unilth
 from recipes.training import methods
-from tf_unilth.argument_checks import check_int
-from tf_unilth.selection import pruning_units
 
 FLAGS = flags.FLAGS
 
@@ -226,9 +224,11 @@ def check() -> None:
         f'{", ".join(readers(name))}.'
       )
   _check_pretrained()
-  if FLAGS.patience is not None:
+  if FLAGS.patience is not None and FLAGS.patience < 0:
     # The library's own error says None where a flag has 0.
-    check_int('patience', FLAGS.patience, 0)
+    raise ValueError(
+      f'patience must be a whole number >= 0, but is {FLAGS.patience}.'
+    )
   wrapping()
   # Without a rate, since variables must not be made before the strategy.
   plan(steps=1000, seed=0, rate=None)
@@ -260,8 +260,12 @@ def wrapping() -> dict[str, Any]:
         f'{",".join(numbers)}.'
       )
     given[name] = tuple(map(int, numbers))
-  pruning_units.from_arguments(
-    given.get('block_size', (1, 1)), 'AVG', given.get('sparsity_m_by_n')
+  structure = {name: given[name] for name in _STRUCTURE if name in given}
+  # A layer with a name of its own: Keras numbers those of the model from 1.
+  tf_unilth.prune_low_magnitude(
+    keras.layers.Dense(1, name='checked'),
+    tf_unilth.IterativeSparsity(0.5),
+    **structure,
   )
   return given
 

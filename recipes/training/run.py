@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from absl import flags
 
 import tf_unilth
 from recipes.common import figures, files, provenance
-from recipes.data.dataset import Dataset, Request
+from recipes.data.dataset import Dataset
 from recipes.training import (
   distribution,
   exports,
@@ -25,8 +24,7 @@ from recipes.training import (
   run_flags,
 )
 from recipes.training.recipe import Recipe
-
-FLAGS = flags.FLAGS
+from recipes.training.run_config import RunConfig
 
 
 class Run:
@@ -35,6 +33,7 @@ class Run:
   Args:
     recipe: what to train on what.
     directory: the run directory.
+    flags: what its flags say.
     config: all that its numbers depend on.
     strategy: that it trains under.
   """
@@ -43,31 +42,38 @@ class Run:
     self,
     recipe: Recipe,
     directory: pathlib.Path,
+    flags: RunConfig,
     config: dict[str, Any],
     strategy: tf.distribute.Strategy,
   ):
-    self._recipe, self._directory = recipe, directory
+    self._recipe, self._directory, self._flags = recipe, directory, flags
     self._config, self._strategy = config, strategy
     self._chief = distribution.is_chief(strategy)
-    self._verbose = FLAGS.verbose if self._chief else 0
+    self._verbose = flags.verbose if self._chief else 0
 
   def run(self) -> dict[str, Any] | None:
     """Trains and writes; returns the results, in the chief's process."""
-    keras.utils.set_random_seed(FLAGS.seed)
-    self._data = data = self._recipe.load(_request())
-    per_epoch = -(-data.train.examples // FLAGS.batch_size)
-    self._steps = FLAGS.epochs * per_epoch
+    keras.utils.set_random_seed(self._flags.seed)
+    self._data = data = self._recipe.load(self._flags.request)
+    per_epoch = -(-data.train.examples // self._flags.batch_size)
+    self._steps = self._flags.epochs * per_epoch
     with self._strategy.scope():
       # Checkpoints hold it; deterministic operations refuse one without seed.
-      tf.random.set_global_generator(tf.random.Generator.from_seed(FLAGS.seed))
-      self._rate = optimization.learning_rate(self._recipe, self._steps)
+      tf.random.set_global_generator(
+        tf.random.Generator.from_seed(self._flags.seed)
+      )
+      self._rate = optimization.learning_rate(
+        self._recipe, self._flags, self._steps
+      )
       self._plan = pruning_flags.plan(
-        self._steps, FLAGS.seed, self._rate, self._verbose > 0
+        self._steps, self._flags.seed, self._rate, self._verbose > 0
       )
       self._model = self._wrapped()
-      optimization.compile_model(self._model, self._recipe, self._rate)
+      optimization.compile_model(
+        self._model, self._recipe, self._flags, self._rate
+      )
     if self._chief:
-      if FLAGS.overwrite:
+      if self._flags.overwrite:
         run_directory.clear(self._directory)
       self._look_at(data)
       run_directory.make(self._directory)
@@ -89,7 +95,7 @@ class Run:
 
   def _wrapped(self) -> keras.Model:
     model = optimization.build(
-      self._recipe, self._data.image_shape, self._data.classes
+      self._recipe, self._flags, self._data.image_shape, self._data.classes
     )
     schedule = self._plan.schedule
     if schedule is None:
@@ -99,7 +105,7 @@ class Run:
     )
 
   def _fit(self, per_epoch: int) -> history_writer.Records:
-    data, batch_size = self._data, FLAGS.batch_size
+    data, batch_size = self._data, self._flags.batch_size
     resume = tf_unilth.CheckpointAndResume(
       self._directory / run_directory.CHECKPOINTS,
       config={**self._config, 'dataset': data.name},
@@ -113,11 +119,13 @@ class Run:
     on_replicas = functools.partial(distribution.on_replicas, self._strategy)
     self._model.fit(
       on_replicas(
-        data.train.epochs(batch_size, FLAGS.seed, first, FLAGS.epochs),
+        data.train.epochs(
+          batch_size, self._flags.seed, first, self._flags.epochs
+        ),
         weighted=True,
       ),
       initial_epoch=first,
-      epochs=FLAGS.epochs,
+      epochs=self._flags.epochs,
       steps_per_epoch=per_epoch,
       # Datasets over replicas are not begun again by themselves.
       validation_data=on_replicas(validation.repeat(), weighted=False),
@@ -150,7 +158,7 @@ class Run:
   def _watchers(self) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that show the run while it goes on."""
     watchers = []
-    if FLAGS.tensorboard and self._chief:
+    if self._flags.tensorboard and self._chief:
       watchers.append(
         keras.callbacks.TensorBoard(
           self._directory / 'tensorboard', write_graph=False, profile_batch=0
@@ -170,11 +178,11 @@ class Run:
     if not self._chief:
       return None
     plain = self._on_one_device(stripped, weights)
-    inputs, _ = next(iter(self._data.test.batches(FLAGS.batch_size)))
+    inputs, _ = next(iter(self._data.test.batches(self._flags.batch_size)))
     written = exports.write(
-      FLAGS.export, self._directory, plain, ticket, inputs.numpy()
+      self._flags.export, self._directory, plain, ticket, inputs.numpy()
     )
-    if FLAGS.verbose:
+    if self._flags.verbose:
       print(
         '\n'
         + '\n\n'.join([str(summary), *(w.report for w in written.values())])
@@ -188,13 +196,13 @@ class Run:
     return results
 
   def _ticket(self) -> tf_unilth.Ticket | None:
-    if 'ticket' not in FLAGS.export:
+    if 'ticket' not in self._flags.export:
       return None
     return tf_unilth.Ticket.from_model(
       self._model,
       self._plan.ticket,
-      method=FLAGS.method,
-      seed=FLAGS.seed,
+      method=self._flags.method,
+      seed=self._flags.seed,
       provenance={'dataset': self._data.name, 'recipe': self._recipe.name},
     )
 
@@ -203,13 +211,13 @@ class Run:
   ) -> keras.Model:
     """Returns the stripped model without replicas, ready to be evaluated."""
     model = stripped
-    if FLAGS.strategy != 'none':
+    if self._flags.strategy != 'none':
       keras.backend.reset_uids()  # Its layers are to have the same names.
       model = optimization.build(
-        self._recipe, self._data.image_shape, self._data.classes
+        self._recipe, self._flags, self._data.image_shape, self._data.classes
       )
       model.set_weights(weights)
-    model.compile(loss=optimization.loss(), metrics=['accuracy'])
+    model.compile(loss=optimization.loss(self._flags), metrics=['accuracy'])
     return model
 
   def _results(
@@ -218,14 +226,14 @@ class Run:
     plain: keras.Model,
     written: dict[str, exports.Export],
   ) -> dict[str, Any]:
-    data, ticket, chosen = self._data, self._plan.ticket, FLAGS.batch_size
+    data, ticket, chosen = self._data, self._plan.ticket, self._flags.batch_size
     saved = written.get('saved_model')
     return {
-      'method': FLAGS.method,
+      'method': self._flags.method,
       'dataset': data.name,
       'model': self._recipe.name,
-      'seed': FLAGS.seed,
-      'target_sparsity': FLAGS.target_sparsity,
+      'seed': self._flags.seed,
+      'target_sparsity': self._flags.target_sparsity,
       'sparsity': summary.sparsity,
       'nonzero_weights': summary.total_weights - summary.zeros,
       'total_weights': summary.total_weights,
@@ -239,7 +247,7 @@ class Run:
         for kind, export in written.items()
       },
       'train_examples': data.train.examples,
-      'epochs': FLAGS.epochs,
+      'epochs': self._flags.epochs,
       'steps': self._steps,
       'seconds': 0.0,
       'devices': distribution.describe(self._strategy),
@@ -257,9 +265,9 @@ class Run:
     histograms: dict[str, Any],
   ) -> None:
     drawn: list[str] = []
-    if FLAGS.plots and figures.available():
+    if self._flags.plots and figures.available():
       title = (
-        f'{self._recipe.name}, {FLAGS.method}: '
+        f'{self._recipe.name}, {self._flags.method}: '
         f'test accuracy {results["test_accuracy"]:.2%} '
         f'at {results["sparsity"]:.2%} zeros'
       )
@@ -268,11 +276,11 @@ class Run:
         title,
         history,
         results,
-        summary.rows,
+        summary,
         histograms,
       )
       drawn = list(plots.FILES)
-    elif FLAGS.plots:
+    elif self._flags.plots:
       print(
         "report.md has no plots: they need matplotlib, pip install '.[report]'."
       )
@@ -287,13 +295,3 @@ class Run:
 
 def _accuracy(model: keras.Model, batches: tf.data.Dataset) -> float:
   return model.evaluate(batches, verbose=0)[1]
-
-
-def _request() -> Request:
-  return Request(
-    data_dir=FLAGS.data_dir,
-    validation_fraction=FLAGS.validation_fraction,
-    seed=FLAGS.seed,
-    train_examples=FLAGS.train_examples,
-    download=FLAGS.download,
-  )

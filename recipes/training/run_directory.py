@@ -8,11 +8,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import tf_unilth
+from recipes.common import files
 from recipes.common.files import write_json, write_text
-from tf_unilth.files import directory_lock, output_paths
-from tf_unilth.wording import count
+from recipes.common.wording import count
 
 CONFIG, RESULTS, CHECKPOINTS = 'config.json', 'results.json', 'checkpoints'
+# Of `tf_unilth.DirectoryLock`.
+_LOCK_FILES = ('lock', 'lock-owner.json')
 # The files that a run of a recipe leaves, the configuration last: while it is
 # there the directory is known to be a run's.
 _FILES = (
@@ -21,7 +24,7 @@ _FILES = (
   *('model.tflite', 'ticket', 'history.csv', 'progress.json'),
   'tensorboard/*/events.*',
   f'{CHECKPOINTS}/epoch-*',
-  *(f'{CHECKPOINTS}/{name}' for name in directory_lock.LOCK_FILES),
+  *(f'{CHECKPOINTS}/{name}' for name in _LOCK_FILES),
   CONFIG,
 )
 # And its folders, where nothing else is in them.
@@ -69,7 +72,7 @@ def finished(
     RunDirectoryError: it cannot be read, or holds another configuration.
     OSError: a file is in its way.
   """
-  output_paths.check_folder('output_dir', directory)
+  files.check_folder('output_dir', directory)
   with _readable(directory, 'read'):
     known = directory / CONFIG
     if not known.exists():
@@ -157,7 +160,7 @@ def check_clears(directory: pathlib.Path) -> None:
       read.
     OSError: a file is in its way.
   """
-  output_paths.check_folder('output_dir', directory)
+  files.check_folder('output_dir', directory)
   with _readable(directory, 'read'):
     if not directory.exists():
       return
@@ -167,7 +170,7 @@ def check_clears(directory: pathlib.Path) -> None:
       return
     # A run that was refused at its start leaves the lock.
     checkpoints = directory / CHECKPOINTS
-    left = {checkpoints / name for name in ('', *directory_lock.LOCK_FILES)}
+    left = {checkpoints / name for name in ('', *_LOCK_FILES)}
     if left.issuperset(directory.rglob('*')):
       return
   shown = ', '.join(repr(path.name) for path in there[:3])
@@ -204,7 +207,7 @@ def _locked(directory: pathlib.Path) -> Iterator[None]:
   if not directory.is_dir():
     yield
     return
-  lock = directory_lock.DirectoryLock(directory)
+  lock = tf_unilth.DirectoryLock(directory)
   lock.acquire()
   try:
     yield

@@ -1,5 +1,6 @@
 """The flags that all recipes share, but for those that say how to prune."""
 
+import dataclasses
 import importlib.util
 import math
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from recipes.training import (
   pruning_flags,
 )
 from recipes.training.recipe import Recipe
+from recipes.training.run_config import RunConfig
 
 FLAGS = flags.FLAGS
 
@@ -212,6 +214,13 @@ def config(recipe: Recipe) -> dict[str, Any]:
   if path := given.pop('initial_weights', None):
     given['initial_weights'] = initial_weights.digest(path)
   return {'recipe': recipe.name, **pruning_flags.config(), **given}
+
+
+def run_config() -> RunConfig:
+  """Returns what the flags say now; `adopt` comes before."""
+  names = [field.name for field in dataclasses.fields(RunConfig)]
+  values = {name: FLAGS[name].value for name in names}
+  return RunConfig(**{**values, 'export': tuple(values['export'])})
 
 
 def refuse_words(arguments: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recipes.common import figures
-from tf_unilth.wording import count
+from recipes.common.wording import count
 
 # The share of a search's trials that may lie below a plot: some learn nothing.
 _WORST_TRIALS = 0.25
@@ -21,7 +21,7 @@ def draw_search(
   Args:
     path: of the PNG.
     title: of the plot.
-    trials: `report.rows`.
+    trials: `tf_unilth.tuner.trial_rows`.
   """
   done = [
     {'number': number, **trial}

@@ -7,14 +7,12 @@ from typing import Any
 import keras_tuner
 import tensorflow as tf
 import tf_keras as keras
-from absl import flags
 
 from recipes.common import files
-from recipes.data.dataset import Request
-from recipes.training import optimization, run_directory, run_flags
+from recipes.training import optimization, run_directory
 from recipes.training.recipe import Recipe
+from recipes.training.run_config import RunConfig
 
-FLAGS = flags.FLAGS
 # Of the recipe's own learning rate, between which it is searched.
 _FACTOR = 4
 
@@ -22,30 +20,32 @@ _FACTOR = 4
 class RecipeModel(keras_tuner.HyperModel):
   """Builds a recipe's model, and fits it to the recipe's data.
 
-  The learning rate is searched, unless a flag says it.
+  The learning rate is searched, unless a flag gives it.
 
   Args:
     recipe: what to train on what.
+    flags: what the flags say.
+    numbers: all that a run's numbers depend on, `run_flags.config`.
+    searches_rate: whether the learning rate is a hyperparameter.
   """
 
-  def __init__(self, recipe: Recipe):
+  def __init__(
+    self,
+    recipe: Recipe,
+    flags: RunConfig,
+    numbers: dict[str, Any],
+    searches_rate: bool,
+  ):
     super().__init__(recipe.name)
-    self.recipe = recipe
-    self.data = recipe.load(
-      Request(
-        data_dir=FLAGS.data_dir,
-        validation_fraction=FLAGS.validation_fraction,
-        seed=FLAGS.seed,
-        train_examples=FLAGS.train_examples,
-        download=FLAGS.download,
-      )
-    )
-    self._per_epoch = -(-self.data.train.examples // FLAGS.batch_size)
+    self.recipe, self.flags = recipe, flags
+    self._numbers, self._searches_rate = numbers, searches_rate
+    self.data = recipe.load(flags.request)
+    self._per_epoch = -(-self.data.train.examples // self.flags.batch_size)
 
   def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
     """Returns the compiled model, not wrapped."""
-    rate = FLAGS.learning_rate
-    if FLAGS['learning_rate'].using_default_value:
+    rate = self.flags.learning_rate
+    if self._searches_rate:
       rate = hp.Float(
         'learning_rate',
         rate / _FACTOR,
@@ -54,14 +54,16 @@ class RecipeModel(keras_tuner.HyperModel):
         default=rate,
       )
     # Layers may draw from it; deterministic operations need one with a seed.
-    tf.random.set_global_generator(tf.random.Generator.from_seed(FLAGS.seed))
+    tf.random.set_global_generator(
+      tf.random.Generator.from_seed(self.flags.seed)
+    )
     model = optimization.build(
-      self.recipe, self.data.image_shape, self.data.classes
+      self.recipe, self.flags, self.data.image_shape, self.data.classes
     )
     schedule = optimization.learning_rate(
-      self.recipe, FLAGS.epochs * self._per_epoch, rate
+      self.recipe, self.flags, self.flags.epochs * self._per_epoch, rate
     )
-    optimization.compile_model(model, self.recipe, schedule)
+    optimization.compile_model(model, self.recipe, self.flags, schedule)
     return model
 
   def fit(
@@ -75,9 +77,9 @@ class RecipeModel(keras_tuner.HyperModel):
   ) -> keras.callbacks.History:
     """Trains a model for some epochs."""
     del hp
-    data, batch_size = self.data, FLAGS.batch_size
+    data, batch_size = self.data, self.flags.batch_size
     return model.fit(
-      data.train.epochs(batch_size, FLAGS.seed, initial_epoch, epochs),
+      data.train.epochs(batch_size, self.flags.seed, initial_epoch, epochs),
       *args,
       steps_per_epoch=self._per_epoch,
       validation_data=data.validation.batches(batch_size),
@@ -92,17 +94,17 @@ class RecipeModel(keras_tuner.HyperModel):
     Args:
       path: of the file that keeps it; it is trained only once.
     """
-    config = json.loads(json.dumps(run_flags.config(self.recipe)))
+    config = json.loads(json.dumps(self._numbers))
     if path.exists():
       known = run_directory.read_json(path, ('config', 'accuracy'))
       if known['config'] == config:
         return known['accuracy']
-    keras.utils.set_random_seed(FLAGS.seed)
+    keras.utils.set_random_seed(self.flags.seed)
     hp = keras_tuner.HyperParameters()
     model = self.build(hp)
-    history = self.fit(hp, model, epochs=FLAGS.epochs, verbose=0)
+    history = self.fit(hp, model, epochs=self.flags.epochs, verbose=0)
     accuracy = float(history.history['val_accuracy'][-1])
-    if FLAGS.verbose:
+    if self.flags.verbose:
       print(f'dense: val_accuracy {accuracy:.4f}', flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {'config': config, 'accuracy': accuracy}
@@ -111,7 +113,7 @@ class RecipeModel(keras_tuner.HyperModel):
 
   def test_accuracy(self, model: keras.Model) -> float:
     """Returns the accuracy of a compiled model on the test set."""
-    batches = self.data.test.batches(FLAGS.batch_size)
+    batches = self.data.test.batches(self.flags.batch_size)
     return float(
       model.evaluate(batches, verbose=0, return_dict=True)['accuracy']
     )

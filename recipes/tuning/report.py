@@ -8,55 +8,16 @@ import textwrap
 from typing import Any
 
 import tensorflow as tf
-from absl import flags
 
 from recipes.common import figures, files
+from recipes.common.wording import count
 from recipes.training import exports
 from recipes.tuning import plots, recipe_model
 from tf_unilth import tuner
-from tf_unilth.tuner import oracles
-from tf_unilth.wording import count
 
-FLAGS = flags.FLAGS
 CSV, REPORT, PLOT = 'trials.csv', 'report.md', 'front.png'
 _SHOWN = 10
 _WIDTH = 60
-
-
-def rows(search: tuner.TicketTuner) -> list[dict[str, Any]]:
-  """Returns what is known of each trial, in their order."""
-  oracle = search.oracle
-  completed = oracle.completed()
-  on_front = tuner.front([oracle.outcome(trial) for trial in completed])
-  best = {completed[index].trial_id for index in on_front}
-  found = []
-  for trial_id in oracle.start_order:
-    trial = oracle.trials[trial_id]
-    row = {'trial': trial_id, 'status': trial.status.lower()}
-    if trial.status == oracles.COMPLETED:
-      outcome = oracle.outcome(trial)
-      row |= {
-        'score': trial.score,
-        'accuracy': outcome.accuracy,
-        'sparsity': outcome.sparsity,
-        'on_front': trial_id in best,
-        'seconds': trial.metrics.get_last_value(oracles.SECONDS),
-      }
-    values = trial.hyperparameters.values
-    epochs = values.get(f'{oracles.INTERNAL}epochs')
-    if epochs is not None:
-      row['epochs'] = epochs
-    row |= hyperparameters(values)
-    if trial.status != oracles.COMPLETED:
-      row['message'] = oracles.reason(trial.message)
-    found.append(row)
-  return found
-
-
-def hyperparameters(values: dict[str, Any]) -> dict[str, Any]:
-  """Returns values without what a tuner notes beside them."""
-  internal = oracles.INTERNAL
-  return {n: v for n, v in values.items() if not n.startswith(internal)}
 
 
 def write(
@@ -71,7 +32,7 @@ def write(
     model: of the search, for its test set.
     directory: where.
   """
-  table = rows(search)
+  table = tuner.trial_rows(search)
   files.write_text(directory / CSV, _csv(table))
   text = _summary(search, model, table, directory)
   lines = [
@@ -85,7 +46,7 @@ def write(
     plots.draw_search(directory / PLOT, model.recipe.name, table)
     lines += ['', f'![The trials]({PLOT})']
   files.write_text(directory / REPORT, '\n'.join(lines) + '\n')
-  if FLAGS.tensorboard:
+  if model.flags.tensorboard:
     write_hparams(directory / 'tensorboard', table)
   return text
 
@@ -112,7 +73,7 @@ def _summary(
   ]
   if len(failures) < len(table):
     lines.append(_export(search, model, directory))
-    lines.append(_defaults(search, model))
+    lines.append(_defaults(search, model, table))
   return '\n'.join(lines)
 
 
@@ -142,9 +103,9 @@ def _export(
 ) -> str:
   """Exports the best ticket; returns what it comes to on the test set."""
   (found,) = search.get_best_tickets()
-  batch = next(iter(model.data.test.batches(FLAGS.batch_size)))[0].numpy()
-  ticket = found.ticket if 'ticket' in FLAGS.export else None
-  exports.write(FLAGS.export, directory, found.model, ticket, batch)
+  batch = next(iter(model.data.test.batches(model.flags.batch_size)))[0].numpy()
+  ticket = found.ticket if 'ticket' in model.flags.export else None
+  exports.write(model.flags.export, directory, found.model, ticket, batch)
   return (
     f'best: trial {found.trial_id}, test accuracy '
     f'{model.test_accuracy(found.model):.2%}'
@@ -152,11 +113,13 @@ def _export(
 
 
 def _defaults(
-  search: tuner.TicketTuner, model: recipe_model.RecipeModel
+  search: tuner.TicketTuner,
+  model: recipe_model.RecipeModel,
+  table: list[dict[str, Any]],
 ) -> str:
   """Returns what the defaults, the first trial, come to on the test set."""
-  first = search.oracle.trials[search.oracle.start_order[0]]
-  if first.status != oracles.COMPLETED:
+  first = search.oracle.trials[table[0]['trial']]
+  if 'accuracy' not in table[0]:
     return f'the defaults (trial {first.trial_id}) failed'
   accuracy = model.test_accuracy(search.load_model(first))
   return f'defaults: trial {first.trial_id}, test accuracy {accuracy:.2%}'

@@ -41,11 +41,19 @@ class DirectoryLock:
 
   Args:
     directory: an existing directory.
+
+  >>> with tempfile.TemporaryDirectory() as directory:
+  ...   lock = DirectoryLock(directory)
+  ...   lock.acquire()
+  ...   held = lock.is_held()
+  ...   lock.release()
+  >>> held, lock.is_held()
+  (True, False)
   """
 
-  def __init__(self, directory: pathlib.Path):
-    self._directory = directory
-    self._path, self._owner = (directory / name for name in LOCK_FILES)
+  def __init__(self, directory: str | os.PathLike[str]):
+    self._directory = pathlib.Path(directory)
+    self._path, self._owner = (self._directory / name for name in LOCK_FILES)
     self._lock: filelock.BaseFileLock | None = None
     self._is_running: Callable[[], bool] = _always_running
 

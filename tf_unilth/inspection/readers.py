@@ -80,10 +80,10 @@ def read(path: str | os.PathLike[str]) -> Contents:
     UnreadableError: the content is of no known kind or is damaged.
   """
   reader = READERS[kind_of(path)]
-  return guarded(lambda: reader(pathlib.Path(path)), path)
+  return with_read_errors(lambda: reader(pathlib.Path(path)), path)
 
 
-def guarded(
+def with_read_errors(
   work: Callable[[], Any], path: str | os.PathLike[str], verb: str = 'read'
 ) -> Any:
   """Returns the result of `work`, without its output.

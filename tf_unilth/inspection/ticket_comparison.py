@@ -19,7 +19,9 @@ _HEADER = (
 )
 
 
-def against(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> str:
+def compare_tickets(
+  path: str | os.PathLike[str], other: str | os.PathLike[str]
+) -> str:
   """Returns a table that compares two tickets of one architecture.
 
   The overlap is the Jaccard index: the weights that both keep, as a share of
@@ -54,7 +56,7 @@ def against(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> str:
 
 
 def _load(path: str | os.PathLike[str]) -> Ticket:
-  return readers.guarded(lambda: Ticket.load(path), path)
+  return readers.with_read_errors(lambda: Ticket.load(path), path)
 
 
 def _row(name: str, one: np.ndarray, two: np.ndarray) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
   ) from error
 
 from tf_unilth.tuner.errors import SearchError
+from tf_unilth.tuner.machines import role
 from tf_unilth.tuner.objectives import (
   AccuracyAtSparsity,
   Front,
@@ -21,6 +22,7 @@ from tf_unilth.tuner.objectives import (
 )
 from tf_unilth.tuner.search import TicketTuner
 from tf_unilth.tuner.spaces import METHODS, TicketSpace
+from tf_unilth.tuner.trial_rows import trial_rows
 from tf_unilth.tuner.trial_runner import BestTicket
 from tf_unilth.tuner.tuners import (
   BayesianOptimization,
@@ -45,4 +47,6 @@ __all__ = [
   'TicketSpace',
   'TicketTuner',
   'front',
+  'role',
+  'trial_rows',
 ]

@@ -22,7 +22,7 @@ CHIEF_PATIENCE = 5
 
 
 def role() -> str:
-  """Returns `ALONE`, `CHIEF` or `WORKER`, from the environment variables.
+  """Returns `'alone'`, `'chief'` or `'worker'`, from environment variables.
 
   Raises:
     ValueError: only some of keras-tuner's variables are set.

@@ -17,7 +17,7 @@ _SEEDS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class LoadedModel:
   """What a file computes.
 
   Args:
@@ -37,7 +37,7 @@ class Program:
     return next(iter(self.inputs.values())).shape[0]
 
 
-def load(path: str | os.PathLike[str]) -> Program:
+def load(path: str | os.PathLike[str]) -> LoadedModel:
   """Returns what a path computes.
 
   Raises:
@@ -48,10 +48,12 @@ def load(path: str | os.PathLike[str]) -> Program:
     return load(place / 'saved_model')
   if kind not in _LOADERS:
     raise readers.UnreadableError(f'{str(path)!r}, a {kind}, computes nothing.')
-  return readers.guarded(lambda: _LOADERS[kind](str(place)), path, 'loaded')
+  return readers.with_read_errors(
+    lambda: _LOADERS[kind](str(place)), path, 'loaded'
+  )
 
 
-def _load_saved_model(path: str) -> Program:
+def _load_saved_model(path: str) -> LoadedModel:
   loaded = tf.saved_model.load(path)
   function = loaded.signatures[SIGNATURE]
   _, inputs = function.structured_input_signature
@@ -62,10 +64,10 @@ def _load_saved_model(path: str) -> Program:
     found = loaded.signatures[SIGNATURE](**tensors)
     return {name: value.numpy() for name, value in found.items()}
 
-  return Program(dict(inputs), call)
+  return LoadedModel(dict(inputs), call)
 
 
-def _load_tflite(path: str) -> Program:
+def _load_tflite(path: str) -> LoadedModel:
   run = Runner(path)
   inputs = {}
   for name, details in run.details.items():
@@ -76,10 +78,10 @@ def _load_tflite(path: str) -> Program:
     port = run.inputs[name]
     dtype = tf.float32 if port.scale else tf.as_dtype(port.dtype)
     inputs[name] = tf.TensorSpec(shape, dtype)
-  return Program(inputs, run)
+  return LoadedModel(inputs, run)
 
 
-def _load_keras(path: str) -> Program:
+def _load_keras(path: str) -> LoadedModel:
   model = readers.load_keras(pathlib.Path(path))
   takes = ModelInputs(model)
   if not all(isinstance(s, tf.TensorSpec) for s in takes.specs.values()):
@@ -90,7 +92,7 @@ def _load_keras(path: str) -> Program:
   def call(arrays: Arrays) -> Arrays:
     return {name: value.numpy() for name, value in takes.call(arrays).items()}
 
-  return Program(takes.specs, call, takes.made_up)
+  return LoadedModel(takes.specs, call, takes.made_up)
 
 
 _LOADERS = {
@@ -100,7 +102,7 @@ _LOADERS = {
 }
 
 
-def against(
+def compare_outputs(
   path: str | os.PathLike[str], other: str | os.PathLike[str], seed: int
 ) -> str:
   """Returns a line with the largest difference of two files' outputs.
@@ -128,8 +130,12 @@ def against(
   for number in range(_SEEDS):
     arrays = _inputs(one, two, pairs, seed + number)
     renamed = {b: arrays[a] for a, b in pairs}
-    first = readers.guarded(functools.partial(one.call, arrays), path, 'run')
-    second = readers.guarded(functools.partial(two.call, renamed), other, 'run')
+    first = readers.with_read_errors(
+      functools.partial(one.call, arrays), path, 'run'
+    )
+    second = readers.with_read_errors(
+      functools.partial(two.call, renamed), other, 'run'
+    )
     for a, b in _paired(first, second, 'outputs'):
       x, y = np.asarray(first[a], float), np.asarray(second[b], float)
       if x.shape != y.shape:
@@ -159,7 +165,7 @@ def _paired(one: dict, two: dict, what: str) -> list[tuple[str, str]]:
 
 
 def _inputs(
-  one: Program, two: Program, pairs: list[tuple[str, str]], seed: int
+  one: LoadedModel, two: LoadedModel, pairs: list[tuple[str, str]], seed: int
 ) -> Arrays:
   """Returns random inputs for both, by the first's names."""
   count = one.batch or two.batch or 4
