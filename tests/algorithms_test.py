@@ -225,7 +225,15 @@ def _cells(names: Any) -> Any:
 
 
 every_cell = _cells(ALGORITHMS)
-every_algorithm = pytest.mark.parametrize('name', ALGORITHMS)
+every_algorithm = pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(
+      name, marks=[] if name in ('unilth', 'dlth') else [pytest.mark.long]
+    )
+    for name in ALGORITHMS
+  ],
+)
 
 
 @functools.cache
@@ -384,8 +392,18 @@ def _rewinding_run(algorithm: Algorithm, **arguments: Any) -> tuple[Any, Any]:
   return start, spy
 
 
-@pytest.mark.parametrize('name', ['unilth', 'unidlth'])
-@pytest.mark.parametrize('rewind_epochs, to', [(None, 2), (1, 3), (3, 1)])
+@pytest.mark.parametrize(
+  'name, rewind_epochs, to',
+  [
+    ('unilth', None, 2),
+    ('unidlth', 1, 3),
+    # Of all, pruning_run_test.py sees the same on the fake engine.
+    pytest.param('unilth', 1, 3, marks=pytest.mark.long),
+    pytest.param('unilth', 3, 1, marks=pytest.mark.long),
+    pytest.param('unidlth', None, 2, marks=pytest.mark.long),
+    pytest.param('unidlth', 3, 1, marks=pytest.mark.long),
+  ],
+)
 def test_a_plateau_rewinds_everything_bit_for_bit(name, rewind_epochs, to):
   _, spy = _rewinding_run(ALGORITHMS[name], rewind_epochs=rewind_epochs)
   kept, rewound = spy.states[to - 1], spy.states[3]
