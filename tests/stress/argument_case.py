@@ -19,15 +19,16 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes.training import experiment
-from tests.stress import fuzz_case
+from tests.stress import model_checks
 from tests.testing import (
-  random_arguments,
+  random_calls,
   random_flags,
   random_runs,
   tiny_recipe,
 )
+from tests.testing.argument_values import value_of
 from tests.testing.draw import Draw
-from tests.testing.random_arguments import Call, value_of
+from tests.testing.random_calls import Call
 from tf_unilth.files.directory_lock import LOCK_FILES
 
 ACCEPTED, REFUSED, FAILED = 'accepted', 'refused', 'failed'
@@ -85,7 +86,7 @@ def draw(seed: int, index: int) -> Call:
     return random_flags.draw_call(d)
   if kind == 'run':
     return random_runs.draw_call(d)
-  return random_arguments.draw_call(d)
+  return random_calls.draw_call(d)
 
 
 def check(seed: int, index: int) -> Row:
@@ -174,7 +175,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _call(call: Call) -> None:
-  subject = random_arguments.BY_NAME[call.subject]
+  subject = random_calls.BY_NAME[call.subject]
   given = {name: value_of(value) for name, value in call.arguments.items()}
   subject.look(subject.call(**given))
 
@@ -210,7 +211,7 @@ def _main(arguments: list[str]) -> None:
 def _train_run(call: Call) -> None:
   run = random_runs.Run(call)
   run.fit()
-  fuzz_case.check_sparsity(run.model, run.targets)
+  model_checks.check_sparsity(run.model, run.targets)
 
 
 def _train_recipe(call: Call) -> None:
@@ -285,7 +286,7 @@ def _defaults(call: Call) -> list[str]:
   """Returns the names of arguments of which the default may be at fault."""
   if call.subject == FLAGS:
     return list(random_flags.ARGUMENTS)
-  subject = random_arguments.BY_NAME.get(call.subject)
+  subject = random_calls.BY_NAME.get(call.subject)
   return list(subject.arguments) if subject else []
 
 

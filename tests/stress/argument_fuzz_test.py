@@ -4,8 +4,8 @@ import pytest
 
 import tf_unilth
 from tests.stress import argument_case
-from tests.testing import random_arguments, toys
-from tests.testing.random_arguments import Call
+from tests.testing import random_arguments, random_calls, toys
+from tests.testing.random_calls import Call
 from tf_unilth.schedules import l2_ramp
 
 pytestmark = pytest.mark.long
@@ -76,9 +76,9 @@ def test_an_error_that_does_not_help_is_a_failure(message, fault, monkeypatch):
   monkeypatch.setattr(argument_case, '_OURS', __file__)
   monkeypatch.setattr(l2_ramp, 'check_float', refuse)
   monkeypatch.setitem(
-    random_arguments.BY_NAME,
+    random_calls.BY_NAME,
     'L2Ramp',
-    random_arguments.Subject(
+    random_calls.Subject(
       'L2Ramp', lambda power: refuse('power', power), random_arguments.RAMP
     ),
   )

@@ -7,7 +7,6 @@ import inspect
 import io
 import os
 import re
-import tempfile
 import time
 import traceback
 import warnings
@@ -20,12 +19,23 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
-from tests.testing import random_layers, random_models, random_pruning
+from tests.stress.model_checks import (
+  Wrong,
+  bare,
+  check_close,
+  check_logs,
+  check_sparsity,
+  inner_layers,
+  kernels,
+  predict,
+  pruned,
+  reload,
+  wrappers,
+)
+from tests.testing import random_models, random_pruning
 from tests.testing.draw import Draw
 from tests.testing.random_models import RandomModel
 from tests.testing.random_pruning import RandomPruning
-from tf_unilth.engines.tfmot import keras_access, kernel_axes
-from tf_unilth.selection import pruning_units, unit
 
 _OURS = os.path.dirname(tf_unilth.__file__) + os.sep
 _DOCUMENTED = (ValueError, TypeError, FloatingPointError)
@@ -51,10 +61,6 @@ class Row:
   text: str = ''
   discarded: int = 0
   seconds: float = 0.0
-
-
-class Wrong(Exception):
-  """A check did not hold."""
 
 
 def run(seed: int, index: int) -> Row:
@@ -179,15 +185,15 @@ class _Case:
       self.drawn = self._make(lambda layer: layer)
       model = self.drawn.model
       self._fit(model, [], epochs=1)
-      self._trained = _shapes(model.trainable_weights)
+      self._trained = shapes(model.trainable_weights)
       x, _ = self._data()
-      outputs = _predict(model, x)
+      outputs = predict(model, x)
       if not all(np.isfinite(output).all() for output in outputs):
         return None
     except Exception:
       return None
     try:
-      _check_close(outputs, _predict(_reload(model), x), 'reloaded control')
+      check_close(outputs, predict(reload(model), x), 'reloaded control')
     except Exception:
       return False
     return True
@@ -224,20 +230,20 @@ class _Case:
     check_sparsity(model, self._targets)
     self._check_trained(model, 'wrapped')
     self._check_kernels(model, expected())
-    _check_logs(model, history)
+    check_logs(model, history)
     x, _ = self._data()
-    outputs = _predict(model, x)
+    outputs = predict(model, x)
     tolerance = 1e-4 if self.pruning.policy == 'float32' else 2e-2
     if saves and not self.pruning.by_tfmot:
-      reloaded = _reload(model)
-      _check_close(outputs, _predict(reloaded, x), 'reloaded', tolerance)
+      reloaded = reload(model)
+      check_close(outputs, predict(reloaded, x), 'reloaded', tolerance)
       self._check_trained(reloaded, 'reloaded')
       check_sparsity(reloaded, self._targets)
     ticket = tf_unilth.strip_pruning(model)
-    if _wrappers(ticket):
-      raise Wrong(f'strip_pruning left {_wrappers(ticket)}.')
+    if wrappers(ticket):
+      raise Wrong(f'strip_pruning left {wrappers(ticket)}.')
     self._check_trained(ticket, 'stripped')
-    _check_close(outputs, _predict(ticket, x), 'stripped', tolerance)
+    check_close(outputs, predict(ticket, x), 'stripped', tolerance)
     if self.pruning.holds and self.drawn.kind != 'subclassed':
       self._check_hold(ticket)
 
@@ -258,16 +264,16 @@ class _Case:
 
     drawn = self._make(wrap)
     if drawn.kind == 'subclassed':
-      return drawn.model, lambda: _kernels(drawn.model)
+      return drawn.model, lambda: kernels(drawn.model)
     if pruning.by_tfmot:
-      return wrap(drawn.model), lambda: _kernels(drawn.model)
+      return wrap(drawn.model), lambda: kernels(drawn.model)
     layers = [
       layer
-      for layer in _inner_layers(drawn.model)
+      for layer in inner_layers(drawn.model)
       if layer.built and random_models.has_kernels(layer)
     ]
     if not layers:
-      return wrap(drawn.model), lambda: _kernels(drawn.model)
+      return wrap(drawn.model), lambda: kernels(drawn.model)
     skipped = [_at(layers, place) for place in pruning.skip]
     if len(set(skipped)) == len(layers):
       skipped = []
@@ -280,8 +286,8 @@ class _Case:
     model = wrap(
       drawn.model, skip=[layer.name for layer in skipped], targets=targets
     )
-    left = {kernel for layer in skipped for kernel in _kernels(layer)}
-    return model, lambda: _kernels(drawn.model) - left
+    left = {kernel for layer in skipped for kernel in kernels(layer)}
+    return model, lambda: kernels(drawn.model) - left
 
   def _fit(
     self, model: keras.Model, callbacks: list[Any], **arguments: Any
@@ -308,30 +314,30 @@ class _Case:
 
   def _check_kernels(self, model: keras.Model, expected: set[Any]) -> None:
     """Raises if other weights are wrapped than the kernels."""
-    found = {_bare(weight).ref() for weight, *_ in _pruned(model)}
+    found = {bare(weight).ref() for weight, *_ in pruned(model)}
     whole = not self.pruning.structure and not self.pruning.by_tfmot
     missing, more = expected - found, found - expected
     if more or (whole and missing):
       raise Wrong(
-        f'kernels that are not pruned: {_names(missing)}; pruned, but not '
-        f'kernels: {_names(more)}'
+        f'kernels that are not pruned: {names(missing)}; pruned, but not '
+        f'kernels: {names(more)}'
       )
 
   def _check_trained(self, model: keras.Model, what: str) -> None:
     """Raises if other weights are trained than without pruning."""
-    found = _shapes(model.trainable_weights)
+    found = shapes(model.trainable_weights)
     if found != self._trained:
       raise Wrong(f'{what}: {found} are trained instead of {self._trained}.')
 
   def _check_hold(self, ticket: keras.Model) -> None:
     """Raises if training a ticket gives weights back."""
-    before = {ref: ref.deref().numpy() == 0 for ref in _kernels(ticket)}
+    before = {ref: ref.deref().numpy() == 0 for ref in kernels(ticket)}
     model = tf_unilth.prune_low_magnitude(ticket, tf_unilth.FixedMask())
     with contextlib.redirect_stdout(io.StringIO()):
       self._fit(model, [tf_unilth.UniLTH(patience=None)], epochs=3)
     for ref, zeros in before.items():
       if ref.deref().numpy()[zeros].any():
-        raise Wrong(f'FixedMask gave weights of {_names([ref])} back.')
+        raise Wrong(f'FixedMask gave weights of {names([ref])} back.')
 
 
 def _dataset(x: Any, y: Any, batch: int, kind: str) -> tf.data.Dataset:
@@ -349,142 +355,12 @@ def _at(items: list[Any], place: float) -> Any:
 # What is in a model, found without tf_unilth where that is possible.
 
 
-def _inner_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-  """Returns the layers of a model and of the models inside."""
-  for layer in model.layers:
-    yield layer
-    if isinstance(layer, keras.Model):
-      yield from _inner_layers(layer)
-
-
-def _wrappers(model: keras.Model) -> list[Any]:
-  return [
-    layer
-    for layer in model._flatten_layers(include_self=False)
-    if isinstance(layer, keras_access.PruneLowMagnitude)
-  ]
-
-
-def _bare(weight: Any) -> Any:
-  """Returns the variable, which mixed precision hides."""
-  return getattr(weight, '_variable', weight)
-
-
-def _kernels(layer: keras.layers.Layer) -> set[Any]:
-  """Returns references to the kernels, by what Keras calls them."""
-  return {
-    _bare(weight).ref()
-    for weight in layer.weights
-    if _base_name(weight) in random_layers.KERNELS
-  }
-
-
-def _base_name(weight: Any) -> str:
-  return weight.name.split('/')[-1].split(':')[0]
-
-
-def _names(references: Any) -> list[str]:
+def names(references: Any) -> list[str]:
   return sorted(ref.deref().name for ref in references)
 
 
-def _shapes(weights: list[Any]) -> list[tuple[int, ...]]:
+def shapes(weights: list[Any]) -> list[tuple[int, ...]]:
   return sorted(tuple(weight.shape) for weight in weights)
 
 
-def _pruned(model: keras.Model) -> list[tuple[Any, Any, Any]]:
-  """Returns (weight, mask, wrapper), each weight once."""
-  found = {}
-  for wrapper in _wrappers(model):
-    for weight, mask, _ in wrapper.pruning_vars:
-      found.setdefault(_bare(weight).ref(), (weight, mask, wrapper))
-  return list(found.values())
-
-
 # Checks.
-
-
-def check_sparsity(model: keras.Model, targets: set[float]) -> None:
-  """Raises unless each group of layers is at its target, to the weight.
-
-  Args:
-    model: a wrapped model that was trained.
-    targets: what groups may be pruned to.
-  """
-  groups: dict[str, list[tuple[Any, Any, Any]]] = {}
-  for weight, mask, wrapper in _pruned(model):
-    group = wrapper.pruning_schedule.group
-    groups.setdefault(group, []).append((weight, mask, wrapper))
-  for members in groups.values():
-    target = members[0][2].pruning_schedule.target_sparsity
-    if target not in targets:
-      raise Wrong(f'target_sparsity became {target}, none of {targets}.')
-    _check_group(members)
-
-
-def _check_group(members: list[tuple[Any, Any, Any]]) -> None:
-  wanted = members[0][2].pruning_schedule.target_sparsity
-  units = cut = 0
-  for weight, mask, wrapper in members:
-    value, kept = _bare(weight).numpy(), _bare(mask).numpy() != 0
-    if value[~kept].any():
-      raise Wrong(f'{weight.name} has pruned weights that are not 0.')
-    if (value[kept] == 0).any() and not _makes_zeros(weight):
-      raise Wrong(f'{weight.name} has zeros that are not pruned.')
-    divided = pruning_units.from_arguments(
-      wrapper.block_size,
-      wrapper.block_pooling_type,
-      wrapper.sparsity_m_by_n,
-      kernel_axes.input_axis(wrapper.layer, weight),
-    )
-    pooled = divided.mask_to_units(kept)
-    units, cut = units + pooled.size, cut + int(np.sum(~pooled))
-    if divided == unit.Single() and pooled.size != value.size:
-      raise Wrong(f'{weight.name} is not counted by weights.')
-  share = wanted
-  if members[0][2].sparsity_m_by_n:
-    share = 1.0 if wanted else 0.0
-  if cut != round(share * units):
-    raise Wrong(
-      f'{cut} of {units} are pruned instead of {round(share * units)}.'
-    )
-
-
-def _makes_zeros(weight: Any) -> bool:
-  return isinstance(
-    getattr(_bare(weight), 'constraint', None), keras.constraints.NonNeg
-  )
-
-
-def _check_logs(model: keras.Model, history: keras.callbacks.History) -> None:
-  masks = [_bare(mask).numpy() for _, mask, _ in _pruned(model)]
-  zeros = sum(int(np.sum(mask == 0)) for mask in masks)
-  sparsity = zeros / sum(mask.size for mask in masks)
-  logged = history.history['sparsity'][-1]
-  if abs(logged - sparsity) > 1e-6:
-    raise Wrong(f'the logs say a sparsity of {logged}, it is {sparsity}.')
-
-
-def _predict(model: keras.Model, x: Any) -> list[np.ndarray]:
-  # Not `predict`, which would trace a function for it.
-  outputs = model(x, training=False)
-  return [
-    tf.convert_to_tensor(output).numpy() for output in tf.nest.flatten(outputs)
-  ]
-
-
-def _reload(model: keras.Model) -> keras.Model:
-  with tempfile.TemporaryDirectory() as folder:
-    model.save(f'{folder}/model.keras')
-    return keras.models.load_model(f'{folder}/model.keras', safe_mode=False)
-
-
-def _check_close(
-  one: list[np.ndarray],
-  other: list[np.ndarray],
-  what: str,
-  tolerance: float = 1e-4,
-) -> None:
-  for a, b in zip(one, other, strict=True):
-    a, b = a.astype(np.float32), b.astype(np.float32)
-    if not np.allclose(a, b, tolerance, tolerance * max(1, np.abs(a).max())):
-      raise Wrong(f'{what}: outputs differ by {np.abs(a - b).max()}.')

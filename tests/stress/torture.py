@@ -11,18 +11,14 @@ those of the run left alone. It prints the table that the README shows.
 import dataclasses
 import functools
 import itertools
-import json
-import os
 import pathlib
 import random
 import re
-import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -32,9 +28,9 @@ from absl import flags
 from tests.stress import (
   torture_faults,
   torture_memory,
-  torture_recipe,
   torture_run,
 )
+from tests.stress.torture_child import HASHES, RUNS, Child, checkpoints, result
 from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.resume import checkpoint_file
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
@@ -51,19 +47,13 @@ _ROUNDS = flags.DEFINE_integer(
   'rounds', 30, 'Of the memory test; 0: none.', 0, flag_values=_FLAGS
 )
 
-_HASHES = 'hashes.json'
 _POINTS = {
   'recipe': torture_faults.RECIPE_POINTS,
   'library': torture_faults.POINTS,
 }
-_RUNS = {'recipe': torture_recipe.run, 'library': torture_run.run}
 _PARTS = 64  # Of a file's length, at which it is truncated.
 _FLIPS = 200  # Bytes of a file that are altered, one at a time.
 _OFTEN = 10  # Kills of one run.
-_LONGEST = 600.0  # Seconds of a run that hangs, on a busy machine too.
-# Seconds between two looks at a run. Times are counts of them, since a machine
-# that is paused for a while would else look like a run that hangs.
-_TICK = 0.005
 
 
 @dataclasses.dataclass
@@ -86,67 +76,6 @@ class Row:
 
   def __str__(self) -> str:
     return f'| {self.name} | {self.wanted} | {self.well} of {self.trials} |'
-
-
-class Child:
-  """A run in a process of its own, forked off one that imported TensorFlow.
-
-  Args:
-    case: `code`, of `_RUNS`, and what that takes; for `torture_faults`, how it
-      fails.
-    directory: for the folder `run`; a log and the hashes are beside it.
-  """
-
-  def __init__(self, case: dict[str, Any], directory: pathlib.Path):
-    directory.mkdir(parents=True, exist_ok=True)
-    self.log = directory / 'log.txt'
-    self.seconds = 0.0  # That it was waited for.
-    self._code: int | None = None
-    sys.stdout.flush()
-    self.pid = os.fork()
-    if not self.pid:
-      _run_child(case, directory, self.log)
-
-  def wait(self, seconds: float = _LONGEST) -> int | None:
-    """Returns its exit code, -9 if it was killed, `None` if it still runs."""
-    for _ in range(round(seconds / _TICK)):
-      if self._code is not None:
-        break
-      pid, status = os.waitpid(self.pid, os.WNOHANG)
-      if pid:
-        self._code = os.waitstatus_to_exitcode(status)
-      else:
-        time.sleep(_TICK)
-        self.seconds += _TICK
-    return self._code
-
-  def send(self, number: int) -> None:
-    """Sends a signal, if it still runs."""
-    if self.wait(0) is None:
-      os.kill(self.pid, number)
-
-
-def _run_child(case: Any, directory: pathlib.Path, log: pathlib.Path) -> None:
-  code = 1
-  try:
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    torture_faults.arm(case)
-    hashes = _RUNS[case['code']](case, directory / 'run')
-    (directory / _HASHES).write_text(json.dumps(hashes, indent=2))
-    code = 0
-  except SystemExit as error:
-    code = error.code if isinstance(error.code, int) else 1
-    print(error.code)
-  except BaseException:
-    endless = resource.RLIM_INFINITY  # The log is not what shall be cut off.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (endless, endless))
-    traceback.print_exc()
-  finally:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 class Torture:
@@ -190,7 +119,7 @@ class Torture:
       if child.wait() != 0:
         raise RuntimeError(f'a run left alone failed: {child.log.read_text()}')
       self._seconds[key] = child.seconds
-      self._whole[key] = _result(directory)
+      self._whole[key] = result(directory)
       shutil.rmtree(directory)
     return self._whole[key]
 
@@ -212,7 +141,7 @@ class Torture:
     child = Child(case, directory)
     if child.wait() != 0:
       return f'{self._key(case)} does not end: {child.log.read_text()[-2000:]}'
-    found = _result(directory)
+    found = result(directory)
     different = [name for name in whole if whole[name] != found[name]]
     kept = str(directory)
     if not different:
@@ -260,7 +189,7 @@ class Torture:
         # Late enough to have done something since the last time.
         moment = self._random.uniform(0.6, 0.95) * self.seconds(case)
         killed += self._kill_once(case, directory, moment)
-        if (directory / _HASHES).exists():
+        if (directory / HASHES).exists():
           shutil.rmtree(directory)
           killed = 0
       row.add(self.finish(case, directory))
@@ -278,7 +207,7 @@ class Torture:
       child.send(number)
       left = child.wait()
       if left == 128 + number:
-        saved = _checkpoints(directory)
+        saved = checkpoints(directory)
         fault = self.finish(case, directory)
         row.add(fault if saved else f'{left} without a checkpoint')
       elif left not in (0, 1, -number):
@@ -289,7 +218,7 @@ class Torture:
     case = next(self.cases('recipe'))
     directory = self.directory()
     Child(case, directory).wait()
-    older, newest = _checkpoints(directory)
+    older, newest = checkpoints(directory)
     epoch, data = checkpoint_file.read(older).epoch, newest.read_bytes()
     length = len(data)
     for part in range(_PARTS):
@@ -359,14 +288,6 @@ class Torture:
         row.add(self.finish(case, directory))
       else:
         row.add(f'exit codes {codes}: {log[-1000:]}')
-
-
-def _result(directory: pathlib.Path) -> dict[str, str]:
-  return json.loads((directory / _HASHES).read_text())
-
-
-def _checkpoints(directory: pathlib.Path) -> list[pathlib.Path]:
-  return sorted((directory / 'run' / 'checkpoints').glob('*.checkpoint'))
 
 
 def _fault_of(newest: pathlib.Path, epoch_before: int) -> str | None:
@@ -445,7 +366,7 @@ def trials(torture: Torture, kills: int) -> Iterator[tuple[Row, ...]]:
   torture.damage(cut, flipped)
   yield cut, flipped
   for name, wanted, do, *counts in rows:
-    for code, count in zip(_RUNS, counts, strict=True):
+    for code, count in zip(RUNS, counts, strict=True):
       if count:
         made = Row(f'{code}: {name}', wanted)
         do(made, count, code)

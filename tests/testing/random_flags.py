@@ -1,7 +1,8 @@
 """Random flags of a recipe, as a command line gives them, good and bad."""
 
+from tests.testing.argument_values import Argument
 from tests.testing.draw import Draw
-from tests.testing.random_arguments import Argument, Call, draw_values
+from tests.testing.random_calls import Call, draw_values
 
 _ODD = ('magic', '', '1,2', 'None', '[]', '{}', '0x1g', '--', 'é')
 _NO_NUMBERS = (*_ODD, 'nan', 'inf', '-inf')

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tests.testing import random_layers
+from tests.testing import custom_layers, random_layers
 from tests.testing.draw import Draw
 
 layers = keras.layers
@@ -345,7 +345,7 @@ class Subclassed(keras.Model):
 
 def has_kernels(layer: layers.Layer) -> bool:
   """Returns whether a built layer has kernels, by what Keras calls them."""
-  if isinstance(layer, random_layers.Opaque):
+  if isinstance(layer, custom_layers.Opaque):
     return False
   return any(
     weight.name.split('/')[-1].split(':')[0] in random_layers.KERNELS

@@ -5,13 +5,19 @@ from typing import Any
 import tf_keras as keras
 
 import tf_unilth
-from tests.testing import random_arguments, toys
+from tests.testing import (
+  argument_models,
+  argument_values,
+  random_arguments,
+  toys,
+)
+from tests.testing.argument_values import value_of
 from tests.testing.draw import Draw
-from tests.testing.random_arguments import Call, draw_values, value_of
+from tests.testing.random_calls import Call, draw_values
 
 # The arguments of a run are named for where they belong, as in `fit.epochs`.
 _OPTIMIZERS = ('SGD', 'Adam')
-_FIT = random_arguments.Argument((3, 4, 5, 6, 8), ())
+_FIT = argument_values.Argument((3, 4, 5, 6, 8), ())
 
 
 def draw_call(d: Draw) -> Call:
@@ -61,7 +67,7 @@ class Run:
     keras.utils.set_random_seed(0)
     wrap = self._of('wrap')
     self.model = tf_unilth.prune_low_magnitude(
-      random_arguments.toy(), schedule, **wrap
+      argument_models.toy(), schedule, **wrap
     )
     self.targets |= set((wrap.get('targets') or {}).values())
     optimizer = getattr(keras.optimizers, call.arguments['optimizer.name'])
