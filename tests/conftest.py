@@ -21,12 +21,24 @@ def _as_it_is(dataset: tf.data.Dataset):
   return _iterate(dataset.with_options(options))
 
 
-tf.data.Dataset.__iter__ = _as_it_is
 # So it is with other graphs, but where a test asks for `optimized`. Programs
 # that tests start are optimized and tuned as a user's are, but for SavedModels
 # that a test writes: these carry the setting.
 _AS_TRACED = 'disable_meta_optimizer'
-tf.config.optimizer.set_experimental_options({_AS_TRACED: True})
+
+
+def pytest_addoption(parser):
+  parser.addoption(
+    '--plain-tensorflow',
+    action='store_true',
+    help='Train as for a user: TensorFlow tunes datasets, optimizes graphs.',
+  )
+
+
+def pytest_configure(config):
+  if not config.getoption('plain_tensorflow'):
+    tf.data.Dataset.__iter__ = _as_it_is
+    tf.config.optimizer.set_experimental_options({_AS_TRACED: True})
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""Runs the examples in all docstrings of the library."""
+"""Runs the examples in all docstrings of the library and the recipes."""
 
 import doctest
 import importlib
+import pathlib
 import pkgutil
 import tempfile
 
@@ -15,9 +16,16 @@ import tf_unilth
 from tests.testing import tuned
 from tf_unilth import tuner
 
+_ROOT = pathlib.Path(__file__).parents[1]
 _MODULES = [
   module.name.removeprefix('tf_unilth.')
   for module in pkgutil.walk_packages(tf_unilth.__path__, 'tf_unilth.')
+]
+# Others are not imported: some programs define flags that others have too.
+_RECIPES = [
+  '.'.join(path.relative_to(_ROOT).with_suffix('').parts)
+  for path in sorted((_ROOT / 'recipes').rglob('*.py'))
+  if '>>> ' in path.read_text()
 ]
 
 
@@ -31,6 +39,12 @@ def test_examples(name):
     names |= {'keras_tuner': keras_tuner, 'build': tuned.build}
   found = doctest.testmod(module, extraglobs=names)
   assert not found.failed
+
+
+@pytest.mark.parametrize('name', _RECIPES)
+def test_examples_of_recipes(name):
+  found = doctest.testmod(importlib.import_module(name))
+  assert found.attempted and not found.failed
 
 
 def test_public_names_have_examples():

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-_README = (pathlib.Path(__file__).parent.parent / 'README.md').read_text()
+_ROOT = pathlib.Path(__file__).parents[1]
+_README = (_ROOT / 'README.md').read_text()
 
 
 @pytest.mark.long
@@ -32,4 +33,11 @@ def test_the_program_stands_early_and_runs(tmp_path):
 
 def test_ci_runs_the_command_that_the_readme_gives():
   (command,) = re.findall(r"^pip install '\.\[test\]'.*$", _README, re.M)
-  assert 'pytest' in command and command.endswith('tests')
+  ci = (_ROOT / '.ci' / 'run').read_text()
+  bodies = dict(re.findall(r'^(\w+)\(\) {\n(.*?)\n}$', ci, re.M | re.S))
+  install, suite = command.split(' && ')
+  assert install in bodies['install'].split('\n  ')
+  assert suite == bodies['suite'].strip()
+  # Both are among the steps that run where none is named.
+  steps = re.search(r'steps=\((\w[^)]*)\)', ci)[1].split()
+  assert steps[:2] == ['install', 'suite'] and set(steps) == set(bodies)

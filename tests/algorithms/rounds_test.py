@@ -166,6 +166,21 @@ def test_lth_rewinds_survivors_bit_for_bit_in_every_round(rewind_step):
       np.testing.assert_array_equal(weight, np.where(mask, before, 0))
 
 
+@pytest.mark.parametrize('make', [LTH, UniLTH])
+def test_the_last_round_frees_the_snapshots(make):
+  taken = []
+
+  def count(done, epoch, logs):
+    taken.append(sum(s.taken for s in done.run.state.snapshots))
+    return False
+
+  done = fake_engine.fit(
+    _model(rounds=3), make(verbose=0), 12, val_loss=PLATEAU_4, on_epoch=count
+  )
+  assert 1 in taken
+  assert not any(s.taken for s in done.run.state.snapshots)
+
+
 def test_a_rewind_step_after_the_first_round_is_refused():
   with pytest.raises(ValueError, match='first round, step 16, but is 16'):
     fake_engine.fit(_model(rounds=3), LTH(rewind_step=16))
@@ -180,6 +195,19 @@ def test_every_training_of_lth_gets_a_full_decay(rewind):
     np.testing.assert_allclose(training, trainings[0], rtol=1e-6)
   assert trainings[0][0] == pytest.approx(0.1)
   assert trainings[0][-1] < 0.002
+
+
+def test_after_late_rewinding_the_decay_goes_on_where_it_rewound_to():
+  rate, begun = tf_unilth.StagedLearningRate(0.1), 5
+  model = _model(rounds=3, rate=rate)
+  done = fake_engine.fit(model, LTH(rewind_step=begun, verbose=0))
+  _, *trainings = np.reshape(done.rates, (4, 16))
+  # The steps that it has behind it count: it decays over all 5 + 16.
+  rate.restart(0, begun + 16)
+  expected = [float(rate(step)) for step in range(begun, begun + 16)]
+  assert expected[0] < 0.09
+  for training in trainings:
+    np.testing.assert_allclose(training, expected, rtol=1e-5)
 
 
 def test_unilth_restarts_the_learning_rate_when_stage_2_begins():

@@ -84,16 +84,21 @@ def test_a_run_that_died_ends_bit_identical(case, died_at, tmp_path):
 
 
 def test_the_weights_that_a_ticket_is_rewound_to_survive(tmp_path):
-  def train(*more):
+  def train(name, *more):
     keras.utils.set_random_seed(1)
     model = toys.wrapped(toys.dense(), tf_unilth.IterativeSparsity(0.5))
     ticket = tf_unilth.LTH(verbose=0)
-    _fit(model, ticket, Resume(tmp_path, verbose=0), *more, epochs=6)
+    resume = Resume(tmp_path / name, verbose=0)
+    _fit(model, ticket, resume, *more, epochs=6)
     return ticket.rewind_weights
 
-  with pytest.raises(Died):
-    train(interrupts.At(5 * toys.STEPS + 1, _die))
-  assert train() is not None  # Rewound before it died.
+  expected = train('whole')
+  with pytest.raises(Died):  # It has rewound before.
+    train('died', interrupts.At(5 * toys.STEPS + 1, _die))
+  weights = train('died')
+  assert any(np.any(weight) for weight in weights)
+  for weight, other in zip(weights, expected, strict=True):
+    np.testing.assert_array_equal(weight, other)
 
 
 class _Sequence(keras.utils.Sequence):

@@ -1,12 +1,9 @@
 """A train step: masked gradients, the penalty, and what is traced."""
 
-import collections
-
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from tensorflow.python.eager import context
 
 import tf_unilth
 from tests.testing import toys
@@ -151,90 +148,19 @@ def test_weights_are_read_without_a_copy_and_stay_as_they_were():
     assert np.any(array != new)
 
 
-@pytest.mark.parametrize('negated', [False, True])
-def test_a_penalty_waits_for_the_gradient_before_its_own(negated):
-  layers = PrunedLayers(_fitted())
-  weights = [kernel.weight for kernel in layers.kernels]
-  candidates = [
-    tf.Variable(np.zeros(kernel.shape, bool)) for kernel in layers.kernels
-  ]
-  gradients = TicketGradients(layers, candidates, negated)
-
-  def changed(one, other):
-    pairs = zip((tf.exp(one), tf.sin(other)), weights)
-    found, _ = gradients.transform(pairs, tf.constant(0.3), masks=False)
-    assert [weight is w for (_, weight), w in zip(found, weights)] == [True] * 2
-    return [gradient for gradient, _ in found]
-
-  values = [weight.value() for weight in weights]
-  graph = tf.function(changed).get_concrete_function(*values).graph
-  reads = [op for op in graph.get_operations() if op.type == 'ReadVariableOp']
-  waits = [{op.type for op in read.control_inputs} for read in reads]
-  # Backpropagation begins with the last: of each, the weight and where it is a
-  # candidate.
-  assert waits == [set(), set(), {'Sin'}, {'Sin'}]
-
-
-def _optimized_ops(model: keras.Model, *callbacks, **arguments) -> list[dict]:
-  """Returns the operations of each train step that a fit traces, optimized."""
-  eager = context.context()
-  eager.enable_graph_collection()
-  try:
-    toys.fit(model, *callbacks, validation_data=None, **arguments)
-    graphs = eager.export_run_metadata().function_graphs
-  finally:
-    eager.disable_graph_collection()
-  counts = [
-    collections.Counter(node.op for node in g.post_optimization_graph.node)
-    for g in graphs
-  ]
-  return [count for count in counts if count['IteratorGetNext']]
-
-
-@pytest.mark.parametrize('nesterov', [False, True])
-@pytest.mark.usefixtures('optimized')
-def test_under_sgd_a_mask_takes_the_place_of_a_pass(nesterov):
-  def optimizer():
-    return keras.optimizers.SGD(0.05, momentum=0.9, nesterov=nesterov)
-
-  (plain,) = _optimized_ops(
-    toys.compiled_for_labels(toys.dense(), optimizer()), epochs=1
-  )
-  ticket = tf_unilth.prune_low_magnitude(
-    toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2)
-  )
-  toys.compiled_for_labels(ticket, optimizer())
-  callback = tf_unilth.UniLTH(patience=None, max_dense_fraction=0.2, verbose=0)
-  dense, ramp = _optimized_ops(ticket, callback, epochs=9)
-  kernels = 2
-  assert dense['Neg'] == plain['Neg'] - kernels
-  assert dense['ReciprocalGrad'] == kernels and dense['Mul'] == plain['Mul']
-  # What is new is the read of a mask. All else is as it was.
-  more = dense - plain
-  del more['_Arg']
-  assert more == {'ReciprocalGrad': kernels, 'ReadVariableOp': kernels}
-  assert ramp['Neg'] == dense['Neg']
-  assert ramp['ReciprocalGrad'] == 2 * kernels
-
-
-@pytest.mark.usefixtures('optimized')
-def test_a_ramp_before_the_only_cut_has_no_product_with_a_mask():
+def test_a_ramp_before_the_only_cut_keeps_what_is_cut_at_zero():
   model = tf_unilth.prune_low_magnitude(
     toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=1)
   )
   toys.compiled_for_labels(model)
   spy = toys.Spy()
-  dlth = tf_unilth.DLTH(verbose=0)
-  ramp, held = _optimized_ops(model, dlth, spy, epochs=6)
-  kernels = 2
-  # Of the candidates with the weights; then of the masks with the gradients.
-  assert ramp['ReciprocalGrad'] == held['ReciprocalGrad'] == kernels
-  assert ramp['Neg'] == held['Neg'] and ramp['Sub'] > held['Sub']
+  toys.fit(model, tf_unilth.DLTH(verbose=0), spy, epochs=6)
   cut = 0
   for masks, weights in spy.batches:
     for mask, weight in zip(masks, weights):
       assert not weight[~mask].any()
       cut += not mask.all()
+  # The masks cut in some steps, and in some of them not yet.
   assert 0 < cut < 2 * len(spy.batches)
 
 
