@@ -22,6 +22,7 @@ _EXTRAS['test'] = [
   *_EXTRAS['report'],
   *_EXTRAS['tensorboard'],
   *_EXTRAS['tuner'],
+  'hypothesis>=6.100',
   'mypy>=1.11',
   'pytest>=8',
   'pytest-xdist>=3.5',

@@ -80,7 +80,11 @@ class Wrong(Exception):
 
 def draw(seed: int, index: int) -> Call:
   """Returns the case of a seed and an index."""
-  d = Draw(seed, index)
+  return draw_call(Draw(seed, index))
+
+
+def draw_call(d: Draw) -> Call:
+  """Returns a random case."""
   kind = d.one(['flags', 'run', 'call', 'call'])
   if kind == 'flags':
     return random_flags.draw_call(d)
@@ -91,7 +95,11 @@ def draw(seed: int, index: int) -> Call:
 
 def check(seed: int, index: int) -> Row:
   """Tries the arguments of a case, without training."""
-  call = draw(seed, index)
+  return check_call(draw(seed, index), index)
+
+
+def check_call(call: Call, index: int = 0) -> Row:
+  """Tries the arguments of a call, without training."""
   if call.subject == FLAGS:
     return _row(index, call, lambda: _parse_and_check(call))
   if call.subject.startswith(A_RUN):

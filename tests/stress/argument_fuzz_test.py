@@ -1,29 +1,41 @@
 """The argument fuzz: some of its cases, and that it sees what is wrong."""
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 import tf_unilth
 from tests.stress import argument_case
 from tests.testing import random_arguments, random_calls, toys
+from tests.testing.draw import HypothesisDraw
 from tests.testing.random_calls import Call
 from tf_unilth.schedules import l2_ramp
 
 pytestmark = pytest.mark.long
 
-# Of seed 0; those with quick exports.
+# Cases, without the exports, which are slow.
 COUNT = 150
 _SLOW = ('export_saved_model', 'export_tflite')
 
 
 def test_random_arguments_are_accepted_or_refused_in_words():
-  wanted = [
-    index
-    for index in range(COUNT)
-    if argument_case.draw(0, index).subject not in _SLOW
-  ]
-  rows = [argument_case.check(0, index) for index in wanted]
-  assert not [row for row in rows if row.outcome == argument_case.FAILED]
-  outcomes = {row.outcome for row in rows}
+  outcomes = set()
+
+  @hypothesis.settings(
+    max_examples=COUNT,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+  )
+  @hypothesis.given(st.data())
+  def run(data):
+    call = argument_case.draw_call(HypothesisDraw(data))
+    hypothesis.assume(call.subject not in _SLOW)
+    row = argument_case.check_call(call)
+    assert row.outcome != argument_case.FAILED, row
+    outcomes.add(row.outcome)
+
+  run()
   assert outcomes == {argument_case.ACCEPTED, argument_case.REFUSED}
 
 
