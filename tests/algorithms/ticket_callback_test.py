@@ -107,12 +107,18 @@ def test_dlth_asks_for_the_steps_of_an_epoch():
   [
     keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
     keras.optimizers.AdamW(0.01),
-    keras.optimizers.RMSprop(0.01),
+    pytest.param(keras.optimizers.RMSprop(0.01), marks=pytest.mark.long),
     keras.optimizers.legacy.SGD(0.05, momentum=0.9),
     keras.optimizers.legacy.Adam(0.01),
     keras.optimizers.SGD(tf_unilth.StagedLearningRate(0.05)),
-    keras.optimizers.legacy.SGD(tf_unilth.StagedLearningRate(0.05)),
-    keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 64)),
+    pytest.param(
+      keras.optimizers.legacy.SGD(tf_unilth.StagedLearningRate(0.05)),
+      marks=pytest.mark.long,
+    ),
+    pytest.param(
+      keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 64)),
+      marks=pytest.mark.long,
+    ),
   ],
   ids=lambda o: f'{type(o).__module__.split(".")[-1]}',
 )

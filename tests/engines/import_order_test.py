@@ -123,11 +123,8 @@ for K in (keras, tf_keras):
   ('imports', 'legacy'),
   [
     ('tf_unilth, tensorflow_model_optimization, tf_keras as K', ''),
-    pytest.param('tf_unilth, keras, tf_keras as K', '', marks=pytest.mark.long),
+    ('tf_unilth, keras, tf_keras as K', ''),
     ('tf_unilth, tensorflow as tf; K = tf.keras', '1'),
-    pytest.param(
-      'tensorflow as tf, tf_unilth; K = tf.keras', '1', marks=pytest.mark.long
-    ),
   ],
 )
 def test_files_load_in_each_order(imports, legacy):

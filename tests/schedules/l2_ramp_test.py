@@ -97,11 +97,11 @@ class _Norms(keras.callbacks.Callback):
 @pytest.mark.parametrize(
   'optimizer',
   [
-    keras.optimizers.SGD(0.02),
+    pytest.param(keras.optimizers.SGD(0.02), marks=pytest.mark.long),
     keras.optimizers.SGD(0.002, momentum=0.9),
-    keras.optimizers.legacy.SGD(0.02),
+    pytest.param(keras.optimizers.legacy.SGD(0.02), marks=pytest.mark.long),
     keras.optimizers.Adam(0.001),
-    keras.optimizers.legacy.Adam(0.001),
+    pytest.param(keras.optimizers.legacy.Adam(0.001), marks=pytest.mark.long),
   ],
   ids=['sgd', 'momentum', 'legacy_sgd', 'adam', 'legacy_adam'],
 )

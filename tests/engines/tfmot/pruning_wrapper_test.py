@@ -233,7 +233,13 @@ def test_activity_regularizers_count_once(built):
 
 
 @pytest.mark.parametrize('head', ['float32', None])
-@pytest.mark.parametrize('policy', ['mixed_bfloat16', 'mixed_float16'])
+@pytest.mark.parametrize(
+  'policy',
+  [
+    pytest.param('mixed_bfloat16', marks=pytest.mark.long),
+    'mixed_float16',
+  ],
+)
 def test_half_precision_trains_as_without_the_wrapper(policy, head):
   keras.mixed_precision.set_global_policy(policy)
   try:
