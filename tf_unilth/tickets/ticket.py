@@ -10,9 +10,9 @@ import numpy as np
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import check_int, check_json, check_str
+from tf_unilth.engines.layer_selection import Selector
 from tf_unilth.engines.tfmot import keras_3_errors
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.layer_lookup import Selector
 from tf_unilth.tickets import ticket_file, ticket_from_model, ticket_onto_model
 from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.wording import count

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tf_unilth.argument_checks import check_bool
+from tf_unilth.engines.layer_selection import Selector
 from tf_unilth.engines.tfmot import (
   keras_3_errors,
   model_layers,
@@ -14,7 +15,7 @@ from tf_unilth.engines.tfmot import (
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.layer_lookup import Selector, find_layers
+from tf_unilth.engines.tfmot.layer_lookup import find_layers
 from tf_unilth.engines.tfmot.model_wrapping import hold_zeros
 from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
 from tf_unilth.tickets import model_matching
