@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from tests import tuned
+from tests.testing import tuned
 from tf_unilth import tuner
 
 _MODULES = [

@@ -1,0 +1,82 @@
+"""The public functions: they choose the engine, and import only that one."""
+
+import inspect
+import warnings
+
+import pytest
+import tf_keras as keras
+
+import tf_unilth
+from tests.testing import import_order
+
+
+@pytest.mark.parametrize(
+  'call',
+  [
+    lambda model: tf_unilth.prune_low_magnitude(
+      model, tf_unilth.FixedMask(), skip='dense_1'
+    ),
+    lambda model: tf_unilth.prune_low_magnitude(
+      model, tf_unilth.IterativeSparsity(0.2222), sparsity_m_by_n=(2, 9)
+    ),
+    lambda model: tf_unilth.prune_low_magnitude(
+      [tf_unilth.prune_low_magnitude(model.layers[0])], tf_unilth.FixedMask()
+    ),
+    lambda model: tf_unilth.strip_pruning(
+      tf_unilth.prune_low_magnitude(model, tf_unilth.IterativeSparsity(0.5))
+    ),
+  ],
+  ids=['empty mask', 'units', 'list', 'strip'],
+)
+def test_warnings_point_at_the_caller(call):
+  layers = [keras.layers.Dense(s, name=f'dense_{s}') for s in (9, 1)]
+  model = keras.Sequential([keras.Input((3,)), *layers])
+  model.layers[0].kernel.assign(0 * model.layers[0].kernel)
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    call(model)
+  assert caught and {w.filename for w in caught} == {__file__}
+
+
+def test_help_shows_the_signature():
+  signature = str(inspect.signature(tf_unilth.prune_low_magnitude))
+  for part in (
+    "pruning_schedule: 'PruningSchedule' = ConstantSparsity(0.5, 0)",
+    'block_size:',
+    'sparsity_m_by_n:',
+    'skip:',
+    'targets:',
+  ):
+    assert part in signature
+
+
+def test_the_default_schedule_is_tfmots():
+  wrapper = tf_unilth.prune_low_magnitude(keras.layers.Dense(2))
+  config = wrapper.pruning_schedule.get_config()
+  assert config['class_name'] == 'ConstantSparsity'
+  assert config['config']['target_sparsity'] == 0.5
+
+
+def test_a_keras_3_model_is_refused_without_tensorflow():
+  # Classes as Keras 3 has them; a backend may be missing.
+  program = """
+import tf_unilth
+class Layer: __module__ = 'keras.src.layers.layer'
+class Model(Layer): __module__ = 'keras.src.models.model'
+class Mine(Model): pass
+for function in (
+  tf_unilth.prune_low_magnitude, tf_unilth.strip_pruning,
+  tf_unilth.sparsity_summary, lambda m: tf_unilth.prune_low_magnitude([m]),
+):
+  for thing, expected in ((Mine(), 'Keras 3'), (3, 'builtins.int')):
+    try:
+      function(thing)
+      print('no error')
+    except TypeError as error:
+      assert expected in str(error), error
+      assert 'must be a tf_keras.' in str(error)
+assert tf_unilth.SparsitySummary(()).sparsity == 0
+print(sorted({'tensorflow', 'tf_keras', 'keras'} & sys.modules.keys()))
+"""
+  blocked = ('tensorflow', 'tf_keras', 'tensorflow_model_optimization')
+  assert import_order.run(program, blocked) == '[]'

@@ -1,0 +1,1 @@
+"""Tests of the engine for tf_keras."""

@@ -1,0 +1,1 @@
+"""Tests of SavedModel and TFLite exports."""

@@ -1,0 +1,271 @@
+"""drift: in what another run differs, and that the same one never does."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+import tf_unilth
+from tests.testing import toys
+from tf_unilth.engines.fit_context import FitContext
+from tf_unilth.resume import run_description
+
+layers = keras.layers
+
+
+def _describe(model, *callbacks):
+  return run_description.describe(
+    model, callbacks, {'epochs': 3, 'steps': None}, {}, FitContext()
+  )
+
+
+def _compiled(*inside, optimizer='sgd', loss='mse', **compiled):
+  model = keras.Sequential([layers.Input((4,)), *inside])
+  model.compile(optimizer, loss, **compiled)
+  return model
+
+
+def _dense(units=3, **arguments):
+  return _compiled(layers.Dense(units, **arguments))
+
+
+def _rate(optimizer):
+  return _compiled(layers.Dense(1), optimizer=optimizer)
+
+
+def _loss(loss, **compiled):
+  return _compiled(layers.Dense(1), loss=loss, **compiled)
+
+
+class _WithoutConfig(layers.Layer):
+  """A layer that tells Keras nothing of its arguments."""
+
+  def __init__(self, share):
+    super().__init__()
+    self.share, self.dense = share, layers.Dense(2)
+    self.label = f'{self.name}_label'  # Another one in each model.
+
+  def call(self, inputs):
+    return self.share * self.dense(inputs)
+
+
+class _Subclassed(keras.Model):
+  def __init__(self, share):
+    super().__init__()
+    self.options = {'share': share, 'act': tf.nn.relu}
+    self.blocks = [layers.Dense(2, activation=lambda x: x), layers.Dense(1)]
+
+  def call(self, inputs):
+    for block in self.blocks:
+      inputs = block(inputs)
+    return self.options['share'] * inputs
+
+
+def _subclassed(share):
+  model = _Subclassed(share)
+  model.build((None, 4))
+  model.compile('sgd', 'mse')
+  return model
+
+
+def _connected(turned, factor=2.0):
+  inputs = layers.Input((4,))
+  found = [layers.Dense(2)(inputs), layers.Dense(2)(inputs) * factor]
+  both = layers.Concatenate()(found[::-1] if turned else found)
+  model = keras.Model(inputs, layers.Dense(1)(both))
+  model.compile('sgd', 'mse')
+  return model
+
+
+class _Weighted(keras.losses.Loss):
+  def __init__(self, weight):
+    super().__init__()
+    self._weight = weight
+
+  def call(self, y_true, y_pred):
+    return self._weight * tf.reduce_mean(y_true - y_pred, -1)
+
+
+def _made_loss(weight):
+  return lambda y_true, y_pred: weight * tf.reduce_mean(y_true - y_pred, -1)
+
+
+def _penalised(y_true, y_pred, weight):
+  return weight * tf.reduce_mean(y_true - y_pred, -1)
+
+
+class _Short(keras.optimizers.SGD):
+  """An optimizer whose `get_config` tells less than it was made with."""
+
+  def get_config(self):
+    return {'name': self.name}
+
+
+class _Decay(keras.optimizers.schedules.LearningRateSchedule):
+  """A schedule without `get_config`."""
+
+  def __init__(self, rate):
+    self._rate = rate
+
+  def __call__(self, step):
+    return self._rate / tf.sqrt(1.0 + tf.cast(step, tf.float32))
+
+
+class _Square(keras.regularizers.Regularizer):
+  """A regularizer without `get_config`."""
+
+  def __init__(self, weight):
+    self.weight = weight
+
+  def __call__(self, kernel):
+    return self.weight * tf.reduce_sum(kernel**2)
+
+
+def _with_another(rate):
+  model = _dense()
+  model.another = keras.optimizers.Adam(rate)
+  return model
+
+
+def _frozen(trainable):
+  model = _dense()
+  model.layers[0].trainable = trainable
+  return model
+
+
+def _pruned(frequency):
+  schedule = tf_unilth.IterativeSparsity(0.5, begin_step=1, frequency=frequency)
+  return toys.wrapped(toys.dense(), schedule)
+
+
+_RUNS = {
+  # How a model is made, two values for it, and what their difference says.
+  'activation': (lambda v: _dense(activation=v), 'relu', 'tanh'),
+  'rate was 0.1 and is now 0.5': (
+    lambda v: _compiled(layers.Dropout(v), layers.Dense(1)),
+    *(0.1, 0.5),
+  ),
+  'kernel_regularizer.l2 was 0.1': (
+    lambda v: _dense(kernel_regularizer=keras.regularizers.L2(v)),
+    *(0.1, 0.2),
+  ),
+  'kernel_regularizer.weight was 1': (
+    lambda v: _compiled(layers.Dense(1, kernel_regularizer=_Square(v))),
+    *(1, 2),
+  ),
+  'dtype was': (lambda v: _dense(dtype=v), 'float32', 'mixed_float16'),
+  'trainable was True': (_frozen, True, False),
+  'connections': (_connected, False, True),
+  'connections.': (functools.partial(_connected, False), 2.0, 3.0),
+  'share was 0.5 and is now 0.25': (
+    lambda v: _compiled(_WithoutConfig(v)),
+    *(0.5, 0.25),
+  ),
+  'layer attributes.0.options.share': (_subclassed, 0.5, 0.25),
+  'learning rate.optimizer was 0.1 and is now 0.01': (
+    lambda v: _rate(keras.optimizers.SGD(v)),
+    *(0.1, 0.01),
+  ),
+  'learning rate.optimizer was 0.1 and is now 0.02': (
+    lambda v: _rate(keras.optimizers.legacy.Adam(v)),
+    *(0.1, 0.02),
+  ),
+  'optimizer.momentum was 0.5': (
+    lambda v: _rate(keras.optimizers.SGD(0.1, momentum=v)),
+    *(0.5, 0.9),
+  ),
+  'optimizer attributes.optimizer.momentum was 0.5': (
+    lambda v: _rate(_Short(0.1, momentum=v)),
+    *(0.5, 0.9),
+  ),
+  'optimizer.learning_rate._rate was 0.1': (
+    lambda v: _rate(keras.optimizers.SGD(_Decay(v))),
+    *(0.1, 0.2),
+  ),
+  'another': (_with_another, 0.1, 0.2),
+  'loss.from_logits was True': (
+    lambda v: _loss(keras.losses.BinaryCrossentropy(from_logits=v)),
+    *(True, False),
+  ),
+  'loss was': (_loss, 'mse', keras.losses.mean_absolute_error),
+  'loss._weight was 1': (lambda v: _loss(_Weighted(v)), 1, 2),
+  'loss.with.weight was 1': (lambda v: _loss(_made_loss(v)), 1, 2),
+  'loss.keywords.weight was 1': (
+    lambda v: _loss(functools.partial(_penalised, weight=v)),
+    *(1, 2),
+  ),
+  'loss_weights': (lambda v: _loss('mse', loss_weights=v), [1.0], [0.5]),
+  'schedules.0.frequency was 2': (_pruned, 2, 3),
+}
+
+
+@pytest.mark.parametrize('words', _RUNS)
+def test_another_run_is_told_and_the_same_one_is_not(words):
+  make, one, other = _RUNS[words]
+  before, again, another = (_describe(make(v)) for v in (one, one, other))
+  assert run_description.between(before, again) == []
+  found = run_description.between(before, another)
+  assert len(found) == 1 or words.startswith('connections'), found
+  assert words in found[0]
+
+
+def test_names_of_monitored_metrics_may_have_numbers():
+  def describe(thresholds, monitored=True):
+    auc = keras.metrics.AUC(num_thresholds=thresholds)  # auc, auc_1, auc_2.
+    stop = keras.callbacks.EarlyStopping(
+      f'val_{auc.name}' if monitored else 'val_loss', mode='max'
+    )
+    return _describe(_loss('mse', metrics=['mae', auc]), stop)
+
+  before = describe(50)
+  assert run_description.between(before, describe(50)) == []
+  (found,) = run_description.between(before, describe(60))
+  assert 'monitored metrics.val_auc.num_thresholds was 50' in found
+  assert run_description.between(describe(50, False), describe(60, False)) == []
+
+
+def test_settings_of_callbacks_that_count_are_told():
+  def describe(patience, *more):
+    stop = keras.callbacks.EarlyStopping(patience=patience)
+    return _describe(_dense(), stop, *more)
+
+  (found,) = run_description.between(describe(3), describe(4))
+  assert found == 'callbacks.0.patience was 3 and is now 4'
+  without_state = keras.callbacks.LambdaCallback(), keras.callbacks.Callback()
+  assert run_description.between(describe(3), describe(3, *without_state)) == []
+  (found,) = run_description.between(
+    describe(3),
+    describe(3, keras.callbacks.LearningRateScheduler(_made_loss)),
+  )
+  assert 'LearningRateScheduler.0 was not given' in found
+
+
+def test_a_rate_that_moved_is_compared_as_it_was_at_the_beginning():
+  def begin(model, where, goes_on):
+    return run_description.at_its_beginning(
+      model, where, _describe(model), goes_on
+    )
+
+  model = _rate(keras.optimizers.SGD(0.1))
+  before = begin(model, 'a', False)
+  model.optimizer.learning_rate.assign(0.01)
+  assert run_description.between(before, begin(model, 'a', True)) == []
+  assert run_description.between(before, begin(model, 'b', True))
+  model.compile(keras.optimizers.SGD(0.01), 'mse')
+  assert run_description.between(before, begin(model, 'a', True))
+  assert begin(model, 'a', False)['learning rate'] == {
+    'optimizer': pytest.approx(0.01)
+  }
+
+
+def test_a_pruning_schedule_without_a_config_is_read_by_its_attributes():
+  class Plain:
+    def __init__(self):
+      self.target = np.float32(0.5)
+
+  assert run_description.schedule_settings(Plain()) == {
+    'class': 'Plain',
+    'target': 0.5,
+  }

@@ -1,0 +1,366 @@
+"""One case of the model fuzz test, from end to end."""
+
+import contextlib
+import dataclasses
+import gc
+import inspect
+import io
+import os
+import re
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras as keras
+
+import tf_unilth
+from tests.stress.model_checks import (
+  Wrong,
+  bare,
+  check_close,
+  check_logs,
+  check_sparsity,
+  inner_layers,
+  kernels,
+  predict,
+  pruned,
+  reload,
+  wrappers,
+)
+from tests.testing import random_models, random_pruning
+from tests.testing.draw import Draw
+from tests.testing.random_models import RandomModel
+from tests.testing.random_pruning import RandomPruning
+
+_OURS = os.path.dirname(tf_unilth.__file__) + os.sep
+_DOCUMENTED = (ValueError, TypeError, FloatingPointError)
+# Drawing a model that Keras itself cannot train does not count as a case.
+_ATTEMPTS = 50
+# What a finished run must not have said.
+_ALARMS = ('other weights or masks were put', 'NOT met')
+
+# Results of a case.
+TRAINED, REFUSED, FAILED = 'trained', 'refused', 'failed'
+
+
+@dataclasses.dataclass
+class Row:
+  """What became of a case; `discarded` counts the models drawn in vain."""
+
+  seed: int
+  index: int
+  kind: str = ''
+  layers: str = ''
+  pruning: str = ''
+  outcome: str = FAILED
+  text: str = ''
+  discarded: int = 0
+  seconds: float = 0.0
+
+
+def run(seed: int, index: int) -> Row:
+  """Runs the case of a seed and an index."""
+  with _whole_tracebacks(), warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    return _run(seed, index)
+
+
+@contextlib.contextmanager
+def _whole_tracebacks() -> Iterator[None]:
+  """Shows Keras's frames, without which its errors would look like ours."""
+  was_filtered = tf.debugging.is_traceback_filtering_enabled()
+  tf.debugging.disable_traceback_filtering()
+  try:
+    yield
+  finally:
+    if was_filtered:
+      tf.debugging.enable_traceback_filtering()
+
+
+def _run(seed: int, index: int) -> Row:
+  begin = time.perf_counter()
+  row = Row(seed, index)
+  for attempt in range(_ATTEMPTS):
+    case = _Case((seed, index, attempt))
+    saves = case.control()
+    if saves is None:
+      row.discarded += 1
+      continue
+    row.kind, row.layers = case.drawn.kind, case.drawn.layers
+    try:
+      case.run(saves)
+      row.outcome = TRAINED
+      row.text = '' if saves else 'Keras cannot save it'
+    except Exception as error:
+      row.outcome = REFUSED if is_documented(error) else FAILED
+      row.text = _text(error, row.outcome)
+    row.pruning = str(case.pruning)
+    break
+  _clear()
+  row.seconds = round(time.perf_counter() - begin, 1)
+  return row
+
+
+def is_documented(error: Exception) -> bool:
+  """Returns whether it is an error of ours that names what is wrong."""
+  last = traceback.extract_tb(error.__traceback__)[-1]
+  words = set(re.findall(r'\w+', str(error)))
+  return (
+    isinstance(error, _DOCUMENTED)
+    and last.filename.startswith(_OURS)
+    and bool(words & _ARGUMENTS)
+  )
+
+
+def _arguments() -> set[str]:
+  """Returns the names of all arguments that a user may give."""
+  names = {'layer', 'model', 'loss', 'epochs', 'steps_per_epoch', 'jit_compile'}
+  for name in tf_unilth.__all__:
+    with contextlib.suppress(ValueError):
+      names |= set(inspect.signature(getattr(tf_unilth, name)).parameters)
+  return names - {'args', 'kwargs'}
+
+
+_ARGUMENTS = _arguments()
+
+
+def _text(error: Exception, outcome: str) -> str:
+  message = f'{type(error).__name__}: {error}'
+  if outcome == FAILED and not isinstance(error, Wrong):
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = [
+      f'{os.path.basename(f.filename)}:{f.lineno} {f.name}' for f in frames
+    ]
+    message = f'{message[:600]} at {" > ".join(places)}'
+  return ' '.join(message.split())
+
+
+def _clear() -> None:
+  keras.backend.clear_session()
+  keras.mixed_precision.set_global_policy('float32')
+  gc.collect()
+
+
+class _Case:
+  """A model and how it is pruned, drawn from a seed.
+
+  Args:
+    seed: whole numbers.
+  """
+
+  def __init__(self, seed: tuple[int, ...]):
+    self._seed = seed
+    self.pruning: RandomPruning = random_pruning.make(Draw(*seed, 0))
+    self.drawn: RandomModel
+
+  @property
+  def _targets(self) -> set[float]:
+    """What the layers may be pruned to."""
+    own = self.pruning.targets.values()
+    return {self.pruning.schedule['target_sparsity'], *own}
+
+  def _make(self, wrap: random_models.Wrap) -> RandomModel:
+    _clear()
+    keras.mixed_precision.set_global_policy(self.pruning.policy)
+    keras.utils.set_random_seed(sum(self._seed))
+    return random_models.make(Draw(*self._seed, 1), wrap)
+
+  def _data(self) -> tuple[Any, Any]:
+    return self.drawn.data(Draw(*self._seed, 2), self.pruning.count)
+
+  # Without pruning.
+
+  def control(self) -> bool | None:
+    """Trains the model for a step without pruning.
+
+    Returns:
+      Whether Keras can also save and load it; `None` if it cannot train it.
+    """
+    try:
+      self.drawn = self._make(lambda layer: layer)
+      model = self.drawn.model
+      self._fit(model, [], epochs=1)
+      self._trained = shapes(model.trainable_weights)
+      x, _ = self._data()
+      outputs = predict(model, x)
+      if not all(np.isfinite(output).all() for output in outputs):
+        return None
+    except Exception:
+      return None
+    try:
+      check_close(outputs, predict(reload(model), x), 'reloaded control')
+    except Exception:
+      return False
+    return True
+
+  def _tfmot_works(self) -> bool:
+    """Returns whether tfmot alone can prune the model."""
+    try:
+      model = self._make(lambda layer: layer).model
+      model = tfmot.sparsity.keras.prune_low_magnitude(
+        model, tfmot.sparsity.keras.ConstantSparsity(0.5, 0)
+      )
+      self._fit(model, [tfmot.sparsity.keras.UpdatePruningStep()], epochs=1)
+    except Exception:
+      return False
+    return True
+
+  # With pruning.
+
+  def run(self, saves: bool) -> None:
+    """Prunes, and checks all that the library promises."""
+    if self.pruning.by_tfmot and (
+      self.drawn.kind == 'subclassed' or not self._tfmot_works()
+    ):
+      self.pruning = dataclasses.replace(self.pruning, by_tfmot=False)
+    model, expected = self._wrapped()
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+      history = self._fit(
+        model, [self.pruning.make_callback()], **self._fit_arguments()
+      )
+    for alarm in _ALARMS:
+      if alarm in said.getvalue():
+        raise Wrong(f'the callback said: {said.getvalue()}')
+    check_sparsity(model, self._targets)
+    self._check_trained(model, 'wrapped')
+    self._check_kernels(model, expected())
+    check_logs(model, history)
+    x, _ = self._data()
+    outputs = predict(model, x)
+    tolerance = 1e-4 if self.pruning.policy == 'float32' else 2e-2
+    if saves and not self.pruning.by_tfmot:
+      reloaded = reload(model)
+      check_close(outputs, predict(reloaded, x), 'reloaded', tolerance)
+      self._check_trained(reloaded, 'reloaded')
+      check_sparsity(reloaded, self._targets)
+    ticket = tf_unilth.strip_pruning(model)
+    if wrappers(ticket):
+      raise Wrong(f'strip_pruning left {wrappers(ticket)}.')
+    self._check_trained(ticket, 'stripped')
+    check_close(outputs, predict(ticket, x), 'stripped', tolerance)
+    if self.pruning.holds and self.drawn.kind != 'subclassed':
+      self._check_hold(ticket)
+
+  def _wrapped(self) -> tuple[keras.Model, Callable[[], set[Any]]]:
+    """Returns the model, and what returns the kernels that are to be pruned.
+
+    Those are only known when all layers are built.
+    """
+    pruning = self.pruning
+    schedule = pruning.make_schedule()
+
+    def wrap(thing: Any, **arguments: Any) -> Any:
+      if pruning.by_tfmot:
+        return tfmot.sparsity.keras.prune_low_magnitude(thing, schedule)
+      return tf_unilth.prune_low_magnitude(
+        thing, schedule, **pruning.structure, **arguments
+      )
+
+    drawn = self._make(wrap)
+    if drawn.kind == 'subclassed':
+      return drawn.model, lambda: kernels(drawn.model)
+    if pruning.by_tfmot:
+      return wrap(drawn.model), lambda: kernels(drawn.model)
+    layers = [
+      layer
+      for layer in inner_layers(drawn.model)
+      if layer.built and random_models.has_kernels(layer)
+    ]
+    if not layers:
+      return wrap(drawn.model), lambda: kernels(drawn.model)
+    skipped = [_at(layers, place) for place in pruning.skip]
+    if len(set(skipped)) == len(layers):
+      skipped = []
+    targets = {}
+    if 'sparsity_m_by_n' not in pruning.structure:
+      targets = {_at(layers, p).name: t for p, t in pruning.targets.items()}
+    for layer in layers:
+      if isinstance(layer, keras.Model):
+        targets.pop(layer.name, None)  # Only layers can have targets.
+    model = wrap(
+      drawn.model, skip=[layer.name for layer in skipped], targets=targets
+    )
+    left = {kernel for layer in skipped for kernel in kernels(layer)}
+    return model, lambda: kernels(drawn.model) - left
+
+  def _fit(
+    self, model: keras.Model, callbacks: list[Any], **arguments: Any
+  ) -> keras.callbacks.History:
+    pruning = self.pruning
+    model.compile(
+      pruning.make_optimizer(),
+      keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+      **pruning.compiled,
+    )
+    x, y = self._data()
+    batch = pruning.fit['batch_size']
+    given = {'x': x, 'y': y, 'batch_size': batch}
+    if pruning.data != 'arrays':
+      given = {'x': _dataset(x, y, batch, pruning.data)}
+    return model.fit(**given, callbacks=callbacks, verbose=0, **arguments)
+
+  def _fit_arguments(self) -> dict[str, Any]:
+    arguments = {'epochs': self.pruning.fit['epochs']}
+    if self.pruning.validation:
+      x, y = self._data()
+      arguments['validation_data'] = (x, y)
+    return arguments
+
+  def _check_kernels(self, model: keras.Model, expected: set[Any]) -> None:
+    """Raises if other weights are wrapped than the kernels."""
+    found = {bare(weight).ref() for weight, *_ in pruned(model)}
+    whole = not self.pruning.structure and not self.pruning.by_tfmot
+    missing, more = expected - found, found - expected
+    if more or (whole and missing):
+      raise Wrong(
+        f'kernels that are not pruned: {names(missing)}; pruned, but not '
+        f'kernels: {names(more)}'
+      )
+
+  def _check_trained(self, model: keras.Model, what: str) -> None:
+    """Raises if other weights are trained than without pruning."""
+    found = shapes(model.trainable_weights)
+    if found != self._trained:
+      raise Wrong(f'{what}: {found} are trained instead of {self._trained}.')
+
+  def _check_hold(self, ticket: keras.Model) -> None:
+    """Raises if training a ticket gives weights back."""
+    before = {ref: ref.deref().numpy() == 0 for ref in kernels(ticket)}
+    model = tf_unilth.prune_low_magnitude(ticket, tf_unilth.FixedMask())
+    with contextlib.redirect_stdout(io.StringIO()):
+      self._fit(model, [tf_unilth.UniLTH(patience=None)], epochs=3)
+    for ref, zeros in before.items():
+      if ref.deref().numpy()[zeros].any():
+        raise Wrong(f'FixedMask gave weights of {names([ref])} back.')
+
+
+def _dataset(x: Any, y: Any, batch: int, kind: str) -> tf.data.Dataset:
+  data = tuple(tuple(z) if isinstance(z, list) else z for z in (x, y))
+  dataset = tf.data.Dataset.from_tensor_slices(data).batch(batch)
+  if kind == 'generator':  # After a filter the length is unknown.
+    dataset = dataset.filter(lambda *_: True)
+  return dataset
+
+
+def _at(items: list[Any], place: float) -> Any:
+  return items[int(place * len(items))]
+
+
+# What is in a model, found without tf_unilth where that is possible.
+
+
+def names(references: Any) -> list[str]:
+  return sorted(ref.deref().name for ref in references)
+
+
+def shapes(weights: list[Any]) -> list[tuple[int, ...]]:
+  return sorted(tuple(weight.shape) for weight in weights)
+
+
+# Checks.
