@@ -6,14 +6,9 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
-<<<<<<< HEAD:tests/patches_test.py
-from tests import toys
+from tests.testing import toys
 from tf_unilth.engines import patches
 from tf_unilth.engines.tfmot import fit_introspection
-=======
-from tests.testing import toys
-from tf_unilth.engines.tfmot import fit_introspection, patches
->>>>>>> side-t:tests/engines/tfmot/patches_test.py
 
 
 class _Own(keras.Model):
