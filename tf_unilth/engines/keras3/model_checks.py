@@ -20,7 +20,9 @@ def check_compiled(model: keras.Model) -> None:
       'optimizer of the model must be set, but is None: compile the model, '
       'also for a custom training loop.'
     )
-  if hasattr(optimizer, '_optimizers') or not hasattr(optimizer, '_iterations'):
+  # By name, because older versions of Keras do not have the class.
+  kinds = {kind.__name__ for kind in type(optimizer).mro()}
+  if 'MultiOptimizer' in kinds:
     raise ValueError(
       f'optimizer of the model is a {type(optimizer).__name__}, which keeps '
       'its state in other optimizers: a ticket callback needs a single one.'

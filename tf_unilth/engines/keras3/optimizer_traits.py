@@ -53,10 +53,13 @@ def preserves_zeros(optimizer: Any) -> bool:
   if outer is not optimizer and type(outer).__module__.split('.')[0] != 'keras':
     return False
   own = type(optimizer)
-  declared = vars(own).get('keeps_zeros', False)
+  if own.__module__.split('.')[0] == 'keras':
+    # On torch, the class is one of Keras's own that derives from the public.
+    preserves = isinstance(optimizer, _PRESERVING_ZEROS)
+  else:
+    preserves = vars(own).get('keeps_zeros', False)
   # Without epsilon, it divides by its slots alone.
-  divides = getattr(optimizer, 'epsilon', None) == 0
-  return (own in _PRESERVING_ZEROS or declared) and not divides
+  return preserves and getattr(optimizer, 'epsilon', None) != 0
 
 
 def slots(optimizer: Any, variable: Any) -> Iterator[Any]:
