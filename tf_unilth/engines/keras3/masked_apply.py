@@ -103,6 +103,8 @@ class MaskedApply:
     self._patches.restore()
 
   def _hide_passed(self) -> None:
+    if not self._passed:  # On TensorFlow the list cannot be replaced.
+      return
     passed = {id(variable) for variable in self._passed}
     variables = self._inner._variables
     variables[:] = [v for v in variables if id(v) not in passed]

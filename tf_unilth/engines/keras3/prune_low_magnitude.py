@@ -1,7 +1,7 @@
 """prune_low_magnitude for Keras 3: notes on a model how it is to be pruned."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -39,7 +39,7 @@ def prune_low_magnitude(
   _check_types(to_prune, pruning_schedule, pruning_policy, kwargs)
   units = check_units(block_size, block_pooling_type, sparsity_m_by_n)
   schedules = layer_schedules(
-    lambda selector: _find_layers(to_prune, [selector], 'targets'),
+    lambda selector: find_layers(to_prune, [selector], 'targets'),
     pruning_schedule,
     {} if targets is None else targets,
     _has_kernels_of_its_own,
@@ -56,7 +56,7 @@ def prune_low_magnitude(
   return to_prune
 
 
-def hold_zeros(model: keras.Model, skipped: list[Any]) -> None:
+def hold_zeros(model: keras.Model, skipped: Sequence[Any]) -> None:
   """Puts a plan with one `FixedMask` on a model, whose masks a ticket sets.
 
   Args:
@@ -98,9 +98,14 @@ def _check_types(
     raise TypeError(f'unknown arguments {sorted(kwargs)} for a Keras 3 model.')
 
 
-def _find_layers(
-  model: keras.Model, selectors: Any, argument: str
-) -> list[Any]:
+def find_layers(model: keras.Model, selectors: Any, argument: str) -> list[Any]:
+  """Returns the layers of a model that an argument selects, each once.
+
+  Args:
+    model: the model. Layers of nested models are included.
+    selectors: as in `layer_selection.find_layers`.
+    argument: the name of the argument, for error messages.
+  """
   return layer_selection.find_layers(
     list(layer_tree.named_layers(model)),
     selectors,
@@ -122,7 +127,7 @@ def _skipped_layers(
   units: Mapping[str, Any],
 ) -> list[Any]:
   """Returns the layers to leave dense; raises if `targets` names one."""
-  skipped = _find_layers(model, skip, 'skip')
+  skipped = find_layers(model, skip, 'skip')
   inside = {id(i) for layer in skipped for i in layer_tree.inside(layer)}
   if both := [layer.name for layer in schedules if id(layer) in inside]:
     raise ValueError(f'skip and targets must differ, but both name {both}.')
