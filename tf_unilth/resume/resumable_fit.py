@@ -8,7 +8,7 @@ from tf_unilth.algorithms.event_log import EventLog
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import (
   data_handler,
-  fit_checks,
+  model_checks,
   optimizer_traits,
   tracked_objects,
 )
@@ -255,7 +255,7 @@ class ResumableFit:
 
   def _save(self, epoch: int, step: int, logs: Mapping[str, Any]) -> None:
     model = self._callback.model
-    fit_checks.check_finite(model, logs)
+    model_checks.check_finite(model, logs)
     if not self._writes:
       return
     last = epoch >= self._callback.params['epochs'] or model.stop_training
