@@ -174,7 +174,12 @@ class ResumableFit:
       reads_data,
     )
     if newest is not None and not reads_data:
-      run['data contents'] = newest.run.get('data contents')
+      # So that the checkpoints of a resumed run equal those of one left alone.
+      run |= {
+        key: newest.run[key]
+        for key in run_description.CONTENTS
+        if key in newest.run
+      }
     where = str(self._options.directory.path)
     return run_description.at_its_beginning(
       callback.model, where, run, newest is not None
