@@ -7,13 +7,15 @@ kernels and trains it by single steps.
 import math
 from typing import Any
 
+import keras as keras_3
 import numpy as np
 import pytest
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
-from tests.testing import fake_engine, toys
+from tests.testing import fake_engine, keras_3_toys, toys
+from tf_unilth.engines.keras3.engine import Keras3Engine
 from tf_unilth.engines.tfmot.engine import TfmotEngine
 
 RATE, MOMENTUM = 0.05, 0.9
@@ -72,7 +74,36 @@ class Tfmot:
     return Tfmot(model=loaded)
 
 
-ENGINES = {'fake': Fake, 'tfmot': Tfmot}
+class Keras3:
+  """A Keras 3 model on the backend of the process."""
+
+  def __init__(self, rate: Any = RATE, model: Any = None):
+    if model is None:
+      keras_3.utils.set_random_seed(0)
+      optimizer = keras_3.optimizers.SGD(rate, momentum=MOMENTUM)
+      schedule = tf_unilth.IterativeSparsity(0.5)
+      model = keras_3_toys.planned(keras_3_toys.dense(), schedule, optimizer)
+    self.model = model
+    self.engine = Keras3Engine(model, tf_unilth.DLTH(verbose=0))
+
+  def train(self, steps: int = 1) -> None:
+    x, y = toys.data()
+    for _ in range(steps):
+      self.model.train_on_batch(x, y)
+
+  def weights(self) -> list[np.ndarray]:
+    return self.model.get_weights()
+
+  def set_kernel(self, value: float) -> None:
+    kernel = self.engine.kernels[0].variable
+    kernel.assign(np.full(kernel.shape, value, np.float32))
+
+
+ENGINES = {
+  'fake': Fake,
+  'tfmot': Tfmot,
+  'keras3': pytest.param(Keras3, marks=pytest.mark.keras3),
+}
 
 
 class Run:
@@ -92,9 +123,9 @@ class Run:
     self.released += 1
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=ENGINES.values(), ids=ENGINES)
 def make(request):
-  return ENGINES[request.param]
+  return request.param
 
 
 def _begin(subject, ramp=None, arms=True):
@@ -189,12 +220,19 @@ def test_a_rewind_restores_every_bit_and_the_counter(make):
   assert np.shares_memory(found[0], again[0])  # No copies.
 
 
-def test_the_state_is_one_object_and_is_saved_with_the_model(make, tmp_path):
+def test_the_state_is_one_object(make):
   subject = make()
   state, is_new = _begin(subject)
   assert is_new
   again, is_new = subject.engine.attach_state()
   assert again is state and not is_new
+
+
+# A file of a Keras 3 model is plain Keras: it has no state of a run.
+@pytest.mark.parametrize('make', [Fake, Tfmot])
+def test_the_state_is_saved_with_the_model(make, tmp_path):
+  subject = make()
+  state, _ = _begin(subject)
   state.reset(1)
   state.stage, state.best, state.plateau_epoch = 2, 0.25, 7
   values = subject.engine.read_variables()

@@ -113,7 +113,7 @@ for K in (keras, tf_keras):
     print(type(error).__name__, str(error)[:30])
 """
   assert import_order.run(program).splitlines() == [
-    'TypeError model must be a tf_keras.Model',
+    "ValueError model 'sequential' was not pas",
     'ValueError model has no wrapped layer: wr',
   ]
 

@@ -57,24 +57,20 @@ def test_the_default_schedule_is_tfmots():
   assert config['config']['target_sparsity'] == 0.5
 
 
-def test_a_keras_3_model_is_refused_without_tensorflow():
-  # Classes as Keras 3 has them; a backend may be missing.
+def test_what_is_of_no_keras_is_refused_without_any():
   program = """
 import tf_unilth
-class Layer: __module__ = 'keras.src.layers.layer'
-class Model(Layer): __module__ = 'keras.src.models.model'
-class Mine(Model): pass
 for function in (
   tf_unilth.prune_low_magnitude, tf_unilth.strip_pruning,
   tf_unilth.sparsity_summary, lambda m: tf_unilth.prune_low_magnitude([m]),
 ):
-  for thing, expected in ((Mine(), 'Keras 3'), (3, 'builtins.int')):
-    try:
-      function(thing)
-      print('no error')
-    except TypeError as error:
-      assert expected in str(error), error
-      assert 'must be a tf_keras.' in str(error)
+  try:
+    function(3)
+    print('no error')
+  except TypeError as error:
+    assert 'must be a keras.' in str(error), error
+    assert 'or a tf_keras.' in str(error), error
+    assert 'builtins.int' in str(error), error
 assert tf_unilth.SparsitySummary(()).sparsity == 0
 print(sorted({'tensorflow', 'tf_keras', 'keras'} & sys.modules.keys()))
 """

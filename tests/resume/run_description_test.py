@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from tests.testing import toys
+from tests.testing import interrupts, toys
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.resume import run_description
 
@@ -269,3 +269,25 @@ def test_a_pruning_schedule_without_a_config_is_read_by_its_attributes():
     'class': 'Plain',
     'target': 0.5,
   }
+
+
+def test_the_files_of_a_resumed_run_are_those_of_one_left_alone(tmp_path):
+  def train(name, *more, **fit):
+    keras.utils.set_random_seed(1)
+    model = toys.compiled_for_labels(toys.dense())
+    resume = tf_unilth.CheckpointAndResume(tmp_path / name, verbose=0)
+    toys.fit(
+      model, resume, *more, epochs=3, shuffle=False, **fit
+    )  # With validation data.
+    files = (tmp_path / name).rglob('*')
+    return {file.name: file.read_bytes() for file in files if file.is_file()}
+
+  whole = train('whole')
+  with pytest.raises(KeyboardInterrupt):
+    train('died', interrupts.At(2 * toys.STEPS + 1, _interrupt))
+  resumed = train('died', initial_epoch=2)  # Its data begin later.
+  assert whole and resumed == whole
+
+
+def _interrupt():
+  raise KeyboardInterrupt

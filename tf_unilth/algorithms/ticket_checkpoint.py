@@ -18,8 +18,8 @@ class TicketCheckpoint(ModelKerasCallback):
     **kwargs: as in `keras.callbacks.ModelCheckpoint`.
 
   Raises:
-    TypeError: in `fit`, the model is of Keras 3, which has no wrapped layers.
-    ValueError: in `fit`, the model is not wrapped with an `IterativeSparsity`.
+    ValueError: in `fit`, the model was not passed to `prune_low_magnitude`
+      with an `IterativeSparsity`.
 
   >>> checkpoint = TicketCheckpoint('ticket.weights.h5', save_best_only=True,
   ...                               save_weights_only=True)
@@ -31,20 +31,20 @@ class TicketCheckpoint(ModelKerasCallback):
 
   def __init__(self, *args: Any, **kwargs: Any):
     super().__init__(*args, **kwargs)
-    self._layers: Any = None  # Set in on_train_begin.
+    self._target: Any = None  # Set in on_train_begin.
 
   def on_train_begin(self, logs: Any = None) -> None:
-    """Finds the wrapped layers of the model."""
-    self._layers = pruning_api.pruned_layers(self.model)
-    self._layers.check()
+    """Finds out what is to be pruned."""
+    self._target = pruning_api.pruning_target(self.model)
+    self._target.check()
     super().on_train_begin(logs)
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     """Saves the model if `save_freq` is due and the target is reached."""
-    if self.save_freq != 'epoch' and self._layers.are_at_target():
+    if self.save_freq != 'epoch' and self._target.are_at_target():
       super().on_train_batch_end(batch, logs)
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
     """Saves the model as `ModelCheckpoint` does if the target is reached."""
-    if self._layers.are_at_target():
+    if self._target.are_at_target():
       super().on_epoch_end(epoch, logs)

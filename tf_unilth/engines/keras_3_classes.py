@@ -16,10 +16,15 @@ def _rate(schedule: StagedLearningRate, step: Any) -> Any:
     from tf_unilth.engines import tensorflow_rate
 
     return tensorflow_rate.rate(schedule, step)
-  step = keras.ops.convert_to_tensor(step)
-  done = keras.ops.maximum(step - int(schedule._begin), 0)
-  length = keras.ops.cast(int(schedule._steps), 'float32')
-  return schedule.rate(keras.ops, keras.ops.cast(done, 'float32'), length)
+  ops = keras.ops
+  done = ops.maximum(ops.convert_to_tensor(step) - _number(schedule._begin), 0)
+  length = ops.cast(_number(schedule._steps), 'float32')
+  return schedule.rate(ops, ops.cast(done, 'float32'), length)
+
+
+def _number(value: Any) -> Any:
+  """Returns a number, or the tensor of a variable that JAX passes to a step."""
+  return value.value if isinstance(value, keras.Variable) else int(value)
 
 
 StagedLearningRate.join(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tf_unilth.engines import engine_choice
 from tf_unilth.engines.kernel_sparsity import SparsitySummary
+from tf_unilth.engines.pruning_target import PruningTarget
 
 if TYPE_CHECKING:
+  from tf_unilth.engines.layer_selection import Selector
   from tf_unilth.engines.tfmot.keras_access import PruningSchedule, keras
-  from tf_unilth.engines.tfmot.layer_lookup import Selector
-  from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 
 class _TfmotDefault:
@@ -110,11 +110,17 @@ def prune_low_magnitude(
   >>> [layer.pruning_schedule.target_sparsity for layer in model.layers[2:]]
   [0.5, 0.0]
   """
-  for layer in to_prune if isinstance(to_prune, list) else [to_prune]:
+  layers = to_prune if isinstance(to_prune, list) else [to_prune]
+  for layer in layers:
     engine_choice.check_keras(layer, 'to_prune', 'Layer')
+  if not layers:
+    raise ValueError('to_prune must have a layer, but is an empty list.')
   if pruning_schedule is not _TFMOT_DEFAULT:
     kwargs['pruning_schedule'] = pruning_schedule
-  return engine_choice.tfmot_module('prune_low_magnitude').prune_low_magnitude(
+  module = engine_choice.module_for(
+    layers[0], 'to_prune', 'Layer', 'prune_low_magnitude'
+  )
+  return module.prune_low_magnitude(
     to_prune,
     block_size=block_size,
     block_pooling_type=block_pooling_type,
@@ -152,8 +158,8 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   >>> [layer.name for layer in strip_pruning(model).layers]
   ['small']
   """
-  engine_choice.check_keras(model, 'model', 'Model')
-  return engine_choice.tfmot_module('strip_pruning').strip_pruning(model)
+  module = engine_choice.module_for(model, 'model', 'Model', 'strip_pruning')
+  return module.strip_pruning(model)
 
 
 def sparsity_summary(model: keras.Model) -> SparsitySummary:
@@ -180,18 +186,19 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   --------------------------------------
   total               6      0    0.000%
   """
-  engine_choice.check_keras(model, 'model', 'Model')
-  return engine_choice.tfmot_module('sparsity_summary').sparsity_summary(model)
+  module = engine_choice.module_for(model, 'model', 'Model', 'sparsity_summary')
+  return module.sparsity_summary(model)
 
 
-def pruned_layers(model: keras.Model) -> PrunedLayers:
-  """Returns the wrapped layers of a model.
+def pruning_target(model: Any) -> PruningTarget:
+  """Returns what tells whether a model has reached its target sparsity.
 
   Args:
-    model: a tf_keras model.
+    model: a Keras model.
 
   Raises:
-    TypeError: `model` is not a tf_keras model.
+    TypeError: `model` is not a Keras model.
+    ValueError: a Keras 3 model was not passed to `prune_low_magnitude`.
   """
-  engine_choice.check_keras(model, 'model', 'Model')
-  return engine_choice.tfmot_module('pruned_model').PrunedLayers(model)
+  module = engine_choice.module_for(model, 'model', 'Model', 'pruning_target')
+  return module.pruning_target(model)

@@ -19,37 +19,46 @@ def is_keras_3(thing: Any) -> bool:
 
 
 def wrong_keras_error(
-  thing: Any, argument: str, kind: str, has_weights: bool = True
+  thing: Any,
+  argument: str,
+  kind: str,
+  package: str = 'tf_keras',
+  has_weights: bool = True,
 ) -> TypeError:
-  """Returns the error for an object that is not of tf_keras.
+  """Returns the error for an object that is not of the wanted Keras.
 
   Args:
     thing: the value of the argument.
     argument: its name.
-    kind: the name of the tf_keras class that it must be of.
+    kind: the name of the class that it must be of.
+    package: the package of that class, `'tf_keras'` or `'keras'`.
     has_weights: whether that class is a layer, whose weights can be copied.
   """
   cls = type(thing)
   message = (
-    f'{argument} must be a tf_keras.{kind}, but it is a '
+    f'{argument} must be a {package}.{kind}, but it is a '
     f'{cls.__module__}.{cls.__qualname__}.'
   )
-  if is_keras_3(thing):
-    message += (
-      ' That is Keras 3, but tfmot works only with tf_keras. '
-      + rebuild(has_weights)
+  other = package_of(thing)
+  if other is not None and other != package:
+    name = {'keras': 'Keras 3', 'tf_keras': 'tf_keras'}[other]
+    message += f' That is {name}, but {package} is needed here. ' + rebuild(
+      package, has_weights
     )
   return TypeError(message)
 
 
-def rebuild(has_weights: bool) -> str:
-  """Returns a sentence on how to make the tf_keras object instead.
+def rebuild(package: str, has_weights: bool) -> str:
+  """Returns a sentence on how to make an object of another Keras instead.
 
   Args:
+    package: the package of that Keras, `'tf_keras'` or `'keras'`.
     has_weights: whether it is a layer or a model.
   """
-  how = 'with tf_keras: `import tf_keras as keras` in place of `import keras`'
+  lines = {'keras': '`import keras`', 'tf_keras': '`import tf_keras as keras`'}
+  line = lines.pop(package)
+  (other,) = lines.values()
+  how = f'with {package}: {line} in place of {other}'
   if has_weights:
-    weights = '`new_model.set_weights(keras3_model.get_weights())`'
-    return f'Build it {how}, then {weights}.'
+    return f'Build it {how}, then `new.set_weights(old.get_weights())`.'
   return f'Make it {how}.'

@@ -5,8 +5,8 @@ from typing import Any
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.engines.fit_context import FitContext
+from tf_unilth.engines.patches import Patches
 from tf_unilth.engines.tfmot import data_handler
-from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.resume import (
   data_replay,
   random_state,

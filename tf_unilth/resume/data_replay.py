@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from tf_unilth.engines.fit_context import FitContext
+from tf_unilth.engines.patches import Patches
 from tf_unilth.engines.tfmot import data_handler
-from tf_unilth.engines.tfmot.patches import Patches
 
 
 def initial_epoch(handler: Any) -> int:

@@ -5,9 +5,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from tf_unilth.engines.patches import Patches
 from tf_unilth.engines.tfmot import callback_list as callback_lists
 from tf_unilth.engines.tfmot import fit_introspection
-from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.resume.stop_signals import StopSignals
 

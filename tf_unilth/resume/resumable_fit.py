@@ -8,7 +8,7 @@ from tf_unilth.algorithms.event_log import EventLog
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import (
   data_handler,
-  fit_checks,
+  model_checks,
   optimizer_traits,
   tracked_objects,
 )
@@ -174,7 +174,12 @@ class ResumableFit:
       reads_data,
     )
     if newest is not None and not reads_data:
-      run['data contents'] = newest.run.get('data contents')
+      # So that the checkpoints of a resumed run equal those of one left alone.
+      run |= {
+        key: newest.run[key]
+        for key in run_description.CONTENTS
+        if key in newest.run
+      }
     where = str(self._options.directory.path)
     return run_description.at_its_beginning(
       callback.model, where, run, newest is not None
@@ -255,7 +260,7 @@ class ResumableFit:
 
   def _save(self, epoch: int, step: int, logs: Mapping[str, Any]) -> None:
     model = self._callback.model
-    fit_checks.check_finite(model, logs)
+    model_checks.check_finite(model, logs)
     if not self._writes:
       return
     last = epoch >= self._callback.params['epochs'] or model.stop_training

@@ -6,7 +6,7 @@ from typing import Any
 
 from tf_unilth.algorithms import keras_callback
 from tf_unilth.algorithms.ticket_callback import TicketCallback
-from tf_unilth.engines.tfmot import fit_checks
+from tf_unilth.engines.tfmot import model_checks
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.resume import (
@@ -33,7 +33,7 @@ def check_fit(callback: Any, callbacks: Sequence[Any]) -> None:
       conflicts.
   """
   keras_callback.epochs_and_steps(getattr(callback, 'params', None))
-  fit_checks.check_compiled(callback.model)
+  model_checks.check_compiled(callback.model)
   if not callback.model.built:
     raise ValueError(
       'model must be built before fit, but is not: give it an input shape, or '

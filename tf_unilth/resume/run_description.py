@@ -28,8 +28,10 @@ _CHANGING = (
   *('layer attributes', 'learning rate'),
   *('optimizer attributes', 'other optimizers'),
 )
+# Digests of data. Only a run that begins where the data begin reads them.
+CONTENTS = ('data contents', 'validation contents')
 # Not compared if one of the two runs could not read them.
-_IF_KNOWN = ('validation data', 'data contents', 'validation contents')
+_IF_KNOWN = ('validation data', *CONTENTS)
 
 
 def describe(

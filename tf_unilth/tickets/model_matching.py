@@ -10,7 +10,6 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -86,15 +85,6 @@ def of_values(values: Mapping[str, np.ndarray]) -> list[WeightSpec]:
     of_weight(name, value.shape, value.dtype.name)
     for name, value in values.items()
   ]
-
-
-def variable_name(variable: Any) -> str:
-  """Returns the name of a Keras variable without its output number (`:0`).
-
-  Args:
-    variable: a variable of a model.
-  """
-  return variable.name.split(':')[0]
 
 
 def difference(

@@ -10,9 +10,9 @@ import numpy as np
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import check_int, check_json, check_str
-from tf_unilth.engines.tfmot import keras_3_errors
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.layer_lookup import Selector
+from tf_unilth.engines import engine_choice
+from tf_unilth.engines.layer_selection import Selector
+from tf_unilth.engines.model_access import ModelAccess
 from tf_unilth.tickets import ticket_file, ticket_from_model, ticket_onto_model
 from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.wording import count
@@ -88,7 +88,7 @@ class Ticket:
   @classmethod
   def from_model(
     cls,
-    model: keras.Model,
+    model: Any,
     callback: TicketCallback | None = None,
     *,
     rewind_weights: Sequence[np.ndarray] | None = None,
@@ -102,7 +102,7 @@ class Ticket:
     where the kernel is not zero.
 
     Args:
-      model: a built tf_keras model.
+      model: a built Keras model.
       callback: the ticket callback of the `fit` that made the ticket. It gives
         its name, its seed and, if it rewound the weights (`LTH`; `UniLTH` and
         `UniDLTH` after a plateau), the rewind weights.
@@ -119,7 +119,7 @@ class Ticket:
       The ticket, with copies of the arrays.
 
     Raises:
-      TypeError: `model` is not a tf_keras model, or `callback` is not a ticket
+      TypeError: `model` is not a Keras model, or `callback` is not a ticket
         callback.
       ValueError: the model has no weights or no zeros, `rewind_weights` are not
         of this model, or the seed is negative.
@@ -131,7 +131,7 @@ class Ticket:
     >>> ticket.masks['head'].tolist(), ticket.method, ticket.sparsity
     ([[True, False], [False, True]], 'by hand', 0.5)
     """
-    keras_3_errors.check_keras(model, 'model', keras.Model)
+    access = _access(model)
     if not isinstance(callback, TicketCallback | None):
       raise TypeError(
         'callback must be the ticket callback of a fit, such as a UniLTH, but '
@@ -146,7 +146,7 @@ class Ticket:
       if rewind_weights is None:
         rewind_weights = callback.rewind_weights
     contents = ticket_from_model.read_ticket(
-      model, rewind_weights, method, seed, provenance
+      access, rewind_weights, method, seed, provenance
     )
     ticket = cls(**vars(contents))
     if ticket.rewind_weights is None:
@@ -233,11 +233,11 @@ class Ticket:
 
   def apply(
     self,
-    model: keras.Model,
+    model: Any,
     weights: bool = True,
     *,
     skip: Selector | Sequence[Selector] = (),
-  ) -> keras.Model:
+  ) -> Any:
     """Applies the ticket to a model, which then trains sparse.
 
     A model without wrappers is wrapped with `FixedMask` schedules. A wrapped
@@ -259,7 +259,7 @@ class Ticket:
     their names, shapes and number are.
 
     Args:
-      model: a built tf_keras model; its weights are changed in place, unless
+      model: a built Keras model; its weights are changed in place, unless
         the ticket does not fit.
       weights: whether to assign the rewind weights. `False` applies the masks
         alone and keeps the model's weights; on a newly built model this is the
@@ -273,7 +273,7 @@ class Ticket:
       it was wrapped.
 
     Raises:
-      TypeError: `model` is not a tf_keras model.
+      TypeError: `model` is not a Keras model.
       ValueError: the architecture differs (the message states the first
         difference); there are no rewind weights and `weights` is True; `skip`
         names layers that the model does not have, or all of its kernels; a
@@ -300,7 +300,9 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     >>> [layer.name for layer in model.layers]
     ['prune_low_magnitude_body', 'classes']
     """
-    return ticket_onto_model.apply_ticket(self._data, model, weights, skip)
+    return ticket_onto_model.apply_ticket(
+      self._data, _access(model), weights, skip
+    )
 
   @property
   def _data(self) -> TicketData:
@@ -317,3 +319,8 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
       f'{count(len(self.masks), "kernel")} are zero; {content}; '
       f'{ticket_file.size(self._data):,} bytes>'
     )
+
+
+def _access(model: Any) -> ModelAccess:
+  module = engine_choice.module_for(model, 'model', 'Model', 'model_access')
+  return module.access(model)

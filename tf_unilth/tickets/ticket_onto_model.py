@@ -1,46 +1,39 @@
 """Applies a ticket to a model: its masks and, if asked, its rewind weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tf_unilth.argument_checks import check_bool
-from tf_unilth.engines.tfmot import (
-  keras_3_errors,
-  model_layers,
-  prunable_weights,
-)
-from tf_unilth.engines.tfmot.fixed_mask import FixedMask
-from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.layer_lookup import Selector, find_layers
-from tf_unilth.engines.tfmot.model_wrapping import hold_zeros
-from tf_unilth.engines.tfmot.pruned_model import PrunedKernel, PrunedLayers
+from tf_unilth.engines.engine import Kernel
+from tf_unilth.engines.layer_selection import Selector
+from tf_unilth.engines.model_access import ModelAccess
+from tf_unilth.schedules.fixed_mask import FixedMask
+from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.tickets import model_matching
-from tf_unilth.tickets.model_matching import WeightSpec, variable_name
+from tf_unilth.tickets.model_matching import WeightSpec
 from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.tickets.ticket_from_model import why_no_weights
 
 
 def apply_ticket(
   ticket: TicketData,
-  model: keras.Model,
+  access: ModelAccess,
   weights: bool,
   skip: Selector | Sequence[Selector],
-) -> keras.Model:
+) -> Any:
   """Implements `Ticket.apply`; its docstring describes arguments and errors.
 
   Args:
     ticket: the ticket to apply.
-    model: a built tf_keras model.
+    access: a built model.
     weights: whether the rewind weights are assigned too.
     skip: layers, or names of layers, that stay as they are.
 
   Returns:
-    The wrapped model.
+    The model that is prepared for training with the masks.
   """
-  keras_3_errors.check_keras(model, 'model', keras.Model)
   check_bool('weights', weights)
   rewind_weights = ticket.rewind_weights if weights else {}
   if rewind_weights is None:
@@ -49,101 +42,87 @@ def apply_ticket(
       'apply(model, weights=False) applies the masks alone and keeps the '
       "model's own weights."
     )
-  skipped = find_layers(model, skip, 'skip', wrapped=True)
-  skipped_refs = {
-    prunable_weights.unwrap_autocast(weight).ref()
-    for layer in skipped
-    for weight in layer.weights
-  }
-  masks = match_masks(model, skipped_refs, ticket.masks)
-  values = match_values(model, skipped_refs, rewind_weights) if weights else []
-  if not model_layers.has_wrappers(model):
-    model = hold_zeros(model, skipped)
-  layers = PrunedLayers(model)
-  kernels = [k for k in layers.kernels if k.weight.ref() not in skipped_refs]
-  check_wrappers(kernels, masks)
-  for variable, value in values:
-    variable.assign(value)
-  for kernel in kernels:
+  skipped = access.find_layers(skip)
+  left_out = access.keys_in(skipped)
+  masks = match_masks(access, left_out, ticket.masks)
+  values = match_values(access, left_out, rewind_weights) if weights else {}
+  if not access.pruned:
+    access = access.hold_zeros(skipped)
+  kernels = {k: v for k, v in access.pruned.items() if k not in left_out}
+  names = {kernel.key: kernel.name for kernel in access.kernels}
+  check_wrappers(kernels, masks, names)
+  for key, value in values.items():
+    access.assign(key, value)
+  for kernel in kernels.values():
     if isinstance(kernel.schedule, FixedMask):
       kernel.schedule.masks_given = True
-  layers.assign_masks(
-    [masks.get(k.weight.ref(), k.mask.numpy()) for k in layers.kernels]
-  )
-  return model
+  access.assign_masks(masks)
+  return access.model
 
 
 def match_masks(
-  model: keras.Model, skipped_refs: set[Any], masks: Mapping[str, np.ndarray]
-) -> dict[Any, np.ndarray]:
-  """Returns the ticket's mask of each kernel that is not skipped.
+  access: ModelAccess,
+  left_out: set[Hashable],
+  masks: Mapping[str, np.ndarray],
+) -> dict[Hashable, np.ndarray]:
+  """Returns the ticket's mask of each kernel that is not skipped, by key.
 
   Args:
-    model: the model to apply the ticket to.
-    skipped_refs: references of the skipped layers' variables.
+    access: the model to apply the ticket to.
+    left_out: the keys of the skipped layers' weights.
     masks: the ticket's masks by kernel name.
-
-  Returns:
-    The masks by the reference of the kernel's variable.
 
   Raises:
     ValueError: the masks do not fit the model, or all kernels are skipped.
   """
-  kernels = list(prunable_weights.model_kernels(model))
-  specs = [
-    model_matching.kernel_spec(name, tuple(w.shape)) for name, w in kernels
-  ]
-  skipped = [weight.ref() in skipped_refs for _, weight in kernels]
+  kernels = access.kernels
+  specs = [model_matching.kernel_spec(k.name, k.shape) for k in kernels]
+  skipped = [kernel.key in left_out for kernel in kernels]
   if kernels and all(skipped):
     raise ValueError(
-      f'skip names all layers of model {model.name!r} that have kernels: '
-      'nothing of the ticket is left to apply.'
+      f'skip names all layers of model {access.model.name!r} that have '
+      'kernels: nothing of the ticket is left to apply.'
     )
-  indices = _match(
-    model, 'kernel', model_matching.of_masks(masks), specs, skipped
-  )
+  of_ticket = model_matching.of_masks(masks)
+  indices = _match(access.model, 'kernel', of_ticket, specs, skipped)
   arrays = list(masks.values())
   return {
-    weight.ref(): arrays[index]
-    for (_, weight), index in zip(kernels, indices, strict=True)
+    kernel.key: arrays[index]
+    for kernel, index in zip(kernels, indices, strict=True)
     if index is not None
   }
 
 
 def match_values(
-  model: keras.Model, skipped_refs: set[Any], values: Mapping[str, np.ndarray]
-) -> list[tuple[Any, np.ndarray]]:
-  """Returns each weight that is not skipped with the ticket's value for it.
+  access: ModelAccess,
+  left_out: set[Hashable],
+  values: Mapping[str, np.ndarray],
+) -> dict[Hashable, np.ndarray]:
+  """Returns the ticket's value of each weight that is not skipped, by key.
 
   Args:
-    model: the model to apply the ticket to.
-    skipped_refs: references of the skipped layers' variables.
+    access: the model to apply the ticket to.
+    left_out: the keys of the skipped layers' weights.
     values: the ticket's rewind weights by name.
 
   Raises:
     ValueError: the rewind weights do not fit the model.
   """
-  variables = PrunedLayers(model).model_weights
-  specs = [
-    model_matching.of_weight(variable_name(v), tuple(v.shape), v.dtype.name)
-    for v in variables
-  ]
-  skipped = [
-    prunable_weights.unwrap_autocast(v).ref() in skipped_refs for v in variables
-  ]
-  indices = _match(
-    model, 'weight', model_matching.of_values(values), specs, skipped
-  )
+  weights = access.weights
+  specs = [model_matching.of_weight(w.name, w.shape, w.dtype) for w in weights]
+  skipped = [weight.key in left_out for weight in weights]
+  of_ticket = model_matching.of_values(values)
+  indices = _match(access.model, 'weight', of_ticket, specs, skipped)
   arrays = list(values.values())
-  return [
-    (variable, arrays[index])
-    for variable, index in zip(variables, indices, strict=True)
+  return {
+    weight.key: arrays[index]
+    for weight, index in zip(weights, indices, strict=True)
     if index is not None
-  ]
+  }
 
 
 def _match(
-  model: keras.Model,
+  model: Any,
   kind: str,
   of_ticket: list[WeightSpec],
   of_model: list[WeightSpec],
@@ -189,28 +168,30 @@ def _match(
 
 
 def check_wrappers(
-  kernels: Sequence[PrunedKernel], masks: Mapping[Any, np.ndarray]
+  kernels: Mapping[Hashable, Kernel],
+  masks: Mapping[Hashable, np.ndarray],
+  names: Mapping[Hashable, str],
 ) -> None:
   """Checks that training keeps all zeros of the masks.
 
   Args:
-    kernels: the wrapped kernels that are not skipped.
-    masks: masks by the reference of the kernel's variable.
+    kernels: by key, the kernels that are to be pruned and not skipped.
+    masks: masks by key.
+    names: the name of each kernel of the model, by key.
 
   Raises:
     ValueError: a kernel with zeros is not wrapped, a mask splits a block or
       group, or a schedule does not keep the mask.
   """
-  wrapped = {kernel.weight.ref() for kernel in kernels}
-  for reference, mask in masks.items():
-    if reference not in wrapped and not mask.all():
+  for key, mask in masks.items():
+    if key not in kernels and not mask.all():
       raise ValueError(
-        f'ticket has zeros in {variable_name(reference.deref())!r}, which the '
-        'model does not wrap: apply the ticket before the model is wrapped.'
+        f'ticket has zeros in {names[key]!r}, which the model does not wrap: '
+        'apply the ticket before the model is wrapped.'
       )
-  for kernel in kernels:
+  for key, kernel in kernels.items():
     units = kernel.structure
-    if not units.is_whole(masks[kernel.weight.ref()]):
+    if not units.is_whole(masks[key]):
       raise ValueError(
         f'layer {kernel.name!r} is wrapped with {units.argument}, but the '
         f"ticket's mask prunes some {units.unit_name}s in part: apply the "

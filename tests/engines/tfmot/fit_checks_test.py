@@ -157,21 +157,6 @@ def test_a_nan_loss_stops_the_run():
     )
 
 
-def test_a_keras_3_model_is_refused_with_the_way_out():
-  model = keras3.Sequential([keras3.layers.Input((3,)), keras3.layers.Dense(2)])
-  model.compile('sgd', 'mse')
-  for attempt in (
-    lambda: model.fit(
-      np.ones((8, 3)), np.ones((8, 2)), callbacks=[tf_unilth.UniLTH()]
-    ),
-    lambda: tf_unilth.prune_low_magnitude(model, _schedule()),
-    lambda: tf_unilth.prune_low_magnitude(model.layers[-1], _schedule()),
-    lambda: tf_unilth.sparsity_summary(model),
-  ):
-    with pytest.raises(TypeError, match=r'Keras 3.*import tf_keras as keras'):
-      attempt()
-
-
 @pytest.mark.parametrize('first', [True, False])
 @pytest.mark.parametrize('made', ['ticket', 'resume'])
 def test_a_keras_3_callback_is_refused_with_the_way_out(made, first, tmp_path):

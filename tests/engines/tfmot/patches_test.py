@@ -7,7 +7,8 @@ import tf_keras as keras
 
 import tf_unilth
 from tests.testing import toys
-from tf_unilth.engines.tfmot import fit_introspection, patches
+from tf_unilth.engines import patches
+from tf_unilth.engines.tfmot import fit_introspection
 
 
 class _Own(keras.Model):

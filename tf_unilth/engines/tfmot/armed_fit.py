@@ -6,16 +6,16 @@ from typing import Any
 
 from tf_unilth.engines.engine import RunEvents
 from tf_unilth.engines.fit_context import FitContext
+from tf_unilth.engines.patches import Patches
 from tf_unilth.engines.tfmot import (
   callback_list,
   data_handler,
-  fit_checks,
   fit_introspection,
+  model_checks,
   optimizer_search,
   optimizer_traits,
 )
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.ramp_variables import RampVariables
 from tf_unilth.engines.tfmot.train_hook import TrainStepHook, armed_hook
@@ -176,7 +176,7 @@ class ArmedFit:
     if trained or not self._events.needs_training:
       return
     if not self._layers.trainable():
-      fit_checks.check_not_frozen(self._layers, ramps)
+      model_checks.check_not_frozen(self._layers, ramps)
       return
     optimizer = optimizer_search.describe(self.optimizer)
     if ramps:
@@ -213,7 +213,7 @@ class ArmedFit:
 
   def _use_recompiled_optimizer(self) -> None:
     """Creates a hook for the optimizer of the last `compile`."""
-    fit_checks.check_compiled(self._model)
+    model_checks.check_compiled(self._model)
     self._compiled_optimizer = self.optimizer = self._model.optimizer
     self._make_hook()
 

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tf_unilth.engines.patches import Patches
 from tf_unilth.engines.tfmot.fit_introspection import fit_context
-from tf_unilth.engines.tfmot.patches import Patches
 
 
 def batches_of_fit() -> Iterator[list[np.ndarray]]:

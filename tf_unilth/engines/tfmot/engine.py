@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth.engines import fit_checks
 from tf_unilth.engines.engine import RunEvents, StepSizes
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import (
   armed_fit,
-  fit_checks,
   fit_introspection,
   keras_access,
+  model_checks,
   optimizer_traits,
   unpruned_layers,
   variable_bytes,
@@ -40,9 +41,9 @@ class TfmotEngine:
     self._model = model
     self.fit: FitContext = fit_introspection.fit_context(model)
     armed_fit.end_earlier_run(model, type(callback).__name__)
-    fit_checks.check_compiled(model)
+    model_checks.check_compiled(model)
     if self.fit.is_fit:
-      fit_checks.check_callbacks(callback, self.fit.callbacks)
+      fit_checks.check_callbacks(callback, self.fit.callbacks, keras.callbacks)
     self._layers = PrunedLayers(model)
     self._layers.check()
     unpruned_layers.remind(model)
@@ -207,9 +208,13 @@ class TfmotEngine:
 
   def check_new_run(self, epochs: int, rounds_end: int) -> None:
     """Checks that the kernels are trained and no other callback interferes."""
-    fit_checks.check_not_frozen(self._layers)
+    model_checks.check_not_frozen(self._layers)
     fit_checks.warn_of_misled_callbacks(
-      self.fit.callbacks, self._armed.optimizer, epochs, rounds_end
+      self.fit.callbacks,
+      self.learning_rate_schedule(),
+      epochs,
+      rounds_end,
+      keras.callbacks,
     )
 
   def check_step(self) -> None:
@@ -218,14 +223,24 @@ class TfmotEngine:
 
   def check_kernels(self) -> None:
     """Raises if a kernel is not finite."""
-    fit_checks.check_kernels(self._layers)
+    model_checks.check_kernels(self._layers)
 
   def check_epoch(self, logs: Mapping[str, Any]) -> None:
     """Raises if a weight, an optimizer slot or a loss is not finite."""
     self._armed.restore_written()
-    fit_checks.check_kernels(self._layers)
-    fit_checks.check_finite(self._model, logs)
+    model_checks.check_kernels(self._layers)
+    model_checks.check_finite(self._model, logs)
 
   def check_optimizer_steps(self, batches: int) -> None:
     """Raises if the epoch's batches did not move the optimizer."""
     self._armed.check_optimizer_steps(batches)
+
+
+def create_engine(model: keras.Model, callback: Any) -> TfmotEngine:
+  """Returns the engine of a model for the `fit` that begins.
+
+  Args:
+    model: a compiled model.
+    callback: the ticket callback of the `fit`.
+  """
+  return TfmotEngine(model, callback)

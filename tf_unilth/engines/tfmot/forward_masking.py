@@ -21,7 +21,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot import patches, prunable_weights
+from tf_unilth.engines import patches
+from tf_unilth.engines.tfmot import prunable_weights
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.traced_writes import GraphWrites
 

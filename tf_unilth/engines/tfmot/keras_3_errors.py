@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from tf_unilth.engines import which_keras
-from tf_unilth.engines.tfmot import fit_introspection, patches
+from tf_unilth.engines import patches, which_keras
+from tf_unilth.engines.tfmot import fit_introspection
 
 
 def check_keras(thing: Any, argument: str, kind: type) -> None:
@@ -25,8 +25,9 @@ def check_keras(thing: Any, argument: str, kind: type) -> None:
   """
   if isinstance(thing, kind):
     return
+  has_weights = issubclass(kind, keras.layers.Layer)
   raise which_keras.wrong_keras_error(
-    thing, argument, kind.__name__, issubclass(kind, keras.layers.Layer)
+    thing, argument, kind.__name__, has_weights=has_weights
   )
 
 
@@ -36,7 +37,7 @@ def rebuild(kind: type) -> str:
   Args:
     kind: the tf_keras class.
   """
-  return which_keras.rebuild(issubclass(kind, keras.layers.Layer))
+  return which_keras.rebuild('tf_keras', issubclass(kind, keras.layers.Layer))
 
 
 def check_callbacks_of_fit() -> None:

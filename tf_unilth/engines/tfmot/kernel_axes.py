@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tf_unilth.engines.einsum_axis import summed_axis
 from tf_unilth.engines.tfmot import model_layers, prunable_weights
 from tf_unilth.engines.tfmot.keras_access import keras
 
@@ -35,13 +36,5 @@ def input_axis(layer: keras.layers.Layer, weight: Any) -> int:
     if isinstance(inner, _OUTPUTS_FIRST):
       return -1
     if isinstance(inner, keras.layers.EinsumDense):
-      return _summed_axis(inner.equation)
+      return summed_axis(inner.equation)
   return -2
-
-
-def _summed_axis(equation: str) -> int:
-  """Returns the innermost summed axis of an einsum's second operand, or -2."""
-  operands, _, result = equation.partition('->')
-  kernel = operands.split(',')[1].strip()
-  summed = [i for i, label in enumerate(kernel) if label not in result]
-  return summed[-1] - len(kernel) if summed else -2

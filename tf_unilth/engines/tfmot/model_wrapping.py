@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tf_unilth.engines.layer_targets import layer_schedules
 from tf_unilth.engines.tfmot import (
   keras_3_errors,
   keras_access,
@@ -16,7 +17,6 @@ from tf_unilth.engines.tfmot import (
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.keras_access import PruningSchedule, keras
 from tf_unilth.engines.tfmot.layer_lookup import Layer
-from tf_unilth.engines.tfmot.layer_targets import layer_schedules
 from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
 from tf_unilth.selection import pruning_units
 
@@ -46,7 +46,12 @@ def wrap_model(
   """
   unpruned_layers.clear_dense_flags(model)
   schedules = layer_schedules(
-    model, schedule, {} if targets is None else targets
+    lambda selector: layer_lookup.find_layers(model, [selector], 'targets'),
+    schedule,
+    {} if targets is None else targets,
+    prunable_weights.is_prunable,
+    Layer,
+    PruningSchedule,
   )
   wrapping = LayerWrapping(
     policy,

@@ -6,13 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_unilth.engines.patches import Patches
 from tf_unilth.engines.tfmot import (
   optimizer_traits,
   prunable_weights,
   tracked_objects,
 )
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 
 

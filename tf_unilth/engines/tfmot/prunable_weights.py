@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_unilth.engines import kernel_names as naming
 from tf_unilth.engines.tfmot import keras_access, model_layers
 from tf_unilth.engines.tfmot.keras_access import keras
 
@@ -165,20 +166,10 @@ def kernel_names(layer_name: str, weights: Sequence[Any]) -> list[str]:
 
   Args:
     layer_name: the name of the layer, which alone names a single kernel.
-    weights: the kernels. The ends of their paths distinguish several kernels.
+    weights: the kernels.
   """
-  if len(weights) == 1:
-    return [layer_name]
-  paths = [weight.name.split(':')[0].split('/') for weight in weights]
-  longest = max((len(path) for path in paths), default=1)
-  depth = next(
-    (d for d in range(1, longest) if _are_distinct(paths, d)), longest
-  )
-  return ['/'.join([layer_name, *path[-depth:]]) for path in paths]
-
-
-def _are_distinct(paths: Sequence[Sequence[str]], depth: int) -> bool:
-  return len({tuple(path[-depth:]) for path in paths}) == len(paths)
+  paths = [weight.name.split(':')[0] for weight in weights]
+  return naming.kernel_names(layer_name, paths)
 
 
 def build_creates_kernels(layer: keras.layers.Layer) -> bool:

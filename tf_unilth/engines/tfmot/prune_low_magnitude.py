@@ -4,7 +4,8 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tf_unilth.argument_checks import check_option, format_value
+from tf_unilth.argument_checks import format_value
+from tf_unilth.engines.layer_selection import Selector
 from tf_unilth.engines.tfmot import (
   keras_3_errors,
   keras_access,
@@ -12,7 +13,6 @@ from tf_unilth.engines.tfmot import (
   unpruned_layers,
 )
 from tf_unilth.engines.tfmot.keras_access import PruningSchedule, keras, tfmot
-from tf_unilth.engines.tfmot.layer_lookup import Selector
 from tf_unilth.engines.tfmot.model_wrapping import (
   Layer,
   LayerWrapping,
@@ -21,7 +21,7 @@ from tf_unilth.engines.tfmot.model_wrapping import (
   wrap_model,
 )
 from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
-from tf_unilth.selection import blocks, pruning_units
+from tf_unilth.engines.unit_arguments import check_units
 
 # The default of tfmot's function.
 _DEFAULT_SCHEDULE = tfmot.sparsity.keras.ConstantSparsity(0.5, 0)
@@ -41,11 +41,8 @@ def prune_low_magnitude(
 ) -> Any:
   """Does what `tf_unilth.prune_low_magnitude` documents, for tf_keras."""
   _check_types(to_prune, pruning_schedule)
-  pooling = check_option(
-    'block_pooling_type', block_pooling_type, blocks.POOLINGS
-  )
   _check_policy(pruning_policy)
-  units = _check_units(block_size, pooling, sparsity_m_by_n)
+  units = check_units(block_size, block_pooling_type, sparsity_m_by_n)
   _check_applicable(to_prune, skip, targets, kwargs)
   if isinstance(to_prune, keras.Model):
     return wrap_model(
@@ -87,25 +84,6 @@ def _check_policy(policy: Any) -> None:
       'pruning_policy must be a tfmot PruningPolicy, but is '
       f'{format_value(policy)}.'
     )
-
-
-def _check_units(
-  block_size: Any, pooling: str, sparsity_m_by_n: Any
-) -> dict[str, Any]:
-  """Returns the wrapper's arguments; raises if they name two kinds of unit."""
-  pruning_units.from_arguments(block_size, 'AVG', None)
-  if sparsity_m_by_n is not None:
-    pruning_units.from_arguments((1, 1), 'AVG', sparsity_m_by_n)
-    if tuple(block_size) != (1, 1):
-      raise ValueError(
-        'block_size and sparsity_m_by_n exclude each other, but are '
-        f'{block_size} and {sparsity_m_by_n}: give one of them.'
-      )
-  return {
-    'block_size': block_size,
-    'block_pooling_type': pooling,
-    'sparsity_m_by_n': sparsity_m_by_n,
-  }
 
 
 def _check_applicable(

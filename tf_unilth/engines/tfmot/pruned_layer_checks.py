@@ -1,11 +1,11 @@
 """Checks whether the ticket callbacks can prune a wrapped layer."""
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from tf_unilth.engines import fit_checks
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
 from tf_unilth.engines.tfmot.pruned_kernel import PrunedKernel
@@ -56,16 +56,7 @@ def warn_of_open_masks(kernels: Iterable[PrunedKernel]) -> None:
     if not isinstance(kernel.schedule, FixedMask):
       continue
     kept = kernel.mask.numpy().astype(bool)
-    if not kept.any():
-      warnings.warn(
-        f'FixedMask of layer {kernel.name!r} masks all weights of a kernel: '
-        'it will never train.',
-        stacklevel=3,
-      )
     zeros = int(np.sum((kernel.weight.numpy() == 0) & kept))
-    if zeros and not kernel.schedule.masks_given:
-      warnings.warn(
-        f'FixedMask of layer {kernel.name!r} does not mask {zeros} of its '
-        'zeros: load the weights before wrapping the model.',
-        stacklevel=3,
-      )
+    fit_checks.warn_of_open_mask(
+      kernel.name, kept, 0 if kernel.schedule.masks_given else zeros
+    )

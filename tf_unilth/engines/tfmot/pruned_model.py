@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth.engines import patches
 from tf_unilth.engines.tfmot import (
   forward_masking,
   keras_3_errors,
   keras_access,
   model_layers,
-  patches,
   prunable_weights,
   pruned_layer_checks,
 )

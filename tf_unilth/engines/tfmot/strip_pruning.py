@@ -3,12 +3,12 @@
 import warnings
 from typing import Any
 
+from tf_unilth.engines import fit_checks, patches
 from tf_unilth.engines.tfmot import (
   forward_masking,
   keras_3_errors,
   keras_access,
   model_layers,
-  patches,
   prunable_weights,
   unpruned_layers,
 )
@@ -47,12 +47,7 @@ def _warn_if_dense(layers: PrunedLayers) -> None:
     and not isinstance(kernel.schedule, FixedMask)
   ]
   if to_prune and all(kernel.mask.numpy().all() for kernel in to_prune):
-    warnings.warn(
-      'strip_pruning: the model was wrapped for pruning, but is dense: its '
-      'masks have no zeros, and the target sparsity was not met. Train it to '
-      'the end with fit and a ticket callback, such as tf_unilth.UniLTH().',
-      stacklevel=4,
-    )
+    warnings.warn(fit_checks.DENSE_WHEN_STRIPPED, stacklevel=4)
 
 
 def _detach_hooks(model: keras.Model, layers: PrunedLayers) -> None:

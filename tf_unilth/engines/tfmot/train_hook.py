@@ -5,9 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_unilth.engines.patches import Patches
 from tf_unilth.engines.tfmot.forward_masking import HeldEvaluations
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.patches import Patches
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.ramp_variables import RampVariables
 from tf_unilth.engines.tfmot.train_step import MaskedStep, Watch

@@ -1,14 +1,17 @@
 """All attributes that the library sets on objects of Keras and tfmot.
 
-`TABLE` lists them. Those of a run are set by `Patches`, a context manager that
-restores them; `callback_list.py` replaces the list of callbacks. Those that
-last as long as a model is wrapped are set by `set_lasting`, and `take_back`
-restores them when `strip_pruning` changes the model in place.
+`TABLE` lists them. Those of a run, and all of a Keras 3 model, are set by
+`Patches`, a context manager that restores them; `tfmot/callback_list.py`
+replaces the list of callbacks. Those that last as long as a tf_keras model is
+wrapped are set by `set_lasting`, and `take_back` restores them when
+`strip_pruning` changes the model in place. `strip_pruning` restores those of a
+Keras 3 model too.
 """
 
 from typing import Any, NamedTuple
 
 RUN, LASTING = 'until the run ends', 'as long as the model is wrapped'
+PLANNED = 'until strip_pruning'
 
 
 class Patch(NamedTuple):
@@ -47,6 +50,22 @@ TABLE = (
   Patch('wrapper', 'get_config', LASTING, 'files have the state of the run'),
   Patch('pruning object', 'conditional_mask_update', LASTING, 'we make masks'),
   Patch('pruning object', 'weight_mask_op', LASTING, 'a step masks once'),
+  Patch('Keras 3 model', '_pruning_plan', PLANNED, 'schedules, masks, the run'),
+  Patch('Keras 3 model', 'fit', PLANNED, 'the run sees the callbacks and data'),
+  Patch('Keras 3 model', 'compile', PLANNED, 'a new optimizer is followed'),
+  Patch('Keras 3 model', 'make_train_function', PLANNED, 'each one is ours'),
+  Patch('Keras 3 model', 'train_function', PLANNED, 'one per kind of step'),
+  Patch('Keras 3 model', 'train_step', PLANNED, 'JAX traces each one anew'),
+  Patch('Keras 3 optimizer', 'apply', PLANNED, 'masks gradients, adds penalty'),
+  Patch(
+    'Keras 3 optimizer', '_variables', PLANNED, 'JAX passes masks to steps'
+  ),
+  Patch(
+    'Keras 3 optimizer', 'save_own_variables', PLANNED, 'without the masks'
+  ),
+  Patch(
+    'Keras 3 optimizer', 'load_own_variables', PLANNED, 'without the masks'
+  ),
 )
 _ROWS = {(row.owner, row.attribute): row for row in TABLE}
 # Marks a value that `set_lasting` set; it has the previous value.
@@ -85,7 +104,7 @@ class Patches:
       name: the attribute.
       value: its new value.
     """
-    assert _ROWS[owner, name].lasts == RUN
+    assert _ROWS[owner, name].lasts != LASTING
     # The instance may have an attribute of its own, which a user set.
     self._entries.append((thing, name, vars(thing).get(name), value))
     setattr(thing, name, value)

@@ -1,29 +1,34 @@
-"""Checks of model, callbacks and training loop around a ticket callback."""
+"""Checks of callbacks, kernels and losses, for models of either Keras."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tf_unilth.engines.tfmot import (
-  data_handler,
-  optimizer_search,
-  optimizer_traits,
+DENSE_WHEN_STRIPPED = (
+  'strip_pruning: the model was wrapped for pruning, but is dense: its '
+  'masks have no zeros, and the target sparsity was not met. Train it to '
+  'the end with fit and a ticket callback, such as tf_unilth.UniLTH().'
 )
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
-
 _TICKET_LOGS = ('sparsity', 'stage', 'round', 'l2_lambda')
-_LOG_WRITERS = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+# Returns advice that may be better than the advice that it is given.
+_Advice = Callable[[str], str]
 
 
-def check_callbacks(ticket_callback: Any, callbacks: Sequence[Any]) -> None:
+def _same(advice: str) -> str:
+  return advice
+
+
+def check_callbacks(
+  ticket_callback: Any, callbacks: Sequence[Any], classes: Any
+) -> None:
   """Raises or warns if a callback works against a ticket callback.
 
   Args:
     ticket_callback: the ticket callback that begins a run.
     callbacks: all callbacks of the `fit`, in order.
+    classes: the module `callbacks` of the model's Keras.
 
   Raises:
     ValueError: there is another ticket callback, one that restores dense
@@ -47,13 +52,13 @@ def check_callbacks(ticket_callback: Any, callbacks: Sequence[Any]) -> None:
         'tf_unilth.TicketEarlyStopping restores the best epoch at the target '
         'sparsity.'
       )
-    if isinstance(other, keras.callbacks.ModelCheckpoint):
+    if isinstance(other, classes.ModelCheckpoint):
       _check_checkpoint(other)
     if index < position:
-      _check_order(name, other)
+      _check_order(name, other, classes)
 
 
-def _check_checkpoint(checkpoint: keras.callbacks.ModelCheckpoint) -> None:
+def _check_checkpoint(checkpoint: Any) -> None:
   if checkpoint.save_best_only and not hasattr(checkpoint, 'waits_for_target'):
     warnings.warn(
       f'{type(checkpoint).__name__}(save_best_only=True) may keep an epoch '
@@ -63,14 +68,14 @@ def _check_checkpoint(checkpoint: keras.callbacks.ModelCheckpoint) -> None:
     )
 
 
-def _check_order(name: str, earlier: Any) -> None:
+def _check_order(name: str, earlier: Any, classes: Any) -> None:
   earlier_name = type(earlier).__name__
-  if isinstance(earlier, keras.callbacks.BackupAndRestore):
+  if isinstance(earlier, classes.BackupAndRestore):
     raise ValueError(
       f'callbacks must list {name} before {earlier_name}, but list it '
       'after: the backup would miss its changes at the end of an epoch.'
     )
-  if isinstance(earlier, _LOG_WRITERS):
+  if isinstance(earlier, classes.CSVLogger | classes.TensorBoard):
     warnings.warn(
       f'{earlier_name} is listed before {name}, so its logs lack sparsity, '
       'stage, round and l2_lambda.',
@@ -79,24 +84,27 @@ def _check_order(name: str, earlier: Any) -> None:
 
 
 def warn_of_misled_callbacks(
-  callbacks: Sequence[Any], optimizer: Any, epochs: int, rounds_end: int
+  callbacks: Sequence[Any],
+  schedule: Any,
+  epochs: int,
+  rounds_end: int,
+  classes: Any,
 ) -> None:
   """Warns of callbacks that monitor values which pruning worsens.
 
   Args:
     callbacks: all callbacks of the `fit`.
-    optimizer: the optimizer that trains the wrapped layers.
+    schedule: the learning-rate schedule, `None` if the rate is a number.
     epochs: the number of epochs of the run.
     rounds_end: the (0-based) epoch by which the last round has ended.
+    classes: the module `callbacks` of the model's Keras.
   """
-  schedule = optimizer_traits.learning_rate_schedule(optimizer)
   for callback in callbacks:
     name = type(callback).__name__
-    if isinstance(callback, keras.callbacks.EarlyStopping):
+    if isinstance(callback, classes.EarlyStopping):
       _warn_of_early_stopping(callback, epochs, rounds_end)
     elif isinstance(
-      callback,
-      keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler,
+      callback, classes.ReduceLROnPlateau | classes.LearningRateScheduler
     ):
       if schedule is not None:
         warnings.warn(
@@ -133,61 +141,30 @@ def _warn_of_early_stopping(
   )
 
 
-def check_compiled(model: keras.Model) -> None:
-  """Raises if a model was compiled with options that break a ticket.
+def check_not_frozen(
+  frozen: Sequence[str], are_all: bool, must_train: bool = True
+) -> None:
+  """Raises if all kernels are frozen, and warns if some are.
 
   Args:
-    model: any model.
+    frozen: the names of the frozen kernels.
+    are_all: whether they are all kernels.
+    must_train: whether they need to be trained; if not, it only warns.
 
   Raises:
-    ValueError: the model has no optimizer, an optimizer has `use_ema`, or
-      `jit_compile` is on under several replicas.
+    ValueError: all are frozen, and `must_train` is true.
   """
-  optimizer = getattr(model, 'optimizer', None)
-  if optimizer is None:
-    raise ValueError(
-      'optimizer of the model must be set, but is None: compile the model, '
-      'also for a custom training loop.'
-    )
-  if any(
-    getattr(optimizer_traits.inner(optimizer), 'use_ema', False)
-    for optimizer in optimizer_search.reachable(model)
-  ):
-    raise ValueError(
-      'use_ema of the optimizer must be False, but is True: at the end of '
-      'fit it would overwrite sparse weights with dense averages.'
-    )
-  replicas = model.distribute_strategy.num_replicas_in_sync
-  if replicas > 1 and model.jit_compile:
-    raise ValueError(
-      f'jit_compile must be False under {replicas} replicas, but is True: '
-      'TensorFlow cannot compile a training step for several devices.'
-    )
-
-
-def check_not_frozen(layers: PrunedLayers, ramps: bool = True) -> None:
-  """Raises if all wrapped layers are frozen, and warns if some are.
-
-  Args:
-    layers: the wrapped layers.
-    ramps: whether they need to be trained; if not, it only warns.
-
-  Raises:
-    ValueError: all are frozen, and `ramps` is true.
-  """
-  trainable = layers.trainable()
-  names = [k.name for i, k in enumerate(layers.kernels) if i not in trainable]
-  if names and not trainable and ramps:
+  if frozen and are_all and must_train:
     raise ValueError(
       'all wrapped layers are frozen (trainable=False) and cannot be trained: '
-      f'{_join_names(names)}. Set trainable=True and compile again, wrap '
+      f'{_join_names(frozen)}. Set trainable=True and compile again, wrap '
       'trainable layers, or keep the zeros of frozen layers with a '
       'tf_unilth.FixedMask.'
     )
-  if names:
+  if frozen:
     warnings.warn(
       f'frozen layers (trainable=False) are pruned without being trained: '
-      f'{_join_names(names)}.',
+      f'{_join_names(frozen)}.',
       stacklevel=2,
     )
 
@@ -197,65 +174,75 @@ def _join_names(names: Sequence[str]) -> str:
   return text if len(names) <= 5 else f'{text} and {len(names) - 5} more'
 
 
-def check_kernels(layers: PrunedLayers) -> None:
-  """Raises if a wrapped weight is NaN or infinite.
+def warn_of_open_mask(name: str, mask: np.ndarray, zeros: int) -> None:
+  """Warns of the mask of a `FixedMask` that is empty or leaves zeros open.
 
   Args:
-    layers: the wrapped layers.
+    name: the name of the kernel.
+    mask: its mask, True where a weight is kept.
+    zeros: the number of weights that are 0 and not pruned.
+  """
+  if not mask.any():
+    warnings.warn(
+      f'FixedMask of layer {name!r} masks all weights of a kernel: it will '
+      'never train.',
+      stacklevel=4,
+    )
+  if zeros:
+    warnings.warn(
+      f'FixedMask of layer {name!r} does not mask {zeros} of its zeros: load '
+      'the weights before wrapping the model.',
+      stacklevel=4,
+    )
+
+
+def check_kernels(
+  kernels: Sequence[Any],
+  weights: Sequence[np.ndarray],
+  advise: _Advice = _same,
+) -> None:
+  """Raises if a kernel has a weight that is NaN or infinite.
+
+  Args:
+    kernels: the kernels.
+    weights: their values.
+    advise: returns the advice for the message.
 
   Raises:
     FloatingPointError: a weight is not finite.
   """
-  for kernel, weight in zip(layers.kernels, layers.read_weights(), strict=True):
+  for kernel, weight in zip(kernels, weights, strict=True):
     if not np.isfinite(weight).all():
       raise FloatingPointError(
         f'layer {kernel.name!r} has NaN or infinite weights: training has '
         'diverged, and no mask is computed from them. '
-        f'{_blame_data("Try a lower learning rate.")}'
+        f'{advise("Try a lower learning rate.")}'
       )
 
 
-def check_finite(model: keras.Model, logs: Mapping[str, Any]) -> None:
-  """Raises if a weight, an optimizer slot or a loss is not finite.
+def not_finite(
+  kind: str, name: str, advise: _Advice = _same
+) -> FloatingPointError:
+  """Returns the error for a variable that is NaN or infinite."""
+  return FloatingPointError(
+    f'{kind} {name!r} is NaN or infinite: training has diverged. '
+    f'{advise("Try a lower learning rate.")}'
+  )
 
-  A NaN weight does not always make the loss NaN, so all are checked.
+
+def check_losses(logs: Mapping[str, Any], advise: _Advice = _same) -> None:
+  """Raises if a loss of an epoch is not finite.
 
   Args:
-    model: a compiled model.
-    logs: the logs of an epoch, or `{}`.
+    logs: the logs of an epoch.
+    advise: returns the advice for the message.
 
   Raises:
-    FloatingPointError: a value is not finite.
+    FloatingPointError: a loss is NaN or infinite.
   """
-  for kind, variables in (
-    ('weight', model.weights),
-    *(
-      ('optimizer slot', optimizer.variables())
-      for optimizer in optimizer_search.reachable(model)
-    ),
-  ):
-    for variable in variables:
-      if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
-        raise FloatingPointError(
-          f'{kind} {variable.name!r} is NaN or infinite: training has '
-          f'diverged. {_blame_data("Try a lower learning rate.")}'
-        )
   for name in ('loss', 'val_loss'):
     if not np.isfinite(logs.get(name, 0.0)):
       raise FloatingPointError(
         f'{name} is {logs[name]}, but all weights are finite. '
-        f'{_blame_data("Check the loss function.")}'
+        f'{advise("Check the loss function.")}'
       )
-
-
-def _blame_data(otherwise: str) -> str:
-  """Returns advice: the first batch of the `fit` with NaN, or `otherwise`."""
-  for batch, tensors in enumerate(data_handler.batches_of_fit()):
-    for tensor, values in enumerate(tensors):
-      finite = np.isfinite(values) if values.dtype.kind in 'fc' else True
-      if not np.all(finite):
-        return (
-          f'The data are not finite: see batch {batch} of an epoch, tensor '
-          f'{tensor}, of shape {values.shape}.'
-        )
-  return otherwise

@@ -1,0 +1,75 @@
+"""Checks of a Keras 3 model before a run."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_unilth.engines import fit_checks
+from tf_unilth.engines.keras3 import backend_values
+from tf_unilth.engines.keras3.pruning_plan import PruningPlan
+from tf_unilth.schedules.fixed_mask import FixedMask
+
+
+def check_compiled(model: keras.Model) -> None:
+  """Raises a `ValueError` if the optimizer cannot hold masks."""
+  optimizer = getattr(model, 'optimizer', None)
+  if optimizer is None:
+    raise ValueError(
+      'optimizer of the model must be set, but is None: compile the model, '
+      'also for a custom training loop.'
+    )
+  # By name, because older versions of Keras do not have the class.
+  kinds = {kind.__name__ for kind in type(optimizer).mro()}
+  if 'MultiOptimizer' in kinds:
+    raise ValueError(
+      f'optimizer of the model is a {type(optimizer).__name__}, which keeps '
+      'its state in other optimizers: a ticket callback needs a single one.'
+    )
+
+
+def check_no_run(hooks: Any, callback_name: str) -> None:
+  """Ends a run of a custom loop that died; raises if a `fit` has a run.
+
+  Args:
+    hooks: the `ModelHooks` of the model.
+    callback_name: the class of the ticket callback that begins a run.
+
+  Raises:
+    ValueError: the `fit` is nested in one that has a ticket callback.
+  """
+  if hooks.run is None:
+    return
+  if hooks.run_is_of_fit:
+    raise ValueError(
+      f'callbacks of a nested fit must not include {callback_name}: the outer '
+      'fit has a ticket callback, whose run continues in the nested fit.'
+    )
+  hooks.run.release()
+
+
+def check_not_frozen(plan: PruningPlan) -> None:
+  """Raises if all kernels are frozen, and warns if some are."""
+  trainable = {id(v) for v in plan.model.trainable_variables}
+  frozen = [k.name for k in plan.kernels if id(k.variable) not in trainable]
+  fit_checks.check_not_frozen(frozen, len(frozen) == len(plan.kernels))
+
+
+def warn_of_open_masks(plan: PruningPlan) -> None:
+  """Warns of a `FixedMask` with empty masks or with unmasked zeros."""
+  for kernel, mask in zip(plan.kernels, plan.masks, strict=True):
+    if isinstance(kernel.schedule, FixedMask):
+      weight = backend_values.read(kernel.variable)
+      zeros = int(np.sum((weight == 0) & mask))
+      fit_checks.warn_of_open_mask(
+        kernel.name, mask, 0 if kernel.schedule.masks_given else zeros
+      )
+
+
+def warn_if_dense(plan: PruningPlan) -> None:
+  """Warns of a model with a target above 0 but no pruned weights."""
+  if not any(schedule.target_sparsity for schedule in plan.schedules):
+    return
+  if not plan.has_zeros:
+    warnings.warn(fit_checks.DENSE_WHEN_STRIPPED, stacklevel=5)
