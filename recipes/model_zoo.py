@@ -21,6 +21,7 @@ import tf_keras as keras
 from absl import app, flags, logging
 
 import tf_unilth
+from recipes.common import provenance
 from recipes.networks import zoo
 
 _MODELS = flags.DEFINE_list('models', list(zoo.MODELS), 'Which to try.')
@@ -40,6 +41,7 @@ _FIELDS = (
   'exported_difference',
   'seconds',
   'not_wrapped',
+  'versions',
 )
 _HEADER = (
   '| model | kernels | weights | of all | zeros | exact | difference | left |\n'
@@ -80,6 +82,7 @@ def try_model(name: str) -> dict[str, Any]:
     'exported_difference': exported.output_difference,
     'seconds': round(time.perf_counter() - begin),
     'not_wrapped': ', '.join(summary.left),
+    'versions': provenance.version_words(provenance.versions()),
   }
 
 

@@ -19,9 +19,11 @@ from recipes.costs import overhead_report
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _PLACE = _ROOT / 'recipes' / 'results'
-_RESULTS = sorted(_PLACE.glob('comparison_*'))
+_RESULTS = sorted(
+  path.parent for path in _PLACE.glob('comparison/*/*/comparison.csv')
+)
 _DOCUMENTS = [_ROOT / 'README.md', _ROOT / 'docs' / 'comparison.md']
-_PRETRAINED = _PLACE / 'pretrained'
+_PRETRAINED = _PLACE / 'comparison' / 'digits_and_mnist' / 'pretrained'
 # As in | unilth | 98.39 ± 0.16 (5) |, | gmp | +0.18 ± 0.05 (5) | and
 # | lth | 64.70 (1) |.
 _CELLS = re.compile(r'\| \w+ \|.* \(\d\) \|')
@@ -47,7 +49,9 @@ def test_there_are_some():
   assert _RESULTS
 
 
-@pytest.mark.parametrize('directory', _RESULTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+  'directory', _RESULTS, ids=lambda path: str(path.relative_to(_PLACE))
+)
 def test_a_report_has_the_tables_of_its_runs(directory):
   rows = _rows(directory)
   assert set(rows[0]) == set(trials.COLUMNS)
@@ -102,7 +106,9 @@ def _cost(found, label):
 
 
 def test_the_costs_in_the_readme_are_those_of_the_file():
-  models = json.loads((_PLACE / 'overhead.json').read_text())['models']
+  models = json.loads(
+    (_PLACE / 'cost/random/training_steps/overhead.json').read_text()
+  )['models']
   section = (_ROOT / 'README.md').read_text().partition('## What pruning')[2]
   _, _, *rows = _TABLES.search(section)[0].splitlines()
   assert len(rows) > 20
@@ -116,7 +122,9 @@ def _words(document):
 
 
 def test_the_cost_of_a_ramp_in_the_readme_is_that_of_the_file():
-  models = json.loads((_PLACE / 'overhead.json').read_text())['models']
+  models = json.loads(
+    (_PLACE / 'cost/random/training_steps/overhead.json').read_text()
+  )['models']
   medians = {
     stage: [
       _cost(models[name], f'UniLTH, {stage}').partition(' ')[0]
@@ -132,7 +140,7 @@ def test_the_cost_of_a_ramp_in_the_readme_is_that_of_the_file():
   ) in _words(_ROOT / 'README.md')
 
 
-_MNIST = 'comparison_mnist_lenet'
+_MNIST = 'comparison/mnist/methods'
 
 
 def _found(directory, method, sparsity):
@@ -149,12 +157,12 @@ def _lead(ours, theirs, digits):
 
 @pytest.mark.parametrize('document', _DOCUMENTS, ids=lambda path: path.name)
 def test_what_the_ramp_is_worth_in_a_document_is_in_the_runs(document):
-  ramp = f'{_MNIST}_ramp_unidlth'
+  ramp = 'comparison/mnist/ramp_of_unidlth'
   at_99, at_995 = (
     (_found(ramp, 'unidlth', s), _found(ramp, 'unidlth_no_ramp', s))
     for s in (0.99, 0.995)
   )
-  scratch = _found(f'{_MNIST}_random_erk', 'random_erk', 0.995)
+  scratch = _found('comparison/mnist/random_erk', 'random_erk', 0.995)
   words = _words(document)
   assert f'{_lead(*at_99, 2)} points ' in words
   assert f'{_lead(*at_995, 1)} at 99.5%' in words
@@ -163,7 +171,7 @@ def test_what_the_ramp_is_worth_in_a_document_is_in_the_runs(document):
 
 
 def test_the_ticket_from_scratch_at_99_5_is_as_the_document_says():
-  found = _found(f'{_MNIST}_random_erk', 'random_erk', 0.995)
+  found = _found('comparison/mnist/random_erk', 'random_erk', 0.995)
   mean = tables.mean(list(found.values()))
   seeds = ', '.join(f'{value:.2f}' for value in found.values())
   said = f'({mean.value:.2f} +- {mean.deviation:.2f}: {seeds};'
@@ -200,15 +208,20 @@ def test_unilth_is_above_every_other_sparse_method_as_the_readme_says():
   )
 
 
-@pytest.mark.parametrize('name', ['overhead', 'overhead_jit_compile'])
+@pytest.mark.parametrize(
+  'name', ['training_steps', 'training_steps_jit_compile']
+)
 def test_a_table_of_costs_is_that_of_its_file(name):
-  models = json.loads((_PLACE / f'{name}.json').read_text())['models']
+  folder = _PLACE / 'cost' / 'random' / name
+  models = json.loads((folder / 'overhead.json').read_text())['models']
   tables = [overhead_report.table(model, row) for model, row in models.items()]
-  assert (_PLACE / f'{name}.md').read_text() == '\n'.join(tables)
+  assert (folder / 'overhead.md').read_text() == '\n'.join(tables)
 
 
 def test_the_speed_of_mask_updates_in_the_readme_is_that_of_the_file():
-  seconds = json.loads((_PLACE / 'mask_cost.json').read_text())['seconds']
+  seconds = json.loads(
+    (_PLACE / 'cost/random/mask_update/mask_update.json').read_text()
+  )['seconds']
   words = ' '.join((_ROOT / 'README.md').read_text().split())
   for scope in ('global', 'layer'):
     ours, stock = seconds[f'{scope}, update'], seconds['tfmot, update']
@@ -239,7 +252,7 @@ def test_the_report_on_trained_networks_has_the_tables_of_its_runs():
   assert not {r['seed'] for r in search} & {r['seed'] for r in rows}
   for row in rows:
     settings = pretrained_search.chosen(
-      search, row['task'], row['optimizer'], row['method']
+      search, row['recipe'], row['optimizer'], row['method']
     )
     words = ' '.join(f'{name}={value:g}' for name, value in settings)
     assert row['settings'] == words and 'tensorflow=' in row['versions']
