@@ -1,17 +1,18 @@
-"""How long `import tf_unilth` takes, beside Python's start and tf_keras.
+"""CPU time of `import tf_unilth`, beside Python's start and tf_keras.
 
   python -m recipes.costs.import_time
   python -m recipes.costs.import_time --processes=20 --output=import.json
 
 Each is timed in a process of its own, in turn; the first of each is not
-counted, since it reads files that the later ones find in memory.
+counted, since it reads files that the later ones find in memory. CPU time does
+not depend on what else the machine does.
 """
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
-import time
 
 from absl import app, flags
 
@@ -29,7 +30,7 @@ _PROGRAMS = {
 
 
 def measure(repeats: int) -> dict[str, list[float]]:
-  """Returns the seconds of a process that imports each, in turn.
+  """Returns the CPU seconds of a process that imports each, in turn.
 
   Args:
     repeats: how often each is timed, after once uncounted.
@@ -39,11 +40,17 @@ def measure(repeats: int) -> dict[str, list[float]]:
   for repeat in range(repeats + 1):
     for name, program in _PROGRAMS.items():
       command = [sys.executable, '-c', program]
-      begin = time.perf_counter()
+      begin = _children()
       subprocess.run(command, check=True, env=environment, capture_output=True)
       if repeat:
-        seconds[name].append(time.perf_counter() - begin)
+        seconds[name].append(_children() - begin)
   return seconds
+
+
+def _children() -> float:
+  """Returns the CPU seconds of all processes that have ended."""
+  used = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return used.ru_utime + used.ru_stime
 
 
 def _main(_: list[str]) -> None:
