@@ -59,7 +59,7 @@ def _main(_: list[str]) -> None:
   for name, times in seconds.items():
     found = statistics.median(times), min(times), max(times)
     print(f'{name:12}' + ''.join(f'{value:8.3f} s' for value in found))
-  result_file.write(seconds=seconds)
+  result_file.write(result_file.OUTPUT.value, seconds=seconds)
 
 
 if __name__ == '__main__':

@@ -99,7 +99,10 @@ def _main(_: list[str]) -> None:
   pairs = zip(speeds['pipeline'], speeds['training'], strict=True)
   print(_row('ratio', [a / b for a, b in pairs], 1))
   result_file.write(
-    recipe=recipe.name, batch_size=batch_size, images_per_second=speeds
+    result_file.OUTPUT.value,
+    recipe=recipe.name,
+    batch_size=batch_size,
+    images_per_second=speeds,
   )
 
 

@@ -136,7 +136,7 @@ def _main(_: list[str]) -> None:
       f'{max(times):8.3f} s   {statistics.median(ratios):.1f} '
       f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
     )
-  result_file.write(seconds=seconds)
+  result_file.write(result_file.OUTPUT.value, seconds=seconds)
 
 
 if __name__ == '__main__':

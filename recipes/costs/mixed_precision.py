@@ -92,7 +92,7 @@ def main(argv: list[str]) -> None:
       print(f'{policy:16}{dtype:10}' + ''.join(cells), flush=True)
       rows.append({'policy': policy, 'head': dtype, **found})
   keras.mixed_precision.set_global_policy('float32')
-  result_file.write(differences=rows)
+  result_file.write(result_file.OUTPUT.value, differences=rows)
 
 
 if __name__ == '__main__':

@@ -10,12 +10,12 @@ from recipes.common import files, provenance
 OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
 
 
-def write(**found: Any) -> None:
-  """Writes what was found, with its record, if --output names a file.
+def write(path: str | None, **found: Any) -> None:
+  """Writes what was found after the versions, machine and commit.
 
   Args:
+    path: of the file, `OUTPUT.value`; `None` writes nothing.
     **found: values that JSON can hold.
   """
-  if OUTPUT.value:
-    content = {**provenance.record(), **found}
-    files.write_json(pathlib.Path(OUTPUT.value), content)
+  if path:
+    files.write_json(pathlib.Path(path), {**provenance.record(), **found})

@@ -107,7 +107,7 @@ def _main(_: list[str]) -> None:
             'difference': float(found.difference),
           }
         )
-  result_file.write(files=rows)
+  result_file.write(result_file.OUTPUT.value, files=rows)
 
 
 if __name__ == '__main__':
