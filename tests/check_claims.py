@@ -11,7 +11,7 @@ from recipes import early_stopping, model_zoo
 from recipes.common import result_index
 from recipes.data import digits
 from recipes.data.dataset import Request
-from tests.cost_claims import load
+from tests.committed_runs import load
 
 _SEARCH = 'search/digits/unilth_at_98'
 _TFLITE = {'digits_cnn': '`digits_cnn`', 'mlp': '64-300-100-10'}

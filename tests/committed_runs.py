@@ -1,8 +1,9 @@
-"""The committed runs of the comparisons, and words for what they say."""
+"""The committed results, and words for what they say."""
 
 import csv
 import functools
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,15 @@ from recipes.common import result_index
 from recipes.comparison import tables
 
 _COMPARISON = result_index.RESULTS / 'comparison'
+
+
+def load(path: str) -> Any:
+  """Returns a committed JSON file.
+
+  Args:
+    path: below `recipes/results`.
+  """
+  return json.loads((result_index.RESULTS / path).read_text())
 
 
 def _number(text: str) -> float | str:

@@ -3,30 +3,19 @@
 Each function returns parts of the README, with the numbers of the files.
 """
 
-import json
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from recipes.common import result_index
 from recipes.costs import workloads
 from tests import document_numbers
-from tests.committed_runs import accuracies, span
+from tests.committed_runs import accuracies, load, span
 
 _STEPS = 'cost/random/training_steps/overhead.json'
 _JIT_STEPS = 'cost/random/training_steps_jit_compile/overhead.json'
 _NAMES = 'LeNet-300-100', 'ResNet-20', 'MobileNetV2', 'ResNet-50'
 _HEAD = f'| | {" | ".join(_NAMES)} |'
 _EXPORTED = {'MLP': 'mlp', 'ResNet-20': 'resnet20', 'ResNet-50': 'resnet50'}
-
-
-def load(path: str) -> Any:
-  """Returns a committed JSON file.
-
-  Args:
-    path: below `recipes/results`.
-  """
-  return json.loads((result_index.RESULTS / path).read_text())
 
 
 def _median(rows: Sequence[Any], method: str, name: str) -> float:

@@ -3,9 +3,6 @@
 Each function returns parts of the document, with the numbers of the files.
 """
 
-import json
-
-from recipes.common import result_index
 from recipes.comparison import tables
 from tests.committed_runs import (
   accuracies,
@@ -13,6 +10,7 @@ from tests.committed_runs import (
   deviation,
   leads,
   listed,
+  load,
   rows,
   span,
 )
@@ -127,11 +125,7 @@ def first_dense_steps() -> list[str]:
 
 def resnet20() -> list[str]:
   """docs: ResNet-20, and its run in float32."""
-  results = json.loads(
-    (
-      result_index.RESULTS / 'run/cifar10/resnet20_dense/results.json'
-    ).read_text()
-  )
+  results = load('run/cifar10/resnet20_dense/results.json')
   found = accuracies('cifar10/resnet20_by_default')
   others = found.keys() - {'dense', 'unilth'}
   least = min(
