@@ -11,9 +11,11 @@ run again. Takes about ten minutes on two cores.
 """
 
 import csv
+import io
 import pathlib
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ import tf_keras as keras
 from absl import app, flags, logging
 
 import tf_unilth
+from recipes.common import files, provenance
 from recipes.networks import zoo
 
 _MODELS = flags.DEFINE_list('models', list(zoo.MODELS), 'Which to try.')
@@ -40,6 +43,7 @@ _FIELDS = (
   'exported_difference',
   'seconds',
   'not_wrapped',
+  'versions',
 )
 _HEADER = (
   '| model | kernels | weights | of all | zeros | exact | difference | left |\n'
@@ -80,6 +84,7 @@ def try_model(name: str) -> dict[str, Any]:
     'exported_difference': exported.output_difference,
     'seconds': round(time.perf_counter() - begin),
     'not_wrapped': ', '.join(summary.left),
+    'versions': provenance.version_words(provenance.versions()),
   }
 
 
@@ -144,13 +149,13 @@ def _known(path: pathlib.Path) -> dict[str, dict[str, Any]]:
     return {row['model']: row for row in csv.DictReader(file)}
 
 
-def _add(path: pathlib.Path, row: dict[str, Any]) -> None:
-  is_new = not path.exists()
-  with path.open('a', newline='') as file:
-    writer = csv.DictWriter(file, _FIELDS)
-    if is_new:
-      writer.writeheader()
-    writer.writerow(row)
+def _write(path: pathlib.Path, rows: Iterable[dict[str, Any]]) -> None:
+  """Writes all rows anew: a file of before may lack a column."""
+  text = io.StringIO()
+  writer = csv.DictWriter(text, _FIELDS, lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  files.write_text(path, text.getvalue())
 
 
 def main(argv: list[str]) -> None:
@@ -163,9 +168,9 @@ def main(argv: list[str]) -> None:
   for name in _MODELS.value:
     row = known.get(name)
     if row is None:
-      row = try_model(name)
+      row = known[name] = try_model(name)
       if output:
-        _add(output, row)
+        _write(output, known.values())
     print(_line(row), flush=True)
 
 

@@ -22,10 +22,11 @@ How to prune a network that is trained already:
   model.compile(...)
   model.fit(x, y, epochs=5, callbacks=[tf_unilth.UniLTH(pretrained=True)])
 
-What it found stands in recipes/results/pretrained/report.md: on both networks
-UniLTH ends above PolynomialDecay under both optimizers. The network of the
-digits keeps its accuracy; LeNet at 95% loses about a tenth of a point.
-Most of the lead on the digits comes from ranking all layers together: with
+What it found stands in
+recipes/results/comparison/digits_and_mnist/pretrained/report.md: on both
+networks UniLTH ends above PolynomialDecay under both optimizers. The network of
+the digits keeps its accuracy; LeNet at 95% loses about a tenth of a point. Most
+of the lead on the digits comes from ranking all layers together: with
 scope='layer' UniLTH loses points there too. Five epochs of the digits are 195
 steps, in which the moving averages of batch normalisation lag behind, and
 random tickets have no time to learn.
@@ -61,7 +62,7 @@ _SEED_COUNT = flags.DEFINE_integer(
 def run(trials: Iterable[Trial], table: Table, directory: pathlib.Path) -> None:
   """Does the runs that are not in a table yet, and adds them."""
   bench, made_for = None, None
-  versions = provenance.versions()
+  versions = provenance.version_words(provenance.versions())
   for trial in trials:
     if table.has(trial):
       continue
@@ -72,14 +73,14 @@ def run(trials: Iterable[Trial], table: Table, directory: pathlib.Path) -> None:
     found = bench.run(trial)
     table.add(
       {
-        'task': trial.task,
+        'recipe': trial.task,
         'optimizer': trial.optimizer,
         'method': trial.method,
         'settings': trial.words,
         'seed': trial.seed,
         'target_sparsity': TASKS[trial.task].sparsity,
         'epochs': EPOCHS,
-        'versions': ' '.join(f'{k}={v}' for k, v in versions.items()),
+        'versions': versions,
         **{f'dense_{name}': value for name, value in bench.dense.items()},
         **found,
       }

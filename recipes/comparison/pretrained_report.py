@@ -23,7 +23,7 @@ def report(rows: Sequence[Row], search: Sequence[Row]) -> str:
     ],
   ]
   for task in TASKS:
-    if any(row['task'] == task for row in rows):
+    if any(row['recipe'] == task for row in rows):
       share = 100 * TASKS[task].sparsity
       sections += [
         [f'## {task} at {share:g}%'],
@@ -41,7 +41,7 @@ def accuracy_table(rows: Sequence[Row], task: str) -> list[str]:
   dense = {
     row['seed']: 100 * float(row['dense_test_accuracy'])
     for row in rows
-    if row['task'] == task
+    if row['recipe'] == task
   }
   lines.append(_line('dense', [str(mean([*dense.values()]))] * 2))
   for method in _methods(rows, task):
@@ -102,7 +102,7 @@ def _settings_table(search: Sequence[Row]) -> list[str]:
     '|---|---|---|---|---|',
   ]
   groups: dict[tuple[str, ...], list[float]] = {}
-  names = 'task', 'optimizer', 'method', 'settings'
+  names = 'recipe', 'optimizer', 'method', 'settings'
   for row in search:
     key = tuple(row[name] for name in names)
     groups.setdefault(key, []).append(100 * float(row['validation_accuracy']))
@@ -124,7 +124,7 @@ def _methods(rows: Sequence[Row], task: str) -> list[str]:
   return [
     method
     for method in METHODS
-    if any(row['task'] == task and row['method'] == method for row in rows)
+    if any(row['recipe'] == task and row['method'] == method for row in rows)
   ]
 
 

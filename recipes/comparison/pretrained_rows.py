@@ -12,7 +12,7 @@ Row = dict[str, str]
 
 
 COLUMNS = (
-  'task',
+  'recipe',
   'optimizer',
   'method',
   'settings',
@@ -44,7 +44,7 @@ class Table:
   def has(self, trial: Trial) -> bool:
     """Returns whether a run is finished."""
     return any(
-      row['task'] == trial.task
+      row['recipe'] == trial.task
       and row['optimizer'] == trial.optimizer
       and row['method'] == trial.method
       and row['settings'] == trial.words
@@ -76,5 +76,5 @@ def rows_of(
   return [
     row
     for row in rows
-    if (row['task'], row['optimizer'], row['method']) == wanted
+    if (row['recipe'], row['optimizer'], row['method']) == wanted
   ]

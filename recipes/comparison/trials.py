@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recipes.common import provenance
 from recipes.comparison.methods import ENTRANTS, Knobs
 from recipes.comparison.parallel_runs import Job
 from recipes.training import run_directory
@@ -30,6 +31,7 @@ COLUMNS = (
   'validation_accuracy',
   'test_accuracy',
   'seconds',
+  'versions',
 )
 _RESULTS = COLUMNS[7:]
 Row = dict[str, Any]
@@ -174,6 +176,7 @@ class Grid:
         'searched': int(trial in searched),
         'chosen': int(trial in compared),
         **{name: results[name] for name in _RESULTS},
+        'versions': provenance.version_words(results['versions']),
       }
       for trial in dict.fromkeys([*compared, *searched])
       if (results := self.results(trial)) is not None

@@ -16,6 +16,7 @@ import tensorflow as tf
 import tf_keras as keras
 from absl import app, flags
 
+from recipes.costs import result_file
 from recipes.data.dataset import Dataset, Request
 from recipes.training import catalogue, experiment
 
@@ -97,6 +98,12 @@ def _main(_: list[str]) -> None:
     print(_row(name, values, 0))
   pairs = zip(speeds['pipeline'], speeds['training'], strict=True)
   print(_row('ratio', [a / b for a, b in pairs], 1))
+  result_file.write(
+    result_file.OUTPUT.value,
+    recipe=recipe.name,
+    batch_size=batch_size,
+    images_per_second=speeds,
+  )
 
 
 if __name__ == '__main__':

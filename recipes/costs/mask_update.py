@@ -9,8 +9,6 @@ last two rows include reading the weights and writing masks and weights back,
 as tfmot's does.
 """
 
-import json
-import pathlib
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +19,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from absl import app, flags
 
-from recipes.common import provenance
+from recipes.costs import result_file
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.selection import mask_selection
 
@@ -32,7 +30,6 @@ _LAYERS = flags.DEFINE_integer(
 _UPDATES = flags.DEFINE_integer(
   'updates', 5, 'How many are timed, after one uncounted.', 1
 )
-_OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
 
 _SPARSITY = 0.9
 
@@ -139,9 +136,7 @@ def _main(_: list[str]) -> None:
       f'{max(times):8.3f} s   {statistics.median(ratios):.1f} '
       f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
     )
-  if _OUTPUT.value:
-    content = {'versions': provenance.versions(), 'seconds': seconds}
-    pathlib.Path(_OUTPUT.value).write_text(json.dumps(content, indent=2))
+  result_file.write(result_file.OUTPUT.value, seconds=seconds)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """What a wrapper does to training in half precision: nothing, if it is right.
 
   python -m recipes.costs.mixed_precision
+  python -m recipes.costs.mixed_precision --output=differences.json
 
 Trains one small convolutional network three times from the same weights on
 the same batches: as it is, wrapped by tfmot's `prune_low_magnitude` and wrapped
@@ -18,6 +19,7 @@ import tf_keras as keras
 from absl import app
 
 import tf_unilth
+from recipes.costs import result_file
 
 _POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
 _WRAPS: dict[str, Callable] = {
@@ -56,12 +58,19 @@ def train(wrap: Callable | None, head: str | None) -> list[np.ndarray]:
   return [weight.astype(np.float32) for weight in model.get_weights()]
 
 
-def difference(wrap: Callable, head: str | None) -> str:
-  """Returns how far wrapped training ends from training unwrapped."""
+def difference(wrap: Callable, head: str | None) -> float | str:
+  """Returns how far wrapped training ends from training unwrapped.
+
+  Args:
+    wrap: wraps a model for a schedule.
+    head: the dtype of the head, `None` for that of the policy.
+
+  Returns:
+    The largest difference of a weight, or the name of the error.
+  """
   try:
     pairs = zip(train(None, head), train(wrap, head), strict=True)
-    worst = max(float(np.abs(a - b).max()) for a, b in pairs)
-    return f'{worst:.2g}'
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
   except TypeError as error:
     return type(error).__name__
 
@@ -69,13 +78,21 @@ def difference(wrap: Callable, head: str | None) -> str:
 def main(argv: list[str]) -> None:
   """Prints the table."""
   del argv
+  rows = []
   print(f'{"policy":16}{"head":10}' + ''.join(f'{w:>12}' for w in _WRAPS))
   for policy in _POLICIES:
     keras.mixed_precision.set_global_policy(policy)
     for head in ('float32', None)[: 1 + policy.startswith('mixed')]:
-      cells = [f'{difference(wrap, head):>12}' for wrap in _WRAPS.values()]
-      print(f'{policy:16}{head or policy[6:]:10}' + ''.join(cells), flush=True)
+      found = {name: difference(wrap, head) for name, wrap in _WRAPS.items()}
+      dtype = head or policy.removeprefix('mixed_')
+      cells = [
+        f'{value if isinstance(value, str) else f"{value:.2g}":>12}'
+        for value in found.values()
+      ]
+      print(f'{policy:16}{dtype:10}' + ''.join(cells), flush=True)
+      rows.append({'policy': policy, 'head': dtype, **found})
   keras.mixed_precision.set_global_policy('float32')
+  result_file.write(result_file.OUTPUT.value, differences=rows)
 
 
 if __name__ == '__main__':

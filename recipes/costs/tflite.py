@@ -1,7 +1,7 @@
 """What export_tflite makes of two networks: bytes, encodings, differences.
 
   python -m recipes.costs.tflite
-  python -m recipes.costs.tflite --target_sparsities=0.8,0.95
+  python -m recipes.costs.tflite --target_sparsities=0.8,0.95 --output=x.json
 
 The networks are the recipes' convolutional one for 8x8 images and a perceptron
 with two hidden layers, trained on nothing; per layer the smallest weights are
@@ -16,6 +16,7 @@ import numpy as np
 import tf_keras as keras
 from absl import app, flags
 
+from recipes.costs import result_file
 from recipes.networks import small
 from tf_unilth import export_tflite
 
@@ -82,6 +83,7 @@ def measure(
 def _main(_: list[str]) -> None:
   print('| network | zeros | weights | bytes | plain | smaller | difference |')
   print('|---|---|---|---|---|---|---|')
+  rows = []
   for name in _NETWORKS:
     for sparsity in map(float, _SPARSITIES.value):
       for quantization in _QUANTIZATIONS:
@@ -94,6 +96,18 @@ def _main(_: list[str]) -> None:
           f'| {found.difference:.1g} |',
           flush=True,
         )
+        rows.append(
+          {
+            'network': name,
+            'target_sparsity': sparsity,
+            'weights': quantization or 'float32',
+            'encoding': found.encoding,
+            'bytes': found.bytes,
+            'plain_bytes': found.dense_bytes,
+            'difference': float(found.difference),
+          }
+        )
+  result_file.write(result_file.OUTPUT.value, files=rows)
 
 
 if __name__ == '__main__':

@@ -9,13 +9,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from recipes.common import figures, files
+from recipes.common import figures, files, provenance
 from recipes.common.wording import count
 from recipes.training import exports
 from recipes.tuning import plots, recipe_model
 from tf_unilth import tuner
 
-CSV, REPORT, PLOT = 'trials.csv', 'report.md', 'front.png'
+CSV, RESULTS = 'trials.csv', 'results.json'
+REPORT, PLOT = 'report.md', 'front.png'
 _SHOWN = 10
 _WIDTH = 60
 
@@ -34,7 +35,9 @@ def write(
   """
   table = tuner.trial_rows(search)
   files.write_text(directory / CSV, _csv(table))
-  text = _summary(search, model, table, directory)
+  tested = _tested(search, model, table, directory)
+  files.write_json(directory / RESULTS, {**provenance.record(), **tested})
+  text = _summary(search, table, tested)
   lines = [
     f'# {model.recipe.name}: {count(len(table), "trial")}',
     '',
@@ -53,9 +56,8 @@ def write(
 
 def _summary(
   search: tuner.TicketTuner,
-  model: recipe_model.RecipeModel,
   table: list[dict[str, Any]],
-  directory: pathlib.Path,
+  tested: dict[str, dict[str, Any]],
 ) -> str:
   failures = [row for row in table if 'accuracy' not in row]
   lines = _best(search, table)
@@ -71,9 +73,12 @@ def _summary(
     '',
     f'{count(len(table), "trial")}, {len(failures)} failed; {objective}',
   ]
-  if len(failures) < len(table):
-    lines.append(_export(search, model, directory))
-    lines.append(_defaults(search, model, table))
+  lines += [
+    f'{name}: trial {row["trial"]}, test accuracy {row["test_accuracy"]:.2%}'
+    for name, row in tested.items()
+  ]
+  if tested and 'defaults' not in tested:
+    lines.append(f'the defaults (trial {table[0]["trial"]}) failed')
   return '\n'.join(lines)
 
 
@@ -96,33 +101,38 @@ def _best(search: tuner.TicketTuner, table: list[dict[str, Any]]) -> list[str]:
   return lines
 
 
-def _export(
-  search: tuner.TicketTuner,
-  model: recipe_model.RecipeModel,
-  directory: pathlib.Path,
-) -> str:
-  """Exports the best ticket; returns what it comes to on the test set."""
-  (found,) = search.get_best_tickets()
-  batch = next(iter(model.data.test.batches(model.flags.batch_size)))[0].numpy()
-  ticket = found.ticket if 'ticket' in model.flags.export else None
-  exports.write(model.flags.export, directory, found.model, ticket, batch)
-  return (
-    f'best: trial {found.trial_id}, test accuracy '
-    f'{model.test_accuracy(found.model):.2%}'
-  )
-
-
-def _defaults(
+def _tested(
   search: tuner.TicketTuner,
   model: recipe_model.RecipeModel,
   table: list[dict[str, Any]],
-) -> str:
-  """Returns what the defaults, the first trial, come to on the test set."""
-  first = search.oracle.trials[table[0]['trial']]
-  if 'accuracy' not in table[0]:
-    return f'the defaults (trial {first.trial_id}) failed'
-  accuracy = model.test_accuracy(search.load_model(first))
-  return f'defaults: trial {first.trial_id}, test accuracy {accuracy:.2%}'
+  directory: pathlib.Path,
+) -> dict[str, dict[str, Any]]:
+  """Exports the best ticket; returns what it and the defaults come to.
+
+  The test set is read for these two alone. A search whose trials all failed
+  has neither.
+  """
+  found: dict[str, dict[str, Any]] = {}
+  if not any('accuracy' in row for row in table):
+    return found
+  (best,) = search.get_best_tickets()
+  batch = next(iter(model.data.test.batches(model.flags.batch_size)))[0].numpy()
+  ticket = best.ticket if 'ticket' in model.flags.export else None
+  exports.write(model.flags.export, directory, best.model, ticket, batch)
+  found['best'] = {
+    'trial': best.trial_id,
+    'validation_accuracy': best.accuracy,
+    'test_accuracy': model.test_accuracy(best.model),
+  }
+  first = table[0]
+  if 'accuracy' in first:
+    defaults = search.load_model(search.oracle.trials[first['trial']])
+    found['defaults'] = {
+      'trial': first['trial'],
+      'validation_accuracy': first['accuracy'],
+      'test_accuracy': model.test_accuracy(defaults),
+    }
+  return found
 
 
 def _cells(row: dict[str, Any], defaults: dict[str, Any]) -> tuple[str, ...]:

@@ -207,3 +207,10 @@ def test_the_table_of_models_goes_on_where_it_stopped(tmp_path, capsys):
     if line.startswith('| custom_layer')
   ]
   assert one == other and '| yes | 0 |' in one
+
+
+def test_a_table_of_models_of_before_gets_the_new_columns(tmp_path):
+  model_zoo._write(tmp_path / 'models.csv', [{'model': 'LSTM'}])
+  with (tmp_path / 'models.csv').open(newline='') as file:
+    (row,) = csv.DictReader(file)
+  assert row['model'] == 'LSTM' and row['versions'] == ''

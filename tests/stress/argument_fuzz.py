@@ -1,6 +1,7 @@
 """Gives the public API and the recipes' flags random arguments.
 
-  python -m tests.stress.argument_fuzz --count=10000 --train=300 --seed=0
+  python -m tests.stress.argument_fuzz --count=10000 --train=300 --seed=0 \\
+    --output=arguments.json
 
 Each case is accepted, or refused by an error of one line that names an
 argument, its value and what is allowed, and leaves nothing behind; all else,
@@ -23,6 +24,7 @@ from concurrent import futures
 
 from absl import flags
 
+from recipes.common import files, provenance
 from tests.stress import argument_case
 from tests.stress.argument_case import ACCEPTED, FAILED, REFUSED, Row
 from tests.testing.fuzz_worker import Worker
@@ -47,6 +49,9 @@ _WORKERS = flags.DEFINE_integer(
 )
 _PROCESSES = flags.DEFINE_bool(
   'processes', True, 'Start recipes in processes too.', flag_values=_FLAGS
+)
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'A JSON file to write.', flag_values=_FLAGS
 )
 
 # Seconds that a case may take, and cases of a process.
@@ -154,9 +159,14 @@ def table(parts: dict[str, list[Row]]) -> str:
 
 
 def _line(name: str, rows: list[Row]) -> str:
-  counts = collections.Counter(row.outcome for row in rows)
-  cells = [counts[outcome] for outcome in (ACCEPTED, REFUSED, FAILED)]
+  cells = counts(rows).values()
   return f'| {name} | {len(rows)} | {" | ".join(map(str, cells))} |'
+
+
+def counts(rows: list[Row]) -> dict[str, int]:
+  """Returns how many rows have which outcome."""
+  found = collections.Counter(row.outcome for row in rows)
+  return {outcome: found[outcome] for outcome in (ACCEPTED, REFUSED, FAILED)}
 
 
 def evenly(rows: list[Row], count: int) -> list[int]:
@@ -179,10 +189,18 @@ def main(argv: list[str]) -> None:
     parts['real processes'] = start_recipes()
   print(f'\n{table(parts)}')
   seconds = max(row.seconds for row in checked)
+  minutes = (time.monotonic() - begin) / 60
   print(
-    f'\nseed {seed}, {(time.monotonic() - begin) / 60:.0f} minutes; the '
-    f'slowest check took {seconds:.1f} s of CPU time'
+    f'\nseed {seed}, {minutes:.0f} minutes; the slowest check took '
+    f'{seconds:.1f} s of CPU time'
   )
+  if _OUTPUT.value:
+    content = {
+      **provenance.record(),
+      'minutes': minutes,
+      'outcomes': {part: counts(rows) for part, rows in parts.items()},
+    }
+    files.write_json(pathlib.Path(_OUTPUT.value), content)
   sys.exit(
     any(row.outcome == FAILED for rows in parts.values() for row in rows)
   )

@@ -1,11 +1,12 @@
 """Kills, damages and starves runs, and sees what is left of them.
 
-    python -m tests.stress.torture --kills=50 --seed=0
+    python -m tests.stress.torture --kills=50 --seed=0 --output=torture.json
 
-Runs of a recipe (`torture_recipe`), and of the library under SGD and Adam
-(`torture_run`), of every method, are killed by SIGKILL at random moments and
-inside of what must not be torn, started again, and their hashes compared with
-those of the run left alone. It prints the table that the README shows.
+Runs of a recipe (`tests.stress.torture_recipe`), and of the library under SGD and Adam
+(`tests.stress.torture_run`), of every method, are killed by SIGKILL at random moments
+and inside of what must not be torn, started again, and their hashes compared
+with those of the run left alone. It prints the table that the README shows,
+and writes its numbers.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ from typing import Any
 
 from absl import flags
 
+from recipes.common import files, provenance
 from tests.stress import (
   torture_faults,
   torture_memory,
@@ -45,6 +47,9 @@ _SEED = flags.DEFINE_integer(
 )
 _ROUNDS = flags.DEFINE_integer(
   'rounds', 30, 'Of the memory test; 0: none.', 0, flag_values=_FLAGS
+)
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'A JSON file to write.', flag_values=_FLAGS
 )
 
 _POINTS = {
@@ -376,17 +381,27 @@ def trials(torture: Torture, kills: int) -> Iterator[tuple[Row, ...]]:
 def main(argv: list[str]) -> None:
   """Prints the table; leaves with 1 if anything went wrong."""
   _FLAGS(argv)
-  begin, rows = time.monotonic(), []
+  begin, rows, usage = time.monotonic(), [], {}
   with tempfile.TemporaryDirectory() as folder:
     torture = Torture(pathlib.Path(folder), _SEED.value)
     for done in trials(torture, _KILLS.value):
       rows += done
       print(*done, sep='\n', flush=True)
     if _ROUNDS.value:
-      print(torture_memory.line(pathlib.Path(folder), _ROUNDS.value))
+      usage = torture_memory.measure(pathlib.Path(folder), _ROUNDS.value)
+      print(torture_memory.line(usage))
   print('\n| what is done to it | what must follow | trials |\n|---|---|---|')
   print(*rows, sep='\n')
-  print(f'\nseed {_SEED.value}, {(time.monotonic() - begin) / 60:.0f} minutes')
+  minutes = (time.monotonic() - begin) / 60
+  print(f'\nseed {_SEED.value}, {minutes:.0f} minutes')
+  if _OUTPUT.value:
+    content = {
+      **provenance.record(),
+      'minutes': minutes,
+      'trials': [dataclasses.asdict(row) for row in rows],
+      'memory_and_open_files_by_round': usage,
+    }
+    files.write_json(pathlib.Path(_OUTPUT.value), content)
   sys.exit(any(row.faults for row in rows))
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import resource
+from collections.abc import Mapping
 from typing import Any
 
 import tf_keras as keras
@@ -48,9 +49,9 @@ def measure(folder: pathlib.Path, rounds: int) -> dict[int, tuple[int, int]]:
   return usage.rounds
 
 
-def line(folder: pathlib.Path, rounds: int) -> str:
-  """Returns in words how memory and open files have grown."""
-  found = measure(folder, rounds)
+def line(found: Mapping[int, tuple[int, int]]) -> str:
+  """Returns in words how what `measure` found has grown."""
+  rounds = max(found)
   (before, files), (after, files_after) = found[_WARM_UP], found[rounds]
   growth = (after - before) / before
   return (

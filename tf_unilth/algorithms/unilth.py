@@ -69,7 +69,8 @@ class UniLTH(UnifiedTicketCallback):
   (False, 0.5)
 
   Compile a pretrained model with the learning rate of its training, not with a
-  smaller one: a third of it gave lower accuracy (recipes/results/pretrained).
+  smaller one: a third of it gave lower accuracy
+  (recipes/results/comparison/digits_and_mnist/pretrained).
   The rewind weights of its `Ticket` are the weights before `fit`. The callback
   keeps a copy of them on the host, and each checkpoint of a
   `CheckpointAndResume` contains them.

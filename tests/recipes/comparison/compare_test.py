@@ -44,6 +44,7 @@ def _finish(grid, trial, accuracy):
   directory = grid.job(trial).directory
   directory.mkdir(parents=True)
   results = dict.fromkeys(trials._RESULTS, 0)
+  results['versions'] = {'tensorflow': '2.21.0', 'tf_unilth': '0.1.0'}
   results |= {'validation_accuracy': accuracy, 'test_accuracy': accuracy / 2}
   (directory / 'results.json').write_text(json.dumps(results))
 
@@ -106,6 +107,7 @@ def test_the_search_is_at_the_middle_sparsity_and_its_best_is_compared(
   done = [trial for trial in compared if grid.results(trial)]
   assert len(done) == 3  # Those of the search are not run again.
   (row,) = (r for r in grid.rows() if r['method'] == 'gmp' and r['chosen'])
+  assert row['versions'] == 'tensorflow=2.21.0 tf_unilth=0.1.0'
   assert row['knobs'] == 'begin_fraction=0.2 end_fraction=0.5'
   assert row['searched']
 

@@ -1,6 +1,7 @@
 """recipes.tune: a search from its flags to its report."""
 
 import csv
+import json
 import os
 import pathlib
 import re
@@ -67,6 +68,14 @@ def test_a_search_writes_its_report(searched):
   assert re.search(r'best: trial \d, test accuracy \d', summary)
   assert 'defaults: trial 0, test accuracy' in summary
   assert 'all as by default' in summary
+  results = json.loads((directory / 'results.json').read_text())
+  assert results['best']['trial'] == best['trial']
+  assert results['best']['validation_accuracy'] == float(best['accuracy'])
+  for name in ('best', 'defaults'):
+    share = results[name]['test_accuracy']
+    assert f'{name}: trial {results[name]["trial"]}, ' in summary
+    assert f'test accuracy {share:.2%}' in summary
+  assert results['versions']['tf_unilth']
   assert summary in (directory / 'report.md').read_text()
   assert (directory / 'front.png').read_bytes()[:4] == b'\x89PNG'
 

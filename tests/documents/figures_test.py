@@ -1,0 +1,187 @@
+"""Every number of README and docs is read from a file, or no measurement."""
+
+import re
+
+import pytest
+
+from recipes.common import result_index
+from tests.documents import (
+  check_claims,
+  cost_claims,
+  document_numbers,
+  mnist_claims,
+  small_network_claims,
+)
+
+_DOCUMENTS = sorted(
+  ['README.md']
+  + [f'docs/{path.name}' for path in document_numbers.ROOT.glob('docs/*.md')]
+)
+_CLAIMS = {
+  'README.md': (
+    *mnist_claims.README,
+    *cost_claims.README,
+    *check_claims.README,
+  ),
+  'docs/comparison.md': (
+    *mnist_claims.DOCS,
+    *small_network_claims.DOCS,
+    *check_claims.COMPARISON,
+  ),
+  'docs/early_stopping.md': check_claims.EARLY_STOPPING,
+  'docs/models.md': check_claims.MODELS,
+  'docs/tuner.md': check_claims.TUNER,
+}
+_SPARSITY = r'(?:80|90|95|98|99|99\.5)%'
+_SPARSITIES = rf'(?:\d\d(?:\.5)?, )*(?:\d\d and )?{_SPARSITY}'
+# Numbers that no one has measured. A pattern holds the words that say what the
+# number is, so that a measurement does not pass for it.
+_EVERYWHERE = (
+  r'Python 3\.\d+(?: to 3\.\d+)?',
+  r'TensorFlow 2\.21',
+  r'Keras [23]\b',
+  r'Apache 2\.0',
+  # Settings: the target of a run, its epochs, seeds and data.
+  rf'(?<!ends )(?<!ended )\b[Aa]t {_SPARSITIES}(?=[ ;:,.)])',
+  rf'{_SPARSITY}(?:,| on MNIST,) (?=three seeds|one seed|seed 0)',
+  r'\b[Ss]eeds? \d(?:(?:, \d)+|(?: and \d))?\b',
+  r'\b(?:15|60) epochs',
+  r'\b\d+x\d+ pixels',
+  r'\b20,000 images',
+  r'\bstage \d',
+)
+_ALLOWED = {
+  'README.md': (
+    r'weights are exactly 0\.0:',
+    r'\(1 dense, 2 rounds, 3 finetuning\)',
+    r'leave with 143 and 130',
+    r'exit code 143 or 130',
+    r'prunes 2 of each 4 weights',
+    r'How far 40 steps to a target of 0 end',
+    r'CIFAR-10 at 16x16',
+    r'leaves at 0 a weight whose gradient and slots are 0',
+    r'digits to a 90% sparse SavedModel',
+    r'each ends at exactly 80%',
+    r'on MNIST to 95% in five epochs',
+    r'networks with 90% zeros',
+    r'Adam at 1e-3',
+    r'3x3 stem',
+    r'has 80 and 95% too',
+    r'over 25 million weights',
+    r'with a batch of 1,',
+  ),
+  'docs/comparison.md': (
+    r'\(Renda et al\. 2020\)',
+    r'weights rewound to step 0 or 100;',
+    r'where the publications train for 160 on all images',
+    # Settings that were tried.
+    r'95% of the rest for finetuning',
+    r'\(power 0\), powers of 2 and 3\.',
+    r'of 2, 3 or 4 of the',
+    r'A = 3 \(UniLTH\) and 10 \(UniDLTH\) a round',
+    r'power 1 \|',
+  ),
+  'docs/early_stopping.md': (
+    # Formulas, and where they are from.
+    r'\(w - w\\\*\)ᵀ H \(w - w\\\*\) / 2\.',
+    r'1 - \(1 - e h\)ᵗ',
+    r'1 / \(t e\)',
+    r'h t e / \(1 \+ h t e\)',
+    r'e / \(1 - m\)\.',
+    r'\*Deep Learning\*, 7\.8,',
+    r'start at 0 is',
+    r'are about to go to 0\.',
+    # What is computed.
+    r'for 25 directions of curvature 0\.001 to 1, e = 0\.5:',
+  ),
+  'docs/tuner.md': (
+    r'loses at most 0\.01 of the dense accuracy',
+    r'from epoch 0:',
+    r'`worker_timeout` seconds \(60\)',
+  ),
+  'docs/models.md': (
+    r'with UniLTH to 80% \(per layer\)',
+    r'precisely 80% of them are zero',
+  ),
+}
+
+
+def _claims(document):
+  parts = [part for claim in _CLAIMS[document] for part in claim()]
+  return [' '.join(part.split()) for part in parts]
+
+
+def _reported_rows():
+  """Returns rows of reports; results_test compares whole tables."""
+  for report in result_index.RESULTS.glob('comparison/*/*/report.md'):
+    for line in report.read_text().splitlines():
+      if line.startswith('| '):
+        yield line
+
+
+@pytest.mark.parametrize(
+  ('document', 'claim'),
+  [
+    pytest.param(document, claim, id=f'{document}-{claim.__name__}')
+    for document, claims in _CLAIMS.items()
+    for claim in claims
+  ],
+)
+def test_a_document_says_what_the_files_say(document, claim):
+  words = document_numbers.words(document)
+  for part in claim():
+    assert ' '.join(part.split()) in words
+
+
+@pytest.mark.parametrize('document', _DOCUMENTS)
+def test_a_document_has_no_number_that_nothing_reads(document):
+  unread = document_numbers.numbers(
+    document_numbers.words(document),
+    [*_claims(document), *_reported_rows()],
+    [*_EVERYWHERE, *_ALLOWED.get(document, ())],
+  )
+  assert not unread, '\n'.join(unread)
+
+
+def test_no_allowance_is_left_over():
+  texts = {name: document_numbers.words(name) for name in _DOCUMENTS}
+  for document, patterns in _ALLOWED.items():
+    for pattern in patterns:
+      assert re.search(pattern, texts[document]), pattern
+  for pattern in _EVERYWHERE:
+    assert any(re.search(pattern, text) for text in texts.values()), pattern
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'It is 3.5 times as fast.',
+    'It loses -0.1 points.',
+    '| unilth | 98.40 ± 0.10 (5) |',
+    'It takes `0.3` s.',
+    'Files have 11,687,804 bytes.',
+    'At most 2e-07 apart.',
+    'ResNet-20 reaches 98% there.',
+    'Its accuracy rises to 98%.',
+    'It ends at 98%, with a third of the epochs.',
+  ],
+)
+def test_a_number_that_is_typed_in_is_found(text):
+  assert document_numbers.numbers(text, [], _EVERYWHERE)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'LeNet-300-100 in float32 on x86, with `--seed=3` (see [it](a/b2.md)).',
+    'UniLTH at 90, 95 and 98%, seeds 0, 1, 2, with TensorFlow 2.21.',
+  ],
+)
+def test_names_code_and_settings_are_no_measurements(text):
+  assert not document_numbers.numbers(text, [], _EVERYWHERE)
+
+
+def test_a_claim_that_has_changed_is_a_number_that_nothing_reads():
+  text, claim = 'It is 3.5 times as fast.', 'is 3.5 times as fast'
+  assert not document_numbers.numbers(text, [claim])
+  assert document_numbers.numbers(text, [claim.replace('5', '4')])
