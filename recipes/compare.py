@@ -22,65 +22,165 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
-from absl.testing import flagsaver
 
 from recipes.common import files
 from recipes.common.wording import count
 from recipes.comparison import parallel_runs, report, tables
 from recipes.comparison.methods import ABLATIONS, ENTRANTS, METHODS
 from recipes.comparison.trials import Grid, Trial, csv_text
-from recipes.training import catalogue, experiment, run_directory, run_flags
+from recipes.training import (
+  catalogue,
+  command_line,
+  pruning_setup,
+  run_directory,
+  run_flags,
+)
 from recipes.training.recipe import Recipe
 
 FLAGS = flags.FLAGS
+
+_COMPARISON = 'Comparison'
+
 flags.DEFINE_list(
-  'methods', ['all'], f'Which: all, ablations, or of {", ".join(ENTRANTS)}.'
+  'methods',
+  ['all'],
+  f'Methods to compare: all, ablations, or of {", ".join(ENTRANTS)}.',
+  module_name=_COMPARISON,
 )
 flags.DEFINE_list(
-  'sparsities', ['0.8', '0.9', '0.95', '0.98', '0.99'], 'Targets.'
+  'sparsities',
+  ['0.8', '0.9', '0.95', '0.98', '0.99'],
+  'Target sparsities, above 0 and below 1.',
+  module_name=_COMPARISON,
 )
-flags.DEFINE_integer('seeds', 3, 'Runs of each, with seeds from 0 on.', 1)
+flags.DEFINE_integer(
+  'seeds',
+  3,
+  'Number of runs of each method, with seeds from 0 on.',
+  1,
+  module_name=_COMPARISON,
+)
 flags.DEFINE_integer(
   'search_seeds',
   1,
-  'Seeds with which each method tries its knobs, at the middle sparsity; those '
-  'with the best validation accuracy are compared. 0 compares as they are.',
+  'Number of seeds for the search: each method tries its hyperparameters at '
+  'the middle sparsity, and those with the best validation accuracy are '
+  'compared. 0 compares the defaults.',
   0,
+  module_name=_COMPARISON,
 )
 flags.DEFINE_integer(
-  'jobs', None, 'Runs side by side; by default one per GPU, else per core.', 1
+  'jobs',
+  None,
+  'Number of runs in parallel. By default one per GPU, or one per CPU core '
+  'without GPUs.',
+  1,
+  module_name=_COMPARISON,
 )
-flags.DEFINE_bool('dry_run', False, 'List the runs, and do nothing.')
-# What the grid gives to the runs.
-_OWN = ('method', 'target_sparsity', 'seed', 'epochs', 'output_dir')
+flags.DEFINE_bool(
+  'dry_run',
+  False,
+  'List the runs without starting them.',
+  module_name=_COMPARISON,
+)
+_GROUPS = {'all': tuple(METHODS), 'ablations': (*tables.RIVALS, *ABLATIONS)}
+# The grid sets these flags of the runs.
+_SET_BY_GRID = ('method', 'target_sparsity', 'seed')
 _ALWAYS = ('--verbose=0', '--noplots', '--export=')
 
 
-def _grid(recipe: Recipe) -> Grid:
-  """Returns what the flags ask for, checked."""
-  for name in _OWN:
-    if FLAGS[name].present and name not in ('epochs', 'output_dir'):
-      raise ValueError(f'--{name} is given to the runs by the comparison.')
+@flags.validator(
+  'methods', f'must be all, ablations, or of {", ".join(ENTRANTS)}'
+)
+def _are_methods(value: list[str]) -> bool:
+  return {*value} <= {*_GROUPS, *ENTRANTS}
+
+
+@flags.validator(
+  'sparsities', 'must be numbers above 0 and below 1, as in 0.9,0.98'
+)
+def _are_sparsities(value: list[str]) -> bool:
+  try:
+    return bool(value) and all(0 < float(text) < 1 for text in value)
+  except ValueError:
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """The flags of a comparison.
+
+  Args:
+    grid: its runs.
+    jobs: how many run in parallel; `None` for one per GPU or core.
+    dry_run: whether the runs are only listed.
+    config: what all runs of a directory must have in common.
+    command: what makes the comparison again, without its paths.
+  """
+
+  grid: Grid
+  jobs: int | None
+  dry_run: bool
+  config: dict[str, Any]
+  command: str
+
+
+def read_flags(recipe: Recipe) -> Settings:
+  """Returns what the flags ask for.
+
+  Args:
+    recipe: that runs.
+
+  Raises:
+    ValueError: there are flags that a comparison sets itself.
+  """
+  for name in command_line.given_flags(_SET_BY_GRID):
+    flag = name.partition('=')[0]
+    raise ValueError(f'{flag} is set by the comparison for each of its runs.')
   if FLAGS.overwrite:
     raise ValueError(
       '--overwrite is for single runs: give the comparison another '
       '--output_dir, or delete what it wrote.'
     )
-  recipe_flags = [n for group in run_flags.GROUPS.values() for n in group]
-  common = [
-    FLAGS[name].serialize()
-    for name in [*recipe_flags, *recipe.flags]
-    if FLAGS[name].present and name not in _OWN
-  ]
   if FLAGS['learning_rate'].present:
-    # What the search's factors are to.
-    given = FLAGS.learning_rate
-    recipe = dataclasses.replace(recipe, learning_rate=given)
+    # The factors of the search multiply it.
+    recipe = dataclasses.replace(recipe, learning_rate=FLAGS.learning_rate)
+  grid = _grid(recipe)
+  own = ('recipe', 'methods', 'sparsities', 'seeds', 'search_seeds', 'epochs')
+  given = [FLAGS[n].serialize() for n in own if FLAGS[n].value is not None]
+  common = command_line.given_flags(
+    name
+    for name in (*run_flags.RESULT_FLAGS, *recipe.flags)
+    if name != 'epochs'
+  )
+  return Settings(
+    grid=grid,
+    jobs=FLAGS.jobs,
+    dry_run=FLAGS.dry_run,
+    config={
+      'recipe': recipe.name,
+      'epochs': grid.epochs,
+      'flags': ' '.join(common),
+    },
+    command=' '.join(['python -m recipes.compare', *given, *common]),
+  )
+
+
+def _grid(recipe: Recipe) -> Grid:
+  """Returns the runs that the flags ask for."""
+  methods = [
+    name for given in FLAGS.methods for name in _GROUPS.get(given, (given,))
+  ]
+  common = command_line.given_flags(
+    name
+    for name in (*run_flags.NAMES, *recipe.flags)
+    if name not in ('epochs', 'output_dir')
+  )
   default = pathlib.Path('runs', 'compare', recipe.name)
   return Grid(
     recipe,
-    _methods(),
-    _sparsities(),
+    list(dict.fromkeys(methods)),
+    sorted(set(map(float, FLAGS.sparsities))),
     FLAGS.seeds,
     min(FLAGS.search_seeds, FLAGS.seeds),
     FLAGS.epochs or recipe.epochs,
@@ -89,53 +189,11 @@ def _grid(recipe: Recipe) -> Grid:
   )
 
 
-def _config(grid: Grid) -> dict[str, Any]:
-  """Returns what all runs of a directory must have in common."""
-  given = (
-    FLAGS[name].serialize()
-    for name in (*run_flags.NUMBERS, *grid.recipe.flags)
-    if FLAGS[name].present and name not in _OWN
-  )
-  return {
-    'recipe': grid.recipe.name,
-    'epochs': grid.epochs,
-    'flags': ' '.join(given),
-  }
-
-
-def _methods() -> list[str]:
-  groups = {'all': list(METHODS), 'ablations': [*tables.RIVALS, *ABLATIONS]}
-  chosen: list[str] = []
-  for name in FLAGS.methods:
-    if name not in groups and name not in ENTRANTS:
-      raise ValueError(
-        f'--methods must be all, ablations, or of {", ".join(ENTRANTS)}, but '
-        f'has {name!r}.'
-      )
-    chosen += groups.get(name, [name])
-  return list(dict.fromkeys(chosen))
-
-
-def _sparsities() -> list[float]:
-  try:
-    values = [float(text) for text in FLAGS.sparsities]
-  except ValueError:
-    values = []
-  if not values or not all(0 < value < 1 for value in values):
-    raise ValueError(
-      '--sparsities must be numbers above 0 and below 1, as in 0.9,0.98, but '
-      f'is {",".join(FLAGS.sparsities)}.'
-    )
-  return sorted(set(values))
-
-
 def _check(grid: Grid, trials: Sequence[Trial]) -> None:
   """Raises a `ValueError` for a run that its recipe would refuse."""
   for trial in trials:
-    with flagsaver.flagsaver():
-      FLAGS([sys.argv[0], *grid.job(trial).flags])
-      run_flags.adopt(grid.recipe)
-      run_flags.check()
+    config = command_line.config_of(grid.recipe, grid.job(trial).flags)
+    pruning_setup.check(config.pruning)
 
 
 class _Clock:
@@ -159,10 +217,13 @@ class _Runner:
   Args:
     grid: of the comparison.
     places: where to run.
+    command: what makes the comparison again.
   """
 
-  def __init__(self, grid: Grid, places: Sequence[parallel_runs.Place]):
-    self._grid, self._places = grid, places
+  def __init__(
+    self, grid: Grid, places: Sequence[parallel_runs.Place], command: str
+  ):
+    self._grid, self._places, self._command = grid, places, command
     self._succeeded = False
     self.failed: dict[str, str] = {}
 
@@ -195,7 +256,7 @@ class _Runner:
       self._note(trial, error)
       self._write_rows()
     self._write_rows()  # Other methods may be asked for, though nothing ran.
-    report.write(grid, _command(grid), len(self._places), self.failed)
+    report.write(grid, self._command, len(self._places), self.failed)
 
   def _write_rows(self) -> None:
     rows = csv_text(self._grid.rows())
@@ -226,13 +287,6 @@ def _found(grid: Grid, trial: Trial) -> str:
   )
 
 
-def _command(grid: Grid) -> str:
-  own = ('recipe', 'methods', 'sparsities', 'seeds', 'search_seeds', 'epochs')
-  given = [FLAGS[n].serialize() for n in own if FLAGS[n].value is not None]
-  common = _config(grid)['flags'].split()
-  return ' '.join(['python -m recipes.compare', *given, *common])
-
-
 def _list(grid: Grid) -> None:
   for title, trials in (
     ('search', grid.search()),
@@ -247,28 +301,34 @@ def _list(grid: Grid) -> None:
       print(f'  {done}{_said(trial)}: {" ".join(words)}')
 
 
+def _parse(arguments: Sequence[str]) -> list[str]:
+  recipe = catalogue.chosen(arguments)
+  own = [command_line.RECIPE_FLAGS] if recipe.flags else []
+  return command_line.parse(arguments, [catalogue.GROUP, _COMPARISON, *own])
+
+
 def _main(arguments: Sequence[str]) -> Any:
   try:
-    run_flags.refuse_words(arguments)
-    grid = _grid(catalogue.load(FLAGS.recipe))
+    command_line.reject_positional_arguments(arguments)
+    settings = read_flags(catalogue.load(FLAGS.recipe))
+    grid = settings.grid
     _check(grid, [*grid.search(), *grid.comparison()])
-    if FLAGS.dry_run:
+    if settings.dry_run:
       return _list(grid)
-    config = _config(grid)
-    run_directory.finished(grid.directory, config)  # Or it is of another.
+    # Raises for a directory of another configuration.
+    run_directory.finished(grid.directory, settings.config)
     run_directory.make(grid.directory)
-    run_directory.begin(grid.directory, config)
-    runner = _Runner(grid, parallel_runs.places(FLAGS.jobs))
+    run_directory.begin(grid.directory, settings.config)
+    places = parallel_runs.places(settings.jobs)
+    runner = _Runner(grid, places, settings.command)
     if grid.search():
       runner.run(grid.search(), 'search')
     runner.run(grid.comparison(), 'comparison')
   except KeyboardInterrupt:
-    print(f'stopped; the same command goes on, in {grid.directory}')
+    print(f'stopped; the same command resumes it in {grid.directory}')
     sys.exit(130)
-  except experiment.EXPECTED as error:
-    if FLAGS.debug:
-      raise
-    return f'error: {error}'
+  except command_line.EXPECTED as error:
+    return command_line.error_line(error)
   print('\n'.join(tables.accuracy_table(grid.rows())))
   print(f'\nwritten to {grid.directory}')
   if runner.failed:
@@ -278,4 +338,4 @@ def _main(arguments: Sequence[str]) -> Any:
 
 
 if __name__ == '__main__':
-  app.run(_main)
+  app.run(_main, flags_parser=_parse)

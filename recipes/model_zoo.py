@@ -2,12 +2,12 @@
 
   python -m recipes.model_zoo
 
-Each model of `zoo_models.py` is wrapped, trained for a few steps on noise with
-UniLTH, stripped, exported and reloaded. The table shows what is pruned and what
-is left, that the sparsity is met to the weight, and by how much the outputs of
-the stripped, the reloaded and the exported model differ at most from those of
-the trained one; accuracy it does not. Models that are in --csv already are not
-run again. Takes about ten minutes on two cores.
+Each model of `networks/zoo.py` is wrapped, trained for a few steps on noise
+with UniLTH, stripped, exported and reloaded. The table shows the pruned and the
+remaining layers, whether the sparsity is exact, and the largest difference
+between the outputs of the trained model and those of the stripped, the reloaded
+and the exported one. It does not show accuracy. Models that are in --csv
+already are not run again. Takes about ten minutes on two cores.
 """
 
 import csv
@@ -21,10 +21,15 @@ import tf_keras as keras
 from absl import app, flags, logging
 
 import tf_unilth
+from recipes.common import tables
 from recipes.networks import zoo
 
-_MODELS = flags.DEFINE_list('models', list(zoo.MODELS), 'Which to try.')
-_CSV = flags.DEFINE_string('csv', None, 'A file for the table, added to.')
+_MODELS = flags.DEFINE_list(
+  'models', list(zoo.MODELS), f'Models, of {", ".join(zoo.MODELS)}.'
+)
+_CSV = flags.DEFINE_string(
+  'csv', None, 'CSV file for the results; models in it are not run again.'
+)
 
 _SPARSITY = 0.8
 _COUNT, _BATCH, _EPOCHS = 16, 2, 5
@@ -41,9 +46,9 @@ _FIELDS = (
   'seconds',
   'not_wrapped',
 )
-_HEADER = (
-  '| model | kernels | weights | of all | zeros | exact | difference | left |\n'
-  '|---|---|---|---|---|---|---|---|'
+_HEADERS = (
+  *('model', 'kernels', 'weights', 'of all', 'zeros', 'exact'),
+  *('difference', 'left'),
 )
 
 
@@ -134,7 +139,7 @@ def _line(row: dict[str, Any]) -> str:
     f'{worst:.1g}',
     row['not_wrapped'],
   )
-  return '| ' + ' | '.join(str(cell) for cell in cells) + ' |'
+  return tables.markdown(_HEADERS, [cells])[-1]
 
 
 def _known(path: pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -159,7 +164,7 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   output = pathlib.Path(_CSV.value) if _CSV.value else None
   known = _known(output) if output else {}
-  print(_HEADER)
+  print('\n'.join(tables.markdown(_HEADERS, [])))
   for name in _MODELS.value:
     row = known.get(name)
     if row is None:

@@ -170,8 +170,8 @@ def test_help_begins_with_a_command_and_fits_a_terminal(name, main, capsys):
   said = capsys.readouterr().out
   head, _, flags_told = said.partition('\n\nData:\n')
   assert f'python -m recipes.{name} --data_dir' in head
-  assert ('Of this recipe:' in head) == (name in _OWN_FLAGS)
-  assert '--epochs=N' in flags_told
+  assert ('\nRecipe:\n' in head) == (name in _OWN_FLAGS)
+  assert '--epochs: ' in flags_told
   assert max(map(len, said.splitlines())) <= 80
 
 

@@ -13,6 +13,7 @@ from absl.testing import flagsaver
 from recipes import compare, digits_cnn
 from recipes.common import figures
 from recipes.comparison import methods, parallel_runs, plot, tables, trials
+from tests import tiny_recipe
 
 pytestmark = pytest.mark.long
 
@@ -174,7 +175,7 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
   with flagsaver.flagsaver():
     flags.FLAGS(['', '--recipe=digits_cnn'])
     for _ in range(2):  # When it goes on, too.
-      runner = compare._Runner(grid, parallel_runs.places(2))
+      runner = compare._Runner(grid, parallel_runs.places(2), 'command')
       runner.run(grid.comparison(), 'comparison')
   assert len(runner.failed) == 3
   assert 'seed 1: it diverged (runs/gmp-0.95-seed1/' in capsys.readouterr().out
@@ -189,7 +190,7 @@ def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
   monkeypatch.setattr(
     parallel_runs, 'run', lambda recipe, jobs, places: [(jobs[0], 'no data')]
   )
-  runner = compare._Runner(grid, parallel_runs.places(2))
+  runner = compare._Runner(grid, parallel_runs.places(2), 'command')
   with pytest.raises(ValueError, match=f'failed, in {tmp_path}: no data'):
     runner.run(grid.comparison(), 'comparison')
 
@@ -252,10 +253,10 @@ def _compare(directory, *flags):
 def _compare_here(directory, *given):
   """Returns the line of an error; nothing that is to run must be missing."""
   with flagsaver.flagsaver():
-    flags.FLAGS(
-      ['', '--recipe=digits_cnn', f'--output_dir={directory}', *given]
+    arguments = ['', '--recipe=digits_cnn', f'--output_dir={directory}', *given]
+    return tiny_recipe.error_of(
+      lambda: compare._main(compare._parse(arguments))
     )
-    return compare._main([''])
 
 
 def _report(directory):
@@ -295,9 +296,9 @@ def test_a_comparison_runs_and_goes_on(tmp_path, capsys):
 @pytest.mark.parametrize(
   ('flag', 'word'),
   [
-    ('--methods=gmp,sgd', "has 'sgd'"),
-    ('--sparsities=0.9,1', '--sparsities must be numbers above 0 and below 1'),
-    ('--seed=3', '--seed is given to the runs by the comparison'),
+    ('--methods=gmp,sgd', "--methods=['gmp', 'sgd']: must be all, ablations"),
+    ('--sparsities=0.9,1', "'1']: must be numbers above 0 and below 1"),
+    ('--seed=3', '--seed is set by the comparison'),
     ('--rounds=3', '--rounds is not read by --method=dense'),
   ],
 )

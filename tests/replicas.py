@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 from recipes.common import figures
 from recipes.data import digits
 from recipes.networks import small
-from recipes.training import experiment
+from recipes.training import command_line, experiment
 from recipes.training.run import Run
 
 RECIPE = experiment.Recipe(
@@ -46,6 +46,7 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
   Run._finish = look_and_finish
   try:
     with flagsaver.flagsaver(
+      output_dir=str(directory),
       strategy=strategy,
       verbose=0,
       export=[],
@@ -55,7 +56,7 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
       train_examples=1223,
       validation_fraction=0.1,
     ):
-      experiment.run(RECIPE, directory)
+      experiment.run(RECIPE, command_line.run_config(RECIPE))
   finally:
     Run._finish = finish
   return found

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from absl.testing import flagsaver
 
-from recipes.training import distribution, optimization, progress, run_flags
+from recipes.training import distribution, optimization, progress
 from tests import tiny_recipe, toys
 
 
@@ -71,7 +70,7 @@ def test_logits_are_float32_under_each_policy(precision):
   tiny_recipe.parse_flags()
   with distribution.prepared('none', precision, False, False):
     model = optimization.build(
-      tiny_recipe.RECIPE, run_flags.run_config(), (8, 8, 1), 10
+      tiny_recipe.RECIPE, tiny_recipe.config(), (8, 8, 1), 10
     )
   assert model.outputs[0].dtype == tf.float32
   half = 'float32' if precision == 'none' else precision
@@ -146,11 +145,9 @@ def test_slices_of_a_batch_are_even_and_weighted():
   ]
 
 
-@flagsaver.flagsaver(warmup_epochs=2.0, epochs=10, learning_rate=0.4)
 def test_warmup_is_a_share_of_the_run():
-  rate = optimization.learning_rate(
-    tiny_recipe.RECIPE, run_flags.run_config(), 100
-  )
+  config = tiny_recipe.config(warmup_epochs=2.0, epochs=10, learning_rate=0.4)
+  rate = optimization.learning_rate(tiny_recipe.RECIPE, config, 100)
   assert rate.warmup == 0.2 and rate.decay_steps == 100
 
 

@@ -9,11 +9,10 @@ last two rows include reading the weights and writing masks and weights back,
 as tfmot's does.
 """
 
-import json
 import pathlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -21,18 +20,18 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from absl import app, flags
 
-from recipes.common import provenance
+from recipes.common import files, provenance, tables
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.selection import mask_selection
 
-_WEIGHTS = flags.DEFINE_integer('weights', 25_000_000, 'How many in all.', 1000)
-_LAYERS = flags.DEFINE_integer(
-  'layers', 10, 'Over how many layers they are spread.', 1
+_WEIGHTS = flags.DEFINE_integer(
+  'weights', 25_000_000, 'Number of weights in all layers together.', 1000
 )
+_LAYERS = flags.DEFINE_integer('layers', 10, 'Number of layers.', 1)
 _UPDATES = flags.DEFINE_integer(
-  'updates', 5, 'How many are timed, after one uncounted.', 1
+  'updates', 5, 'Number of timed updates, after one that is not counted.', 1
 )
-_OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
+_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
 
 _SPARSITY = 0.9
 
@@ -105,16 +104,16 @@ def measure(weights: int, layers: int, repeats: int) -> dict[str, list[float]]:
   random = [np.random.default_rng(i) for i in range(layers)]
   kernels = PrunedLayers(model).kernels
   ours = {scope: _Ours(model, scope) for scope in ('global', 'layer')}
-  contenders = {
+  workloads = {
     'tfmot, update': _tfmot_update(model),
     'global, select': ours['global'].select,
     'layer, select': ours['layer'].select,
     'global, update': ours['global'].update,
     'layer, update': ours['layer'].update,
   }
-  seconds: dict[str, list[float]] = {name: [] for name in contenders}
+  seconds: dict[str, list[float]] = {name: [] for name in workloads}
   for repeat in range(repeats + 1):
-    for name, update in contenders.items():
+    for name, update in workloads.items():
       for kernel, rng in zip(kernels, random):
         kernel.weight.assign(rng.standard_normal(kernel.weight.shape, 'f4'))
       for scope in ours.values():
@@ -126,22 +125,39 @@ def measure(weights: int, layers: int, repeats: int) -> dict[str, list[float]]:
   return seconds
 
 
+def table(seconds: Mapping[str, Sequence[float]]) -> str:
+  """Returns the times as a table.
+
+  Args:
+    seconds: of each update, by its name; `tfmot, update` is compared with.
+
+  >>> print(table({'tfmot, update': [2.0, 2.0], 'layer, update': [1.0, 0.5]}))
+                  median  fastest  slowest  times as fast as tfmot
+  tfmot, update  2.000 s  2.000 s  2.000 s  1.0 (1.0 to 1.0)
+  layer, update  0.750 s  0.500 s  1.000 s  3.0 (2.0 to 4.0)
+  """
+  rows = []
+  for name, times in seconds.items():
+    ratios = sorted(a / b for a, b in zip(seconds['tfmot, update'], times))
+    rows.append(
+      (
+        name,
+        *(f'{f(times):.3f} s' for f in (statistics.median, min, max)),
+        f'{statistics.median(ratios):.1f} '
+        f'({ratios[0]:.1f} to {ratios[-1]:.1f})',
+      )
+    )
+  headers = ('', 'median', 'fastest', 'slowest', 'times as fast as tfmot')
+  return tables.plain(rows, headers, right=[1, 2, 3])
+
+
 def _main(_: list[str]) -> None:
   seconds = measure(_WEIGHTS.value, _LAYERS.value, _UPDATES.value)
   print(f'mask update over {_WEIGHTS.value:,} weights, TF {tf.__version__}')
-  print(
-    '                   median   fastest   slowest   times as fast as tfmot'
-  )
-  for name, times in seconds.items():
-    ratios = sorted(a / b for a, b in zip(seconds['tfmot, update'], times))
-    print(
-      f'{name:15}{statistics.median(times):8.3f} s{min(times):8.3f} s'
-      f'{max(times):8.3f} s   {statistics.median(ratios):.1f} '
-      f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
-    )
+  print(table(seconds))
   if _OUTPUT.value:
     content = {'versions': provenance.versions(), 'seconds': seconds}
-    pathlib.Path(_OUTPUT.value).write_text(json.dumps(content, indent=2))
+    files.write_json(pathlib.Path(_OUTPUT.value), content)
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ import tf_keras as keras
 from absl import app
 
 import tf_unilth
+from recipes.common import tables
 
 _POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
 _WRAPS: dict[str, Callable] = {
@@ -69,13 +70,14 @@ def difference(wrap: Callable, head: str | None) -> str:
 def main(argv: list[str]) -> None:
   """Prints the table."""
   del argv
-  print(f'{"policy":16}{"head":10}' + ''.join(f'{w:>12}' for w in _WRAPS))
+  rows = []
   for policy in _POLICIES:
     keras.mixed_precision.set_global_policy(policy)
     for head in ('float32', None)[: 1 + policy.startswith('mixed')]:
-      cells = [f'{difference(wrap, head):>12}' for wrap in _WRAPS.values()]
-      print(f'{policy:16}{head or policy[6:]:10}' + ''.join(cells), flush=True)
+      cells = [difference(wrap, head) for wrap in _WRAPS.values()]
+      rows.append((policy, head or policy[6:], *cells))
   keras.mixed_precision.set_global_policy('float32')
+  print(tables.plain(rows, ('policy', 'head', *_WRAPS), right=[2, 3]))
 
 
 if __name__ == '__main__':

@@ -23,36 +23,50 @@ from recipes.common import files, provenance
 from recipes.costs import overhead_report, overhead_times
 from recipes.costs.workloads import DENSE, METHODS, WORKLOADS
 
-_MODELS = flags.DEFINE_list('models', list(WORKLOADS), 'Which models.')
+_MODELS = flags.DEFINE_list(
+  'models', list(WORKLOADS), f'Models, of {", ".join(WORKLOADS)}.'
+)
 _METHODS = flags.DEFINE_list(
-  'methods', list(METHODS)[1:], 'Which methods, beside the dense model.'
+  'methods', list(METHODS)[1:], 'Methods to compare with the dense model.'
 )
-_REPEATS = flags.DEFINE_integer('repeats', 10, 'Blocks timed per epoch.', 2)
+_REPEATS = flags.DEFINE_integer(
+  'repeats', 10, 'Number of timed blocks per epoch.', 2
+)
 _FOOTPRINTS = flags.DEFINE_integer(
-  'footprints', 3, 'Processes per method for memory and first step; 0: none.', 0
+  'footprints',
+  3,
+  'Number of processes per method that measure memory and the first step.',
+  0,
 )
-_JIT_COMPILE = flags.DEFINE_bool('jit_compile', False, 'Compile with XLA.')
+_JIT_COMPILE = flags.DEFINE_bool(
+  'jit_compile', False, 'Compile the training step with XLA.'
+)
 _OUTPUT = flags.DEFINE_string(
-  'output', None, 'Where to write .json, .md and .png; keeps other models.'
+  'output',
+  None,
+  'Path without extension of the .json, .md and .png files to write. Results '
+  'of other models in them are kept.',
 )
 # What is timed by itself, for those that differ in it.
 _FOOTPRINT_OF = (DENSE, 'tfmot', 'LTH', 'UniLTH')
 
 
-def _check() -> None:
-  for flag, known in ((_MODELS, WORKLOADS), (_METHODS, METHODS)):
-    for name in flag.value:
-      if name not in known or name == DENSE:
-        names = ', '.join(n for n in known if n != DENSE)
-        raise ValueError(f'--{flag.name} must be of {names}, but has {name!r}.')
+@flags.validator('models', f'must be of {", ".join(WORKLOADS)}')
+def _are_models(value: list[str]) -> bool:
+  return set(value) <= set(WORKLOADS)
 
 
-def _begun(path: pathlib.Path | None) -> dict[str, Any]:
-  """Returns what is known before: the other models in an output like ours."""
+@flags.validator('methods', f'must be of {", ".join(list(METHODS)[1:])}')
+def _are_methods(value: list[str]) -> bool:
+  return set(value) <= set(METHODS) - {DENSE}
+
+
+def _begun(path: pathlib.Path | None, jit_compile: bool) -> dict[str, Any]:
+  """Returns the results so far: of other models in an existing output."""
   content: dict[str, Any] = {
     'versions': provenance.versions(),
     'devices': [d.name for d in tf.config.list_logical_devices()],
-    'jit_compile': _JIT_COMPILE.value,
+    'jit_compile': jit_compile,
   }
   models = {}
   if path and path.with_suffix('.json').exists():
@@ -79,8 +93,7 @@ def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
 def _main(_: list[str]) -> str | None:
   output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
   try:
-    _check()
-    content = _begun(output)
+    content = _begun(output, _JIT_COMPILE.value)
   except ValueError as error:
     return f'error: {error}'
   for model in _MODELS.value:

@@ -16,13 +16,14 @@ import numpy as np
 import tf_keras as keras
 from absl import app, flags
 
+from recipes.common import tables
 from recipes.networks import small
 from tf_unilth import export_tflite
 
 _SPARSITIES = flags.DEFINE_list(
   'target_sparsities',
   '0.8,0.9,0.95',
-  'Shares of zeros in each layer, in [0, 1).',
+  'Sparsities of each layer, in [0, 1).',
 )
 
 _QUANTIZATIONS = (None, 'float16', 'dynamic', 'int8')
@@ -79,21 +80,33 @@ def measure(
     )
 
 
+def _row(
+  name: str, sparsity: float, quantization: str | None
+) -> tuple[str, ...]:
+  found = measure(name, sparsity, quantization, seed=0)
+  return (
+    name,
+    f'{100 * sparsity:g}%',
+    f'{found.encoding} {quantization or "float32"}',
+    f'{found.bytes:,}',
+    f'{found.dense_bytes:,}',
+    f'{found.dense_bytes / found.bytes:.1f}x',
+    f'{found.difference:.1g}',
+  )
+
+
 def _main(_: list[str]) -> None:
-  print('| network | zeros | weights | bytes | plain | smaller | difference |')
-  print('|---|---|---|---|---|---|---|')
-  for name in _NETWORKS:
-    for sparsity in map(float, _SPARSITIES.value):
-      for quantization in _QUANTIZATIONS:
-        found = measure(name, sparsity, quantization, seed=0)
-        print(
-          f'| {name} | {100 * sparsity:g}% '
-          f'| {found.encoding} {quantization or "float32"} '
-          f'| {found.bytes:,} | {found.dense_bytes:,} '
-          f'| {found.dense_bytes / found.bytes:.1f}x '
-          f'| {found.difference:.1g} |',
-          flush=True,
-        )
+  rows = [
+    _row(name, sparsity, quantization)
+    for name in _NETWORKS
+    for sparsity in map(float, _SPARSITIES.value)
+    for quantization in _QUANTIZATIONS
+  ]
+  headers = (
+    *('network', 'zeros', 'weights', 'bytes', 'plain', 'smaller'),
+    'difference',
+  )
+  print('\n'.join(tables.markdown(headers, rows)))
 
 
 if __name__ == '__main__':

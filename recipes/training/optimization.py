@@ -102,7 +102,7 @@ def learning_rate(
     steps: of the run.
     highest: the rate that it begins with; `None` for the configuration's.
   """
-  restarts = config.lr_restart is not False
+  restarts = config.pruning.lr_restart is not False
   schedule = tf_unilth.StagedLearningRate if restarts else OneDecay
   return schedule(
     initial_learning_rate=config.learning_rate if highest is None else highest,

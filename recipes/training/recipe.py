@@ -1,7 +1,8 @@
 """What one recipe has of its own."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tf_keras as keras
 
@@ -31,7 +32,9 @@ class Recipe:
     boundaries: for `'step'`, at which shares of the epochs the learning rate
       falls to a tenth.
     skip: names of layers that are not pruned.
-    flags: names of flags of its own, which a run must keep.
+    flags: names of flags of its own, on which the numbers of a run depend.
+    with_flags: returns the recipe for values of `flags`, given by name; `None`
+      for a recipe that does not depend on them.
   """
 
   name: str
@@ -49,3 +52,8 @@ class Recipe:
   boundaries: tuple[float, ...] = ()
   skip: tuple[str, ...] = ()
   flags: tuple[str, ...] = ()
+  with_flags: Callable[..., 'Recipe'] | None = None
+
+  def configured(self, values: Mapping[str, Any]) -> 'Recipe':
+    """Returns the recipe for values of its own flags, by name."""
+    return self if self.with_flags is None else self.with_flags(**values)

@@ -1,7 +1,6 @@
 """One run of a recipe: data, model, fit, export, evaluation, report."""
 
 import functools
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from recipes.training import (
   optimization,
   plots,
   progress,
-  pruning_flags,
+  pruning_setup,
   report,
   run_directory,
-  run_flags,
 )
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
@@ -32,48 +30,50 @@ class Run:
 
   Args:
     recipe: what to train on what.
-    directory: the run directory.
-    flags: what its flags say.
-    config: all that its numbers depend on.
+    config: what its flags say.
     strategy: that it trains under.
   """
 
   def __init__(
     self,
     recipe: Recipe,
-    directory: pathlib.Path,
-    flags: RunConfig,
-    config: dict[str, Any],
+    config: RunConfig,
     strategy: tf.distribute.Strategy,
   ):
-    self._recipe, self._directory, self._flags = recipe, directory, flags
+    self._recipe = recipe.configured(config.recipe_flags)
     self._config, self._strategy = config, strategy
+    self._directory = config.output_dir
+    self._values = config.result_values(recipe.name)
     self._chief = distribution.is_chief(strategy)
-    self._verbose = flags.verbose if self._chief else 0
+    self._verbose = config.verbose if self._chief else 0
 
   def run(self) -> dict[str, Any] | None:
     """Trains and writes; returns the results, in the chief's process."""
-    keras.utils.set_random_seed(self._flags.seed)
-    self._data = data = self._recipe.load(self._flags.request)
-    per_epoch = -(-data.train.examples // self._flags.batch_size)
-    self._steps = self._flags.epochs * per_epoch
+    keras.utils.set_random_seed(self._config.seed)
+    self._data = data = self._recipe.load(self._config.request)
+    per_epoch = -(-data.train.examples // self._config.batch_size)
+    self._steps = self._config.epochs * per_epoch
     with self._strategy.scope():
       # Checkpoints hold it; deterministic operations refuse one without seed.
       tf.random.set_global_generator(
-        tf.random.Generator.from_seed(self._flags.seed)
+        tf.random.Generator.from_seed(self._config.seed)
       )
       self._rate = optimization.learning_rate(
-        self._recipe, self._flags, self._steps
+        self._recipe, self._config, self._steps
       )
-      self._plan = pruning_flags.plan(
-        self._steps, self._flags.seed, self._rate, self._verbose > 0
+      self._plan = pruning_setup.training_setup(
+        self._config.pruning,
+        self._steps,
+        self._config.seed,
+        self._rate,
+        self._verbose > 0,
       )
       self._model = self._wrapped()
       optimization.compile_model(
-        self._model, self._recipe, self._flags, self._rate
+        self._model, self._recipe, self._config, self._rate
       )
     if self._chief:
-      if self._flags.overwrite:
+      if self._config.overwrite:
         run_directory.clear(self._directory)
       self._look_at(data)
       run_directory.make(self._directory)
@@ -95,20 +95,20 @@ class Run:
 
   def _wrapped(self) -> keras.Model:
     model = optimization.build(
-      self._recipe, self._flags, self._data.image_shape, self._data.classes
+      self._recipe, self._config, self._data.image_shape, self._data.classes
     )
     schedule = self._plan.schedule
     if schedule is None:
       return model
     return tf_unilth.prune_low_magnitude(
-      model, schedule, **pruning_flags.wrapping()
+      model, schedule, **pruning_setup.wrapping(self._config.pruning)
     )
 
   def _fit(self, per_epoch: int) -> history_writer.Records:
-    data, batch_size = self._data, self._flags.batch_size
+    data, batch_size = self._data, self._config.batch_size
     resume = tf_unilth.CheckpointAndResume(
       self._directory / run_directory.CHECKPOINTS,
-      config={**self._config, 'dataset': data.name},
+      config={**self._values, 'dataset': data.name},
       verbose=int(self._verbose > 0),
     )
     first = resume.initial_epoch
@@ -120,12 +120,12 @@ class Run:
     self._model.fit(
       on_replicas(
         data.train.epochs(
-          batch_size, self._flags.seed, first, self._flags.epochs
+          batch_size, self._config.seed, first, self._config.epochs
         ),
         weighted=True,
       ),
       initial_epoch=first,
-      epochs=self._flags.epochs,
+      epochs=self._config.epochs,
       steps_per_epoch=per_epoch,
       # Datasets over replicas are not begun again by themselves.
       validation_data=on_replicas(validation.repeat(), weighted=False),
@@ -151,14 +151,14 @@ class Run:
 
     def begin(epoch: int, logs: Any) -> None:
       if epoch == first:
-        run_directory.begin(self._directory, self._config)
+        run_directory.begin(self._directory, self._values)
 
     return [keras.callbacks.LambdaCallback(on_epoch_begin=begin)]
 
   def _watchers(self) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that show the run while it goes on."""
     watchers = []
-    if self._flags.tensorboard and self._chief:
+    if self._config.tensorboard and self._chief:
       watchers.append(
         keras.callbacks.TensorBoard(
           self._directory / 'tensorboard', write_graph=False, profile_batch=0
@@ -178,11 +178,11 @@ class Run:
     if not self._chief:
       return None
     plain = self._on_one_device(stripped, weights)
-    inputs, _ = next(iter(self._data.test.batches(self._flags.batch_size)))
+    inputs, _ = next(iter(self._data.test.batches(self._config.batch_size)))
     written = exports.write(
-      self._flags.export, self._directory, plain, ticket, inputs.numpy()
+      self._config.export, self._directory, plain, ticket, inputs.numpy()
     )
-    if self._flags.verbose:
+    if self._config.verbose:
       print(
         '\n'
         + '\n\n'.join([str(summary), *(w.report for w in written.values())])
@@ -196,13 +196,13 @@ class Run:
     return results
 
   def _ticket(self) -> tf_unilth.Ticket | None:
-    if 'ticket' not in self._flags.export:
+    if 'ticket' not in self._config.export:
       return None
     return tf_unilth.Ticket.from_model(
       self._model,
       self._plan.ticket,
-      method=self._flags.method,
-      seed=self._flags.seed,
+      method=self._config.pruning.method,
+      seed=self._config.seed,
       provenance={'dataset': self._data.name, 'recipe': self._recipe.name},
     )
 
@@ -211,13 +211,13 @@ class Run:
   ) -> keras.Model:
     """Returns the stripped model without replicas, ready to be evaluated."""
     model = stripped
-    if self._flags.strategy != 'none':
+    if self._config.strategy != 'none':
       keras.backend.reset_uids()  # Its layers are to have the same names.
       model = optimization.build(
-        self._recipe, self._flags, self._data.image_shape, self._data.classes
+        self._recipe, self._config, self._data.image_shape, self._data.classes
       )
       model.set_weights(weights)
-    model.compile(loss=optimization.loss(self._flags), metrics=['accuracy'])
+    model.compile(loss=optimization.loss(self._config), metrics=['accuracy'])
     return model
 
   def _results(
@@ -226,19 +226,23 @@ class Run:
     plain: keras.Model,
     written: dict[str, exports.Export],
   ) -> dict[str, Any]:
-    data, ticket, chosen = self._data, self._plan.ticket, self._flags.batch_size
+    data, ticket = self._data, self._plan.ticket
+    test, validation = (
+      _accuracy(plain, split.batches(self._config.batch_size))
+      for split in (data.test, data.validation)
+    )
     saved = written.get('saved_model')
     return {
-      'method': self._flags.method,
+      'method': self._config.pruning.method,
       'dataset': data.name,
       'model': self._recipe.name,
-      'seed': self._flags.seed,
-      'target_sparsity': self._flags.target_sparsity,
+      'seed': self._config.seed,
+      'target_sparsity': self._config.pruning.target_sparsity,
       'sparsity': summary.sparsity,
       'nonzero_weights': summary.total_weights - summary.zeros,
       'total_weights': summary.total_weights,
-      'test_accuracy': _accuracy(plain, data.test.batches(chosen)),
-      'validation_accuracy': _accuracy(plain, data.validation.batches(chosen)),
+      'test_accuracy': test,
+      'validation_accuracy': validation,
       'dense_parameters_bytes': sum(w.nbytes for w in plain.get_weights()),
       'export_bytes': saved.bytes if saved else None,
       'export_difference': saved.difference if saved else None,
@@ -247,7 +251,7 @@ class Run:
         for kind, export in written.items()
       },
       'train_examples': data.train.examples,
-      'epochs': self._flags.epochs,
+      'epochs': self._config.epochs,
       'steps': self._steps,
       'seconds': 0.0,
       'devices': distribution.describe(self._strategy),
@@ -265,9 +269,9 @@ class Run:
     histograms: dict[str, Any],
   ) -> None:
     drawn: list[str] = []
-    if self._flags.plots and figures.available():
+    if self._config.plots and figures.available():
       title = (
-        f'{self._recipe.name}, {self._flags.method}: '
+        f'{self._recipe.name}, {self._config.pruning.method}: '
         f'test accuracy {results["test_accuracy"]:.2%} '
         f'at {results["sparsity"]:.2%} zeros'
       )
@@ -280,14 +284,14 @@ class Run:
         histograms,
       )
       drawn = list(plots.FILES)
-    elif self._flags.plots:
+    elif self._config.plots:
       print(
         "report.md has no plots: they need matplotlib, pip install '.[report]'."
       )
     report.write(
       self._directory,
-      run_flags.command(self._recipe),
-      self._config,
+      self._config.command,
+      self._values,
       results,
       drawn,
     )

@@ -46,7 +46,7 @@ def write(
     plots.draw_search(directory / PLOT, model.recipe.name, table)
     lines += ['', f'![The trials]({PLOT})']
   files.write_text(directory / REPORT, '\n'.join(lines) + '\n')
-  if model.flags.tensorboard:
+  if model.config.tensorboard:
     write_hparams(directory / 'tensorboard', table)
   return text
 
@@ -103,9 +103,10 @@ def _export(
 ) -> str:
   """Exports the best ticket; returns what it comes to on the test set."""
   (found,) = search.get_best_tickets()
-  batch = next(iter(model.data.test.batches(model.flags.batch_size)))[0].numpy()
-  ticket = found.ticket if 'ticket' in model.flags.export else None
-  exports.write(model.flags.export, directory, found.model, ticket, batch)
+  batches = model.data.test.batches(model.config.batch_size)
+  batch = next(iter(batches))[0].numpy()
+  ticket = found.ticket if 'ticket' in model.config.export else None
+  exports.write(model.config.export, directory, found.model, ticket, batch)
   return (
     f'best: trial {found.trial_id}, test accuracy '
     f'{model.test_accuracy(found.model):.2%}'
