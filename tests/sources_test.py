@@ -162,7 +162,10 @@ def test_a_download_goes_through_keras_and_is_read(tmp_path, monkeypatch):
     ({'y_train': -np.ones(20, int)}, 'holds -1'),
     ({'y_train': np.zeros(20)}, 'y_train must be integers, but is float64'),
     ({'y_train': np.zeros(19, int)}, 'y_train must be of shape [20]'),
-    ({'y_test': np.array(['a'] * 6, object)}, 'y_test cannot be read: Object arrays'),
+    (
+      {'y_test': np.array(['a'] * 6, object)},
+      'y_test cannot be read: Object arrays',
+    ),
   ],
 )
 def test_wrong_arrays_are_named(changed, expected, tmp_path):

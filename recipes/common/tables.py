@@ -63,12 +63,6 @@ def _rule(widths: Sequence[int], alignments: Sequence[str]) -> str:
   return '|---' * len(widths) + '|'
 
 
-def _header(
-  cells: Sequence[str], widths: Sequence[int], alignments: Sequence[str]
-) -> str:
-  return ''.join(f'| {cell} ' if cell else '| ' for cell in cells) + '|'
-
-
 def _row(
   cells: Sequence[str], widths: Sequence[int], alignments: Sequence[str]
 ) -> str:
@@ -80,7 +74,7 @@ _MARKDOWN = tabulate.TableFormat(
   linebelowheader=_rule,
   linebetweenrows=None,
   linebelow=None,
-  headerrow=_header,
+  headerrow=_row,
   datarow=_row,
   padding=0,
   with_header_hide=None,

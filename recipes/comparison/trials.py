@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recipes.common import files
 from recipes.comparison.methods import ENTRANTS, Knobs
 from recipes.comparison.parallel_runs import Job
 from recipes.training import run_directory
@@ -188,9 +189,4 @@ class Grid:
 
 def csv_text(rows: Iterable[Row]) -> str:
   """Returns rows as CSV, with a line for the columns."""
-  lines = [','.join(COLUMNS)]
-  lines += [
-    ','.join('' if row[c] is None else str(row[c]) for c in COLUMNS)
-    for row in rows
-  ]
-  return '\n'.join(lines) + '\n'
+  return files.csv_text(COLUMNS, rows)

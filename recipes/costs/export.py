@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from absl import app, flags
+from absl import app, flags, logging
 
 import tf_unilth
 from recipes.common import files, provenance, tables
@@ -164,11 +164,15 @@ def table(name: str, result: Mapping[str, Any]) -> str:
 
 
 def _spread(seconds: list[float]) -> str:
-  low, middle, high = (1000 * s for s in statistics.quantiles(seconds, n=4))
-  return f'{middle:.3g} ms ({low:.3g} to {high:.3g})'
+  low, middle, high = (
+    f'{float(f"{1000 * quartile:.3g}"):,g}'  # Three digits, no exponent.
+    for quartile in statistics.quantiles(seconds, n=4)
+  )
+  return f'{middle} ms ({low} to {high})'
 
 
 def _main(_: Sequence[str]) -> None:
+  logging.set_verbosity(logging.WARNING)
   results = {}
   for name in _MODELS.value:
     results[name] = measure(

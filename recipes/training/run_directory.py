@@ -10,7 +10,7 @@ from typing import Any
 
 import tf_unilth
 from recipes.common import files
-from recipes.common.files import write_json, write_text
+from recipes.common.files import write_json
 from recipes.common.wording import count
 
 CONFIG, RESULTS, CHECKPOINTS = 'config.json', 'results.json', 'checkpoints'
@@ -217,12 +217,10 @@ def _locked(directory: pathlib.Path) -> Iterator[None]:
 
 def write_history(path: pathlib.Path, history: Mapping[str, list[Any]]) -> None:
   """Writes the epoch logs as CSV, a line per epoch."""
-  lines = [','.join(['epoch', *history])]
-  rows = zip(*history.values())
-  lines += [
-    ','.join(map(str, [epoch, *row])) for epoch, row in enumerate(rows, 1)
-  ]
-  write_text(path, '\n'.join(lines) + '\n')
+  columns = ['epoch', *history]
+  values = enumerate(zip(*history.values()), 1)
+  rows = [dict(zip(columns, (epoch, *row))) for epoch, row in values]
+  files.write_text(path, files.csv_text(columns, rows))
 
 
 def read_history(path: pathlib.Path) -> dict[str, list[float]]:

@@ -1,7 +1,5 @@
 """What a search has found, for people: a table, CSV, a plot, HParams."""
 
-import csv
-import io
 import pathlib
 import shutil
 import textwrap
@@ -9,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recipes.common import figures, files
+from recipes.common import figures, files, tables
 from recipes.common.wording import count
 from recipes.training import exports
 from recipes.tuning import plots, recipe_model
@@ -33,7 +31,8 @@ def write(
     directory: where.
   """
   table = tuner.trial_rows(search)
-  files.write_text(directory / CSV, _csv(table))
+  columns = list(dict.fromkeys(name for row in table for name in row))
+  files.write_text(directory / CSV, files.csv_text(columns, table))
   text = _summary(search, model, table, directory)
   lines = [
     f'# {model.recipe.name}: {count(len(table), "trial")}',
@@ -85,15 +84,8 @@ def _best(search: tuner.TicketTuner, table: list[dict[str, Any]]) -> list[str]:
     _cells(by_id[trial.trial_id], defaults)
     for trial in search.oracle.get_best_trials(_SHOWN)
   ]
-  header = ('trial', 'validation', 'sparsity', 'seconds', 'not as by default')
-  widths = [max(map(len, column)) for column in zip(header[:-1], *rows)]
-  lines = []
-  for *cells, last in (header, *rows):
-    head = '  '.join(c.ljust(w) for c, w in zip(cells, widths))
-    first, *others = textwrap.wrap(last, _WIDTH)
-    lines.append(f'{head}  {first}')
-    lines += [' ' * (len(head) + 2) + other for other in others]
-  return lines
+  headers = ('trial', 'validation', 'sparsity', 'seconds', 'not as by default')
+  return tables.plain(rows, headers).split('\n')
 
 
 def _export(
@@ -139,21 +131,12 @@ def _cells(row: dict[str, Any], defaults: dict[str, Any]) -> tuple[str, ...]:
     f'{row["accuracy"]:.2%}',
     f'{row["sparsity"]:.3%}',
     f'{row["seconds"]:.1f}',
-    ', '.join(others) or 'all as by default',
+    textwrap.fill(', '.join(others) or 'all as by default', _WIDTH),
   )
 
 
 def _short(value: Any) -> str:
   return f'{value:.4g}' if isinstance(value, float) else str(value)
-
-
-def _csv(table: list[dict[str, Any]]) -> str:
-  names = list(dict.fromkeys(name for row in table for name in row))
-  text = io.StringIO()
-  writer = csv.DictWriter(text, names, lineterminator='\n')
-  writer.writeheader()
-  writer.writerows(table)
-  return text.getvalue()
 
 
 def write_hparams(directory: pathlib.Path, table: list[dict[str, Any]]) -> None:
