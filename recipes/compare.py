@@ -1,17 +1,17 @@
-"""All methods side by side, at equal epochs, each with a search of its own.
+"""Compares methods at equal epochs, each with its own hyperparameter search.
 
   python -m recipes.compare --recipe=digits_cnn --seeds=3
   python -m recipes.compare --recipe=mnist_lenet --data_dir=... --dry_run
   python -m recipes.compare --recipe=mnist_lenet --data_dir=... --seeds=5 \\
     --sparsities=0.9,0.95,0.98,0.99 --methods=gmp,lr_rewind,unilth
 
-Every flag of the recipe may be given too, and is given to all runs. The methods
-and their knobs are those of `recipes/comparison/methods.py`; `all` stands for
-the methods and `ablations` for ours, and ours without one of their parts each
-or with another, which are compared as they are with --search_seeds=0. In the
-output directory it writes `comparison.csv` with a line per run, as they finish,
-then `report.md` and `comparison.png`. The same command goes on where it
-stopped; with more seeds, sparsities or methods it runs what is new.
+Flags of the recipe are passed to all runs. `recipes/comparison/methods.py`
+defines the methods and their hyperparameters. `--methods=all` compares all of
+them; `--methods=ablations --search_seeds=0` compares UniLTH and UniDLTH with
+their ablations, without a search. The output directory receives
+`comparison.csv`, with a row per finished run, `report.md` and `comparison.png`.
+The same command resumes a comparison; with more seeds, sparsities or methods it
+runs what is missing.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from absl import app, flags
 from recipes.common import files
 from recipes.common.wording import count
 from recipes.comparison import parallel_runs, report, tables
-from recipes.comparison.methods import ABLATIONS, ENTRANTS, METHODS
+from recipes.comparison.methods import ABLATIONS, METHOD_CONFIGS, METHODS
 from recipes.comparison.trials import Grid, Trial, csv_text
 from recipes.training import (
   catalogue,
@@ -44,7 +44,7 @@ _COMPARISON = 'Comparison'
 flags.DEFINE_list(
   'methods',
   ['all'],
-  f'Methods to compare: all, ablations, or of {", ".join(ENTRANTS)}.',
+  f'Methods to compare: all, ablations, or of {", ".join(METHOD_CONFIGS)}.',
   module_name=_COMPARISON,
 )
 flags.DEFINE_list(
@@ -83,17 +83,17 @@ flags.DEFINE_bool(
   'List the runs without starting them.',
   module_name=_COMPARISON,
 )
-_GROUPS = {'all': tuple(METHODS), 'ablations': (*tables.RIVALS, *ABLATIONS)}
+_GROUPS = {'all': tuple(METHODS), 'ablations': (*tables.BASELINES, *ABLATIONS)}
 # The grid sets these flags of the runs.
 _SET_BY_GRID = ('method', 'target_sparsity', 'seed')
 _ALWAYS = ('--verbose=0', '--noplots', '--export=')
 
 
 @flags.validator(
-  'methods', f'must be all, ablations, or of {", ".join(ENTRANTS)}'
+  'methods', f'must be all, ablations, or of {", ".join(METHOD_CONFIGS)}'
 )
 def _are_methods(value: list[str]) -> bool:
-  return {*value} <= {*_GROUPS, *ENTRANTS}
+  return {*value} <= {*_GROUPS, *METHOD_CONFIGS}
 
 
 @flags.validator(
@@ -216,14 +216,14 @@ class _Runner:
 
   Args:
     grid: of the comparison.
-    places: where to run.
+    slots: where to run.
     command: what makes the comparison again.
   """
 
   def __init__(
-    self, grid: Grid, places: Sequence[parallel_runs.Place], command: str
+    self, grid: Grid, slots: Sequence[parallel_runs.DeviceSlot], command: str
   ):
-    self._grid, self._places, self._command = grid, places, command
+    self._grid, self._slots, self._command = grid, slots, command
     self._succeeded = False
     self.failed: dict[str, str] = {}
 
@@ -234,14 +234,14 @@ class _Runner:
     print(
       f'{what}: {count(len(trials), "run")}, {len(trials) - len(missing)} of '
       'them done, '
-      f'{len(self._places)} at a time',
+      f'{len(self._slots)} at a time',
       flush=True,
     )
     self._succeeded |= len(missing) < len(trials)
     by_directory = {grid.job(trial).directory: trial for trial in missing}
     clock = _Clock(sum(map(grid.cost, missing)))
     ended = parallel_runs.run(
-      grid.recipe.name, [grid.job(t) for t in missing], self._places
+      grid.recipe.name, [grid.job(t) for t in missing], self._slots
     )
     for number, (job, error) in enumerate(ended, 1):
       trial = by_directory[job.directory]
@@ -249,14 +249,14 @@ class _Runner:
         error += f' (runs/{trial.name}/{parallel_runs.LOG})'
       left = clock.add(grid.cost(trial))
       print(
-        f'[{number}/{len(missing)}] {_said(trial)}: '
-        f'{error or _found(grid, trial)}; {left}',
+        f'[{number}/{len(missing)}] {_describe(trial)}: '
+        f'{error or _summarize(grid, trial)}; {left}',
         flush=True,
       )
       self._note(trial, error)
       self._write_rows()
     self._write_rows()  # Other methods may be asked for, though nothing ran.
-    report.write(grid, self._command, len(self._places), self.failed)
+    report.write(grid, self._command, len(self._slots), self.failed)
 
   def _write_rows(self) -> None:
     rows = csv_text(self._grid.rows())
@@ -265,20 +265,20 @@ class _Runner:
   def _note(self, trial: Trial, error: str | None) -> None:
     self._succeeded |= error is None
     if error is not None:
-      self.failed[_said(trial)] = error
+      self.failed[_describe(trial)] = error
       if not self._succeeded:
         raise ValueError(
           f'the first run to end failed, in {self._grid.directory}: {error}'
         )
 
 
-def _said(trial: Trial) -> str:
-  knobs = f' ({trial.knobs})' if trial.knobs else ''
+def _describe(trial: Trial) -> str:
+  values = f' ({trial.hyperparameters})' if trial.hyperparameters else ''
   at = f' at {100 * trial.sparsity:.6g}%' if trial.sparsity else ''
-  return f'{trial.method}{knobs}{at}, seed {trial.seed}'
+  return f'{trial.method}{values}{at}, seed {trial.seed}'
 
 
-def _found(grid: Grid, trial: Trial) -> str:
+def _summarize(grid: Grid, trial: Trial) -> str:
   results = grid.results(trial)
   assert results is not None
   return (
@@ -298,7 +298,7 @@ def _list(grid: Grid) -> None:
     for trial in trials:
       done = 'done  ' if grid.results(trial) else '      '
       words = [f for f in grid.job(trial).flags if f not in _ALWAYS]
-      print(f'  {done}{_said(trial)}: {" ".join(words)}')
+      print(f'  {done}{_describe(trial)}: {" ".join(words)}')
 
 
 def _parse(arguments: Sequence[str]) -> list[str]:
@@ -319,8 +319,8 @@ def _main(arguments: Sequence[str]) -> Any:
     run_directory.finished(grid.directory, settings.config)
     run_directory.make(grid.directory)
     run_directory.begin(grid.directory, settings.config)
-    places = parallel_runs.places(settings.jobs)
-    runner = _Runner(grid, places, settings.command)
+    slots = parallel_runs.slots(settings.jobs)
+    runner = _Runner(grid, slots, settings.command)
     if grid.search():
       runner.run(grid.search(), 'search')
     runner.run(grid.comparison(), 'comparison')

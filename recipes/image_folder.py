@@ -18,7 +18,7 @@ from collections.abc import Callable
 from absl import flags
 
 from recipes.data import standard_datasets
-from recipes.data.dataset import Dataset, Request
+from recipes.data.dataset import DataOptions, Dataset
 from recipes.networks import registry
 from recipes.training import command_line, experiment
 
@@ -40,7 +40,7 @@ flags.DEFINE_integer(
 )
 
 
-def _images(size: int) -> Callable[[Request], Dataset]:
+def _images(size: int) -> Callable[[DataOptions], Dataset]:
   return functools.partial(standard_datasets.image_folder, size=size)
 
 

@@ -66,14 +66,14 @@ def test_the_methods_of_the_table_are_there():
 
 def test_each_method_is_searched_as_much_as_the_others():
   searched = [e for e in methods.METHODS.values() if not e.full_cost]
-  assert {len(entrant.settings) for entrant in searched} == {4}
-  for entrant in searched:
-    every = [tuple(sorted(s.items())) for s in entrant.settings]
+  assert {len(config.settings) for config in searched} == {4}
+  for config in searched:
+    every = [tuple(sorted(s.items())) for s in config.settings]
     assert len(set(every)) == len(every)
 
 
 def test_all_methods_train_for_equally_many_epochs_but_lth_full(tmp_path):
-  grid = _grid(tmp_path, methods=list(methods.ENTRANTS))
+  grid = _grid(tmp_path, methods=list(methods.METHOD_CONFIGS))
   for trial in [*grid.search(), *grid.comparison()]:
     rounds = methods.full_cost_rounds(trial.sparsity)
     full = trial.method == 'lth_full'
@@ -122,7 +122,10 @@ def test_a_learning_rate_is_a_factor_to_the_recipes():
 
 
 def test_a_warm_up_is_a_share_of_the_epochs():
-  tries = [t.get('warmup_epochs') for t in methods.ENTRANTS['random'].tries]
+  tries = [
+    t.get('warmup_epochs')
+    for t in methods.METHOD_CONFIGS['random'].search_space
+  ]
   number = 1 + tries.index(0.2)
   flags = trials.Trial('random', number, 0.9, 0).flags(digits_cnn.RECIPE, 30)
   assert flags['warmup_epochs'] == pytest.approx(6)
@@ -175,7 +178,7 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
   with flagsaver.flagsaver():
     flags.FLAGS(['', '--recipe=digits_cnn'])
     for _ in range(2):  # When it goes on, too.
-      runner = compare._Runner(grid, parallel_runs.places(2), 'command')
+      runner = compare._Runner(grid, parallel_runs.slots(2), 'command')
       runner.run(grid.comparison(), 'comparison')
   assert len(runner.failed) == 3
   assert 'seed 1: it diverged (runs/gmp-0.95-seed1/' in capsys.readouterr().out
@@ -190,7 +193,7 @@ def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
   monkeypatch.setattr(
     parallel_runs, 'run', lambda recipe, jobs, places: [(jobs[0], 'no data')]
   )
-  runner = compare._Runner(grid, parallel_runs.places(2), 'command')
+  runner = compare._Runner(grid, parallel_runs.slots(2), 'command')
   with pytest.raises(ValueError, match=f'failed, in {tmp_path}: no data'):
     runner.run(grid.comparison(), 'comparison')
 
@@ -227,9 +230,9 @@ def test_a_plot_of_one_sparsity_tells_what_is_below_it(drawn, tmp_path):
 
 def test_places_share_the_cores(monkeypatch):
   monkeypatch.setattr(parallel_runs.os, 'sched_getaffinity', lambda _: range(8))
-  assert [p.threads for p in parallel_runs.places(None)] == [1] * 8
-  assert [p.threads for p in parallel_runs.places(2)] == [4, 4]
-  assert len(parallel_runs.places(20)) == 20
+  assert [p.threads for p in parallel_runs.slots(None)] == [1] * 8
+  assert [p.threads for p in parallel_runs.slots(2)] == [4, 4]
+  assert len(parallel_runs.slots(20)) == 20
 
 
 def _compare(directory, *flags):

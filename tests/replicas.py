@@ -38,10 +38,10 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
   found: list[np.ndarray] = []
   finish = Run._finish
 
-  def look_and_finish(self, noted):
+  def look_and_finish(self, writer):
     found.extend(variable.numpy() for variable in self._model.weights)
-    assert self._plan.ticket.rewound_to_epoch == 1
-    return finish(self, noted)
+    assert self._setup.ticket.rewound_to_epoch == 1
+    return finish(self, writer)
 
   Run._finish = look_and_finish
   try:

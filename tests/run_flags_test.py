@@ -92,9 +92,9 @@ def observe(monkeypatch, tmp_path):
   """Returns a function from flags to all that reaches data and training."""
   seen = {}
 
-  def load(request):
-    seen['request'] = dataclasses.asdict(request)
-    local = dataclasses.replace(request, data_dir=None, download=False)
+  def load(options):
+    seen['options'] = dataclasses.asdict(options)
+    local = dataclasses.replace(options, data_dir=None, download=False)
     return tiny_recipe.RECIPE.load(local)
 
   def fit(model, data, **arguments):
@@ -111,7 +111,7 @@ def observe(monkeypatch, tmp_path):
     seen['callbacks'] = [
       _told(callback)
       for callback in arguments.pop('callbacks')
-      if type(callback).__name__ not in ('Records', 'CheckpointAndResume')
+      if type(callback).__name__ not in ('HistoryWriter', 'CheckpointAndResume')
     ]
     seen['fit'] = _told(arguments)
     raise _Seen

@@ -8,7 +8,7 @@ from recipes.comparison.pretrained_trials import OPTIMIZERS, Trial
 SEARCH_SEEDS = (10,)
 
 
-OURS, RIVAL = 'unilth', 'polynomial_decay'
+OURS, BASELINE = 'unilth', 'polynomial_decay'
 
 
 Settings = tuple[tuple[str, float], ...]
@@ -23,12 +23,12 @@ def _tries(*tries: dict[str, float]) -> tuple[Settings, ...]:
 TRIES: dict[tuple[str, str], tuple[Settings, ...]] = {
   (OURS, 'adam'): _tries({}, {'finetune_fraction': 0.75}),
   (OURS, 'sgd'): _tries({}, {'rate': 0.3}),
-  (RIVAL, 'adam'): _tries(
+  (BASELINE, 'adam'): _tries(
     {'begin': 0.0, 'end': 0.5},
     {'begin': 0.0, 'end': 0.3},
     {'begin': 0.2, 'end': 0.7},
   ),
-  (RIVAL, 'sgd'): _tries(
+  (BASELINE, 'sgd'): _tries(
     {'begin': 0.0, 'end': 0.5},
     {'begin': 0.2, 'end': 0.7},
     {'begin': 0.0, 'end': 0.5, 'rate': 0.3},

@@ -39,7 +39,7 @@ def write(
 
 
 def _differences(rows: Sequence[Row]) -> Iterator[list[str]]:
-  for method in tables.RIVALS:
+  for method in tables.BASELINES:
     table = tables.difference_table(rows, method)
     if table:
       yield [f'## {method} against the others']
@@ -60,7 +60,8 @@ def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
   if any(row['searched'] for row in rows):
     yield ['## Search']
     yield [
-      'Knobs tried at the middle sparsity; learning_rate is a factor to that '
-      'of the other runs, warmup_epochs a share of the epochs.'
+      'Hyperparameters (knobs) tried at the middle sparsity; learning_rate is '
+      'a factor to that of the other runs, warmup_epochs a fraction of the '
+      'epochs.'
     ]
     yield tables.search_table(rows)

@@ -11,7 +11,7 @@ from recipes.comparison.methods import ABLATIONS
 from recipes.comparison.trials import COLUMNS, Row
 
 # Our methods, and what each of them has to beat.
-RIVALS = {
+BASELINES = {
   'unilth': (
     'gmp',
     'gmp_restart',
@@ -116,7 +116,7 @@ def accuracy_table(rows: Iterable[Row]) -> list[str]:
 def beside(method: str) -> list[str]:
   """Returns what one of our methods is shown with: baselines, and ablations."""
   own = [name for name in ABLATIONS if name.startswith(f'{method}_')]
-  return [*RIVALS[method], *own]
+  return [*BASELINES[method], *own]
 
 
 def difference_table(rows: Iterable[Row], method: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recipes.common import files
-from recipes.comparison.methods import ENTRANTS, Knobs
+from recipes.comparison.methods import METHOD_CONFIGS, Hyperparameters
 from recipes.comparison.parallel_runs import Job
 from recipes.training import run_directory
 from recipes.training.recipe import Recipe
@@ -38,11 +38,11 @@ Row = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-  """One run: a method with some knobs, at a sparsity, with a seed.
+  """One run: a method with hyperparameters, at a sparsity, with a seed.
 
   Args:
-    method: a name of `ENTRANTS`.
-    setting: index into the entrant's `settings`.
+    method: a name of `METHOD_CONFIGS`.
+    setting: index into the `settings` of the method.
     sparsity: the target, in [0, 1).
     seed: of the run.
   """
@@ -53,25 +53,26 @@ class Trial:
   seed: int
 
   @property
-  def tried(self) -> Knobs:
-    """The knobs that are not the method's own."""
-    return ENTRANTS[self.method].settings[self.setting]
+  def tried(self) -> Hyperparameters:
+    """The hyperparameters that are not the method's own."""
+    return METHOD_CONFIGS[self.method].settings[self.setting]
 
   @property
-  def knobs(self) -> str:
-    """The same in words."""
+  def hyperparameters(self) -> str:
+    """The same in words; the CSV files have it as `knobs`."""
     return ' '.join(f'{name}={value}' for name, value in self.tried.items())
 
   @property
   def name(self) -> str:
-    """Of its directory."""
-    parts = self.method, *self.knobs.split(), self.sparsity, f'seed{self.seed}'
+    """The name of its directory."""
+    words = self.hyperparameters.split()
+    parts = self.method, *words, self.sparsity, f'seed{self.seed}'
     return '-'.join(map(str, parts))
 
   def flags(self, recipe: Recipe, epochs: int) -> dict[str, Any]:
     """Returns the flags of the run, with the seed."""
-    entrant = ENTRANTS[self.method]
-    flags = entrant.flags(self.tried, self.sparsity, epochs, recipe)
+    config = METHOD_CONFIGS[self.method]
+    flags = config.flags(self.tried, self.sparsity, epochs, recipe)
     return {**flags, 'seed': self.seed}
 
 
@@ -85,7 +86,7 @@ class Grid:
 
   Args:
     recipe: that runs.
-    methods: names of `ENTRANTS`.
+    methods: names of `METHOD_CONFIGS`.
     sparsities: targets, in [0, 1).
     seeds: how many, from 0 on.
     search_seeds: how many of them the search uses; 0 is no search.
@@ -110,8 +111,8 @@ class Grid:
       Trial(method, setting, self._sparsity(method, middle), seed)
       for seed in range(self.search_seeds)
       for method in self.methods
-      if ENTRANTS[method].tries
-      for setting in range(len(ENTRANTS[method].settings))
+      if METHOD_CONFIGS[method].search_space
+      for setting in range(len(METHOD_CONFIGS[method].settings))
     ]
 
   def comparison(self) -> list[Trial]:
@@ -126,7 +127,9 @@ class Grid:
         range(self.seeds), self.sparsities, self.methods
       )
     )
-    cheap_first = sorted(trials, key=lambda t: ENTRANTS[t.method].full_cost)
+    cheap_first = sorted(
+      trials, key=lambda t: METHOD_CONFIGS[t.method].full_cost
+    )
     return list(dict.fromkeys(cheap_first))
 
   def chosen(self) -> dict[str, int]:
@@ -171,7 +174,7 @@ class Grid:
         'method': trial.method,
         'target_sparsity': trial.sparsity,
         'seed': trial.seed,
-        'knobs': trial.knobs,
+        'knobs': trial.hyperparameters,
         'searched': int(trial in searched),
         'chosen': int(trial in compared),
         **{name: results[name] for name in _RESULTS},
@@ -184,7 +187,7 @@ class Grid:
     return self.directory / 'runs' / trial.name
 
   def _sparsity(self, method: str, sparsity: float) -> float:
-    return sparsity if ENTRANTS[method].sparse else 0.0
+    return sparsity if METHOD_CONFIGS[method].sparse else 0.0
 
 
 def csv_text(rows: Iterable[Row]) -> str:

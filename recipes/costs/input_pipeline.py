@@ -106,7 +106,7 @@ def _main(_: Sequence[str]) -> None:
   recipe = catalogue.load(FLAGS.recipe)
   config = command_line.run_config(recipe)
   recipe = recipe.configured(config.recipe_flags)
-  data = recipe.load(config.request)
+  data = recipe.load(config.data_options)
   model = recipe.build(data.image_shape, data.classes)
   speeds = measure(
     data, model, config.batch_size, _SECONDS.value, _REPEATS.value

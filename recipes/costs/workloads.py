@@ -134,7 +134,7 @@ METHODS = {
 def model_of(
   workload: Workload, method: Method, steps: int, jit_compile: bool
 ) -> keras.Model:
-  """Returns a compiled model for one contender, the same at every call.
+  """Returns a compiled model for one method, the same at every call.
 
   Args:
     workload: which model.

@@ -64,8 +64,8 @@ class Dataset:
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-  """What a user asks of the data.
+class DataOptions:
+  """The options of a data set, as a user gives them.
 
   Args:
     data_dir: where it lies; `None` for what comes with a library.
@@ -87,7 +87,7 @@ def assembled(
   classes: int,
   image_shape: tuple[int, ...],
   parts: Parts,
-  request: Request,
+  options: DataOptions,
   split: Callable[[np.ndarray], Split],
 ) -> Dataset:
   """Returns a data set, cut as a user asks for it.
@@ -101,7 +101,7 @@ def assembled(
     classes: how many labels there are.
     image_shape: height, width, channels, as the model takes them.
     parts: as the data set is distributed.
-    request: of the user.
+    options: what the user asks for.
     split: returns a part, given its indices.
 
   Raises:
@@ -111,11 +111,11 @@ def assembled(
   if test is None:
     train, test = _cut(train, _TEST_FRACTION, seed=0)
   if validation is None:
-    train, validation = _cut(train, request.validation_fraction, request.seed)
-  elif request.train_examples is not None:
-    order = np.random.default_rng(request.seed).permutation(len(train))
+    train, validation = _cut(train, options.validation_fraction, options.seed)
+  elif options.train_examples is not None:
+    order = np.random.default_rng(options.seed).permutation(len(train))
     train = train[order]
-  count = training_count(len(train), request)
+  count = training_count(len(train), options)
   return Dataset(
     name,
     classes,
@@ -140,13 +140,13 @@ def share_of(images: int, fraction: float) -> int:
   return count
 
 
-def training_count(images: int, request: Request) -> int:
+def training_count(images: int, options: DataOptions) -> int:
   """Returns how many of the images left for training are trained on.
 
   Raises:
     DataError: there are not as many as are asked for.
   """
-  count = request.train_examples
+  count = options.train_examples
   if count is None:
     return images
   if not 0 < count <= images:

@@ -1,4 +1,4 @@
-"""The standard data sets of vision, each as a function of a request."""
+"""The standard data sets of vision, loaded as `DataOptions` say."""
 
 import dataclasses
 import pathlib
@@ -15,7 +15,7 @@ from recipes.data.augmentation import (
   resized,
   shifted,
 )
-from recipes.data.dataset import Dataset, Request, Split, assembled
+from recipes.data.dataset import DataOptions, Dataset, Split, assembled
 from recipes.data.formats import class_folders, tfds
 
 # Of the training images, as published with the data sets or widely used.
@@ -43,25 +43,25 @@ class SmallImages:
   transform: Transform
   shrunk: int = 1
 
-  def load(self, request: Request) -> Dataset:
+  def load(self, options: DataOptions) -> Dataset:
     """Returns the data.
 
     Raises:
-      DataError: it is not there, damaged, or too small for the request.
+      DataError: it is not there, damaged, or too small for the options.
     """
     read = readers.read(
       self.name,
       self.image_shape,
       self.classes,
-      request.data_dir,
-      request.download,
+      options.data_dir,
+      options.download,
     )
     name, shape = self.name, self.image_shape
     if self.shrunk > 1:
       read = dataclasses.replace(read, images=_shrink(read.images, self.shrunk))
       shape = read.images.shape[1:]
       name = f'{name} at {shape[0]}x{shape[1]}'
-    return _in_memory(name, self.classes, shape, read, self.transform, request)
+    return _in_memory(name, self.classes, shape, read, self.transform, options)
 
 
 def _shrink(images: np.ndarray, by: int) -> np.ndarray:
@@ -80,14 +80,14 @@ def _in_memory(
   image_shape: tuple[int, int, int],
   read: readers.Images,
   transform: Transform,
-  request: Request,
+  options: DataOptions,
 ) -> Dataset:
   images, labels = map(pipeline.on_host, (read.images, read.labels))
 
   def split(indices: np.ndarray) -> Split:
     return pipeline.ArraySplit(images, labels, indices, transform)
 
-  return assembled(name, classes, image_shape, read.parts, request, split)
+  return assembled(name, classes, image_shape, read.parts, options, split)
 
 
 MNIST = SmallImages('mnist', 10, (28, 28, 1), plain(_MNIST))
@@ -103,37 +103,37 @@ TINY_IMAGENET = SmallImages(
 )
 
 
-def imagenet(request: Request) -> Dataset:
+def imagenet(options: DataOptions) -> Dataset:
   """ImageNet at 224x224: folders of classes, or TFDS's `imagenet2012`.
 
   Raises:
-    DataError: it is not there, damaged, or too small for the request.
+    DataError: it is not there, damaged, or too small for the options.
   """
-  folder = _folder('imagenet', request)
+  folder = _folder('imagenet', options)
   prepared = tfds.find('imagenet2012', folder)
   if prepared:
     return tfds_stream.load(
-      prepared, 'imagenet', 'validation', _IMAGENET, 224, request
+      prepared, 'imagenet', 'validation', _IMAGENET, 224, options
     )
-  data = image_folder(request, 224)
+  data = image_folder(options, 224)
   return dataclasses.replace(data, name='imagenet')
 
 
-def image_folder(request: Request, size: int) -> Dataset:
+def image_folder(options: DataOptions, size: int) -> Dataset:
   """Images of any size, in one folder per class.
 
   Those that fit in memory are resized once and kept there (2 GiB: 10,000 at
   224x224), others decoded each time.
 
   Args:
-    request: of the user; `data_dir` must be given.
+    options: what the user asks for; `data_dir` must be given.
     size: height and width of what the model takes.
 
   Raises:
     DataError: there are no images, a class is empty, an image that is kept in
-      memory cannot be decoded, or there are too few for the request.
+      memory cannot be decoded, or there are too few for the options.
   """
-  folder = _folder('image_folder', request)
+  folder = _folder('image_folder', options)
   if not class_folders.find(folder):
     raise DataError(
       f"'{folder}' holds neither train/CLASS/ nor CLASS/ with images."
@@ -146,22 +146,22 @@ def image_folder(request: Request, size: int) -> Dataset:
     squares = image_files.read_squares(found.paths, stored)
     read = readers.Images(squares, found.labels, found.parts)
     transform = resized(_IMAGENET, size)
-    return _in_memory(name, classes, shape, read, transform, request)
+    return _in_memory(name, classes, shape, read, transform, options)
   paths = pipeline.on_host(np.array(found.paths, object))
   labels = pipeline.on_host(found.labels)
 
   def split(indices: np.ndarray) -> Split:
     return image_files.FileSplit(paths, labels, indices, _IMAGENET, size)
 
-  return assembled(name, classes, shape, found.parts, request, split)
+  return assembled(name, classes, shape, found.parts, options, split)
 
 
-def _folder(name: str, request: Request) -> pathlib.Path:
-  if request.data_dir is None:
+def _folder(name: str, options: DataOptions) -> pathlib.Path:
+  if options.data_dir is None:
     raise DataError(f'{name} needs --data_dir.')
-  if request.download:
+  if options.download:
     raise DataError(f'{name} cannot be downloaded by Keras or TFDS.')
-  folder = pathlib.Path(request.data_dir)
+  folder = pathlib.Path(options.data_dir)
   if not folder.is_dir():
     raise DataError(f"data_dir='{folder}' is no folder.")
   return folder

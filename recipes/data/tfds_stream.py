@@ -14,7 +14,7 @@ import tensorflow as tf
 from recipes.data import image_decoding, pipeline
 from recipes.data.arrays import DataError
 from recipes.data.augmentation import Channels
-from recipes.data.dataset import Dataset, Request, share_of, training_count
+from recipes.data.dataset import DataOptions, Dataset, share_of, training_count
 from recipes.data.formats import tfds
 
 # Images, as JPEG, that the next one is drawn from.
@@ -119,7 +119,7 @@ def load(
   test: str,
   channels: Channels,
   size: int,
-  request: Request,
+  options: DataOptions,
 ) -> Dataset:
   """Returns a data set of which train, validation and test are streamed.
 
@@ -132,19 +132,19 @@ def load(
     test: the split that is for last.
     channels: for normalization.
     size: height and width of what the model takes.
-    request: of the user.
+    options: what the user asks for.
 
   Raises:
-    DataError: a split is missing, or has too few images for the request.
+    DataError: a split is missing, or has too few images for the options.
   """
   builder = tfds.builder(folder)
   for split in ('train', test):
     if split not in builder.info.splits:
       raise DataError(f"'{folder}' has no split {split!r}.")
   total = int(builder.info.splits['train'].num_examples)
-  held = share_of(total, request.validation_fraction)
-  count = training_count(total - held, request)
-  begin = int(np.random.default_rng(request.seed).integers(total))
+  held = share_of(total, options.validation_fraction)
+  count = training_count(total - held, options)
+  begin = int(np.random.default_rng(options.seed).integers(total))
 
   def part(split: str) -> StreamedSplit:
     return StreamedSplit(builder, split, channels, size)

@@ -34,7 +34,7 @@ def histogram(model: keras.Model) -> dict[str, Any]:
   return {'limit': limit, 'counts': np.asarray(counts).tolist()}
 
 
-class Records(keras.callbacks.Callback):
+class HistoryWriter(keras.callbacks.Callback):
   """Writes `history.csv` and `progress.json` after each epoch.
 
   A run that goes on keeps what it knew up to its first epoch. The logs of the

@@ -70,7 +70,7 @@ def training_setup(
   seed: int,
   rate: keras.optimizers.schedules.LearningRateSchedule | None,
   verbose: bool = False,
-) -> methods.Plan:
+) -> methods.TrainingSetup:
   """Returns the schedule and the callbacks of a run's method.
 
   Args:
@@ -100,4 +100,4 @@ def training_setup(
   )
   if ramp:
     settings.callback['ramp'] = tf_unilth.L2Ramp(**ramp)
-  return methods.plan(config.method, settings)
+  return methods.training_setup(config.method, settings)

@@ -6,7 +6,7 @@ from typing import Any
 
 import tf_keras as keras
 
-from recipes.data.dataset import Dataset, Request
+from recipes.data.dataset import DataOptions, Dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Recipe:
 
   Args:
     name: of the binary.
-    load: returns the data that a request asks for.
+    load: returns the data as its options say.
     build: returns the model for (image_shape, classes), which gives logits.
     epochs: of the run.
     batch_size: images per step, over all replicas.
@@ -38,7 +38,7 @@ class Recipe:
   """
 
   name: str
-  load: Callable[[Request], Dataset]
+  load: Callable[[DataOptions], Dataset]
   build: Callable[[tuple[int, ...], int], keras.Model]
   epochs: int
   batch_size: int

@@ -26,7 +26,7 @@ from recipes.training.run_config import RunConfig
 
 
 class Run:
-  """One run, whose steps share data, model and plan.
+  """One run of a recipe: trains, exports, evaluates, reports.
 
   Args:
     recipe: what to train on what.
@@ -50,7 +50,7 @@ class Run:
   def run(self) -> dict[str, Any] | None:
     """Trains and writes; returns the results, in the chief's process."""
     keras.utils.set_random_seed(self._config.seed)
-    self._data = data = self._recipe.load(self._config.request)
+    self._data = data = self._recipe.load(self._config.data_options)
     per_epoch = -(-data.train.examples // self._config.batch_size)
     self._steps = self._config.epochs * per_epoch
     with self._strategy.scope():
@@ -61,7 +61,7 @@ class Run:
       self._rate = optimization.learning_rate(
         self._recipe, self._config, self._steps
       )
-      self._plan = pruning_setup.training_setup(
+      self._setup = pruning_setup.training_setup(
         self._config.pruning,
         self._steps,
         self._config.seed,
@@ -75,13 +75,13 @@ class Run:
     if self._chief:
       if self._config.overwrite:
         run_directory.clear(self._directory)
-      self._look_at(data)
+      self._validate_data(data)
       run_directory.make(self._directory)
-    noted = self._fit(per_epoch)
-    return self._finish(noted)
+    writer = self._fit(per_epoch)
+    return self._finish(writer)
 
-  def _look_at(self, data: Dataset) -> None:
-    """Says what there is, and looks at it once, before a run begins."""
+  def _validate_data(self, data: Dataset) -> None:
+    """Prints the sizes of the data; decodes all images before a new run."""
     if self._verbose:
       print(
         f'{data.name}: {data.train.examples:,} images for training, '
@@ -97,14 +97,14 @@ class Run:
     model = optimization.build(
       self._recipe, self._config, self._data.image_shape, self._data.classes
     )
-    schedule = self._plan.schedule
+    schedule = self._setup.schedule
     if schedule is None:
       return model
     return tf_unilth.prune_low_magnitude(
       model, schedule, **pruning_setup.wrapping(self._config.pruning)
     )
 
-  def _fit(self, per_epoch: int) -> history_writer.Records:
+  def _fit(self, per_epoch: int) -> history_writer.HistoryWriter:
     data, batch_size = self._data, self._config.batch_size
     resume = tf_unilth.CheckpointAndResume(
       self._directory / run_directory.CHECKPOINTS,
@@ -114,7 +114,7 @@ class Run:
     first = resume.initial_epoch
     distribution.check_agreement(self._strategy, first)
     directory = self._directory if self._chief else None
-    noted = history_writer.Records(directory, self._rate, first)
+    writer = history_writer.HistoryWriter(directory, self._rate, first)
     validation = data.validation.batches(batch_size)
     on_replicas = functools.partial(distribution.on_replicas, self._strategy)
     self._model.fit(
@@ -131,20 +131,21 @@ class Run:
       validation_data=on_replicas(validation.repeat(), weighted=False),
       validation_steps=-(-data.validation.examples // batch_size),
       callbacks=[
-        *self._plan.callbacks,
-        *self._beginning(first),
-        noted,
+        *self._setup.callbacks,
+        *self._config_writer(first),
+        writer,
         resume,
-        *self._watchers(),
+        *self._progress_callbacks(),
       ],
       verbose=0,
     )
-    return noted
+    return writer
 
-  def _beginning(self, first: int) -> list[keras.callbacks.Callback]:
-    """Returns what notes the configuration, once nothing has refused it.
+  def _config_writer(self, first: int) -> list[keras.callbacks.Callback]:
+    """Returns a callback that writes the configuration, for the chief.
 
-    Budgets are looked at when the first epoch begins, by the callbacks before.
+    It runs when the first epoch begins, after the ticket callback has checked
+    the epoch budget: a run that is refused leaves no configuration.
     """
     if not self._chief:
       return []
@@ -155,19 +156,21 @@ class Run:
 
     return [keras.callbacks.LambdaCallback(on_epoch_begin=begin)]
 
-  def _watchers(self) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks that show the run while it goes on."""
-    watchers = []
+  def _progress_callbacks(self) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that show the progress of the run."""
+    callbacks: list[keras.callbacks.Callback] = []
     if self._config.tensorboard and self._chief:
-      watchers.append(
+      callbacks.append(
         keras.callbacks.TensorBoard(
           self._directory / 'tensorboard', write_graph=False, profile_batch=0
         )
       )
-    shown = progress.Progress(self._verbose, self._plan.ticket)
-    return [*watchers, shown]
+    shown = progress.Progress(self._verbose, self._setup.ticket)
+    return [*callbacks, shown]
 
-  def _finish(self, noted: history_writer.Records) -> dict[str, Any] | None:
+  def _finish(
+    self, writer: history_writer.HistoryWriter
+  ) -> dict[str, Any] | None:
     """Strips, exports, evaluates and reports a trained model."""
     # Every process reads the variables: some are kept one part in each.
     summary = tf_unilth.sparsity_summary(self._model)
@@ -188,9 +191,9 @@ class Run:
         + '\n\n'.join([str(summary), *(w.report for w in written.values())])
       )
     results = self._results(summary, plain, written)
-    results['seconds'] = noted.seconds
-    histograms = {**noted.histograms, 'at the end': last}
-    self._report(noted.history, results, summary, histograms)
+    results['seconds'] = writer.seconds
+    histograms = {**writer.histograms, 'at the end': last}
+    self._report(writer.history, results, summary, histograms)
     # Last: it says that the run is finished.
     files.write_json(self._directory / run_directory.RESULTS, results)
     return results
@@ -200,7 +203,7 @@ class Run:
       return None
     return tf_unilth.Ticket.from_model(
       self._model,
-      self._plan.ticket,
+      self._setup.ticket,
       method=self._config.pruning.method,
       seed=self._config.seed,
       provenance={'dataset': self._data.name, 'recipe': self._recipe.name},
@@ -226,7 +229,7 @@ class Run:
     plain: keras.Model,
     written: dict[str, exports.Export],
   ) -> dict[str, Any]:
-    data, ticket = self._data, self._plan.ticket
+    data, ticket = self._data, self._setup.ticket
     test, validation = (
       _accuracy(plain, split.batches(self._config.batch_size))
       for split in (data.test, data.validation)

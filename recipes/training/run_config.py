@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recipes.data.dataset import Request
+from recipes.data.dataset import DataOptions
 from recipes.training import initial_weights, pruning_flags, run_flags
 
 
@@ -99,9 +99,9 @@ class RunConfig:
   verbose: int
 
   @property
-  def request(self) -> Request:
+  def data_options(self) -> DataOptions:
     """The data that the run asks for."""
-    return Request(
+    return DataOptions(
       data_dir=self.data_dir,
       validation_fraction=self.validation_fraction,
       seed=self.seed,

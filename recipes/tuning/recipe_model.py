@@ -36,7 +36,7 @@ class RecipeModel(keras_tuner.HyperModel):
     super().__init__(recipe.name)
     self.recipe = recipe.configured(config.recipe_flags)
     self.config, self._searches_rate = config, searches_rate
-    self.data = self.recipe.load(config.request)
+    self.data = self.recipe.load(config.data_options)
     self._per_epoch = -(-self.data.train.examples // self.config.batch_size)
 
   def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
