@@ -1,4 +1,8 @@
-"""Reads CIFAR-10 and CIFAR-100, in the binary and in the Python version."""
+"""Reads CIFAR-10 and CIFAR-100, in the binary and in the Python version.
+
+Keras reads the Python version only, and unpickles it, which can run code. This
+reader executes nothing (see `safe_pickle`), and checks shapes and labels.
+"""
 
 import dataclasses
 import pathlib

@@ -1,8 +1,10 @@
-"""Reads pickles of numpy arrays, lists and dicts without executing anything.
+"""Reads pickles of NumPy arrays, lists and dicts without executing anything.
 
-CIFAR's Python version is pickles, and a pickle may call any function by name.
-Here names stand for nothing but a few stand-ins, which keep what they are
-given; arrays are made from that afterwards, once their size has been checked.
+CIFAR's Python version consists of pickles, and a pickle can call any function
+by its name. No library reads them safely: `pickle`, `np.load` with
+`allow_pickle=True` and Keras's loader all run what the file says. This reader
+resolves only the names that arrays need, to classes that store their arguments.
+Arrays are made from these arguments afterwards, once their size is checked.
 """
 
 import io
@@ -28,7 +30,7 @@ class _Dtype:
 
 
 class _Array:
-  """Stands for an array that is being made."""
+  """Stands for an array whose values follow."""
 
   state: Any = None
 
