@@ -1,4 +1,4 @@
-"""Stopping early acts like L2, on a quadratic: around the start, not around 0.
+"""Shows that early stopping acts as L2 regularization around the start.
 
   python -m recipes.early_stopping --plot=early_stopping.png
 

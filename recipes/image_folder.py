@@ -1,14 +1,14 @@
-r"""Any of the networks on pictures of your own, in one folder per class.
+r"""Any of the networks on your own images, in one folder per class.
 
 python -m recipes.image_folder --data_dir=photos
 python -m recipes.image_folder --data_dir=photos --model=resnet18 \
   --image_size=64
 
-`photos` holds a folder per class, or train/ with such folders and, if there
-are, val/ and test/. What is missing is cut off: a fifth for the test, and
---validation_fraction of the rest for validation. Files are JPEG, PNG, GIF or
-BMP, of any size. What accuracy there is to expect depends on the pictures;
-networks start from random weights, so some thousand per class are few.
+`photos` contains a folder per class, or train/ with such folders and optionally
+val/ and test/. Missing splits are taken from the training images: a fifth for
+the test, --validation_fraction of the rest for validation. Files are JPEG, PNG,
+GIF or BMP images of any size. Networks start from random weights unless
+--initial_weights is given, so thousands of images per class are advisable.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Prunes models of every kind to 80%, and checks each from end to end.
+"""Prunes models of many kinds to 80%, and checks each from end to end.
 
   python -m recipes.model_zoo
 
@@ -159,7 +159,7 @@ def _add(path: pathlib.Path, row: dict[str, Any]) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Prints the table, a row as it comes."""
+  """Prints the table, row by row."""
   del argv
   logging.set_verbosity(logging.WARNING)
   output = pathlib.Path(_CSV.value) if _CSV.value else None

@@ -1,4 +1,4 @@
-"""Trained networks pruned in five epochs: UniLTH(pretrained=True) and others.
+"""Compares methods that prune trained networks in five epochs.
 
   python -m recipes.pretrained --data_dir=/data
   python -m recipes.pretrained --tasks=digits_cnn --pruned_by=unilth,unidlth

@@ -62,7 +62,7 @@ def test_a_search_writes_its_report(searched):
   assert lines[1].startswith(best['trial'])
   assert re.search(r'best: trial \d, test accuracy \d', summary)
   assert 'defaults: trial 0, test accuracy' in summary
-  assert 'all as by default' in summary
+  assert 'none: the defaults' in summary
   assert summary in (directory / 'report.md').read_text()
   assert (directory / 'front.png').read_bytes()[:4] == b'\x89PNG'
 

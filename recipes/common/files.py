@@ -1,4 +1,4 @@
-"""Text, JSON and CSV files that are written whole or not at all."""
+"""Text, JSON and CSV files, written atomically."""
 
 import csv
 import io
@@ -10,16 +10,16 @@ from typing import Any
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file beside its name and renames it: whole or not at all.
+  """Writes a text file atomically: to a temporary name, then renames it.
 
   Raises:
-    OSError: it cannot be written; it names the file.
+    OSError: it cannot be written; the message names the file.
   """
   beside = path.with_name(path.name + '.tmp')
   try:
     beside.write_text(text)
     os.replace(beside, path)
-  except OSError as error:  # A full disk is told without a name.
+  except OSError as error:  # That of a full disk has no file name.
     raise OSError(
       error.errno, error.strerror or str(error), str(path)
     ) from None
@@ -28,7 +28,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-  """Writes a JSON file, whole or not at all."""
+  """Writes a JSON file atomically."""
   write_text(path, json.dumps(content, indent=2) + '\n')
 
 

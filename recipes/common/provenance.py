@@ -1,4 +1,4 @@
-"""The versions that a result depends on."""
+"""Versions of the packages that a result depends on."""
 
 import importlib.metadata
 import platform
@@ -7,6 +7,6 @@ _PACKAGES = ('tensorflow', 'tf-keras', 'tensorflow-model-optimization', 'numpy')
 
 
 def versions() -> dict[str, str]:
-  """Returns the versions that a result depends on."""
+  """Returns the versions of Python and of the packages."""
   found = {name: importlib.metadata.version(name) for name in _PACKAGES}
   return {'python': platform.python_version(), **found}

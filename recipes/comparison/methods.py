@@ -109,7 +109,7 @@ _LATE = 100
 
 
 def _ablations(method: str) -> dict[str, MethodConfig]:
-  """Returns a unified method without one of its parts, or with another."""
+  """Returns variants of a unified method that change one of its parts."""
   changed: dict[str, Hyperparameters] = {
     'no_plateau': {'patience': 0},
     'no_rewind': {'rewind_epochs': 0},

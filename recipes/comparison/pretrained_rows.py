@@ -53,7 +53,7 @@ class Table:
     )
 
   def add(self, row: dict[str, Any]) -> None:
-    """Adds a finished run, in the file too."""
+    """Adds a finished run and writes the file."""
     self.rows.append({name: str(row[name]) for name in COLUMNS})
     files.write_text(self._path, files.csv_text(COLUMNS, self.rows))
 

@@ -1,4 +1,4 @@
-"""What `recipes.pretrained` tries on other seeds, and what it then compares."""
+"""The search of `recipes.pretrained`, and the runs that it compares."""
 
 from collections.abc import Iterator, Sequence
 

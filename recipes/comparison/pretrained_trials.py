@@ -1,4 +1,4 @@
-"""One run of the comparison of `recipes/pretrained.py`, and its dense model."""
+"""A run of `recipes.pretrained`, and its dense model."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""The report of a comparison: tables, plot, costs, and what failed."""
+"""The report of a comparison: tables, plot, costs and failed runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,9 +15,9 @@ def write(
 
   Args:
     grid: whose finished runs are reported.
-    command: what makes them again.
-    jobs: how many ran side by side.
-    failed: the runs that did not end, and why.
+    command: that runs the comparison again.
+    jobs: how many ran in parallel.
+    failed: the error of each failed run, by its description.
   """
   rows, directory = grid.rows(), grid.directory
   sections = [

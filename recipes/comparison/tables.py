@@ -1,4 +1,4 @@
-"""What a comparison says: means, differences and costs, as tables."""
+"""Tables of a comparison: means, differences, costs and the search."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from recipes.common import tables
 from recipes.comparison.methods import ABLATIONS
 from recipes.comparison.trials import COLUMNS, Row
 
-# Our methods, and what each of them has to beat.
+# The methods of this library, and the baselines of each.
 BASELINES = {
   'unilth': (
     'gmp',
@@ -114,16 +114,16 @@ def accuracy_table(rows: Iterable[Row]) -> list[str]:
 
 
 def beside(method: str) -> list[str]:
-  """Returns what one of our methods is shown with: baselines, and ablations."""
+  """Returns the baselines and the ablations of one of our methods."""
   own = [name for name in ABLATIONS if name.startswith(f'{method}_')]
   return [*BASELINES[method], *own]
 
 
 def difference_table(rows: Iterable[Row], method: str) -> list[str]:
-  """Returns by how much a method is above its baselines and its ablations.
+  """Returns the differences of a method to its baselines and ablations.
 
-  The mean over the seeds that both have of the difference, its standard error,
-  and how many seeds those are.
+  A cell has the mean of the differences over the seeds that both have, its
+  standard error and the number of these seeds.
   """
   by_seed = _compared(rows).pivot_table(
     index=['target_sparsity', 'seed'], columns='method', values='accuracy'
@@ -140,7 +140,7 @@ def difference_table(rows: Iterable[Row], method: str) -> list[str]:
 
 
 def cost_table(rows: Iterable[Row]) -> list[str]:
-  """Returns what a run costs, beside its accuracy at the highest sparsity."""
+  """Returns epochs, steps and seconds of a run at the highest sparsity."""
   frame = _compared(rows)
   methods = frame['method'].unique()
   highest = frame.groupby('method')['target_sparsity'].transform('max')
@@ -158,7 +158,7 @@ def cost_table(rows: Iterable[Row]) -> list[str]:
 
 
 def search_table(rows: Iterable[Row]) -> list[str]:
-  """Returns what the search found, per method and setting."""
+  """Returns the validation accuracies of the search, per method and setting."""
   frame = pd.DataFrame(list(rows), columns=COLUMNS)
   frame = frame[frame['searched'].astype(bool)]
   cells = [

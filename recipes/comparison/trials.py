@@ -1,4 +1,4 @@
-"""The runs of a comparison: which there are, and what each of them found."""
+"""The runs of a comparison, and their results."""
 
 import dataclasses
 import itertools
@@ -116,9 +116,10 @@ class Grid:
     ]
 
   def comparison(self) -> list[Trial]:
-    """Returns the runs that are compared; the search must be done.
+    """Returns the runs that are compared; the search must be finished.
 
-    Seed by seed, so that what is there can be compared at any time.
+    They are in the order of seeds, so that an unfinished comparison has runs of
+    all methods.
     """
     chosen = self.chosen()
     trials = (
@@ -133,7 +134,7 @@ class Grid:
     return list(dict.fromkeys(cheap_first))
 
   def chosen(self) -> dict[str, int]:
-    """Returns each method's best setting of the search; 0 without one."""
+    """Returns the best setting of each method; 0 without a search."""
     scores: dict[tuple[str, int], list[float]] = {}
     for trial in self.search():
       results = self.results(trial)
@@ -151,7 +152,7 @@ class Grid:
     }
 
   def job(self, trial: Trial) -> Job:
-    """Returns a trial as something to run."""
+    """Returns the job of a trial."""
     flags = trial.flags(self.recipe, self.epochs)
     words = [f'--{name}={value}' for name, value in flags.items()]
     return Job(self._directory(trial), (*self.common, *words))
@@ -161,7 +162,7 @@ class Grid:
     return trial.flags(self.recipe, self.epochs)['epochs']
 
   def results(self, trial: Trial) -> dict[str, Any] | None:
-    """Returns what a finished trial found, else `None`."""
+    """Returns the results of a trial, `None` if it is not finished."""
     path = self._directory(trial) / 'results.json'
     return run_directory.read_json(path, _RESULTS) if path.exists() else None
 

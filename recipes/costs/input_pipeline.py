@@ -1,10 +1,10 @@
-r"""Images a second of an input pipeline alone, beside its network's training.
+r"""Compares the speed of an input pipeline with that of training.
 
   python -m recipes.costs.input_pipeline --recipe=cifar10_small --data_dir=...
 
-Both are timed in turn, so that what else the machine does falls on both. The
-pipeline is read as fast as it goes; a training step is the network's, forward
-and backward, with SGD, on one batch that is there already.
+Both are timed in turns, so that other load on the machine affects both. The
+pipeline is read as fast as possible. A training step is a forward and backward
+pass with SGD, on one batch in memory.
 """
 
 import itertools
@@ -46,7 +46,7 @@ def measure(
   seconds: float,
   repeats: int,
 ) -> dict[str, list[float]]:
-  """Returns the images a second of `pipeline` and `training`, in turn.
+  """Returns the images per second of `pipeline` and `training`.
 
   Args:
     data: whose training part is read.

@@ -1,12 +1,12 @@
-"""What pruning costs: the making of masks, beside tfmot's own mask update.
+"""Compares our mask update with that of tfmot.
 
   python -m recipes.costs.mask_update
   python -m recipes.costs.mask_update --weights=25000000 --output=cost.json
 
-All are timed in turn in one process. tfmot sorts each layer; ours selects in
-linear time, over all layers together (`global`) or each apart (`layer`). The
-last two rows include reading the weights and writing masks and weights back,
-as tfmot's does.
+All are timed in turns in one process. tfmot sorts each layer; ours selects in
+linear time, over all layers together (`global`) or in each layer (`layer`).
+Rows with `update`, as tfmot's, include reading the weights and writing masks
+and weights; rows with `select` do not.
 """
 
 import pathlib
@@ -76,11 +76,11 @@ class _Ours:
     self._dense = [np.ones(k.weight.shape, bool) for k in self._layers.kernels]
 
   def prepare(self) -> None:
-    """Reads what `select` selects from."""
+    """Reads the scores that `select` uses."""
     self._scores = self._layers.read_weights()
 
   def select(self) -> None:
-    """Makes masks of scores that are there."""
+    """Selects masks from the scores."""
     self._masks = mask_selection.select(
       self._scores, self._dense, _SPARSITY, self._scope
     )

@@ -1,13 +1,13 @@
-"""What a wrapper does to training in half precision: nothing, if it is right.
+"""Measures whether the wrapper changes training in half precision.
 
   python -m recipes.costs.mixed_precision
 
-Trains one small convolutional network three times from the same weights on
-the same batches: as it is, wrapped by tfmot's `prune_low_magnitude` and wrapped
-by ours, both to a target of 0, under each precision policy. Prints by how much
-the weights differ from those of the network that was not wrapped: 0 is right.
-The head is float32, as Keras recommends, but for a second row of each policy,
-since tfmot cannot wrap such a model. Takes a minute on two cores.
+Trains a small convolutional network three times from the same weights on the
+same batches: unwrapped, wrapped by tfmot's `prune_low_magnitude`, and wrapped
+by ours, both with a target of 0, under each precision policy. Prints the
+largest difference of a weight to the unwrapped network; 0 is correct. The head
+is float32, as Keras recommends; a second row of each policy has a head in half
+precision, since tfmot cannot wrap the former. Takes a minute on two cores.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _WRAPS: dict[str, Callable] = {
 
 
 def build(head: str | None) -> keras.Model:
-  """Returns a small network, its head in a dtype of its own or the policy's."""
+  """Returns a small network; `head` is the dtype of its last layer."""
   inputs = keras.layers.Input((8, 8, 1))
   x = keras.layers.Conv2D(8, 3, activation='relu')(inputs)
   x = keras.layers.BatchNormalization()(x)
@@ -58,7 +58,7 @@ def train(wrap: Callable | None, head: str | None) -> list[np.ndarray]:
 
 
 def difference(wrap: Callable, head: str | None) -> str:
-  """Returns how far wrapped training ends from training unwrapped."""
+  """Returns the largest difference of a weight to unwrapped training."""
   try:
     pairs = zip(train(None, head), train(wrap, head), strict=True)
     worst = max(float(np.abs(a - b).max()) for a, b in pairs)

@@ -1,14 +1,14 @@
-"""What pruning costs: steps, events and memory, beside the dense model.
+"""Measures the overhead of pruning: steps, events, memory.
 
   python -m recipes.costs.overhead --output=overhead
   python -m recipes.costs.overhead --models=lenet --jit_compile
 
-The dense model, tfmot's wrapper with PolynomialDecay and each of our algorithms
-train in turns in one process, block by block of steps, so that a ratio compares
-what ran side by side; `recipes.costs.workloads` says what they are. Printed are
-medians, and the first and third quartile of the ratios. Every step is timed
-under a callback that counts steps, so that the dense model has one too. For the
-masks of a large model beside tfmot's see `recipes.costs.mask_update`.
+The dense model, tfmot's wrapper with PolynomialDecay and our algorithms, which
+`recipes.costs.workloads` defines, train in turns in one process, in blocks of
+steps; ratios compare blocks that follow each other. The table has medians, and
+the first and third quartiles of the ratios. All models, the dense one too,
+train with a callback that counts steps. `recipes.costs.mask_update` compares
+the mask update of a large model with tfmot's.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""What export_tflite makes of two networks: bytes, encodings, differences.
+"""Measures export_tflite on two networks: bytes, encodings, differences.
 
   python -m recipes.costs.tflite
   python -m recipes.costs.tflite --target_sparsities=0.8,0.95
 
-The networks are the recipes' convolutional one for 8x8 images and a perceptron
-with two hidden layers, trained on nothing; per layer the smallest weights are
-zero. Sizes do not depend on training. The comparison is on uniform inputs,
-which is also what int8 is calibrated on.
+The networks are the recipes' convolutional network for 8x8 images and a
+perceptron with two hidden layers. They are not trained, since sizes do not
+depend on training; in each layer the smallest weights are zero. Outputs are
+compared on uniform inputs, which also calibrate int8.
 """
 
 import tempfile

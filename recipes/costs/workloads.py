@@ -1,8 +1,8 @@
-"""What `recipes.costs.overhead` compares: dense, tfmot's wrapper, our methods.
+"""The models and methods that `recipes.costs.overhead` compares.
 
-All train for four epochs of equal length, in which they pass their stages at
-the same steps, so that each epoch of one can be set against the same epoch of
-the dense model.
+All methods train for four epochs of equal length and enter their stages at the
+same steps, so that each epoch is compared with the same epoch of the dense
+model.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class Workload:
   block: int
 
   def data(self) -> tf.data.Dataset:
-    """Returns batches without end, all there before the clock starts."""
+    """Returns endless batches, cached in memory."""
     random = np.random.default_rng(0)
     count = 8 * self.batch_size
     images = random.standard_normal((count, *self.input_shape), np.float32)

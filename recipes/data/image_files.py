@@ -1,4 +1,4 @@
-"""Images in files: decoded into memory once, or each time they are seen."""
+"""Images in files: decoded into memory once, or each time they are read."""
 
 import concurrent.futures
 import math
@@ -18,7 +18,7 @@ FITS_BYTES = 2 * 2**30
 
 
 def fits(images: int, image_shape: Sequence[int]) -> bool:
-  """Whether that many uint8 images are kept in memory."""
+  """Returns whether a number of uint8 images is kept in memory."""
   return images * math.prod(image_shape) <= FITS_BYTES
 
 
@@ -101,7 +101,7 @@ def _in_threads(work: Callable[[Any], None], items: Sequence[Any]) -> None:
 
 
 class FileSplit(pipeline.IndexedSplit):
-  """One part of a data set whose images are decoded each time they are seen.
+  """A split of a data set whose images are decoded each time they are read.
 
   In training a random part of an image is decoded and resized, and half of
   them are mirrored; in evaluation the centre is.
@@ -130,7 +130,7 @@ class FileSplit(pipeline.IndexedSplit):
     """Decodes each image.
 
     Raises:
-      DataError: it names the first that cannot be decoded.
+      DataError: an image cannot be decoded; the message names it.
     """
     paths = [p.decode() for p in self._paths.numpy()[self._indices]]
     _in_threads(lambda path: _decoded(path, 3), paths)

@@ -33,7 +33,7 @@ class SmallImages:
     name: of files and builders.
     classes: how many labels there are.
     image_shape: height, width, channels.
-    transform: what is done to a batch.
+    transform: of a batch.
     shrunk: by how much height and width are divided once they are read.
   """
 
@@ -47,7 +47,7 @@ class SmallImages:
     """Returns the data.
 
     Raises:
-      DataError: it is not there, damaged, or too small for the options.
+      DataError: it is missing, damaged, or too small for the options.
     """
     read = readers.read(
       self.name,
@@ -65,7 +65,7 @@ class SmallImages:
 
 
 def _shrink(images: np.ndarray, by: int) -> np.ndarray:
-  """Returns images whose pixels are the means of by x by pixels."""
+  """Returns images averaged over blocks of `by` x `by` pixels."""
   count, height, width, channels = images.shape
   blocks = images.reshape(count, height // by, by, width // by, by, channels)
   means = blocks.mean((2, 4), dtype=np.float32)
@@ -104,10 +104,10 @@ TINY_IMAGENET = SmallImages(
 
 
 def imagenet(options: DataOptions) -> Dataset:
-  """ImageNet at 224x224: folders of classes, or TFDS's `imagenet2012`.
+  """Returns ImageNet at 224x224, from class folders or TFDS.
 
   Raises:
-    DataError: it is not there, damaged, or too small for the options.
+    DataError: it is missing, damaged, or too small for the options.
   """
   folder = _folder('imagenet', options)
   prepared = tfds.find('imagenet2012', folder)
@@ -120,10 +120,10 @@ def imagenet(options: DataOptions) -> Dataset:
 
 
 def image_folder(options: DataOptions, size: int) -> Dataset:
-  """Images of any size, in one folder per class.
+  """Returns images of any size from class folders.
 
-  Those that fit in memory are resized once and kept there (2 GiB: 10,000 at
-  224x224), others decoded each time.
+  If they fit in 2 GiB (10,000 images at 224x224), they are resized once and
+  kept in memory; otherwise they are decoded each time they are read.
 
   Args:
     options: what the user asks for; `data_dir` must be given.

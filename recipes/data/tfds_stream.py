@@ -1,7 +1,7 @@
 """Streams images that TFDS has prepared and that do not fit in memory.
 
-Records are read from files in a random order through a buffer, not in any
-order: TFDS has shuffled them once, as it prepared them.
+Files are read in a random order, and their records shuffled in a buffer. TFDS
+has also shuffled all records once, when it prepared them.
 """
 
 import functools
@@ -22,7 +22,7 @@ _BUFFER = 4096
 
 
 class StreamedSplit:
-  """One part of a data set of encoded images that TFDS has prepared.
+  """A split of encoded images that TFDS has prepared.
 
   Args:
     builder: of TFDS.
@@ -121,10 +121,9 @@ def load(
   size: int,
   options: DataOptions,
 ) -> Dataset:
-  """Returns a data set of which train, validation and test are streamed.
+  """Returns a data set whose splits are streamed.
 
-  The validation images are neighbours on disk; where they begin, the seed
-  draws.
+  The validation images are contiguous on disk; the seed draws their beginning.
 
   Args:
     folder: of the prepared builder.
@@ -160,7 +159,7 @@ def load(
 
 
 def _slices(split: str, begin: int, count: int, total: int) -> str:
-  """Returns `count` images from `begin` on, round the end, for TFDS."""
+  """Returns the slices of `count` images from `begin` on, cyclically."""
   begin %= total
   end = begin + count
   parts = [(begin, min(end, total)), (0, max(0, end - total))]

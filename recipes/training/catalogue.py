@@ -1,4 +1,4 @@
-"""All recipes by name, and the flag that picks one of them."""
+"""All recipes by name, and the flag that chooses one of them."""
 
 import importlib
 from collections.abc import Sequence
@@ -47,5 +47,5 @@ def chosen(arguments: Sequence[str]) -> Recipe:
 
 
 def load(name: str) -> Recipe:
-  """Returns a recipe, and defines the flags that it has of its own."""
+  """Returns a recipe by its name; defines its own flags."""
   return importlib.import_module(f'recipes.{name}').RECIPE

@@ -1,4 +1,4 @@
-"""What all recipes share: a program, from its flags to a finished run."""
+"""The program of a recipe: from flags to a finished run."""
 
 import functools
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def launch(recipe: Recipe) -> None:
 
 
 def main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
-  """Does what the program does, in a process where no flags were parsed yet.
+  """Runs a recipe as its program does, in a process without parsed flags.
 
   Args:
     recipe: what to train on what.
@@ -48,7 +48,7 @@ def _parse(recipe: Recipe, arguments: Sequence[str]) -> list[str]:
 
 def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
-  # Such as that a callback, which makes a mask, is slower than a step.
+  # No warnings, such as that a callback is slower than a step: it makes a mask.
   logging.set_verbosity(logging.ERROR)
   tf.get_logger().setLevel('ERROR')
   config = command_line.run_config(recipe)

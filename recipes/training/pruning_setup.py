@@ -1,4 +1,4 @@
-"""Makes of a run's configuration what its method needs: masks and callbacks."""
+"""The pruning of a run, made from its configuration."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -48,13 +48,13 @@ class Run:
     self._verbose = config.verbose if self._chief else 0
 
   def run(self) -> dict[str, Any] | None:
-    """Trains and writes; returns the results, in the chief's process."""
+    """Trains and writes; returns the results, `None` outside of the chief."""
     keras.utils.set_random_seed(self._config.seed)
     self._data = data = self._recipe.load(self._config.data_options)
     per_epoch = -(-data.train.examples // self._config.batch_size)
     self._steps = self._config.epochs * per_epoch
     with self._strategy.scope():
-      # Checkpoints hold it; deterministic operations refuse one without seed.
+      # It is part of checkpoints; deterministic operations need a seed.
       tf.random.set_global_generator(
         tf.random.Generator.from_seed(self._config.seed)
       )
@@ -127,7 +127,7 @@ class Run:
       initial_epoch=first,
       epochs=self._config.epochs,
       steps_per_epoch=per_epoch,
-      # Datasets over replicas are not begun again by themselves.
+      # Distributed data sets do not restart by themselves.
       validation_data=on_replicas(validation.repeat(), weighted=False),
       validation_steps=-(-data.validation.examples // batch_size),
       callbacks=[
@@ -172,7 +172,7 @@ class Run:
     self, writer: history_writer.HistoryWriter
   ) -> dict[str, Any] | None:
     """Strips, exports, evaluates and reports a trained model."""
-    # Every process reads the variables: some are kept one part in each.
+    # In every process, since some variables are distributed over processes.
     summary = tf_unilth.sparsity_summary(self._model)
     last = history_writer.histogram(self._model)
     ticket = self._ticket()
@@ -194,7 +194,7 @@ class Run:
     results['seconds'] = writer.seconds
     histograms = {**writer.histograms, 'at the end': last}
     self._report(writer.history, results, summary, histograms)
-    # Last: it says that the run is finished.
+    # Last, since this file marks the run as finished.
     files.write_json(self._directory / run_directory.RESULTS, results)
     return results
 
@@ -215,7 +215,7 @@ class Run:
     """Returns the stripped model without replicas, ready to be evaluated."""
     model = stripped
     if self._config.strategy != 'none':
-      keras.backend.reset_uids()  # Its layers are to have the same names.
+      keras.backend.reset_uids()  # For the same names of layers.
       model = optimization.build(
         self._recipe, self._config, self._data.image_shape, self._data.classes
       )

@@ -79,7 +79,7 @@ def _trials_in_order(
 
 
 def _front(axis: Any, done: Sequence[Mapping[str, Any]]) -> None:
-  """Draws accuracy over what is left of the weights, sparser to the right."""
+  """Draws accuracy over the fraction of remaining weights, decreasing."""
   for on_front, style, label in (
     (False, {'marker': 'o', 'color': figures.GREY, 'linestyle': ''}, 'beaten'),
     (

@@ -1,4 +1,4 @@
-"""A recipe's model and data, as a search trains them."""
+"""A recipe as a HyperModel of keras-tuner."""
 
 import pathlib
 from typing import Any
@@ -12,14 +12,14 @@ from recipes.training import optimization, run_directory
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
 
-# Of the recipe's own learning rate, between which it is searched.
+# The learning rate is searched from 1/4 to 4 times that of the recipe.
 _FACTOR = 4
 
 
 class RecipeModel(keras_tuner.HyperModel):
-  """Builds a recipe's model, and fits it to the recipe's data.
+  """Builds and trains a recipe's model for a search.
 
-  The learning rate is searched, unless a flag gives it.
+  The learning rate is a hyperparameter, unless a flag sets it.
 
   Args:
     recipe: what to train on what.
@@ -86,10 +86,10 @@ class RecipeModel(keras_tuner.HyperModel):
     )
 
   def dense_accuracy(self, path: pathlib.Path) -> float:
-    """Returns the dense model's accuracy in validation, with the defaults.
+    """Returns the validation accuracy of the dense model, with the defaults.
 
     Args:
-      path: of the file that keeps it; it is trained only once.
+      path: of the file that stores it, so that the model is trained once.
     """
     config = self.config.result_values(self.recipe.name)
     if path.exists():

@@ -1,4 +1,4 @@
-"""What a search has found, for people: a table, CSV, a plot, HParams."""
+"""Reports of a search: a table, CSV, a plot, TensorBoard's HParams."""
 
 import pathlib
 import shutil
@@ -77,14 +77,20 @@ def _summary(
 
 
 def _best(search: tuner.TicketTuner, table: list[dict[str, Any]]) -> list[str]:
-  """Returns the best trials as the lines of a table."""
+  """Returns a table of the best trials, as lines."""
   by_id = {row['trial']: row for row in table}
   defaults = search.oracle.default_values()
   rows = [
     _cells(by_id[trial.trial_id], defaults)
     for trial in search.oracle.get_best_trials(_SHOWN)
   ]
-  headers = ('trial', 'validation', 'sparsity', 'seconds', 'not as by default')
+  headers = (
+    'trial',
+    'validation',
+    'sparsity',
+    'seconds',
+    'changed hyperparameters',
+  )
   return tables.plain(rows, headers).split('\n')
 
 
@@ -93,7 +99,7 @@ def _export(
   model: recipe_model.RecipeModel,
   directory: pathlib.Path,
 ) -> str:
-  """Exports the best ticket; returns what it comes to on the test set."""
+  """Exports the best ticket; returns a line with its test accuracy."""
   (found,) = search.get_best_tickets()
   batches = model.data.test.batches(model.config.batch_size)
   batch = next(iter(batches))[0].numpy()
@@ -110,7 +116,7 @@ def _defaults(
   model: recipe_model.RecipeModel,
   table: list[dict[str, Any]],
 ) -> str:
-  """Returns what the defaults, the first trial, come to on the test set."""
+  """Returns a line with the test accuracy of the first trial, the defaults."""
   first = search.oracle.trials[table[0]['trial']]
   if 'accuracy' not in table[0]:
     return f'the defaults (trial {first.trial_id}) failed'
@@ -131,7 +137,7 @@ def _cells(row: dict[str, Any], defaults: dict[str, Any]) -> tuple[str, ...]:
     f'{row["accuracy"]:.2%}',
     f'{row["sparsity"]:.3%}',
     f'{row["seconds"]:.1f}',
-    textwrap.fill(', '.join(others) or 'all as by default', _WIDTH),
+    textwrap.fill(', '.join(others) or 'none: the defaults', _WIDTH),
   )
 
 
@@ -140,8 +146,8 @@ def _short(value: Any) -> str:
 
 
 def write_hparams(directory: pathlib.Path, table: list[dict[str, Any]]) -> None:
-  """Writes what TensorBoard's HParams shows, of all trials anew."""
-  # It brings Keras 3, which nothing else here needs.
+  """Writes all trials for TensorBoard's HParams, replacing earlier files."""
+  # It imports Keras 3, which nothing else here needs.
   from tensorboard.plugins.hparams import api
 
   shutil.rmtree(directory, ignore_errors=True)

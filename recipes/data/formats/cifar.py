@@ -35,7 +35,7 @@ class Version:
 
 
 def _binary(labels: int) -> _Read:
-  """Reads rows of `labels` bytes, of which the last counts, and pixels."""
+  """Returns a reader of rows of label bytes, of which the last counts."""
 
   def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     content = path.read_bytes()
@@ -102,7 +102,7 @@ VERSIONS = {
 def find(
   name: str, folder: pathlib.Path
 ) -> tuple[Version, pathlib.Path] | None:
-  """Returns which version is in a folder, and where; `None` for none.
+  """Returns the version in a folder and its path; `None` if there is none.
 
   Args:
     name: `cifar10` or `cifar100`.
@@ -117,7 +117,7 @@ def find(
 
 
 def read(version: Version, folder: pathlib.Path) -> Arrays:
-  """Returns what a folder of one version holds.
+  """Returns the arrays of a folder of one version.
 
   Raises:
     DataError: a file is missing or damaged.

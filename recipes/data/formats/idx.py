@@ -21,15 +21,15 @@ _STEMS = (
   ('t10k-labels', 'idx1-ubyte'),
 )
 _UINT8 = 8
-# No deflated byte stands for more.
+# A compressed byte is at most this many bytes.
 _MOST_DEFLATED = 1032
 
 
 def find(folder: pathlib.Path) -> list[pathlib.Path] | None:
-  """Returns the four files, `None` where not one of them is.
+  """Returns the four files, `None` if none of them exists.
 
   Raises:
-    DataError: some of them are there and some are not.
+    DataError: only some of them exist.
   """
   found = [_one(folder, stem, kind) for stem, kind in _STEMS]
   if not any(found):
@@ -49,7 +49,7 @@ def _one(folder: pathlib.Path, stem: str, kind: str) -> pathlib.Path | None:
 
 
 def read(paths: list[pathlib.Path]) -> Arrays:
-  """Returns what the four files hold, in the order of `find`.
+  """Returns the arrays of the four files, in the order of `find`.
 
   Raises:
     DataError: one of them is damaged.

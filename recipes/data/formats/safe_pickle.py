@@ -65,7 +65,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 class _Unpickler(pickle.Unpickler):
   def find_class(self, module: str, name: str) -> Any:
-    """Returns a stand-in; nothing else has a name here."""
+    """Returns a stand-in; no other name is resolved."""
     if (module, name) not in _STAND_INS:
       raise pickle.UnpicklingError(
         f'it names {module}.{name}, which is no array, list or dict'
@@ -74,7 +74,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: pathlib.Path) -> Any:
-  """Returns what a pickle holds; strings of Python 2 come as bytes.
+  """Returns the content of a pickle; strings of Python 2 are bytes.
 
   Raises:
     DataError: it is damaged, or holds anything else.
@@ -94,7 +94,7 @@ def read(path: pathlib.Path) -> Any:
 
 
 def _check_sizes(content: bytes) -> None:
-  """Raises where an opcode asks for more memory than the file could fill."""
+  """Raises if an opcode asks for more memory than the file can fill."""
   for opcode, argument, _ in pickletools.genops(content):
     index = opcode.name in ('PUT', 'LONG_BINPUT')
     if index and int(argument or 0) > len(content):
