@@ -17,17 +17,15 @@ runs what is missing.
 import dataclasses
 import pathlib
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
 
-from recipes.common import files
 from recipes.common.wording import count
-from recipes.comparison import parallel_runs, report, tables
+from recipes.comparison import parallel_runs, runner, tables
 from recipes.comparison.methods import ABLATIONS, METHOD_CONFIGS, METHODS
-from recipes.comparison.trials import Grid, Trial, csv_text
+from recipes.comparison.trials import Grid, Trial
 from recipes.training import (
   catalogue,
   command_line,
@@ -196,97 +194,6 @@ def _check(grid: Grid, trials: Sequence[Trial]) -> None:
     pruning_setup.check(config.pruning)
 
 
-class _Clock:
-  """Says how long the rest will take, by the epochs that are done."""
-
-  def __init__(self, epochs: int):
-    self._left, self._done = epochs, 0
-    self._began = time.monotonic()
-
-  def add(self, epochs: int) -> str:
-    """Notes a run; returns what to show."""
-    self._done, self._left = self._done + epochs, self._left - epochs
-    per_epoch = (time.monotonic() - self._began) / self._done
-    minutes = round(per_epoch * self._left / 60)
-    return f'{minutes // 60} h {minutes % 60:02} min left'
-
-
-class _Runner:
-  """Runs what is missing of a grid, and writes what it found.
-
-  Args:
-    grid: of the comparison.
-    slots: where to run.
-    command: what makes the comparison again.
-  """
-
-  def __init__(
-    self, grid: Grid, slots: Sequence[parallel_runs.DeviceSlot], command: str
-  ):
-    self._grid, self._slots, self._command = grid, slots, command
-    self._succeeded = False
-    self.failed: dict[str, str] = {}
-
-  def run(self, trials: Sequence[Trial], what: str) -> None:
-    """Runs those trials that are not finished."""
-    grid = self._grid
-    missing = [trial for trial in trials if grid.results(trial) is None]
-    print(
-      f'{what}: {count(len(trials), "run")}, {len(trials) - len(missing)} of '
-      'them done, '
-      f'{len(self._slots)} at a time',
-      flush=True,
-    )
-    self._succeeded |= len(missing) < len(trials)
-    by_directory = {grid.job(trial).directory: trial for trial in missing}
-    clock = _Clock(sum(map(grid.cost, missing)))
-    ended = parallel_runs.run(
-      grid.recipe.name, [grid.job(t) for t in missing], self._slots
-    )
-    for number, (job, error) in enumerate(ended, 1):
-      trial = by_directory[job.directory]
-      if error is not None:
-        error += f' (runs/{trial.name}/{parallel_runs.LOG})'
-      left = clock.add(grid.cost(trial))
-      print(
-        f'[{number}/{len(missing)}] {_describe(trial)}: '
-        f'{error or _summarize(grid, trial)}; {left}',
-        flush=True,
-      )
-      self._note(trial, error)
-      self._write_rows()
-    self._write_rows()  # Other methods may be asked for, though nothing ran.
-    report.write(grid, self._command, len(self._slots), self.failed)
-
-  def _write_rows(self) -> None:
-    rows = csv_text(self._grid.rows())
-    files.write_text(self._grid.directory / 'comparison.csv', rows)
-
-  def _note(self, trial: Trial, error: str | None) -> None:
-    self._succeeded |= error is None
-    if error is not None:
-      self.failed[_describe(trial)] = error
-      if not self._succeeded:
-        raise ValueError(
-          f'the first run to end failed, in {self._grid.directory}: {error}'
-        )
-
-
-def _describe(trial: Trial) -> str:
-  values = f' ({trial.hyperparameters})' if trial.hyperparameters else ''
-  at = f' at {100 * trial.sparsity:.6g}%' if trial.sparsity else ''
-  return f'{trial.method}{values}{at}, seed {trial.seed}'
-
-
-def _summarize(grid: Grid, trial: Trial) -> str:
-  results = grid.results(trial)
-  assert results is not None
-  return (
-    f'test accuracy {results["test_accuracy"]:.2%} '
-    f'in {results["seconds"]:.0f} s'
-  )
-
-
 def _list(grid: Grid) -> None:
   for title, trials in (
     ('search', grid.search()),
@@ -298,7 +205,7 @@ def _list(grid: Grid) -> None:
     for trial in trials:
       done = 'done  ' if grid.results(trial) else '      '
       words = [f for f in grid.job(trial).flags if f not in _ALWAYS]
-      print(f'  {done}{_describe(trial)}: {" ".join(words)}')
+      print(f'  {done}{runner.describe(trial)}: {" ".join(words)}')
 
 
 def _parse(arguments: Sequence[str]) -> list[str]:
@@ -320,10 +227,10 @@ def _main(arguments: Sequence[str]) -> Any:
     run_directory.make(grid.directory)
     run_directory.begin(grid.directory, settings.config)
     slots = parallel_runs.slots(settings.jobs)
-    runner = _Runner(grid, slots, settings.command)
+    runs = runner.Runner(grid, slots, settings.command)
     if grid.search():
-      runner.run(grid.search(), 'search')
-    runner.run(grid.comparison(), 'comparison')
+      runs.run(grid.search(), 'search')
+    runs.run(grid.comparison(), 'comparison')
   except KeyboardInterrupt:
     print(f'stopped; the same command resumes it in {grid.directory}')
     sys.exit(130)
@@ -331,9 +238,9 @@ def _main(arguments: Sequence[str]) -> Any:
     return command_line.error_line(error)
   print('\n'.join(tables.accuracy_table(grid.rows())))
   print(f'\nwritten to {grid.directory}')
-  if runner.failed:
-    names = '; '.join(runner.failed)
-    return f'error: {count(len(runner.failed), "run")} failed: {names}'
+  if runs.failed:
+    names = '; '.join(runs.failed)
+    return f'error: {count(len(runs.failed), "run")} failed: {names}'
   return None
 
 

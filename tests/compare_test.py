@@ -12,7 +12,14 @@ from absl.testing import flagsaver
 
 from recipes import compare, digits_cnn
 from recipes.common import figures
-from recipes.comparison import methods, parallel_runs, plot, tables, trials
+from recipes.comparison import (
+  methods,
+  parallel_runs,
+  plot,
+  runner,
+  tables,
+  trials,
+)
 from tests import tiny_recipe
 
 pytestmark = pytest.mark.long
@@ -178,9 +185,9 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
   with flagsaver.flagsaver():
     flags.FLAGS(['', '--recipe=digits_cnn'])
     for _ in range(2):  # When it goes on, too.
-      runner = compare._Runner(grid, parallel_runs.slots(2), 'command')
-      runner.run(grid.comparison(), 'comparison')
-  assert len(runner.failed) == 3
+      run_all = runner.Runner(grid, parallel_runs.slots(2), 'command')
+      run_all.run(grid.comparison(), 'comparison')
+  assert len(run_all.failed) == 3
   assert 'seed 1: it diverged (runs/gmp-0.95-seed1/' in capsys.readouterr().out
   report = (tmp_path / 'report.md').read_text()
   assert '| gmp | 45.00 (1) | 45.00 (1) | 45.00 (1) |' in report
@@ -193,9 +200,9 @@ def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
   monkeypatch.setattr(
     parallel_runs, 'run', lambda recipe, jobs, places: [(jobs[0], 'no data')]
   )
-  runner = compare._Runner(grid, parallel_runs.slots(2), 'command')
+  run_all = runner.Runner(grid, parallel_runs.slots(2), 'command')
   with pytest.raises(ValueError, match=f'failed, in {tmp_path}: no data'):
-    runner.run(grid.comparison(), 'comparison')
+    run_all.run(grid.comparison(), 'comparison')
 
 
 @pytest.fixture
