@@ -72,7 +72,8 @@ def parse(arguments: Sequence[str], groups: Iterable[str] = ()) -> list[str]:
     said = ' '.join(str(error).split())
     if len(said) > _LONGEST:  # A value can be endless.
       said = f'{said[: _LONGEST // 2]} ... {said[-_LONGEST // 2 :]}'
-    print(f'error: {said} See --help.', file=sys.stderr)
+    sentence = said.removesuffix('.') + '.'
+    print(f'error: {sentence} See --help.', file=sys.stderr)
     sys.exit(1)
 
 
