@@ -351,3 +351,5 @@ def test_a_configuration_cannot_be_changed():
   hash((config.pruning, config.export))  # No lists, nor what could change.
   with pytest.raises(dataclasses.FrozenInstanceError):
     config.epochs = 3
+  with pytest.raises(TypeError):
+    config.recipe_flags['model'] = 'other'

@@ -162,7 +162,7 @@ class Bench:
 
   def _trained(self) -> keras.Model:
     model = self._built()
-    with np.load(self._weights) as stored:
+    with np.load(self._weights, allow_pickle=False) as stored:
       model.set_weights([stored[name] for name in stored.files])
     return model
 

@@ -8,6 +8,7 @@ This is the only module that reads the values of the flags that `run_flags` and
 import dataclasses
 import pathlib
 import sys
+import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -110,7 +111,9 @@ def run_config(recipe: Recipe) -> RunConfig:
       'output_dir': pathlib.Path(directory),
     },
     pruning=pruning,
-    recipe_flags={name: FLAGS[name].value for name in recipe.flags},
+    recipe_flags=types.MappingProxyType(
+      {name: FLAGS[name].value for name in recipe.flags}
+    ),
     command=_command(recipe),
   )
 
