@@ -56,7 +56,7 @@ def try_model(name: str) -> dict[str, Any]:
   """Prunes one model; returns its row of the table."""
   begin = time.perf_counter()
   keras.utils.set_random_seed(0)
-  # In few steps on noise a global ranking may empty a layer; that is no news.
+  # After a few steps on noise, a global ranking may prune a whole layer.
   schedule = tf_unilth.IterativeSparsity(_SPARSITY, scope='layer')
   model = zoo.MODELS[name](schedule)
   model.compile(
@@ -104,7 +104,7 @@ def _reload(model: keras.Model) -> keras.Model:
   """Returns the wrapped model, saved and loaded."""
   with tempfile.TemporaryDirectory() as folder:
     if isinstance(model, zoo.Subclassed):
-      # Keras cannot save what such a model is made from, but its weights.
+      # Keras can save only the weights of such a model.
       path = f'{folder}/model'
       model.save_weights(path)
       fresh = zoo.MODELS['subclassed'](tf_unilth.IterativeSparsity(_SPARSITY))
@@ -112,7 +112,7 @@ def _reload(model: keras.Model) -> keras.Model:
       return fresh
     path = f'{folder}/model.keras'
     model.save(path)
-    # Keras does not register ConvNeXt's own layer, wrapped or not.
+    # Keras does not register the layer LayerScale of ConvNeXt.
     kinds = {type(layer).__name__: type(layer) for layer in model.layers}
     own = {name: kinds[name] for name in {'LayerScale'} & kinds.keys()}
     return keras.models.load_model(path, custom_objects=own)

@@ -9,7 +9,7 @@ from recipes.training.recipe import Recipe
 
 Hyperparameters = Mapping[str, Any]
 
-# Of the survivors in each round, as in LTH.
+# The fraction of the remaining weights that a round prunes, as in LTH.
 _FULL_COST_PRUNE_FRACTION = 0.2
 
 
@@ -85,11 +85,11 @@ def _spans(*shares: tuple[float, float]) -> tuple[Hyperparameters, ...]:
 
 
 _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
-# A restart at the first step would be none.
+# A restart at the first step would have no effect.
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 _ROUNDS = _values('rounds', 1, 2, 3)
-# A random ticket may gain from a high learning rate, whose first steps must not
-# wreck the network that is yet to be cut.
+# A random ticket may profit from a high learning rate; warmup keeps its first
+# steps from damaging the dense network.
 _WARMED_UP = (
   {'learning_rate': 2.0, 'warmup_epochs': 0.2},
   {'learning_rate': 3.0, 'warmup_epochs': 0.07},
@@ -104,7 +104,7 @@ _FIND = (
 )
 _SHORT = {'rounds': 4, 'finetune_fraction': 0.95, 'max_dense_fraction': 0.07}
 _TRANSFORM = (_SHORT, *({**_SHORT, **warmed_up} for warmed_up in _WARMED_UP))
-# Past the first steps, where larger networks have no winning tickets yet.
+# After the first steps, in which larger networks have no winning tickets yet.
 _LATE = 100
 
 
@@ -155,7 +155,7 @@ METHODS: dict[str, MethodConfig] = {
   'dlth_erk': MethodConfig({'method': 'dlth', 'scope': 'erk'}, _AT_ONCE),
   'dlth_iter': MethodConfig({'method': 'dlth', 'rounds': 4}, _AT_ONCE),
   'unidlth': MethodConfig({'method': 'unidlth'}, _TRANSFORM),
-  # Last: it takes ten to twenty times as long.
+  # Last, since it takes ten to twenty times as long.
   'lth_full': MethodConfig({'method': 'lth'}, full_cost=True),
 }
 ABLATIONS: dict[str, MethodConfig] = {

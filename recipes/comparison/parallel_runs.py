@@ -122,7 +122,7 @@ def _run(recipe: str, job: Job, slot: DeviceSlot) -> None:
   error = experiment.main(catalogue.load(recipe), arguments)
   if error:
     sys.exit(error)
-  # No run goes on from a finished one.
+  # A finished run is not resumed.
   shutil.rmtree(job.directory / 'checkpoints', ignore_errors=True)
 
 

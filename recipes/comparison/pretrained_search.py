@@ -18,8 +18,8 @@ def _tries(*tries: dict[str, float]) -> tuple[Settings, ...]:
   return tuple(tuple(settings.items()) for settings in tries)
 
 
-# By method and optimizer; the rival has one more. UniLTH's first is the
-# library's defaults at the recipe's own learning rate.
+# By method and optimizer; the baseline has one more. The first of UniLTH has
+# the library's defaults and the learning rate of the recipe.
 TRIES: dict[tuple[str, str], tuple[Settings, ...]] = {
   (OURS, 'adam'): _tries({}, {'finetune_fraction': 0.75}),
   (OURS, 'sgd'): _tries({}, {'rate': 0.3}),

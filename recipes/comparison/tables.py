@@ -107,7 +107,7 @@ def accuracy_table(rows: Iterable[Row]) -> list[str]:
   )
   cells = cells.reindex(columns=sorted(cells.columns))
   if 0.0 in cells.columns and len(cells.columns) > 1:
-    # Methods without a target have the same accuracy beside each.
+    # A method without a target has the same accuracy in each column.
     dense = cells.pop(0.0)
     cells = cells.apply(lambda column: column.fillna(dense))
   return _markdown('method', cells)

@@ -142,7 +142,7 @@ class Grid:
       scores.setdefault((trial.method, trial.setting), []).append(score)
     means = {key: float(np.mean(values)) for key, values in scores.items()}
     return {
-      # Where two are equal, the first: the method's own.
+      # Of equal settings the first, the method's own.
       method: max(
         (s for m, s in means if m == method),
         key=lambda setting: means[method, setting],

@@ -41,7 +41,7 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
   sparsity = 1 - sum(map(np.sum, before)) / sum(mask.size for mask in before)
 
   def update_masks() -> None:
-    # Half of what is left goes, as in a round; the rewind puts it back.
+    # Prunes half of the remaining weights; the rewind restores them.
     new = mask_selection.select(
       layers.read_weights(), before, (1 + sparsity) / 2, 'global'
     )

@@ -55,7 +55,7 @@ def measure(
     seconds: of each measurement; at least one batch is read.
     repeats: how often each is timed, after once uncounted.
   """
-  # More epochs than are read: order and augmentation are always new.
+  # More epochs than are read, so that no batch is repeated.
   batches = iter(data.train.epochs(batch_size, 0, 0, 2**31))
   model.compile(
     keras.optimizers.SGD(1e-3, momentum=0.9),

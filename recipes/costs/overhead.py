@@ -47,7 +47,7 @@ _OUTPUT = flags.DEFINE_string(
   'Path without extension of the .json, .md and .png files to write. Results '
   'of other models in them are kept.',
 )
-# What is timed by itself, for those that differ in it.
+# The methods whose memory and first step are measured.
 _FOOTPRINT_OF = (DENSE, 'tfmot', 'LTH', 'UniLTH')
 
 

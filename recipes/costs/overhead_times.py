@@ -11,7 +11,7 @@ from recipes.costs import event_times, step_times, workloads
 from recipes.costs.workloads import DENSE, METHODS, WORKLOADS
 
 Row = dict[str, Any]
-# Batches of an evaluation: what it does once is shared by so many at least.
+# Least number of batches per evaluation, so that its start counts little.
 _LEAST_PASS = 20
 
 

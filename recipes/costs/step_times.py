@@ -121,7 +121,7 @@ def interleaved(
         fit.data,
         epochs=epochs,
         steps_per_epoch=steps_per_epoch(block, repeats),
-        # Ours last, so that its clock does not see what others do at the end.
+        # The timer last, so that it does not time the other callbacks.
         callbacks=[*fit.callbacks, timers[name]],
         verbose=0,
       )

@@ -19,7 +19,7 @@ from recipes.networks import registry, small
 
 EPOCHS = 4
 SPARSITY = 0.9
-# Of the model that all others are compared with.
+# The method that all others are compared with.
 DENSE = 'dense'
 _CLASSES = 10
 
@@ -87,7 +87,7 @@ def _with(function: Any) -> Callable[[keras.Model, int], keras.Model]:
 
 def _polynomial_decay(model: keras.Model, steps: int) -> keras.Model:
   sparsity = tfmot.sparsity.keras
-  # Updates in the last steps of epochs 1 and 3, where no block is counted.
+  # Updates in the last steps of epochs 1 and 3, in blocks that are not timed.
   schedule = sparsity.PolynomialDecay(
     0.0, SPARSITY, steps - 1, 3 * steps - 1, frequency=2 * steps
   )

@@ -11,10 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-# Of the area of an image, and width by height: Szegedy et al. 2015.
+# Fractions of the area, and ratios of width to height: Szegedy et al. (2015).
 _AREA = (0.08, 1.0)
 _RATIO = (3 / 4, 4 / 3)
-# The share of the shorter side that is looked at in evaluation: 224 of 256.
+# The fraction of the shorter side that is used in evaluation: 224 of 256.
 CENTRAL = 7 / 8
 
 
@@ -49,7 +49,7 @@ class Channels:
     Args:
       images: [n, height, width, channels], uint8 or floating in [0, 1].
     """
-    # Along whole rows of pixels: along three channels it is not vectorized.
+    # On whole rows of pixels: operations on three channels are not vectorized.
     width, channels = images.shape[2:]
     rows = tf.reshape(
       tf.image.convert_image_dtype(images, tf.float32), [-1, width * channels]
@@ -141,7 +141,7 @@ def resized(channels: Channels, size: int) -> Transform:
     noise = crop_noise(key, count)
     top, left, bottom, right = crop_boxes(noise, height, width)
     mirrored = is_mirrored(noise)
-    # A box whose right is left of its left is cut out mirrored.
+    # A box with exchanged left and right is cropped mirrored.
     x1, x2 = (
       tf.where(mirrored, a, b) for a, b in ((right, left), (left, right))
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 from recipes.data.arrays import DataError as DataError
 from recipes.data.arrays import Parts
 
-# Where a data set has no test set of its own.
+# For data sets without a test set.
 _TEST_FRACTION = 0.2
 
 

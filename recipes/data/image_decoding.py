@@ -77,7 +77,7 @@ def decode_part(content: Any, box: tuple[Any, ...]) -> Any:
   window = tf.stack([top, left, bottom - top + 1, right - left + 1])
   return tf.cond(
     tf.io.is_jpeg(content),
-    # Skips what is outside.
+    # Does not decode the other parts.
     lambda: tf.image.decode_and_crop_jpeg(content, window, 3),
     lambda: decode(content, 3)[top : bottom + 1, left : right + 1],
   )

@@ -13,7 +13,7 @@ import tensorflow as tf
 from recipes.data import augmentation, image_decoding, pipeline
 from recipes.data.arrays import DataError
 
-# Up to this, decoded images are kept in memory.
+# Decoded images up to this size are kept in memory.
 FITS_BYTES = 2 * 2**30
 
 
@@ -56,7 +56,7 @@ def read_squares(paths: Sequence[str], size: int) -> np.ndarray:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = image[top : top + side, left : left + side]
-    # Averaged where it shrinks: it is resized once and seen often.
+    # With antialiasing, since it is resized once and read often.
     resized = tf.image.resize(square, (size, size), antialias=True)
     return tf.saturate_cast(tf.round(resized), tf.uint8).numpy()
 
@@ -67,7 +67,7 @@ def _decoded(path: str, channels: int) -> Any:
   try:
     return image_decoding.decode(tf.io.read_file(path), channels)
   except tf.errors.OpError as error:
-    # Without the names of the operation and of where it ran.
+    # Without the names of the operation and the device.
     reason = re.sub(r'{{.*?}} ?| \[Op:.*', '', error.message.splitlines()[0])
     raise DataError(f"'{path}' cannot be decoded: {reason}") from error
 

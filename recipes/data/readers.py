@@ -155,7 +155,7 @@ def _download(name: str, place: pathlib.Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise DataError(f"data_dir='{place}': {error.strerror}.") from error
-  # Keras would take a folder of its own then, which nobody asked for.
+  # Otherwise Keras would use a temporary folder.
   if not os.access(place, os.W_OK):
     raise DataError(f"data_dir='{place}' cannot be written to.")
   try:
@@ -167,7 +167,7 @@ def _download(name: str, place: pathlib.Path) -> None:
       cache_dir=str(place),
       cache_subdir='',
     )
-  # Keras raises a bare Exception where an address does not answer.
+  # Keras raises a bare Exception if a server does not respond.
   except Exception as error:
     raise DataError(f'{name} cannot be downloaded: {reason(error)}') from error
 

@@ -18,7 +18,7 @@ from recipes.data.augmentation import (
 from recipes.data.dataset import DataOptions, Dataset, Split, assembled
 from recipes.data.formats import class_folders, tfds
 
-# Of the training images, as published with the data sets or widely used.
+# Statistics of the training images, published or in wide use.
 _MNIST = Channels((0.1307,), (0.3081,))
 _CIFAR10 = Channels((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 _CIFAR100 = Channels((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))

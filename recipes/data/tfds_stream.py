@@ -17,7 +17,7 @@ from recipes.data.augmentation import Channels
 from recipes.data.dataset import DataOptions, Dataset, share_of, training_count
 from recipes.data.formats import tfds
 
-# Images, as JPEG, that the next one is drawn from.
+# Size of the shuffle buffer, in encoded images.
 _BUFFER = 4096
 
 

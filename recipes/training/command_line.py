@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 # The group in the help of the flags that one recipe defines itself.
 RECIPE_FLAGS = 'Recipe'
 _LONGEST = 400  # Characters of an error that absl found.
-# Errors that are no fault of the program: they are shown in one line.
+# Errors of data, flags or files: they are shown in one line.
 EXPECTED = (
   ValueError,
   FloatingPointError,
@@ -42,7 +42,7 @@ _RECIPE_DEFAULTS = (
   'weight_decay',
   'label_smoothing',
 )
-# Not in the command of a report: where to write, and what to show.
+# Left out of the command of a report.
 _NOT_IN_COMMAND = ('output_dir', 'overwrite', 'data_dir', 'verbose', 'debug')
 
 
@@ -189,7 +189,7 @@ def error_line(error: BaseException) -> str:
 def one_line(error: BaseException) -> str:
   """Returns what a user needs of an error's message."""
   if isinstance(error, tf.errors.OpError):
-    # Behind the first line come the graph and the stack.
+    # The lines after the first have the graph and the stack.
     return error.message.strip().partition('\n')[0]
   if isinstance(error, OSError) and error.strerror:
     place = f'{error.filename}: ' if error.filename else ''

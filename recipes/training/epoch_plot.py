@@ -95,7 +95,7 @@ def _mark_stages(
   for stage, (name, colour) in _STAGES.items():
     epochs = np.flatnonzero(stages == stage)
     if len(epochs):
-      # The logs have the stage at the end of an epoch: it began in that.
+      # The logs have the stage at the end of an epoch, in which it began.
       begin = epochs[0] + 1 if epochs[0] else 0
       end = min(epochs[-1] + 2, len(stages))
       axis.axvspan(begin, end, color=colour, alpha=0.16, linewidth=0)

@@ -9,7 +9,7 @@ import numpy as np
 from recipes.common import figures
 from recipes.common.wording import count
 
-# The share of a search's trials that may lie below a plot: some learn nothing.
+# The fraction of the trials that may be below the plot: some learn nothing.
 _WORST_TRIALS = 0.25
 
 

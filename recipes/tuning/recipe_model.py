@@ -50,7 +50,7 @@ class RecipeModel(keras_tuner.HyperModel):
         sampling='log',
         default=rate,
       )
-    # Layers may draw from it; deterministic operations need one with a seed.
+    # Layers may use it; deterministic operations need one with a seed.
     tf.random.set_global_generator(
       tf.random.Generator.from_seed(self.config.seed)
     )

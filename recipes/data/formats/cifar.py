@@ -56,7 +56,7 @@ def _python(labels: bytes) -> _Read:
     content = safe_pickle.read(path)
     if not isinstance(content, dict):
       raise DataError(f"'{path}' must hold a dict.")
-    # By Python 3 they are written as strings.
+    # Python 3 writes them as strings.
     content = {_as_bytes(key): value for key, value in content.items()}
     for key in (b'data', labels):
       if key not in content:

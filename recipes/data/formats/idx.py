@@ -70,7 +70,7 @@ def read_one(path: pathlib.Path) -> np.ndarray:
     with gzip.open(path) if packed else path.open('rb') as file:
       shape = _shape(file.read(4), file, path)
       count = math.prod(shape)
-      # Before anything of that size is made.
+      # Before memory of that size is allocated.
       if count > size * (_MOST_DEFLATED if packed else 1):
         raise DataError(f"'{path}' is too short for shape {list(shape)}.")
       content = file.read(count + 1)

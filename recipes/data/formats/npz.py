@@ -31,7 +31,7 @@ def read(path: pathlib.Path) -> Arrays:
     raise DataError(f"'{path}': {error.strerror or error}.") from error
   except DataError:
     raise
-  # NumPy takes what is no archive for a pickle, and says so by a ValueError.
+  # NumPy takes a file that is no archive for a pickle: a ValueError.
   except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
     raise DataError(
       f"'{path}' is damaged or no .npz file: {reason(error)}"
@@ -46,8 +46,8 @@ def _member(archive: Any, name: str, path: pathlib.Path) -> np.ndarray:
     )
   try:
     array = archive[name]
-  # Of NumPy: a forged header, or Python objects; of zipfile: an archive that is
-  # encrypted or packed in an unknown way.
+  # The first two are raised for Python objects and forged headers, the last
+  # for encrypted archives.
   except (ValueError, MemoryError, RuntimeError) as error:
     raise DataError(
       f"'{path}': {name} cannot be read: {reason(error)}"

@@ -86,7 +86,7 @@ def read(path: pathlib.Path) -> Any:
     return _with_arrays(value)
   except OSError as error:
     raise DataError(f"'{path}': {error.strerror}.") from error
-  # A damaged pickle fails with whatever its machine meets first.
+  # The errors of a damaged pickle are of many classes.
   except Exception as error:
     raise DataError(
       f"'{path}' is damaged or not read here: {reason(error)}."
