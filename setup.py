@@ -14,8 +14,8 @@ _EXTRAS = {
   # TensorFlow 2.21 no longer brings it.
   'tensorboard': ['tensorboard'],
   'report': ['matplotlib>=3.8'],
-  # The recipes' embedded default, scikit-learn's digits.
-  'data': ['scikit-learn>=1.3'],
+  # The recipes: tables, and the default data, scikit-learn's digits.
+  'data': ['pandas>=2.1', 'scikit-learn>=1.3', 'tabulate>=0.9'],
 }
 _EXTRAS['test'] = [
   *_EXTRAS['data'],

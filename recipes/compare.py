@@ -1,86 +1,184 @@
-"""All methods side by side, at equal epochs, each with a search of its own.
+"""Compares methods at equal epochs, each with its own hyperparameter search.
 
   python -m recipes.compare --recipe=digits_cnn --seeds=3
   python -m recipes.compare --recipe=mnist_lenet --data_dir=... --dry_run
   python -m recipes.compare --recipe=mnist_lenet --data_dir=... --seeds=5 \\
     --sparsities=0.9,0.95,0.98,0.99 --methods=gmp,lr_rewind,unilth
 
-Every flag of the recipe may be given too, and is given to all runs. The methods
-and their knobs are those of `recipes/comparison/methods.py`; `all` stands for
-the methods and `ablations` for ours, and ours without one of their parts each
-or with another, which are compared as they are with --search_seeds=0. In the
-output directory it writes `comparison.csv` with a line per run, as they finish,
-then `report.md` and `comparison.png`. The same command goes on where it
-stopped; with more seeds, sparsities or methods it runs what is new.
+Flags of the recipe are passed to all runs. `recipes/comparison/methods.py`
+defines the methods and their hyperparameters. `--methods=all` compares all of
+them; `--methods=ablations --search_seeds=0` compares UniLTH and UniDLTH with
+their ablations, without a search. The output directory receives
+`comparison.csv`, with a row per finished run, `report.md` and `comparison.png`.
+The same command resumes a comparison; with more seeds, sparsities or methods it
+runs what is missing.
 """
 
 import dataclasses
 import pathlib
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
-from absl.testing import flagsaver
 
-from recipes.common import files
 from recipes.common.wording import count
-from recipes.comparison import parallel_runs, report, tables
-from recipes.comparison.methods import ABLATIONS, ENTRANTS, METHODS
-from recipes.comparison.trials import Grid, Trial, csv_text
-from recipes.training import catalogue, experiment, run_directory, run_flags
+from recipes.comparison import parallel_runs, runner, tables
+from recipes.comparison.methods import ABLATIONS, METHOD_CONFIGS, METHODS
+from recipes.comparison.trials import Grid, Trial
+from recipes.training import (
+  catalogue,
+  command_line,
+  pruning_setup,
+  run_directory,
+  run_flags,
+)
 from recipes.training.recipe import Recipe
 
 FLAGS = flags.FLAGS
+
+_COMPARISON = 'Comparison'
+
 flags.DEFINE_list(
-  'methods', ['all'], f'Which: all, ablations, or of {", ".join(ENTRANTS)}.'
+  'methods',
+  ['all'],
+  f'Methods to compare: all, ablations, or of {", ".join(METHOD_CONFIGS)}.',
+  module_name=_COMPARISON,
 )
 flags.DEFINE_list(
-  'sparsities', ['0.8', '0.9', '0.95', '0.98', '0.99'], 'Targets.'
+  'sparsities',
+  ['0.8', '0.9', '0.95', '0.98', '0.99'],
+  'Target sparsities, above 0 and below 1.',
+  module_name=_COMPARISON,
 )
-flags.DEFINE_integer('seeds', 3, 'Runs of each, with seeds from 0 on.', 1)
+flags.DEFINE_integer(
+  'seeds',
+  3,
+  'Number of runs of each method, with seeds from 0 on.',
+  1,
+  module_name=_COMPARISON,
+)
 flags.DEFINE_integer(
   'search_seeds',
   1,
-  'Seeds with which each method tries its knobs, at the middle sparsity; those '
-  'with the best validation accuracy are compared. 0 compares as they are.',
+  'Number of seeds for the search: each method tries its hyperparameters at '
+  'the middle sparsity, and those with the best validation accuracy are '
+  'compared. 0 compares the defaults.',
   0,
+  module_name=_COMPARISON,
 )
 flags.DEFINE_integer(
-  'jobs', None, 'Runs side by side; by default one per GPU, else per core.', 1
+  'jobs',
+  None,
+  'Number of runs in parallel. By default one per GPU, or one per CPU core '
+  'without GPUs.',
+  1,
+  module_name=_COMPARISON,
 )
-flags.DEFINE_bool('dry_run', False, 'List the runs, and do nothing.')
-# What the grid gives to the runs.
-_OWN = ('method', 'target_sparsity', 'seed', 'epochs', 'output_dir')
+flags.DEFINE_bool(
+  'dry_run',
+  False,
+  'List the runs without starting them.',
+  module_name=_COMPARISON,
+)
+_GROUPS = {'all': tuple(METHODS), 'ablations': (*tables.BASELINES, *ABLATIONS)}
+# The grid sets these flags of the runs.
+_SET_BY_GRID = ('method', 'target_sparsity', 'seed')
 _ALWAYS = ('--verbose=0', '--noplots', '--export=')
 
 
-def _grid(recipe: Recipe) -> Grid:
-  """Returns what the flags ask for, checked."""
-  for name in _OWN:
-    if FLAGS[name].present and name not in ('epochs', 'output_dir'):
-      raise ValueError(f'--{name} is given to the runs by the comparison.')
+@flags.validator(
+  'methods', f'must be all, ablations, or of {", ".join(METHOD_CONFIGS)}'
+)
+def _are_methods(value: list[str]) -> bool:
+  return {*value} <= {*_GROUPS, *METHOD_CONFIGS}
+
+
+@flags.validator(
+  'sparsities', 'must be numbers above 0 and below 1, as in 0.9,0.98'
+)
+def _are_sparsities(value: list[str]) -> bool:
+  try:
+    return bool(value) and all(0 < float(text) < 1 for text in value)
+  except ValueError:
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """The flags of a comparison.
+
+  Args:
+    grid: its runs.
+    jobs: how many run in parallel; `None` for one per GPU or core.
+    dry_run: whether the runs are only listed.
+    config: what all runs of a directory must have in common.
+    command: what makes the comparison again, without its paths.
+  """
+
+  grid: Grid
+  jobs: int | None
+  dry_run: bool
+  config: dict[str, Any]
+  command: str
+
+
+def read_flags(recipe: Recipe) -> Settings:
+  """Returns what the flags ask for.
+
+  Args:
+    recipe: that runs.
+
+  Raises:
+    ValueError: there are flags that a comparison sets itself.
+  """
+  for name in command_line.given_flags(_SET_BY_GRID):
+    flag = name.partition('=')[0]
+    raise ValueError(f'{flag} is set by the comparison for each of its runs.')
   if FLAGS.overwrite:
     raise ValueError(
       '--overwrite is for single runs: give the comparison another '
       '--output_dir, or delete what it wrote.'
     )
-  recipe_flags = [n for group in run_flags.GROUPS.values() for n in group]
-  common = [
-    FLAGS[name].serialize()
-    for name in [*recipe_flags, *recipe.flags]
-    if FLAGS[name].present and name not in _OWN
-  ]
   if FLAGS['learning_rate'].present:
-    # What the search's factors are to.
-    given = FLAGS.learning_rate
-    recipe = dataclasses.replace(recipe, learning_rate=given)
+    # The factors of the search multiply it.
+    recipe = dataclasses.replace(recipe, learning_rate=FLAGS.learning_rate)
+  grid = _grid(recipe)
+  own = ('recipe', 'methods', 'sparsities', 'seeds', 'search_seeds', 'epochs')
+  given = [FLAGS[n].serialize() for n in own if FLAGS[n].value is not None]
+  common = command_line.given_flags(
+    name
+    for name in (*run_flags.RESULT_FLAGS, *recipe.flags)
+    if name != 'epochs'
+  )
+  return Settings(
+    grid=grid,
+    jobs=FLAGS.jobs,
+    dry_run=FLAGS.dry_run,
+    config={
+      'recipe': recipe.name,
+      'epochs': grid.epochs,
+      'flags': ' '.join(common),
+    },
+    command=' '.join(['python -m recipes.compare', *given, *common]),
+  )
+
+
+def _grid(recipe: Recipe) -> Grid:
+  """Returns the runs that the flags ask for."""
+  methods = [
+    name for given in FLAGS.methods for name in _GROUPS.get(given, (given,))
+  ]
+  common = command_line.given_flags(
+    name
+    for name in (*run_flags.NAMES, *recipe.flags)
+    if name not in ('epochs', 'output_dir')
+  )
   default = pathlib.Path('runs', 'compare', recipe.name)
   return Grid(
     recipe,
-    _methods(),
-    _sparsities(),
+    list(dict.fromkeys(methods)),
+    sorted(set(map(float, FLAGS.sparsities))),
     FLAGS.seeds,
     min(FLAGS.search_seeds, FLAGS.seeds),
     FLAGS.epochs or recipe.epochs,
@@ -89,148 +187,11 @@ def _grid(recipe: Recipe) -> Grid:
   )
 
 
-def _config(grid: Grid) -> dict[str, Any]:
-  """Returns what all runs of a directory must have in common."""
-  given = (
-    FLAGS[name].serialize()
-    for name in (*run_flags.NUMBERS, *grid.recipe.flags)
-    if FLAGS[name].present and name not in _OWN
-  )
-  return {
-    'recipe': grid.recipe.name,
-    'epochs': grid.epochs,
-    'flags': ' '.join(given),
-  }
-
-
-def _methods() -> list[str]:
-  groups = {'all': list(METHODS), 'ablations': [*tables.RIVALS, *ABLATIONS]}
-  chosen: list[str] = []
-  for name in FLAGS.methods:
-    if name not in groups and name not in ENTRANTS:
-      raise ValueError(
-        f'--methods must be all, ablations, or of {", ".join(ENTRANTS)}, but '
-        f'has {name!r}.'
-      )
-    chosen += groups.get(name, [name])
-  return list(dict.fromkeys(chosen))
-
-
-def _sparsities() -> list[float]:
-  try:
-    values = [float(text) for text in FLAGS.sparsities]
-  except ValueError:
-    values = []
-  if not values or not all(0 < value < 1 for value in values):
-    raise ValueError(
-      '--sparsities must be numbers above 0 and below 1, as in 0.9,0.98, but '
-      f'is {",".join(FLAGS.sparsities)}.'
-    )
-  return sorted(set(values))
-
-
 def _check(grid: Grid, trials: Sequence[Trial]) -> None:
   """Raises a `ValueError` for a run that its recipe would refuse."""
   for trial in trials:
-    with flagsaver.flagsaver():
-      FLAGS([sys.argv[0], *grid.job(trial).flags])
-      run_flags.adopt(grid.recipe)
-      run_flags.check()
-
-
-class _Clock:
-  """Says how long the rest will take, by the epochs that are done."""
-
-  def __init__(self, epochs: int):
-    self._left, self._done = epochs, 0
-    self._began = time.monotonic()
-
-  def add(self, epochs: int) -> str:
-    """Notes a run; returns what to show."""
-    self._done, self._left = self._done + epochs, self._left - epochs
-    per_epoch = (time.monotonic() - self._began) / self._done
-    minutes = round(per_epoch * self._left / 60)
-    return f'{minutes // 60} h {minutes % 60:02} min left'
-
-
-class _Runner:
-  """Runs what is missing of a grid, and writes what it found.
-
-  Args:
-    grid: of the comparison.
-    places: where to run.
-  """
-
-  def __init__(self, grid: Grid, places: Sequence[parallel_runs.Place]):
-    self._grid, self._places = grid, places
-    self._succeeded = False
-    self.failed: dict[str, str] = {}
-
-  def run(self, trials: Sequence[Trial], what: str) -> None:
-    """Runs those trials that are not finished."""
-    grid = self._grid
-    missing = [trial for trial in trials if grid.results(trial) is None]
-    print(
-      f'{what}: {count(len(trials), "run")}, {len(trials) - len(missing)} of '
-      'them done, '
-      f'{len(self._places)} at a time',
-      flush=True,
-    )
-    self._succeeded |= len(missing) < len(trials)
-    by_directory = {grid.job(trial).directory: trial for trial in missing}
-    clock = _Clock(sum(map(grid.cost, missing)))
-    ended = parallel_runs.run(
-      grid.recipe.name, [grid.job(t) for t in missing], self._places
-    )
-    for number, (job, error) in enumerate(ended, 1):
-      trial = by_directory[job.directory]
-      if error is not None:
-        error += f' (runs/{trial.name}/{parallel_runs.LOG})'
-      left = clock.add(grid.cost(trial))
-      print(
-        f'[{number}/{len(missing)}] {_said(trial)}: '
-        f'{error or _found(grid, trial)}; {left}',
-        flush=True,
-      )
-      self._note(trial, error)
-      self._write_rows()
-    self._write_rows()  # Other methods may be asked for, though nothing ran.
-    report.write(grid, _command(grid), len(self._places), self.failed)
-
-  def _write_rows(self) -> None:
-    rows = csv_text(self._grid.rows())
-    files.write_text(self._grid.directory / 'comparison.csv', rows)
-
-  def _note(self, trial: Trial, error: str | None) -> None:
-    self._succeeded |= error is None
-    if error is not None:
-      self.failed[_said(trial)] = error
-      if not self._succeeded:
-        raise ValueError(
-          f'the first run to end failed, in {self._grid.directory}: {error}'
-        )
-
-
-def _said(trial: Trial) -> str:
-  knobs = f' ({trial.knobs})' if trial.knobs else ''
-  at = f' at {100 * trial.sparsity:.6g}%' if trial.sparsity else ''
-  return f'{trial.method}{knobs}{at}, seed {trial.seed}'
-
-
-def _found(grid: Grid, trial: Trial) -> str:
-  results = grid.results(trial)
-  assert results is not None
-  return (
-    f'test accuracy {results["test_accuracy"]:.2%} '
-    f'in {results["seconds"]:.0f} s'
-  )
-
-
-def _command(grid: Grid) -> str:
-  own = ('recipe', 'methods', 'sparsities', 'seeds', 'search_seeds', 'epochs')
-  given = [FLAGS[n].serialize() for n in own if FLAGS[n].value is not None]
-  common = _config(grid)['flags'].split()
-  return ' '.join(['python -m recipes.compare', *given, *common])
+    config = command_line.config_of(grid.recipe, grid.job(trial).flags)
+    pruning_setup.check(config.pruning)
 
 
 def _list(grid: Grid) -> None:
@@ -244,38 +205,44 @@ def _list(grid: Grid) -> None:
     for trial in trials:
       done = 'done  ' if grid.results(trial) else '      '
       words = [f for f in grid.job(trial).flags if f not in _ALWAYS]
-      print(f'  {done}{_said(trial)}: {" ".join(words)}')
+      print(f'  {done}{runner.describe(trial)}: {" ".join(words)}')
+
+
+def _parse(arguments: Sequence[str]) -> list[str]:
+  recipe = catalogue.chosen(arguments)
+  own = [command_line.RECIPE_FLAGS] if recipe.flags else []
+  return command_line.parse(arguments, [catalogue.GROUP, _COMPARISON, *own])
 
 
 def _main(arguments: Sequence[str]) -> Any:
   try:
-    run_flags.refuse_words(arguments)
-    grid = _grid(catalogue.load(FLAGS.recipe))
+    command_line.reject_positional_arguments(arguments)
+    settings = read_flags(catalogue.load(FLAGS.recipe))
+    grid = settings.grid
     _check(grid, [*grid.search(), *grid.comparison()])
-    if FLAGS.dry_run:
+    if settings.dry_run:
       return _list(grid)
-    config = _config(grid)
-    run_directory.finished(grid.directory, config)  # Or it is of another.
+    # Raises for a directory of another configuration.
+    run_directory.finished(grid.directory, settings.config)
     run_directory.make(grid.directory)
-    run_directory.begin(grid.directory, config)
-    runner = _Runner(grid, parallel_runs.places(FLAGS.jobs))
+    run_directory.begin(grid.directory, settings.config)
+    slots = parallel_runs.slots(settings.jobs)
+    runs = runner.Runner(grid, slots, settings.command)
     if grid.search():
-      runner.run(grid.search(), 'search')
-    runner.run(grid.comparison(), 'comparison')
+      runs.run(grid.search(), 'search')
+    runs.run(grid.comparison(), 'comparison')
   except KeyboardInterrupt:
-    print(f'stopped; the same command goes on, in {grid.directory}')
+    print(f'stopped; the same command resumes it in {grid.directory}')
     sys.exit(130)
-  except experiment.EXPECTED as error:
-    if FLAGS.debug:
-      raise
-    return f'error: {error}'
+  except command_line.EXPECTED as error:
+    return command_line.error_line(error)
   print('\n'.join(tables.accuracy_table(grid.rows())))
   print(f'\nwritten to {grid.directory}')
-  if runner.failed:
-    names = '; '.join(runner.failed)
-    return f'error: {count(len(runner.failed), "run")} failed: {names}'
+  if runs.failed:
+    names = '; '.join(runs.failed)
+    return f'error: {count(len(runs.failed), "run")} failed: {names}'
   return None
 
 
 if __name__ == '__main__':
-  app.run(_main)
+  app.run(_main, flags_parser=_parse)

@@ -1,4 +1,4 @@
-"""Stopping early acts like L2, on a quadratic: around the start, not around 0.
+"""Shows that early stopping acts as L2 regularization around the start.
 
   python -m recipes.early_stopping --plot=early_stopping.png
 
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from recipes.common import figures
+from recipes.common import figures, tables
 
-_PLOT = flags.DEFINE_string('plot', None, 'Where to draw it, as PNG.')
+_PLOT = flags.DEFINE_string('plot', None, 'PNG file to draw the plot to.')
 
 _DIRECTIONS, _STEP_SIZE = 25, 0.5
 _STEPS = (3, 10, 30, 100, 300, 1000)
@@ -101,19 +101,20 @@ def table() -> list[str]:
   """Returns the distances from two starts as lines of a table."""
   loss = example()
   start = np.random.default_rng(1).normal(size=_DIRECTIONS)
-  lines = [
-    '| steps | lambda | from 0, to ridge around 0 | from elsewhere, to ridge '
-    'around 0 | from elsewhere, to ridge around the start |',
-    '|---|---|---|---|---|',
-  ]
+  rows = []
   for steps in _STEPS:
     _, from_0 = distances(loss, np.zeros(_DIRECTIONS), steps)
     to_0, to_start = distances(loss, start, steps)
-    lines.append(
-      f'| {steps} | {1 / (steps * _STEP_SIZE):.2g} | {from_0:.3f} | '
-      f'{to_0:.3f} | {to_start:.3f} |'
-    )
-  return lines
+    differences = (f'{d:.3f}' for d in (from_0, to_0, to_start))
+    rows.append((steps, f'{1 / (steps * _STEP_SIZE):.2g}', *differences))
+  headers = (
+    'steps',
+    'lambda',
+    'from 0, to ridge around 0',
+    'from elsewhere, to ridge around 0',
+    'from elsewhere, to ridge around the start',
+  )
+  return tables.markdown(headers, rows)
 
 
 def draw(path: pathlib.Path) -> None:

@@ -1,50 +1,66 @@
-r"""Any of the networks on pictures of your own, in one folder per class.
+r"""Any of the networks on your own images, in one folder per class.
 
 python -m recipes.image_folder --data_dir=photos
 python -m recipes.image_folder --data_dir=photos --model=resnet18 \
   --image_size=64
 
-`photos` holds a folder per class, or train/ with such folders and, if there
-are, val/ and test/. What is missing is cut off: a fifth for the test, and
---validation_fraction of the rest for validation. Files are JPEG, PNG, GIF or
-BMP, of any size. What accuracy there is to expect depends on the pictures;
-networks start from random weights, so some thousand per class are few.
+`photos` contains a folder per class, or train/ with such folders and optionally
+val/ and test/. Missing splits are taken from the training images: a fifth for
+the test, --validation_fraction of the rest for validation. Files are JPEG, PNG,
+GIF or BMP images of any size. Networks start from random weights unless
+--initial_weights is given, so thousands of images per class are advisable.
 """
 
-import tf_keras as keras
+import dataclasses
+import functools
+from collections.abc import Callable
+
 from absl import flags
 
 from recipes.data import standard_datasets
-from recipes.data.dataset import Dataset, Request
+from recipes.data.dataset import DataOptions, Dataset
 from recipes.networks import registry
-from recipes.training import experiment
+from recipes.training import command_line, experiment
 
-_MODEL = flags.DEFINE_enum(
-  'model', 'mobilenet', list(registry.MODELS), 'Which network.'
+_SIZE = 224
+
+flags.DEFINE_enum(
+  'model',
+  'mobilenet',
+  list(registry.MODELS),
+  'Network to train.',
+  module_name=command_line.RECIPE_FLAGS,
 )
-_IMAGE_SIZE = flags.DEFINE_integer(
-  'image_size', 224, 'Height and width that the network sees.', 8
+flags.DEFINE_integer(
+  'image_size',
+  _SIZE,
+  'Height and width of the input of the network.',
+  8,
+  module_name=command_line.RECIPE_FLAGS,
 )
 
 
-def _load(request: Request) -> Dataset:
-  return standard_datasets.image_folder(request, _IMAGE_SIZE.value)
+def _images(size: int) -> Callable[[DataOptions], Dataset]:
+  return functools.partial(standard_datasets.image_folder, size=size)
 
 
-def _build(image_shape: tuple[int, ...], classes: int) -> keras.Model:
-  return registry.MODELS[_MODEL.value](image_shape, classes)
+def _with_flags(model: str, image_size: int) -> experiment.Recipe:
+  return dataclasses.replace(
+    RECIPE, load=_images(image_size), build=registry.MODELS[model]
+  )
 
 
 RECIPE = experiment.Recipe(
   name='image_folder',
-  load=_load,
-  build=_build,
+  load=_images(_SIZE),
+  build=registry.mobilenet,
   epochs=90,
   batch_size=64,
   learning_rate=0.05,
   weight_decay=1e-4,
   warmup_epochs=5,
   flags=('model', 'image_size'),
+  with_flags=_with_flags,
 )
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""What a model, a ticket or a run directory contains, and how two differ.
+"""Shows the content of a model, a ticket or a run directory; compares two.
 
   python -m recipes.inspect_model runs/digits_cnn/unilth-0.9-seed0
   python -m recipes.inspect_model model.tflite --against=export

@@ -1,13 +1,13 @@
-"""Prunes models of every kind to 80%, and checks each from end to end.
+"""Prunes models of many kinds to 80%, and checks each from end to end.
 
   python -m recipes.model_zoo
 
-Each model of `zoo_models.py` is wrapped, trained for a few steps on noise with
-UniLTH, stripped, exported and reloaded. The table shows what is pruned and what
-is left, that the sparsity is met to the weight, and by how much the outputs of
-the stripped, the reloaded and the exported model differ at most from those of
-the trained one; accuracy it does not. Models that are in --csv already are not
-run again. Takes about ten minutes on two cores.
+Each model of `networks/zoo.py` is wrapped, trained for a few steps on noise
+with UniLTH, stripped, exported and reloaded. The table shows the pruned and the
+remaining layers, whether the sparsity is exact, and the largest difference
+between the outputs of the trained model and those of the stripped, the reloaded
+and the exported one. It does not show accuracy. Models that are in --csv
+already are not run again. Takes about ten minutes on two cores.
 """
 
 import csv
@@ -23,11 +23,15 @@ import tf_keras as keras
 from absl import app, flags, logging
 
 import tf_unilth
-from recipes.common import files, provenance
+from recipes.common import files, provenance, tables
 from recipes.networks import zoo
 
-_MODELS = flags.DEFINE_list('models', list(zoo.MODELS), 'Which to try.')
-_CSV = flags.DEFINE_string('csv', None, 'A file for the table, added to.')
+_MODELS = flags.DEFINE_list(
+  'models', list(zoo.MODELS), f'Models, of {", ".join(zoo.MODELS)}.'
+)
+_CSV = flags.DEFINE_string(
+  'csv', None, 'CSV file for the results; models in it are not run again.'
+)
 
 _SPARSITY = 0.8
 _COUNT, _BATCH, _EPOCHS = 16, 2, 5
@@ -45,9 +49,9 @@ _FIELDS = (
   'not_wrapped',
   'versions',
 )
-_HEADER = (
-  '| model | kernels | weights | of all | zeros | exact | difference | left |\n'
-  '|---|---|---|---|---|---|---|---|'
+_HEADERS = (
+  *('model', 'kernels', 'weights', 'of all', 'zeros', 'exact'),
+  *('difference', 'left'),
 )
 
 
@@ -55,7 +59,7 @@ def try_model(name: str) -> dict[str, Any]:
   """Prunes one model; returns its row of the table."""
   begin = time.perf_counter()
   keras.utils.set_random_seed(0)
-  # In few steps on noise a global ranking may empty a layer; that is no news.
+  # After a few steps on noise, a global ranking may prune a whole layer.
   schedule = tf_unilth.IterativeSparsity(_SPARSITY, scope='layer')
   model = zoo.MODELS[name](schedule)
   model.compile(
@@ -104,7 +108,7 @@ def _reload(model: keras.Model) -> keras.Model:
   """Returns the wrapped model, saved and loaded."""
   with tempfile.TemporaryDirectory() as folder:
     if isinstance(model, zoo.Subclassed):
-      # Keras cannot save what such a model is made from, but its weights.
+      # Keras can save only the weights of such a model.
       path = f'{folder}/model'
       model.save_weights(path)
       fresh = zoo.MODELS['subclassed'](tf_unilth.IterativeSparsity(_SPARSITY))
@@ -112,7 +116,7 @@ def _reload(model: keras.Model) -> keras.Model:
       return fresh
     path = f'{folder}/model.keras'
     model.save(path)
-    # Keras does not register ConvNeXt's own layer, wrapped or not.
+    # Keras does not register the layer LayerScale of ConvNeXt.
     kinds = {type(layer).__name__: type(layer) for layer in model.layers}
     own = {name: kinds[name] for name in {'LayerScale'} & kinds.keys()}
     return keras.models.load_model(path, custom_objects=own)
@@ -139,7 +143,7 @@ def _line(row: dict[str, Any]) -> str:
     f'{worst:.1g}',
     row['not_wrapped'],
   )
-  return '| ' + ' | '.join(str(cell) for cell in cells) + ' |'
+  return tables.markdown(_HEADERS, [cells])[-1]
 
 
 def _known(path: pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -159,12 +163,12 @@ def _write(path: pathlib.Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Prints the table, a row as it comes."""
+  """Prints the table, row by row."""
   del argv
   logging.set_verbosity(logging.WARNING)
   output = pathlib.Path(_CSV.value) if _CSV.value else None
   known = _known(output) if output else {}
-  print(_HEADER)
+  print('\n'.join(tables.markdown(_HEADERS, [])))
   for name in _MODELS.value:
     row = known.get(name)
     if row is None:

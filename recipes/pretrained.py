@@ -1,4 +1,4 @@
-"""Trained networks pruned in five epochs: UniLTH(pretrained=True) and others.
+"""Compares methods that prune trained networks in five epochs.
 
   python -m recipes.pretrained --data_dir=/data
   python -m recipes.pretrained --tasks=digits_cnn --pruned_by=unilth,unidlth
@@ -48,19 +48,56 @@ from recipes.comparison.pretrained_trials import (
   Bench,
   Trial,
 )
-from recipes.training import run_flags
-from recipes.training.experiment import EXPECTED, one_line
+from recipes.training import command_line
 
 FLAGS = flags.FLAGS
-_TASKS = flags.DEFINE_list('tasks', list(TASKS), 'Which networks.')
-_PRUNED_BY = flags.DEFINE_list('pruned_by', list(METHODS), 'Which methods.')
+
+_COMPARISON = 'Comparison'
+_TASKS = flags.DEFINE_list(
+  'tasks',
+  list(TASKS),
+  f'Networks to prune, of {", ".join(TASKS)}.',
+  module_name=_COMPARISON,
+)
+_PRUNED_BY = flags.DEFINE_list(
+  'pruned_by',
+  list(METHODS),
+  f'Methods to compare, of {", ".join(METHODS)}.',
+  module_name=_COMPARISON,
+)
 _SEED_COUNT = flags.DEFINE_integer(
-  'seed_count', 5, 'Runs of each, with seeds from 0 on.', 1
+  'seed_count',
+  5,
+  'Number of runs of each, with seeds from 0 on.',
+  1,
+  module_name=_COMPARISON,
 )
 
 
-def run(trials: Iterable[Trial], table: Table, directory: pathlib.Path) -> None:
-  """Does the runs that are not in a table yet, and adds them."""
+@flags.validator('tasks', f'must be of {", ".join(TASKS)}')
+def _are_tasks(value: list[str]) -> bool:
+  return set(value) <= set(TASKS)
+
+
+@flags.validator('pruned_by', f'must be of {", ".join(METHODS)}')
+def _are_methods(value: list[str]) -> bool:
+  return set(value) <= set(METHODS)
+
+
+def run(
+  trials: Iterable[Trial],
+  table: Table,
+  directory: pathlib.Path,
+  data_dir: str | None,
+) -> None:
+  """Does the runs that are not in a table yet, and adds them.
+
+  Args:
+    trials: what to run.
+    table: of the finished runs.
+    directory: keeps the weights of the dense networks.
+    data_dir: where the data of MNIST are.
+  """
   bench, made_for = None, None
   versions = provenance.version_words(provenance.versions())
   for trial in trials:
@@ -68,7 +105,7 @@ def run(trials: Iterable[Trial], table: Table, directory: pathlib.Path) -> None:
       continue
     if made_for != (trial.task, trial.seed):
       made_for = trial.task, trial.seed
-      bench = Bench(*made_for, FLAGS.data_dir, directory / 'weights')
+      bench = Bench(*made_for, data_dir, directory / 'weights')
     assert bench is not None
     found = bench.run(trial)
     table.add(
@@ -92,38 +129,30 @@ def run(trials: Iterable[Trial], table: Table, directory: pathlib.Path) -> None:
     )
 
 
-def _check() -> None:
-  for flag, known in ((_TASKS, TASKS), (_PRUNED_BY, METHODS)):
-    for name in flag.value:
-      if name not in known:
-        raise ValueError(
-          f'--{flag.name} must be of {", ".join(known)}, but has {name!r}.'
-        )
+def _parse(arguments: Sequence[str]) -> list[str]:
+  return command_line.parse(arguments, [_COMPARISON])
 
 
 def _main(arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   try:
-    run_flags.refuse_words(arguments)
-    _check()
+    command_line.reject_positional_arguments(arguments)
     directory = pathlib.Path(FLAGS.output_dir or 'runs/pretrained')
     directory.mkdir(parents=True, exist_ok=True)
     search = Table(directory / 'search.csv')
-    run(searched(_TASKS.value), search, directory)
+    run(searched(_TASKS.value), search, directory, FLAGS.data_dir)
     table = Table(directory / 'pretrained.csv')
     trials = compared(
       search.rows, _TASKS.value, _PRUNED_BY.value, _SEED_COUNT.value
     )
-    run(trials, table, directory)
+    run(trials, table, directory, FLAGS.data_dir)
     text = report(table.rows, search.rows)
     files.write_text(directory / 'report.md', text)
     print(text)
-  except EXPECTED as error:
-    if FLAGS.debug:
-      raise
-    return f'error: {one_line(error)}'
+  except command_line.EXPECTED as error:
+    return command_line.error_line(error)
   return None
 
 
 if __name__ == '__main__':
-  app.run(_main)
+  app.run(_main, flags_parser=_parse)

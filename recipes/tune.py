@@ -1,22 +1,24 @@
-"""Searches for a recipe's best settings of tickets, with keras-tuner.
+"""Searches the hyperparameters of a recipe's tickets with keras-tuner.
 
   python -m recipes.tune --recipe=digits_cnn --max_trials=20
   python -m recipes.tune --tuner=hyperband --sparsity_range=0.9,0.99 \
     --objective=front
 
-Each trial makes a ticket with other settings; what a flag says is not searched,
-nor is any other flag of the recipe. The first trial takes all defaults. The
-same command goes on with a search that was stopped. It writes trials.csv,
-report.md with its plot, and the best ticket's model; with --tensorboard also
-what TensorBoard's HParams shows.
+Each trial trains a ticket with other values of the hyperparameters. Values that
+a flag sets are not searched. The first trial takes all defaults. The same
+command resumes a search that was stopped. The output directory receives
+trials.csv, report.md with its plot, and the model of the best ticket; with
+--tensorboard also the data of TensorBoard's HParams.
 
-On several machines that see one output_dir: the same command on each, with
-KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the one that hands out the
-trials, KERASTUNER_TUNER_ID=chief there, and another name on each of the others.
+For a search on several machines that share an output_dir, run the same command
+on each, with KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the machine
+that hands out the trials, KERASTUNER_TUNER_ID=chief there, and another
+KERASTUNER_TUNER_ID on each of the others.
 """
 
+import dataclasses
+import functools
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,18 +27,19 @@ from absl import app, flags, logging
 
 from recipes.training import (
   catalogue,
+  command_line,
   distribution,
-  experiment,
-  flag_help,
   pruning_flags,
-  run_flags,
+  pruning_setup,
 )
 from recipes.training.recipe import Recipe
+from recipes.training.run_config import RunConfig
 from recipes.tuning import recipe_model, report
 from tf_unilth import tuner
 
 FLAGS = flags.FLAGS
 
+_SEARCH = 'Search'
 _TUNERS = {
   'random': tuner.RandomSearch,
   'bayesian': tuner.BayesianOptimization,
@@ -45,190 +48,209 @@ _TUNERS = {
 }
 _OBJECTIVES = ('accuracy', 'sparsest', 'front')
 
-flags.DEFINE_enum('tuner', 'bayesian', list(_TUNERS), 'How to search.')
+_define_number = functools.partial(flags.DEFINE_float, module_name=_SEARCH)
+
+flags.DEFINE_enum(
+  'tuner', 'bayesian', list(_TUNERS), 'Tuner to use.', module_name=_SEARCH
+)
 flags.DEFINE_integer(
-  'max_trials', 20, 'How many trials at most; more of them go on.', 1
+  'max_trials',
+  20,
+  'Number of trials at most. A larger number resumes a finished search.',
+  1,
+  module_name=_SEARCH,
 )
 flags.DEFINE_enum(
   'objective',
   'accuracy',
   _OBJECTIVES,
-  'accuracy at target_sparsity; the sparsest ticket that loses at most '
-  "max_loss of the dense model's accuracy; the front of both.",
+  'accuracy: the validation accuracy at target_sparsity. sparsest: the '
+  "sparsest ticket that loses at most max_loss of the dense model's accuracy. "
+  'front: the Pareto front of accuracy and sparsity.',
+  module_name=_SEARCH,
 )
 flags.DEFINE_list(
   'sparsity_range',
   None,
-  'lowest,highest to search, in place of target_sparsity, as in 0.9,0.99.',
+  'LOWEST,HIGHEST sparsity to search, in place of target_sparsity, as in '
+  '0.9,0.99.',
+  module_name=_SEARCH,
 )
-flags.DEFINE_float(
-  'max_loss', 0.01, 'Of accuracy, for --objective=sparsest.', 0.0, 0.99
+_define_number(
+  'max_loss',
+  0.01,
+  'Largest loss of accuracy for --objective=sparsest.',
+  0.0,
+  0.99,
 )
-flags.DEFINE_float(
+_define_number(
   'dense_accuracy',
   None,
-  'In validation, for --objective=sparsest; trained for it if not given.',
+  'Validation accuracy of the dense model for --objective=sparsest. By default '
+  'it is trained first.',
   1e-9,
   1.0,
 )
-flags.DEFINE_float(
+_define_number(
   'worker_timeout',
   60,
   'Seconds without a call after which a worker counts as dead.',
   1e-3,
 )
-
-_OWN = (
-  *('recipe', 'tuner', 'max_trials', 'objective', 'sparsity_range', 'max_loss'),
-  *('dense_accuracy', 'worker_timeout'),
-)
 # Flags of recipes that a search does not read.
 _NOT_READ = ('strategy', 'steps_per_execution', 'lr_restart', 'overwrite')
 
 
-def _recipe(arguments: Sequence[str]) -> Recipe:
-  """Returns the recipe that is asked for, before flags are parsed.
+@flags.multi_flags_validator(
+  ('objective', 'sparsity_range'),
+  '--objective=sparsest and front need --sparsity_range=LOWEST,HIGHEST; with '
+  'accuracy, the least sparse ticket of a range would always win',
+)
+def _has_range(given: dict[str, Any]) -> bool:
+  return (given['objective'] != 'accuracy') == bool(given['sparsity_range'])
 
-  Its numbers are their defaults, and it may have flags of its own.
+
+@flags.validator('sparsity_range', 'must be LOWEST,HIGHEST, as in 0.9,0.99')
+def _is_range(value: list[str] | None) -> bool:
+  try:
+    return not value or len(tuple(map(float, value))) == 2
+  except ValueError:
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """The flags of a search, beside those of the recipe, by their names.
+
+  Args:
+    searches_rate: whether the learning rate is searched: no flag gives it.
+    target: `target_sparsity`, or the lowest and the highest to search.
   """
-  name = FLAGS['recipe'].value
-  for index, argument in enumerate(arguments):
-    flag, equals, value = argument.lstrip('-').partition('=')
-    if argument.startswith('-') and flag == 'recipe':
-      name = value if equals else ''.join(arguments[index + 1 : index + 2])
-  # Of a name that is none, parsing says so.
-  return catalogue.load(name if name in catalogue.NAMES else 'digits_cnn')
+
+  tuner: str
+  max_trials: int
+  objective: str
+  max_loss: float
+  dense_accuracy: float | None
+  worker_timeout: float
+  searches_rate: bool
+  target: float | tuple[float, float]
+  directory: pathlib.Path
 
 
-def _parse(arguments: Sequence[str]) -> list[str]:
-  recipe = _recipe(arguments)
-  run_flags.adopt(recipe)
-  if {'--help', '-help', '-h'} & set(arguments[1:]):
-    print(flag_help.help_text(__doc__ or '', (*_OWN, *recipe.flags)))
-    sys.exit(0)
-  return app.parse_flags_with_usage(arguments)
+def read_flags(recipe: Recipe) -> tuple[RunConfig, Settings]:
+  """Returns what the flags say of the recipe's runs, and of the search.
 
+  Args:
+    recipe: what to train on what.
 
-def _check() -> None:
-  """Raises a `ValueError` for flags that no search could be made of."""
-  if FLAGS.method not in tuner.METHODS:
-    raise ValueError(
-      f'--method must be one of {", ".join(tuner.METHODS)} to be tuned, but is '
-      f'{FLAGS.method}.'
-    )
+  Raises:
+    ValueError: there are flags that a search does not read.
+  """
+  config = command_line.run_config(recipe)
   for name in _NOT_READ:
     if not FLAGS[name].using_default_value:
       raise ValueError(f'--{name} is not read by recipes.tune.')
-  if FLAGS.objective != 'accuracy' and not FLAGS.sparsity_range:
-    raise ValueError(
-      f'--objective={FLAGS.objective} needs --sparsity_range=LOWEST,HIGHEST.'
-    )
-  if FLAGS.objective == 'accuracy' and FLAGS.sparsity_range:
-    raise ValueError(
-      '--sparsity_range is for --objective=sparsest and front; with accuracy '
-      'the least sparse ticket would win.'
-    )
-  _target()
-  run_flags.check()
+  bounds = FLAGS.sparsity_range or [str(FLAGS.target_sparsity)]
+  target: Any = tuple(map(float, bounds))
+  name = '-'.join([FLAGS.tuner, FLAGS.objective, FLAGS.method, *bounds])
+  default = pathlib.Path('runs', recipe.name, f'{name}-seed{FLAGS.seed}')
+  return config, Settings(
+    tuner=FLAGS.tuner,
+    max_trials=FLAGS.max_trials,
+    objective=FLAGS.objective,
+    max_loss=FLAGS.max_loss,
+    dense_accuracy=FLAGS.dense_accuracy,
+    worker_timeout=FLAGS.worker_timeout,
+    searches_rate=FLAGS['learning_rate'].using_default_value,
+    target=target if FLAGS.sparsity_range else FLAGS.target_sparsity,
+    directory=pathlib.Path(FLAGS.output_dir or default),
+  )
 
 
-def _target() -> Any:
-  if not FLAGS.sparsity_range:
-    return FLAGS.target_sparsity
-  try:
-    lowest, highest = map(float, FLAGS.sparsity_range)
-    return lowest, highest
-  except ValueError:
-    raise ValueError(
-      '--sparsity_range must be LOWEST,HIGHEST, but is '
-      f'{",".join(FLAGS.sparsity_range)}.'
-    ) from None
-
-
-def _space() -> tuner.TicketSpace:
-  given = pruning_flags.config()
-  fixed = {
-    name: value
-    for name, value in given.items()
-    if name not in ('method', 'target_sparsity', *pruning_flags.WRAPPING)
-  }
+def _space(config: RunConfig, settings: Settings) -> tuner.TicketSpace:
+  pruning = config.pruning
+  read = pruning_flags.READ[pruning.method]
+  fixed = pruning.given(n for n in read if n not in pruning_flags.WRAPPING)
   return tuner.TicketSpace(
-    _target(), FLAGS.method, pruning_flags.as_arguments(fixed), FLAGS.seed
+    settings.target,
+    pruning.method,
+    pruning_setup.as_arguments(fixed),
+    config.seed,
   )
 
 
 def _objective(
-  model: recipe_model.RecipeModel, directory: pathlib.Path
+  model: recipe_model.RecipeModel, settings: Settings
 ) -> tuner.TicketObjective:
-  if FLAGS.objective == 'accuracy':
+  if settings.objective == 'accuracy':
     return tuner.AccuracyAtSparsity()
-  if FLAGS.objective == 'front':
+  if settings.objective == 'front':
     return tuner.Front()
-  dense = FLAGS.dense_accuracy
+  dense = settings.dense_accuracy
   if dense is None and tuner.role() != 'alone':
     raise ValueError(
       '--objective=sparsest needs --dense_accuracy with chief and workers.'
     )
   if dense is None:
-    dense = model.dense_accuracy(directory / 'dense.json')
-  return tuner.SparsestWithin(FLAGS.max_loss, dense)
+    dense = model.dense_accuracy(settings.directory / 'dense.json')
+  return tuner.SparsestWithin(settings.max_loss, dense)
 
 
 def _tuner(
-  recipe: Recipe, model: recipe_model.RecipeModel, directory: pathlib.Path
+  config: RunConfig, settings: Settings, model: recipe_model.RecipeModel
 ) -> tuner.TicketTuner:
-  own: dict[str, Any] = {'max_trials': FLAGS.max_trials}
-  if FLAGS.tuner == 'hyperband':
-    own['max_epochs'] = FLAGS.epochs
-  return _TUNERS[FLAGS.tuner](
+  own: dict[str, Any] = {'max_trials': settings.max_trials}
+  if settings.tuner == 'hyperband':
+    own['max_epochs'] = config.epochs
+  return _TUNERS[settings.tuner](
     model,
-    _space(),
+    _space(config, settings),
     **own,
-    objective=_objective(model, directory),
-    directory=directory / 'search',
-    seed=FLAGS.seed,
-    config=run_flags.config(recipe),
-    wrapping=pruning_flags.wrapping(),
-    worker_timeout=FLAGS.worker_timeout,
-    verbose=int(FLAGS.verbose > 0),
+    objective=_objective(model, settings),
+    directory=settings.directory / 'search',
+    seed=config.seed,
+    config=config.result_values(model.recipe.name),
+    wrapping=pruning_setup.wrapping(config.pruning),
+    worker_timeout=settings.worker_timeout,
+    verbose=int(config.verbose > 0),
   )
 
 
-def output_dir(recipe: Recipe) -> pathlib.Path:
-  """Returns the directory of the search that the flags name."""
-  if FLAGS.output_dir:
-    return pathlib.Path(FLAGS.output_dir)
-  at = '-'.join(FLAGS.sparsity_range or [str(FLAGS.target_sparsity)])
-  name = f'{FLAGS.tuner}-{FLAGS.objective}-{FLAGS.method}-{at}'
-  return pathlib.Path('runs', recipe.name, f'{name}-seed{FLAGS.seed}')
-
-
-def run(recipe: Recipe, directory: pathlib.Path) -> str | None:
-  """Searches, or goes on, and writes what was found.
+def run(recipe: Recipe, config: RunConfig, settings: Settings) -> str | None:
+  """Runs or resumes a search, and writes its report.
 
   Args:
     recipe: what to train on what.
-    directory: of the search.
+    config: of the recipe's runs.
+    settings: of the search.
 
   Returns:
     The summary; `None` in a worker.
   """
-  _check()
-  with distribution.prepared(
-    'none', FLAGS.mixed_precision, FLAGS.jit_compile, FLAGS.deterministic
-  ):
-    model = recipe_model.RecipeModel(
-      recipe,
-      run_flags.run_config(),
-      run_flags.config(recipe),
-      FLAGS['learning_rate'].using_default_value,
+  if config.pruning.method not in tuner.METHODS:
+    raise ValueError(
+      f'--method must be one of {", ".join(tuner.METHODS)} to be tuned, but is '
+      f'{config.pruning.method}.'
     )
-    search = _tuner(recipe, model, directory)
-    hyperband = FLAGS.tuner == 'hyperband'
-    search.search(**({} if hyperband else {'epochs': FLAGS.epochs}))
+  pruning_setup.check(config.pruning)
+  with distribution.prepared(
+    'none', config.mixed_precision, config.jit_compile, config.deterministic
+  ):
+    model = recipe_model.RecipeModel(recipe, config, settings.searches_rate)
+    search = _tuner(config, settings, model)
+    hyperband = settings.tuner == 'hyperband'
+    search.search(**({} if hyperband else {'epochs': config.epochs}))
     if tuner.role() == 'worker':
       return None
-    return report.write(search, model, directory)
+    return report.write(search, model, settings.directory)
+
+
+def _parse(arguments: Sequence[str]) -> list[str]:
+  recipe = catalogue.chosen(arguments)
+  command_line.set_flag_defaults(recipe)
+  own = [command_line.RECIPE_FLAGS] if recipe.flags else []
+  return command_line.parse(arguments, [catalogue.GROUP, _SEARCH, *own])
 
 
 def _main(arguments: Sequence[str]) -> str | None:
@@ -236,23 +258,21 @@ def _main(arguments: Sequence[str]) -> str | None:
   logging.set_verbosity(logging.ERROR)
   tf.get_logger().setLevel('ERROR')
   try:
-    run_flags.refuse_words(arguments)
+    command_line.reject_positional_arguments(arguments)
     recipe = catalogue.load(FLAGS.recipe)
-    directory = output_dir(recipe)
-    summary = run(recipe, directory)
-  except (*experiment.EXPECTED, RuntimeError) as error:
-    if FLAGS.debug:
-      raise
-    return f'error: {experiment.one_line(error)}'
+    config, settings = read_flags(recipe)
+    summary = run(recipe, config, settings)
+  except (*command_line.EXPECTED, RuntimeError) as error:
+    return command_line.error_line(error)
   except KeyboardInterrupt:
-    return f'stopped; the same command goes on, in {directory}'
+    return f'stopped; the same command resumes it in {settings.directory}'
   if summary is not None:
-    print(f'\n{summary}\n\nwritten to {directory}')
+    print(f'\n{summary}\n\nwritten to {settings.directory}')
   return None
 
 
 def main(arguments: Sequence[str]) -> str | None:
-  """Does what the binary does; returns an error's line, `None` without one."""
+  """Does what the program does; returns an error's line, `None` without one."""
   return _main(_parse(arguments))
 
 

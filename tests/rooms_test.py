@@ -140,19 +140,48 @@ def test_recipes_use_public_names_alone(path):
   assert bool(private) == is_exempt, private
 
 
-def test_flags_are_read_where_a_program_starts():
-  readers = {
-    str(path.relative_to(_ROOT / 'recipes'))
-    for path in _RECIPES
-    if path not in _TOP
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.Name) and node.id == 'FLAGS'
-  }
-  # What starts a run, what defines the flags, and a program that measures.
-  assert readers == {
-    'costs/input_pipeline.py',
-    'training/experiment.py',
-    'training/flag_help.py',
-    'training/pruning_flags.py',
-    'training/run_flags.py',
-  }
+def _reads_flags(node):
+  """Returns whether a syntax tree reads a flag: FLAGS, or a holder's value."""
+  match node:
+    case ast.Name(id='FLAGS'):
+      return True
+    case ast.Attribute(attr='FLAGS'):
+      return True
+    # The holders of flags are private constants of their modules.
+    case ast.Attribute(value=ast.Name(id=name), attr='value'):
+      return name.startswith('_') and name.isupper()
+  return False
+
+
+def _readers_of_flags(path):
+  """Returns the names of the functions that read flags; None at the top."""
+  tree = ast.parse(path.read_text())
+  found = set()
+  for statement in tree.body:
+    is_alias = ast.unparse(statement) == 'FLAGS = flags.FLAGS'
+    if not is_alias and any(map(_reads_flags, ast.walk(statement))):
+      found.add(getattr(statement, 'name', None))
+  return found
+
+
+@pytest.mark.parametrize(
+  'path', _RECIPES, ids=lambda p: str(p.relative_to(_ROOT))
+)
+def test_flags_are_read_where_a_program_starts(path):
+  found = _readers_of_flags(path)
+  if path == _ROOT / 'recipes' / 'training' / 'command_line.py':
+    assert 'run_config' in found
+  elif "\nif __name__ == '__main__':\n" in path.read_text():
+    # Where it starts, and what it calls to read all flags at once.
+    assert found <= {'_main', 'main', 'read_flags', '_grid'}
+  else:
+    assert not found
+
+
+@pytest.mark.parametrize(
+  'program', ['FLAGS.epochs', 'flags.FLAGS["epochs"]', '_EPOCHS.value']
+)
+def test_a_reader_of_flags_would_be_found(program, tmp_path):
+  path = tmp_path / 'reader.py'
+  path.write_text(f'def f():\n  return {program}\n')
+  assert _readers_of_flags(path) == {'f'}

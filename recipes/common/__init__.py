@@ -1,1 +1,1 @@
-"""What every room of the recipes may use."""
+"""Helpers for all rooms of the recipes."""

@@ -1,4 +1,4 @@
-"""Figures as PNG, in the style of all our plots; they need matplotlib."""
+"""Figures as PNG files in one style; they need matplotlib."""
 
 import contextlib
 import importlib.util
@@ -23,13 +23,13 @@ _STYLE: Any = {
 
 
 def available() -> bool:
-  """Returns whether matplotlib is there."""
+  """Returns whether matplotlib is installed."""
   return importlib.util.find_spec('matplotlib') is not None
 
 
 @contextlib.contextmanager
 def styled() -> Iterator[Any]:
-  """Yields matplotlib's pyplot, with our style, without a display."""
+  """Yields matplotlib's pyplot, with our style and without a display."""
   import matplotlib  # Slow to import, and an extra.
 
   matplotlib.use('Agg')
@@ -40,7 +40,7 @@ def styled() -> Iterator[Any]:
 
 
 def save(pyplot: Any, figure: Any, path: pathlib.Path) -> None:
-  """Writes a figure and forgets it."""
+  """Writes a figure and closes it."""
   figure.savefig(path, dpi=_DPI, metadata={'Software': None})
   pyplot.close(figure)
 
@@ -48,7 +48,7 @@ def save(pyplot: Any, figure: Any, path: pathlib.Path) -> None:
 def zoom(
   axis: Any, curves: Sequence[Sequence[float]], share: float = 0.03
 ) -> None:
-  """Limits an axis in percent to its curves without their lowest values.
+  """Limits an axis in percent to its curves, without their lowest values.
 
   Args:
     axis: of matplotlib.

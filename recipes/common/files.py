@@ -1,23 +1,25 @@
-"""Text and JSON files that are written whole or not at all."""
+"""Text, JSON and CSV files, written atomically."""
 
+import csv
+import io
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file beside its name and renames it: whole or not at all.
+  """Writes a text file atomically: to a temporary name, then renames it.
 
   Raises:
-    OSError: it cannot be written; it names the file.
+    OSError: it cannot be written; the message names the file.
   """
   beside = path.with_name(path.name + '.tmp')
   try:
     beside.write_text(text)
     os.replace(beside, path)
-  except OSError as error:  # A full disk is told without a name.
+  except OSError as error:  # That of a full disk has no file name.
     raise OSError(
       error.errno, error.strerror or str(error), str(path)
     ) from None
@@ -26,8 +28,25 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-  """Writes a JSON file, whole or not at all."""
+  """Writes a JSON file atomically."""
   write_text(path, json.dumps(content, indent=2) + '\n')
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+  """Returns rows as CSV, with a line for the columns.
+
+  Args:
+    columns: names, in their order.
+    rows: a value per column; `None` and what is missing are empty cells.
+
+  >>> csv_text(['seed', 'note'], [{'seed': 0, 'note': 'a, b'}, {'seed': 1}])
+  'seed,note\\n0,"a, b"\\n1,\\n'
+  """
+  text = io.StringIO()
+  writer = csv.DictWriter(text, columns, lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  return text.getvalue()
 
 
 def check_folder(name: str, path: pathlib.Path) -> None:

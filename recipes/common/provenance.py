@@ -15,7 +15,7 @@ _HERE = pathlib.Path(__file__).parent
 
 
 def versions() -> dict[str, str]:
-  """Returns the versions that a result depends on."""
+  """Returns the versions of Python and of the packages."""
   found = {name: importlib.metadata.version(name) for name in _PACKAGES}
   try:
     found['tf_unilth'] = importlib.metadata.version('tf_unilth')

@@ -1,4 +1,4 @@
-"""The methods of a comparison: which flags of a run stand behind each name."""
+"""The methods of a comparison, and the flags of their runs."""
 
 import dataclasses
 import math
@@ -7,38 +7,39 @@ from typing import Any
 
 from recipes.training.recipe import Recipe
 
-Knobs = Mapping[str, Any]
+Hyperparameters = Mapping[str, Any]
 
-# Of the survivors in each round, as in LTH.
+# The fraction of the remaining weights that a round prunes, as in LTH.
 _FULL_COST_PRUNE_FRACTION = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class Entrant:
-  """A method, with all that a run of it is told.
+class MethodConfig:
+  """A method of a comparison, and the hyperparameters of its runs.
 
   Args:
-    knobs: flags of the run, `method` among them; `learning_rate` here is a
-      factor to the recipe's, or to the one that is given, and `warmup_epochs`
-      a share of the epochs.
-    tries: knobs that the search tries in their place, as many for each method.
+    hyperparameters: flags of the run, `method` among them. `learning_rate` is a
+      factor to that of the recipe or the command line, `warmup_epochs` a
+      fraction of the epochs.
+    search_space: hyperparameters that the search tries in their place, equally
+      many for each method.
     sparse: whether it depends on the target sparsity.
-    full_cost: whether each round is a training of all the epochs (LTH's own
-      cost), where the others share them.
+    full_cost: whether each round trains for all epochs, as in the LTH paper;
+      the rounds of the other methods share the epochs.
   """
 
-  knobs: Knobs
-  tries: tuple[Knobs, ...] = ()
+  hyperparameters: Hyperparameters
+  search_space: tuple[Hyperparameters, ...] = ()
   sparse: bool = True
   full_cost: bool = False
 
   @property
-  def settings(self) -> tuple[Knobs, ...]:
-    """Its own knobs, and those that the search tries."""
-    return ({}, *self.tries)
+  def settings(self) -> tuple[Hyperparameters, ...]:
+    """Its own hyperparameters, and those that the search tries."""
+    return ({}, *self.search_space)
 
   def flags(
-    self, tried: Knobs, sparsity: float, epochs: int, recipe: Recipe
+    self, tried: Hyperparameters, sparsity: float, epochs: int, recipe: Recipe
   ) -> dict[str, Any]:
     """Returns the flags of its runs, without the seed.
 
@@ -48,7 +49,7 @@ class Entrant:
       epochs: of a run at equal cost.
       recipe: that runs.
     """
-    flags = {'epochs': epochs, **self.knobs, **tried}
+    flags = {'epochs': epochs, **self.hyperparameters, **tried}
     if 'learning_rate' in flags:
       flags['learning_rate'] *= recipe.learning_rate
     if 'warmup_epochs' in flags:
@@ -70,7 +71,7 @@ def full_cost_rounds(sparsity: float) -> int:
   return max(1, math.ceil(rounds - 1e-9))
 
 
-def _values(name: str, *values: Any) -> tuple[Knobs, ...]:
+def _values(name: str, *values: Any) -> tuple[Hyperparameters, ...]:
   return tuple({name: value} for value in values)
 
 
@@ -78,17 +79,17 @@ _RATES = _values('learning_rate', 0.5, 1.5, 2.0)
 _CUTS = _values('begin_fraction', 0.2, 0.35, 0.7)
 
 
-def _spans(*shares: tuple[float, float]) -> tuple[Knobs, ...]:
+def _spans(*shares: tuple[float, float]) -> tuple[Hyperparameters, ...]:
   names = 'begin_fraction', 'end_fraction'
   return tuple(dict(zip(names, pair)) for pair in shares)
 
 
 _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
-# A restart at the first step would be none.
+# A restart at the first step would have no effect.
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 _ROUNDS = _values('rounds', 1, 2, 3)
-# A random ticket may gain from a high learning rate, whose first steps must not
-# wreck the network that is yet to be cut.
+# A random ticket may profit from a high learning rate; warmup keeps its first
+# steps from damaging the dense network.
 _WARMED_UP = (
   {'learning_rate': 2.0, 'warmup_epochs': 0.2},
   {'learning_rate': 3.0, 'warmup_epochs': 0.07},
@@ -103,13 +104,13 @@ _FIND = (
 )
 _SHORT = {'rounds': 4, 'finetune_fraction': 0.95, 'max_dense_fraction': 0.07}
 _TRANSFORM = (_SHORT, *({**_SHORT, **warmed_up} for warmed_up in _WARMED_UP))
-# Past the first steps, where larger networks have no winning tickets yet.
+# After the first steps, in which larger networks have no winning tickets yet.
 _LATE = 100
 
 
-def _ablations(method: str) -> dict[str, Entrant]:
-  """Returns a unified method without one of its parts, or with another."""
-  changed: dict[str, Knobs] = {
+def _ablations(method: str) -> dict[str, MethodConfig]:
+  """Returns variants of a unified method that change one of its parts."""
+  changed: dict[str, Hyperparameters] = {
     'no_plateau': {'patience': 0},
     'no_rewind': {'rewind_epochs': 0},
     'no_ramp': {'limit': 0.0},
@@ -125,36 +126,40 @@ def _ablations(method: str) -> dict[str, Entrant]:
     'layer': {'scope': 'layer'},
   }
   return {
-    f'{method}_{name}': Entrant({'method': method, **knobs})
-    for name, knobs in changed.items()
+    f'{method}_{name}': MethodConfig({'method': method, **values})
+    for name, values in changed.items()
   }
 
 
-METHODS: dict[str, Entrant] = {
-  'dense': Entrant({'method': 'dense'}, _RATES, sparse=False),
-  'oneshot': Entrant({'method': 'oneshot'}, _CUTS),
-  'oneshot_restart': Entrant({'method': 'oneshot', 'lr_restart': True}, _CUTS),
-  'gmp': Entrant({'method': 'gmp'}, _SPANS),
-  'gmp_restart': Entrant(
+METHODS: dict[str, MethodConfig] = {
+  'dense': MethodConfig({'method': 'dense'}, _RATES, sparse=False),
+  'oneshot': MethodConfig({'method': 'oneshot'}, _CUTS),
+  'oneshot_restart': MethodConfig(
+    {'method': 'oneshot', 'lr_restart': True}, _CUTS
+  ),
+  'gmp': MethodConfig({'method': 'gmp'}, _SPANS),
+  'gmp_restart': MethodConfig(
     {'method': 'gmp', 'lr_restart': True}, _RESTARTED_SPANS
   ),
-  'lr_rewind': Entrant({'method': 'lr_rewind'}, _ROUNDS),
-  'lth': Entrant({'method': 'lth'}, _ROUNDS),
-  'lth_late': Entrant({'method': 'lth', 'rewind_step': _LATE}, _ROUNDS),
-  'unilth': Entrant({'method': 'unilth'}, _FIND),
-  'random': Entrant({'method': 'random'}, _FROM_SCRATCH),
+  'lr_rewind': MethodConfig({'method': 'lr_rewind'}, _ROUNDS),
+  'lth': MethodConfig({'method': 'lth'}, _ROUNDS),
+  'lth_late': MethodConfig({'method': 'lth', 'rewind_step': _LATE}, _ROUNDS),
+  'unilth': MethodConfig({'method': 'unilth'}, _FIND),
+  'random': MethodConfig({'method': 'random'}, _FROM_SCRATCH),
   # Random tickets whose small layers keep more, as UniDLTH's do.
-  'random_erk': Entrant({'method': 'random', 'scope': 'erk'}, _FROM_SCRATCH),
-  'random_cut': Entrant({'method': 'dlth', 'limit': 0.0}, _AT_ONCE),
-  'dlth': Entrant({'method': 'dlth'}, _AT_ONCE),
-  'dlth_erk': Entrant({'method': 'dlth', 'scope': 'erk'}, _AT_ONCE),
-  'dlth_iter': Entrant({'method': 'dlth', 'rounds': 4}, _AT_ONCE),
-  'unidlth': Entrant({'method': 'unidlth'}, _TRANSFORM),
-  # Last: it takes ten to twenty times as long.
-  'lth_full': Entrant({'method': 'lth'}, full_cost=True),
+  'random_erk': MethodConfig(
+    {'method': 'random', 'scope': 'erk'}, _FROM_SCRATCH
+  ),
+  'random_cut': MethodConfig({'method': 'dlth', 'limit': 0.0}, _AT_ONCE),
+  'dlth': MethodConfig({'method': 'dlth'}, _AT_ONCE),
+  'dlth_erk': MethodConfig({'method': 'dlth', 'scope': 'erk'}, _AT_ONCE),
+  'dlth_iter': MethodConfig({'method': 'dlth', 'rounds': 4}, _AT_ONCE),
+  'unidlth': MethodConfig({'method': 'unidlth'}, _TRANSFORM),
+  # Last, since it takes ten to twenty times as long.
+  'lth_full': MethodConfig({'method': 'lth'}, full_cost=True),
 }
-ABLATIONS: dict[str, Entrant] = {
+ABLATIONS: dict[str, MethodConfig] = {
   **_ablations('unilth'),
   **_ablations('unidlth'),
 }
-ENTRANTS = {**METHODS, **ABLATIONS}
+METHOD_CONFIGS = {**METHODS, **ABLATIONS}

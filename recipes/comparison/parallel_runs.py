@@ -1,7 +1,7 @@
-"""Runs of a recipe side by side, each in a process on a core or GPU of its own.
+"""Runs of a recipe in parallel, each in a process on its own core or GPU.
 
-The processes are forked off one that has imported TensorFlow and nothing more,
-which saves each run some seconds.
+The processes are forked from a server that has imported TensorFlow, which saves
+each run some seconds.
 """
 
 import dataclasses
@@ -37,11 +37,11 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-  """Where one run at a time computes.
+class DeviceSlot:
+  """A device that one run at a time computes on.
 
   Args:
-    gpu: which one, `None` for the CPU.
+    gpu: index of the GPU, `None` for the CPU.
     threads: of TensorFlow's operations.
   """
 
@@ -49,47 +49,51 @@ class Place:
   threads: int
 
 
-def places(wanted: int | None) -> list[Place]:
-  """Returns places for so many runs; by default one per GPU, else per core."""
+def slots(wanted: int | None) -> list[DeviceSlot]:
+  """Returns the slots for a number of runs in parallel.
+
+  Args:
+    wanted: how many; `None` for one per GPU, or per core without GPUs.
+  """
   cores = distribution.cpus()
   gpus = len(tf.config.list_physical_devices('GPU'))
   count = wanted or gpus or cores
   threads = max(1, cores // count)
-  return [Place(i % gpus if gpus else None, threads) for i in range(count)]
+  return [DeviceSlot(i % gpus if gpus else None, threads) for i in range(count)]
 
 
 def run(
   recipe: str,
   jobs: Sequence[Job],
-  places: Sequence[Place],
+  slots: Sequence[DeviceSlot],
 ) -> Iterator[tuple[Job, str | None]]:
-  """Runs jobs in order; yields each that ended, with its error's line if any.
+  """Runs jobs in order; yields each when it ends, with the line of its error.
 
-  A job whose directory holds a part of it goes on from there. Closing the
-  iterator, or an exception such as a keyboard interrupt in its use, stops what
-  runs as SIGTERM does: each run saves its checkpoint.
+  A job is resumed if its directory has a checkpoint. Closing the iterator, or
+  an exception such as a keyboard interrupt, sends SIGTERM to the running jobs:
+  each saves a checkpoint.
 
   Args:
     recipe: name of the binary.
     jobs: what to run.
-    places: how many run at once, and where.
+    slots: the devices; one job at a time runs on each.
   """
   context = multiprocessing.get_context('forkserver')
   context.set_forkserver_preload(['recipes.training.experiment'])
-  waiting, free = list(reversed(jobs)), list(places)
-  running: dict[Any, tuple[Any, Job, Place]] = {}
+  waiting, free = list(reversed(jobs)), list(slots)
+  running: dict[Any, tuple[Any, Job, DeviceSlot]] = {}
   try:
     while waiting or running:
       while waiting and free:
-        job, place = waiting.pop(), free.pop()
+        job, slot = waiting.pop(), free.pop()
         job.directory.mkdir(parents=True, exist_ok=True)
-        process = context.Process(target=_run, args=(recipe, job, place))
+        process = context.Process(target=_run, args=(recipe, job, slot))
         process.start()
-        running[process.sentinel] = process, job, place
+        running[process.sentinel] = process, job, slot
       for sentinel in connection.wait(list(running)):
-        process, job, place = running.pop(sentinel)
+        process, job, slot = running.pop(sentinel)
         process.join()
-        free.append(place)
+        free.append(slot)
         yield job, None if process.exitcode == 0 else _last_line(job)
   finally:
     for process, _, _ in running.values():
@@ -101,29 +105,29 @@ def run(
 def _last_line(job: Job) -> str:
   path = job.directory / LOG
   lines = path.read_text(errors='replace').strip().splitlines()
-  return lines[-1] if lines else 'it ended without output'
+  return lines[-1] if lines else 'the process exited without output'
 
 
-def _run(recipe: str, job: Job, place: Place) -> None:
-  """Does what the binary does, in a process of its own."""
+def _run(recipe: str, job: Job, slot: DeviceSlot) -> None:
+  """Runs a job, in its own process."""
   threading.Thread(target=_stop_with_parent, daemon=True).start()
   with (job.directory / LOG).open('w') as log:
     for stream in (1, 2):
       os.dup2(log.fileno(), stream)
-  if place.gpu is not None:
-    os.environ['CUDA_VISIBLE_DEVICES'] = str(place.gpu)
-  tf.config.threading.set_intra_op_parallelism_threads(place.threads)
-  tf.config.threading.set_inter_op_parallelism_threads(place.threads)
+  if slot.gpu is not None:
+    os.environ['CUDA_VISIBLE_DEVICES'] = str(slot.gpu)
+  tf.config.threading.set_intra_op_parallelism_threads(slot.threads)
+  tf.config.threading.set_inter_op_parallelism_threads(slot.threads)
   arguments = [recipe, *job.flags, f'--output_dir={job.directory}']
   error = experiment.main(catalogue.load(recipe), arguments)
   if error:
     sys.exit(error)
-  # No run goes on from a finished one.
+  # A finished run is not resumed.
   shutil.rmtree(job.directory / 'checkpoints', ignore_errors=True)
 
 
 def _stop_with_parent() -> None:
-  """Stops this process when the one that started it is gone, even killed."""
+  """Stops this process when its parent has ended, also by SIGKILL."""
   parent = multiprocessing.parent_process()
   assert parent is not None
   parent.join()

@@ -133,7 +133,7 @@ def _lines(
       color=colour,
       marker=_MARKERS[index % len(_MARKERS)],
       markersize=5,
-      linewidth=2.2 if method in tables.RIVALS else 1.2,
+      linewidth=2.2 if method in tables.BASELINES else 1.2,
       label=method,
       zorder=3 if index == 0 else 2,
     )

@@ -4,10 +4,15 @@ import os
 import platform
 from collections.abc import Sequence
 
-from recipes.comparison.pretrained_rows import Row, rows_of
+import pandas as pd
+
+from recipes.common import tables
+from recipes.comparison.pretrained_rows import COLUMNS, Row, rows_of
 from recipes.comparison.pretrained_search import OURS, SEARCH_SEEDS
 from recipes.comparison.pretrained_trials import METHODS, OPTIMIZERS, TASKS
-from recipes.comparison.tables import mean
+from recipes.comparison.tables import difference, mean
+
+_OPTIMIZERS = ('Adam at 1e-3', 'SGD with a cosine')
 
 
 def report(rows: Sequence[Row], search: Sequence[Row]) -> str:
@@ -37,28 +42,26 @@ def report(rows: Sequence[Row], search: Sequence[Row]) -> str:
 
 def accuracy_table(rows: Sequence[Row], task: str) -> list[str]:
   """Returns the test accuracies of a task, a line per method."""
-  lines = _head('method')
   dense = {
     row['seed']: 100 * float(row['dense_test_accuracy'])
     for row in rows
     if row['recipe'] == task
   }
-  lines.append(_line('dense', [str(mean([*dense.values()]))] * 2))
+  cells = [('dense', *[str(mean([*dense.values()]))] * 2)]
   for method in _methods(rows, task):
-    cells = [_accuracies(rows, task, o, method) for o in OPTIMIZERS]
-    lines.append(
-      _line(method, [str(mean([*c.values()])) if c else '' for c in cells])
-    )
-  return lines
+    found = [_accuracies(rows, task, o, method) for o in OPTIMIZERS]
+    means = (str(mean([*c.values()])) if c else '' for c in found)
+    cells.append((method, *means))
+  return tables.markdown(['method', *_OPTIMIZERS], cells)
 
 
 def difference_table(rows: Sequence[Row], task: str) -> list[str]:
   """Returns the points of each method against the dense model."""
-  lines = _head('above the dense model')
-  for method in _methods(rows, task):
-    cells = [_points(gained(rows, task, o, method)) for o in OPTIMIZERS]
-    lines.append(_line(method, cells))
-  return lines
+  cells = [
+    (method, *(difference(gained(rows, task, o, method)) for o in OPTIMIZERS))
+    for method in _methods(rows, task)
+  ]
+  return tables.markdown(['above the dense model', *_OPTIMIZERS], cells)
 
 
 def gained(
@@ -75,12 +78,12 @@ def gained(
 
 def ours_table(rows: Sequence[Row], task: str) -> list[str]:
   """Returns the points of unilth against each other method."""
-  lines = _head('unilth above')
-  for method in _methods(rows, task):
-    if method != OURS:
-      cells = [_points(against(rows, task, o, method)) for o in OPTIMIZERS]
-      lines.append(_line(method, cells))
-  return lines
+  cells = [
+    (method, *(difference(against(rows, task, o, method)) for o in OPTIMIZERS))
+    for method in _methods(rows, task)
+    if method != OURS
+  ]
+  return tables.markdown(['unilth above', *_OPTIMIZERS], cells)
 
 
 def against(
@@ -93,24 +96,20 @@ def against(
 
 
 def _settings_table(search: Sequence[Row]) -> list[str]:
-  lines = [
+  frame = pd.DataFrame(search, columns=COLUMNS)
+  frame['accuracy'] = 100 * frame['validation_accuracy'].astype(float)
+  names = ['recipe', 'optimizer', 'method', 'settings']
+  cells = [
+    (*key[:-1], key[-1] or 'defaults', str(mean(runs['accuracy'])))
+    for key, runs in frame.groupby(names)
+  ]
+  return [
     'Mean validation accuracy of the settings that were tried, seeds '
     f'{", ".join(map(str, SEARCH_SEEDS))}; `rate` is in units of the '
     "recipe's.",
     '',
-    '| task | optimizer | method | settings | validation accuracy |',
-    '|---|---|---|---|---|',
+    *tables.markdown([*names, 'validation accuracy'], cells),
   ]
-  groups: dict[tuple[str, ...], list[float]] = {}
-  names = 'recipe', 'optimizer', 'method', 'settings'
-  for row in search:
-    key = tuple(row[name] for name in names)
-    groups.setdefault(key, []).append(100 * float(row['validation_accuracy']))
-  for key, values in sorted(groups.items()):
-    *start, settings = key
-    cells = [*start, settings or 'defaults', str(mean(values))]
-    lines.append(f'| {" | ".join(cells)} |')
-  return lines
 
 
 def _circumstances(rows: Sequence[Row]) -> list[str]:
@@ -135,21 +134,3 @@ def _accuracies(
     row['seed']: 100 * float(row['test_accuracy'])
     for row in rows_of(rows, task, optimizer, method)
   }
-
-
-def _head(first: str) -> list[str]:
-  return [
-    f'| {first} | Adam at 1e-3 | SGD with a cosine |',
-    '|---|---|---|',
-  ]
-
-
-def _line(name: str, cells: Sequence[str]) -> str:
-  return f'| {" | ".join([name, *cells])} |'
-
-
-def _points(values: Sequence[float]) -> str:
-  if not values:
-    return ''
-  found = mean(values)
-  return f'{found.value:+.2f} ± {found.error:.2f} ({found.seeds})'

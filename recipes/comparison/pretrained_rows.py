@@ -53,11 +53,9 @@ class Table:
     )
 
   def add(self, row: dict[str, Any]) -> None:
-    """Adds a finished run, in the file too."""
+    """Adds a finished run and writes the file."""
     self.rows.append({name: str(row[name]) for name in COLUMNS})
-    lines = [','.join(COLUMNS)]
-    lines += [','.join(row[name] for name in COLUMNS) for row in self.rows]
-    files.write_text(self._path, '\n'.join(lines) + '\n')
+    files.write_text(self._path, files.csv_text(COLUMNS, self.rows))
 
 
 def read(path: pathlib.Path) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What `recipes.pretrained` tries on other seeds, and what it then compares."""
+"""The search of `recipes.pretrained`, and the runs that it compares."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from recipes.comparison.pretrained_trials import OPTIMIZERS, Trial
 SEARCH_SEEDS = (10,)
 
 
-OURS, RIVAL = 'unilth', 'polynomial_decay'
+OURS, BASELINE = 'unilth', 'polynomial_decay'
 
 
 Settings = tuple[tuple[str, float], ...]
@@ -18,17 +18,17 @@ def _tries(*tries: dict[str, float]) -> tuple[Settings, ...]:
   return tuple(tuple(settings.items()) for settings in tries)
 
 
-# By method and optimizer; the rival has one more. UniLTH's first is the
-# library's defaults at the recipe's own learning rate.
+# By method and optimizer; the baseline has one more. The first of UniLTH has
+# the library's defaults and the learning rate of the recipe.
 TRIES: dict[tuple[str, str], tuple[Settings, ...]] = {
   (OURS, 'adam'): _tries({}, {'finetune_fraction': 0.75}),
   (OURS, 'sgd'): _tries({}, {'rate': 0.3}),
-  (RIVAL, 'adam'): _tries(
+  (BASELINE, 'adam'): _tries(
     {'begin': 0.0, 'end': 0.5},
     {'begin': 0.0, 'end': 0.3},
     {'begin': 0.2, 'end': 0.7},
   ),
-  (RIVAL, 'sgd'): _tries(
+  (BASELINE, 'sgd'): _tries(
     {'begin': 0.0, 'end': 0.5},
     {'begin': 0.2, 'end': 0.7},
     {'begin': 0.0, 'end': 0.5, 'rate': 0.3},

@@ -1,4 +1,4 @@
-"""One run of the comparison of `recipes/pretrained.py`, and its dense model."""
+"""A run of `recipes.pretrained`, and its dense model."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from recipes.data.dataset import Dataset, Request, Split
+from recipes.data.dataset import DataOptions, Dataset, Split
 from recipes.training import catalogue, methods, optimization
 from recipes.training.recipe import Recipe
 
@@ -162,7 +162,7 @@ class Bench:
 
   def _trained(self) -> keras.Model:
     model = self._built()
-    with np.load(self._weights) as stored:
+    with np.load(self._weights, allow_pickle=False) as stored:
       model.set_weights([stored[name] for name in stored.files])
     return model
 
@@ -192,11 +192,11 @@ class Bench:
     steps: int,
     rate: tf_unilth.StagedLearningRate,
     settings: dict[str, float],
-  ) -> methods.Plan:
+  ) -> methods.TrainingSetup:
     callback = {**method.callback, 'verbose': 0}
     if 'finetune_fraction' in settings:
       callback['finetune_fraction'] = settings['finetune_fraction']
-    return methods.plan(
+    return methods.training_setup(
       method.plan,
       methods.Settings(
         target_sparsity=self._task.sparsity,
@@ -244,7 +244,7 @@ def _accuracy(model: keras.Model, split: Split) -> float:
 
 def _load(recipe: Recipe, data_dir: str | None, seed: int) -> Dataset:
   own = None if recipe.name == 'digits_cnn' else data_dir  # In a wheel.
-  return recipe.load(Request(data_dir=own, seed=seed))
+  return recipe.load(DataOptions(data_dir=own, seed=seed))
 
 
 def _compile(model: keras.Model, optimizer: Any) -> None:

@@ -1,4 +1,4 @@
-"""The report of a comparison: tables, plot, costs, and what failed."""
+"""The report of a comparison: tables, plot, costs and failed runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,9 +15,9 @@ def write(
 
   Args:
     grid: whose finished runs are reported.
-    command: what makes them again.
-    jobs: how many ran side by side.
-    failed: the runs that did not end, and why.
+    command: that runs the comparison again.
+    jobs: how many ran in parallel.
+    failed: the error of each failed run, by its description.
   """
   rows, directory = grid.rows(), grid.directory
   sections = [
@@ -39,7 +39,7 @@ def write(
 
 
 def _differences(rows: Sequence[Row]) -> Iterator[list[str]]:
-  for method in tables.RIVALS:
+  for method in tables.BASELINES:
     table = tables.difference_table(rows, method)
     if table:
       yield [f'## {method} against the others']
@@ -60,7 +60,8 @@ def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
   if any(row['searched'] for row in rows):
     yield ['## Search']
     yield [
-      'Knobs tried at the middle sparsity; learning_rate is a factor to that '
-      'of the other runs, warmup_epochs a share of the epochs.'
+      'Hyperparameters (knobs) tried at the middle sparsity; learning_rate is '
+      'a factor to that of the other runs, warmup_epochs a fraction of the '
+      'epochs.'
     ]
     yield tables.search_table(rows)

@@ -1,15 +1,17 @@
-"""What a comparison says: means, differences and costs, as tables."""
+"""Tables of a comparison: means, differences, costs and the search."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
+from recipes.common import tables
 from recipes.comparison.methods import ABLATIONS
-from recipes.comparison.trials import Row
+from recipes.comparison.trials import COLUMNS, Row
 
-# Our methods, and what each of them has to beat.
-RIVALS = {
+# The methods of this library, and the baselines of each.
+BASELINES = {
   'unilth': (
     'gmp',
     'gmp_restart',
@@ -62,121 +64,123 @@ def mean(values: Sequence[float]) -> Mean:
   return Mean(float(np.mean(values)), deviation, len(values))
 
 
-def accuracies(rows: Iterable[Row]) -> dict[str, dict[float, dict[int, float]]]:
-  """Returns test accuracies in percent, by method, sparsity and seed."""
-  found: dict[str, dict[float, dict[int, float]]] = {}
-  for row in rows:
-    if row['chosen']:
-      cell = found.setdefault(row['method'], {})
-      by_seed = cell.setdefault(row['target_sparsity'], {})
-      by_seed[row['seed']] = 100 * row['test_accuracy']
-  return found
+def difference(values: Sequence[float]) -> str:
+  """Returns a mean of differences with its sign and standard error.
 
-
-def accuracy_table(rows: Iterable[Row]) -> list[str]:
-  """Returns mean, deviation and number of seeds, per method and sparsity."""
-  found = accuracies(rows)
-  sparsities = _sparsities(found)
-  lines = _head('method', [_percent(s) for s in sparsities])
-  for method, cells in found.items():
-    if set(cells) == {0.0}:  # It does not depend on it.
-      cells = dict.fromkeys(sparsities, cells[0.0])
-    lines.append(_line(method, [_cell(cells.get(s)) for s in sparsities]))
-  return lines
-
-
-def beside(method: str) -> list[str]:
-  """Returns what one of our methods is shown with: rivals, and ablations."""
-  own = [name for name in ABLATIONS if name.startswith(f'{method}_')]
-  return [*RIVALS[method], *own]
-
-
-def difference_table(rows: Iterable[Row], method: str) -> list[str]:
-  """Returns by how much a method is above its rivals and its ablations.
-
-  The mean over the seeds that both have of the difference, its standard error,
-  and how many seeds those are.
+  >>> difference([1.0, 3.0]), difference([2.0]), difference([])
+  ('+2.00 ± 1.00 (2)', '+2.00 (1)', '')
   """
-  found = accuracies(rows)
-  rivals = [rival for rival in beside(method) if rival in found]
-  if method not in found or not rivals:
-    return []
-  sparsities = _sparsities({method: found[method]})
-  lines = _head(f'{method} above', [_percent(s) for s in sparsities])
-  for rival in rivals:
-    cells = [
-      _difference(found[method].get(s, {}), found[rival].get(s, {}))
-      for s in sparsities
-    ]
-    lines.append(_line(rival, cells))
-  return lines
-
-
-def _difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
-  both = sorted(ours.keys() & theirs.keys())
-  if not both:
+  if not len(values):
     return ''
-  found = mean([ours[seed] - theirs[seed] for seed in both])
+  found = mean(values)
   if found.seeds == 1:
     return f'{found.value:+.2f} (1)'
   return f'{found.value:+.2f} ± {found.error:.2f} ({found.seeds})'
 
 
+def _compared(rows: Iterable[Row]) -> pd.DataFrame:
+  """Returns the runs that are compared, with accuracies in percent."""
+  frame = pd.DataFrame(list(rows), columns=COLUMNS)
+  frame = frame[frame['chosen'].astype(bool)]
+  return frame.assign(accuracy=100 * frame['test_accuracy'].astype(float))
+
+
+def accuracies(rows: Iterable[Row]) -> dict[str, dict[float, dict[int, float]]]:
+  """Returns test accuracies in percent, by method, sparsity and seed."""
+  return {
+    method: {
+      sparsity: dict(zip(cell['seed'], cell['accuracy']))
+      for sparsity, cell in of_method.groupby('target_sparsity', sort=False)
+    }
+    for method, of_method in _compared(rows).groupby('method', sort=False)
+  }
+
+
+def accuracy_table(rows: Iterable[Row]) -> list[str]:
+  """Returns mean, deviation and number of seeds, per method and sparsity."""
+  cells = _compared(rows).pivot_table(
+    index='method',
+    columns='target_sparsity',
+    values='accuracy',
+    aggfunc=lambda values: str(mean(values)),
+    sort=False,
+  )
+  cells = cells.reindex(columns=sorted(cells.columns))
+  if 0.0 in cells.columns and len(cells.columns) > 1:
+    # A method without a target has the same accuracy in each column.
+    dense = cells.pop(0.0)
+    cells = cells.apply(lambda column: column.fillna(dense))
+  return _markdown('method', cells)
+
+
+def beside(method: str) -> list[str]:
+  """Returns the baselines and the ablations of one of our methods."""
+  own = [name for name in ABLATIONS if name.startswith(f'{method}_')]
+  return [*BASELINES[method], *own]
+
+
+def difference_table(rows: Iterable[Row], method: str) -> list[str]:
+  """Returns the differences of a method to its baselines and ablations.
+
+  A cell has the mean of the differences over the seeds that both have, its
+  standard error and the number of these seeds.
+  """
+  by_seed = _compared(rows).pivot_table(
+    index=['target_sparsity', 'seed'], columns='method', values='accuracy'
+  )
+  others = [name for name in beside(method) if name in by_seed.columns]
+  if method not in by_seed.columns or not others:
+    return []
+  ours = by_seed[method].dropna()
+  points = by_seed.loc[ours.index, others].rsub(ours, axis=0)
+  cells = points.groupby('target_sparsity').agg(
+    lambda values: difference(values.dropna())
+  )
+  return _markdown(f'{method} above', cells.T)
+
+
 def cost_table(rows: Iterable[Row]) -> list[str]:
-  """Returns what a run costs, beside its accuracy at the highest sparsity."""
-  chosen = [row for row in rows if row['chosen']]
-  names = 'epochs', 'steps', 'seconds', 'test accuracy, %'
-  lines = _head('method', ['sparsity', *names])
-  for method in dict.fromkeys(row['method'] for row in chosen):
-    own = [row for row in chosen if row['method'] == method]
-    highest = max(row['target_sparsity'] for row in own)
-    own = [row for row in own if row['target_sparsity'] == highest]
-    accuracy = mean([100 * row['test_accuracy'] for row in own])
-    cells = [
-      _percent(highest),
-      str(own[0]['epochs']),
-      f'{own[0]["steps"]:,}',
-      f'{np.median([row["seconds"] for row in own]):.0f}',
-      str(accuracy),
-    ]
-    lines.append(_line(method, cells))
-  return lines
+  """Returns epochs, steps and seconds of a run at the highest sparsity."""
+  frame = _compared(rows)
+  methods = frame['method'].unique()
+  highest = frame.groupby('method')['target_sparsity'].transform('max')
+  frame = frame[frame['target_sparsity'] == highest]
+  cells = frame.groupby('method', sort=False).agg(
+    **{
+      'sparsity': ('target_sparsity', lambda s: _percent(s.iloc[0])),
+      'epochs': ('epochs', lambda epochs: f'{epochs.iloc[0]:.0f}'),
+      'steps': ('steps', lambda steps: f'{steps.iloc[0]:,.0f}'),
+      'seconds': ('seconds', lambda seconds: f'{seconds.median():.0f}'),
+      'test accuracy, %': ('accuracy', lambda values: str(mean(values))),
+    }
+  )
+  return _markdown('method', cells.loc[methods])
 
 
 def search_table(rows: Iterable[Row]) -> list[str]:
-  """Returns what the search found, per method and setting."""
-  scores: dict[tuple[str, str], list[float]] = {}
-  chosen = {}
-  for row in (row for row in rows if row['searched']):
-    key = row['method'], row['knobs']
-    scores.setdefault(key, []).append(100 * row['validation_accuracy'])
-    if row['chosen']:
-      chosen[row['method']] = row['knobs']
-  lines = _head('method', ['knobs', 'validation accuracy, %', ''])
-  for (method, knobs), values in scores.items():
-    mark = 'chosen' if chosen.get(method) == knobs else ''
-    said = knobs.replace(' ', ', ') or 'its own'
-    lines.append(_line(method, [said, str(mean(values)), mark]))
-  return lines
-
-
-def _sparsities(found: Mapping[str, Mapping[float, object]]) -> list[float]:
-  """Returns all sparsities; 0 only where there is no other."""
-  every = sorted({s for cells in found.values() for s in cells})
-  return [s for s in every if s] or every
-
-
-def _cell(by_seed: Mapping[int, float] | None) -> str:
-  return str(mean(list(by_seed.values()))) if by_seed else ''
+  """Returns the validation accuracies of the search, per method and setting."""
+  frame = pd.DataFrame(list(rows), columns=COLUMNS)
+  frame = frame[frame['searched'].astype(bool)]
+  cells = [
+    (
+      method,
+      knobs.replace(' ', ', ') or 'its own',
+      str(mean(100 * runs['validation_accuracy'])),
+      'chosen' if runs['chosen'].any() else '',
+    )
+    for (method, knobs), runs in frame.groupby(['method', 'knobs'], sort=False)
+  ]
+  return tables.markdown(
+    ['method', 'knobs', 'validation accuracy, %', ''], cells
+  )
 
 
 def _percent(share: float) -> str:
   return f'{100 * share:.6g}%'
 
 
-def _head(first: str, columns: Sequence[str]) -> list[str]:
-  return [_line(first, columns), '|---' * (1 + len(columns)) + '|']
-
-
-def _line(first: str, cells: Sequence[str]) -> str:
-  return f'| {first} | {" | ".join(cells)} |'
+def _markdown(first: str, cells: pd.DataFrame) -> list[str]:
+  """Returns a table whose index is its first column, empty where it is NaN."""
+  columns = [c if isinstance(c, str) else _percent(c) for c in cells.columns]
+  rows = cells.fillna('').itertuples(name=None)
+  return tables.markdown([first, *columns], rows)

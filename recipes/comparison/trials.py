@@ -1,4 +1,4 @@
-"""The runs of a comparison: which there are, and what each of them found."""
+"""The runs of a comparison, and their results."""
 
 import dataclasses
 import itertools
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from recipes.common import provenance
-from recipes.comparison.methods import ENTRANTS, Knobs
+from recipes.common import files, provenance
+from recipes.comparison.methods import METHOD_CONFIGS, Hyperparameters
 from recipes.comparison.parallel_runs import Job
 from recipes.training import run_directory
 from recipes.training.recipe import Recipe
@@ -39,11 +39,11 @@ Row = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-  """One run: a method with some knobs, at a sparsity, with a seed.
+  """One run: a method with hyperparameters, at a sparsity, with a seed.
 
   Args:
-    method: a name of `ENTRANTS`.
-    setting: index into the entrant's `settings`.
+    method: a name of `METHOD_CONFIGS`.
+    setting: index into the `settings` of the method.
     sparsity: the target, in [0, 1).
     seed: of the run.
   """
@@ -54,25 +54,26 @@ class Trial:
   seed: int
 
   @property
-  def tried(self) -> Knobs:
-    """The knobs that are not the method's own."""
-    return ENTRANTS[self.method].settings[self.setting]
+  def tried(self) -> Hyperparameters:
+    """The hyperparameters that are not the method's own."""
+    return METHOD_CONFIGS[self.method].settings[self.setting]
 
   @property
-  def knobs(self) -> str:
-    """The same in words."""
+  def hyperparameters(self) -> str:
+    """The same in words; the CSV files have it as `knobs`."""
     return ' '.join(f'{name}={value}' for name, value in self.tried.items())
 
   @property
   def name(self) -> str:
-    """Of its directory."""
-    parts = self.method, *self.knobs.split(), self.sparsity, f'seed{self.seed}'
+    """The name of its directory."""
+    words = self.hyperparameters.split()
+    parts = self.method, *words, self.sparsity, f'seed{self.seed}'
     return '-'.join(map(str, parts))
 
   def flags(self, recipe: Recipe, epochs: int) -> dict[str, Any]:
     """Returns the flags of the run, with the seed."""
-    entrant = ENTRANTS[self.method]
-    flags = entrant.flags(self.tried, self.sparsity, epochs, recipe)
+    config = METHOD_CONFIGS[self.method]
+    flags = config.flags(self.tried, self.sparsity, epochs, recipe)
     return {**flags, 'seed': self.seed}
 
 
@@ -86,7 +87,7 @@ class Grid:
 
   Args:
     recipe: that runs.
-    methods: names of `ENTRANTS`.
+    methods: names of `METHOD_CONFIGS`.
     sparsities: targets, in [0, 1).
     seeds: how many, from 0 on.
     search_seeds: how many of them the search uses; 0 is no search.
@@ -111,14 +112,15 @@ class Grid:
       Trial(method, setting, self._sparsity(method, middle), seed)
       for seed in range(self.search_seeds)
       for method in self.methods
-      if ENTRANTS[method].tries
-      for setting in range(len(ENTRANTS[method].settings))
+      if METHOD_CONFIGS[method].search_space
+      for setting in range(len(METHOD_CONFIGS[method].settings))
     ]
 
   def comparison(self) -> list[Trial]:
-    """Returns the runs that are compared; the search must be done.
+    """Returns the runs that are compared; the search must be finished.
 
-    Seed by seed, so that what is there can be compared at any time.
+    They are in the order of seeds, so that an unfinished comparison has runs of
+    all methods.
     """
     chosen = self.chosen()
     trials = (
@@ -127,11 +129,13 @@ class Grid:
         range(self.seeds), self.sparsities, self.methods
       )
     )
-    cheap_first = sorted(trials, key=lambda t: ENTRANTS[t.method].full_cost)
+    cheap_first = sorted(
+      trials, key=lambda t: METHOD_CONFIGS[t.method].full_cost
+    )
     return list(dict.fromkeys(cheap_first))
 
   def chosen(self) -> dict[str, int]:
-    """Returns each method's best setting of the search; 0 without one."""
+    """Returns the best setting of each method; 0 without a search."""
     scores: dict[tuple[str, int], list[float]] = {}
     for trial in self.search():
       results = self.results(trial)
@@ -139,7 +143,7 @@ class Grid:
       scores.setdefault((trial.method, trial.setting), []).append(score)
     means = {key: float(np.mean(values)) for key, values in scores.items()}
     return {
-      # Where two are equal, the first: the method's own.
+      # Of equal settings the first, the method's own.
       method: max(
         (s for m, s in means if m == method),
         key=lambda setting: means[method, setting],
@@ -149,7 +153,7 @@ class Grid:
     }
 
   def job(self, trial: Trial) -> Job:
-    """Returns a trial as something to run."""
+    """Returns the job of a trial."""
     flags = trial.flags(self.recipe, self.epochs)
     words = [f'--{name}={value}' for name, value in flags.items()]
     return Job(self._directory(trial), (*self.common, *words))
@@ -159,7 +163,7 @@ class Grid:
     return trial.flags(self.recipe, self.epochs)['epochs']
 
   def results(self, trial: Trial) -> dict[str, Any] | None:
-    """Returns what a finished trial found, else `None`."""
+    """Returns the results of a trial, `None` if it is not finished."""
     path = self._directory(trial) / 'results.json'
     return run_directory.read_json(path, _RESULTS) if path.exists() else None
 
@@ -172,7 +176,7 @@ class Grid:
         'method': trial.method,
         'target_sparsity': trial.sparsity,
         'seed': trial.seed,
-        'knobs': trial.knobs,
+        'knobs': trial.hyperparameters,
         'searched': int(trial in searched),
         'chosen': int(trial in compared),
         **{name: results[name] for name in _RESULTS},
@@ -186,14 +190,9 @@ class Grid:
     return self.directory / 'runs' / trial.name
 
   def _sparsity(self, method: str, sparsity: float) -> float:
-    return sparsity if ENTRANTS[method].sparse else 0.0
+    return sparsity if METHOD_CONFIGS[method].sparse else 0.0
 
 
 def csv_text(rows: Iterable[Row]) -> str:
   """Returns rows as CSV, with a line for the columns."""
-  lines = [','.join(COLUMNS)]
-  lines += [
-    ','.join('' if row[c] is None else str(row[c]) for c in COLUMNS)
-    for row in rows
-  ]
-  return '\n'.join(lines) + '\n'
+  return files.csv_text(COLUMNS, rows)

@@ -1,1 +1,1 @@
-"""Programs that measure what pruning costs."""
+"""Programs that measure the costs of pruning."""

@@ -1,4 +1,4 @@
-"""How long the events of a run take: masks, snapshots, rewinds, checkpoints."""
+"""Times the events of a run: masks, snapshots, rewinds, checkpoints."""
 
 import tempfile
 import time
@@ -18,7 +18,7 @@ from tf_unilth.selection import mask_selection
 
 
 def _timed(save: Callable[..., None], seconds: list[float]) -> Any:
-  """Returns a function that saves, and notes how long it took."""
+  """Returns a function that saves, and adds its time to `seconds`."""
 
   def timed_save(*args: Any) -> None:
     begin = time.perf_counter()
@@ -41,7 +41,7 @@ def measure(model: keras.Model, repeats: int) -> dict[str, list[float]]:
   sparsity = 1 - sum(map(np.sum, before)) / sum(mask.size for mask in before)
 
   def update_masks() -> None:
-    # Half of what is left goes, as in a round; the rewind puts it back.
+    # Prunes half of the remaining weights; the rewind restores them.
     new = mask_selection.select(
       layers.read_weights(), before, (1 + sparsity) / 2, 'global'
     )

@@ -1,37 +1,32 @@
-"""What a packed SavedModel costs: bytes, loading, calls; beside a dense one.
+"""Measures packed SavedModels beside dense ones: bytes, loading, calls.
 
   python -m recipes.costs.export
   python -m recipes.costs.export --models=mlp --sparsity=0.9 --output=cost.json
 
-Weights are random, and so are the zeros. The two SavedModels of a model are
-loaded in turn, then called in turn, all in one process; the first of each is
-not counted. `ratio` is of medians; beside it the quartiles of each pair's.
+The weights of the networks are random, and so are their zeros. The dense and
+the packed SavedModel of a network are loaded in turn, then called in turn, in
+one process; the first of each is not counted. The ratio is that of the medians;
+in parentheses are the quartiles of the ratios of pairs.
 """
 
 import functools
-import json
 import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from absl import app, flags
+from absl import app, flags, logging
 
 import tf_unilth
-from recipes.common import provenance
+from recipes.common import files, provenance, tables
+from recipes.networks import resnet
 
 layers = keras.layers
-
-_SPARSITY = flags.DEFINE_float('sparsity', 0.95, 'Of every kernel.', 0, 1)
-_LOADS = flags.DEFINE_integer('loads', 9, 'How often each is loaded.', 1)
-_CALLS = flags.DEFINE_integer('calls', 100, 'How often each is called.', 1)
-_BATCH = flags.DEFINE_integer('batch', 1, 'How many inputs are in a call.', 1)
-_OUTPUT = flags.DEFINE_string('output', None, 'A JSON file to write.')
 
 
 def _mlp() -> keras.Model:
@@ -40,40 +35,35 @@ def _mlp() -> keras.Model:
   return keras.Sequential([layers.Input((784,)), *hidden, layers.Dense(10)])
 
 
-def _resnet20() -> keras.Model:
-  inputs = layers.Input((32, 32, 3))
-  x = _convolution(inputs, 16, 1)
-  for filters in (16, 32, 64):
-    for block in range(3):
-      stride = 2 if filters > 16 and not block else 1
-      y = layers.ReLU()(_convolution(x, filters, stride))
-      y = _convolution(y, filters, 1)
-      if not block:
-        x = layers.Conv2D(filters, 1, stride)(x)
-      x = layers.ReLU()(x + y)
-  x = layers.GlobalAveragePooling2D()(x)
-  return keras.Model(inputs, layers.Dense(10)(x))
-
-
-def _convolution(x: Any, filters: int, stride: int) -> Any:
-  x = layers.Conv2D(filters, 3, stride, padding='same', use_bias=False)(x)
-  return layers.BatchNormalization()(x)
-
-
-def _resnet50() -> keras.Model:
-  return keras.applications.ResNet50(weights=None)
-
-
-_BUILD: dict[str, Callable[[], keras.Model]] = {
+NETWORKS: dict[str, Callable[[], keras.Model]] = {
   'mlp': _mlp,
-  'resnet20': _resnet20,
-  'resnet50': _resnet50,
+  'resnet20': lambda: resnet.resnet20((32, 32, 3), 10),
+  'resnet50': lambda: keras.applications.ResNet50(weights=None),
 }
-_MODELS = flags.DEFINE_list('models', list(_BUILD), 'Which models.')
+
+_MODELS = flags.DEFINE_list(
+  'models', list(NETWORKS), f'Networks, of {", ".join(NETWORKS)}.'
+)
+_SPARSITY = flags.DEFINE_float(
+  'sparsity', 0.95, 'Sparsity of every kernel.', 0, 1
+)
+_LOADS = flags.DEFINE_integer(
+  'loads', 9, 'Number of timed loads of each SavedModel.', 2
+)
+_CALLS = flags.DEFINE_integer(
+  'calls', 100, 'Number of timed calls of each SavedModel.', 2
+)
+_BATCH = flags.DEFINE_integer('batch', 1, 'Batch size of a call.', 1)
+_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
+
+
+@flags.validator('models', f'must be of {", ".join(NETWORKS)}')
+def _are_networks(value: list[str]) -> bool:
+  return set(value) <= set(NETWORKS)
 
 
 def _make_sparse(model: keras.Model, sparsity: float) -> None:
-  """Gives all kernels random zeros."""
+  """Sets random weights of all kernels to zero."""
   rng = np.random.default_rng(0)
   for weight in model.trainable_weights:
     if weight.shape.rank > 1:
@@ -104,66 +94,98 @@ def _in_turn(
   return seconds
 
 
-def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Returns the bytes and seconds of one model's two SavedModels."""
-  model = _BUILD[name]()
-  _make_sparse(model, _SPARSITY.value)
-  shape = (_BATCH.value, *model.input_shape[1:])
+def measure(
+  name: str, sparsity: float, loads: int, calls: int, batch_size: int
+) -> dict[str, Any]:
+  """Returns the bytes and seconds of one network's two SavedModels.
+
+  Args:
+    name: of `NETWORKS`.
+    sparsity: of every kernel, in [0, 1].
+    loads: how many loads of each are timed.
+    calls: how many calls of each are timed.
+    batch_size: inputs of a call.
+  """
+  model = NETWORKS[name]()
+  _make_sparse(model, sparsity)
+  shape = (batch_size, *model.input_shape[1:])
   x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-  paths = {kind: str(folder / f'{name}_{kind}') for kind in ('dense', 'packed')}
-  exported = {
-    kind: tf_unilth.export_saved_model(model, path, x, packed=kind == 'packed')
-    for kind, path in paths.items()
-  }
-  print(f'\n{name}\n{exported["packed"]}')
-  loads = {
-    kind: functools.partial(tf.saved_model.load, path)
-    for kind, path in paths.items()
-  }
+  with tempfile.TemporaryDirectory() as folder:
+    paths = {kind: f'{folder}/{kind}' for kind in ('dense', 'packed')}
+    exported = {
+      kind: tf_unilth.export_saved_model(
+        model, path, x, packed=kind == 'packed'
+      )
+      for kind, path in paths.items()
+    }
+    load = {
+      kind: functools.partial(tf.saved_model.load, path)
+      for kind, path in paths.items()
+    }
+    loaded = {kind: tf.saved_model.load(path) for kind, path in paths.items()}
+    load_seconds = _in_turn(load, loads)
   batch = tf.constant(x)
-  loaded = {kind: tf.saved_model.load(path) for kind, path in paths.items()}
-  calls = {
+  call = {
     kind: functools.partial(_call, serving.serve, batch)
     for kind, serving in loaded.items()
   }
   return {
+    'parameters': model.count_params(),
     'bytes': {kind: export.total_bytes for kind, export in exported.items()},
-    'load': _in_turn(loads, _LOADS.value),
-    'call': _in_turn(calls, _CALLS.value),
+    'load': load_seconds,
+    'call': _in_turn(call, calls),
   }
 
 
-def _print(result: dict[str, Any]) -> None:
+def table(name: str, result: Mapping[str, Any]) -> str:
+  """Returns what was measured of a network as a table.
+
+  Args:
+    name: of `NETWORKS`.
+    result: what `measure` returned.
+  """
   sizes = result['bytes']
-  print(
-    f'  files: {sizes["dense"]:,} bytes dense, {sizes["packed"]:,} packed, '
-    f'{sizes["dense"] / sizes["packed"]:.1f} times smaller'
-  )
+  rows = [
+    (
+      'bytes',
+      f'{sizes["dense"]:,}',
+      f'{sizes["packed"]:,}',
+      f'{sizes["packed"] / sizes["dense"]:.3f}',
+    )
+  ]
   for what in ('load', 'call'):
     dense, packed = result[what]['dense'], result[what]['packed']
     ratios = [b / a for a, b in zip(dense, packed, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
     middle = statistics.median(packed) / statistics.median(dense)
-    print(
-      f'  {what}: {_spread(dense)} dense, {_spread(packed)} packed, '
-      f'ratio {middle:.3f} (of pairs {low:.3f} to {high:.3f})'
-    )
+    ratio = f'{middle:.3f} ({low:.3f} to {high:.3f})'
+    rows.append((what, _spread(dense), _spread(packed), ratio))
+  return tables.plain(rows, (name, 'dense', 'packed', 'packed / dense'))
 
 
 def _spread(seconds: list[float]) -> str:
-  low, middle, high = (1000 * s for s in statistics.quantiles(seconds, n=4))
-  return f'{middle:.3g} ms ({low:.3g} to {high:.3g})'
+  low, middle, high = (
+    f'{float(f"{1000 * quartile:.3g}"):,g}'  # Three digits, no exponent.
+    for quartile in statistics.quantiles(seconds, n=4)
+  )
+  return f'{middle} ms ({low} to {high})'
 
 
-def _main(_: list[str]) -> None:
+def _main(_: Sequence[str]) -> None:
+  logging.set_verbosity(logging.WARNING)
   results = {}
-  with tempfile.TemporaryDirectory() as folder:
-    for name in _MODELS.value:
-      results[name] = measure(name, pathlib.Path(folder))
-      _print(results[name])
+  for name in _MODELS.value:
+    results[name] = measure(
+      name, _SPARSITY.value, _LOADS.value, _CALLS.value, _BATCH.value
+    )
+    print(f'{table(name, results[name])}\n', flush=True)
   if _OUTPUT.value:
-    content = {'versions': provenance.versions(), 'results': results}
-    pathlib.Path(_OUTPUT.value).write_text(json.dumps(content, indent=2))
+    content = {
+      'sparsity': _SPARSITY.value,
+      'versions': provenance.versions(),
+      'results': results,
+    }
+    files.write_json(pathlib.Path(_OUTPUT.value), content)
 
 
 if __name__ == '__main__':

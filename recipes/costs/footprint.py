@@ -1,8 +1,9 @@
-"""What a training takes at its start and in memory, in a process of its own.
+"""Measures the first step and the peak memory of a training.
 
   python -m recipes.costs.footprint --model=lenet --method=UniLTH
 
-`recipes.costs.overhead` runs it for each method. It prints one line of JSON.
+`recipes.costs.overhead` runs it for each method, in separate processes. It
+prints one line of JSON.
 """
 
 import json
@@ -25,7 +26,7 @@ _STEPS = 3  # Of an epoch.
 
 
 class _FirstStep(keras.callbacks.Callback):
-  """Notes when the first step is done."""
+  """Stores the time of the end of the first step."""
 
   def __init__(self):
     super().__init__()

@@ -1,30 +1,42 @@
-r"""Images a second of an input pipeline alone, beside its network's training.
+r"""Compares the speed of an input pipeline with that of training.
 
   python -m recipes.costs.input_pipeline --recipe=cifar10_small --data_dir=...
 
-Both are timed in turn, so that what else the machine does falls on both. The
-pipeline is read as fast as it goes; a training step is the network's, forward
-and backward, with SGD, on one batch that is there already.
+Both are timed in turns, so that other load on the machine affects both. The
+pipeline is read as fast as possible. A training step is a forward and backward
+pass with SGD, on one batch in memory.
 """
 
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tf_keras as keras
 from absl import app, flags
 
+from recipes.common import tables
 from recipes.costs import result_file
-from recipes.data.dataset import Dataset, Request
-from recipes.training import catalogue, experiment
+from recipes.data.dataset import Dataset
+from recipes.training import catalogue, command_line
 
-FLAGS = experiment.FLAGS
+FLAGS = flags.FLAGS
 
-_SECONDS = flags.DEFINE_float('seconds', 5, 'How long each is timed.', 0.0)
+_TIMING = 'Timing'
+_SECONDS = flags.DEFINE_float(
+  'seconds',
+  5,
+  'Length of each measurement in seconds.',
+  0.0,
+  module_name=_TIMING,
+)
 _REPEATS = flags.DEFINE_integer(
-  'repeats', 5, 'How often each is timed, after one uncounted.', 1
+  'repeats',
+  5,
+  'Number of measurements of each, after one that is not counted.',
+  1,
+  module_name=_TIMING,
 )
 
 
@@ -35,7 +47,7 @@ def measure(
   seconds: float,
   repeats: int,
 ) -> dict[str, list[float]]:
-  """Returns the images a second of `pipeline` and `training`, in turn.
+  """Returns the images per second of `pipeline` and `training`.
 
   Args:
     data: whose training part is read.
@@ -44,7 +56,7 @@ def measure(
     seconds: of each measurement; at least one batch is read.
     repeats: how often each is timed, after once uncounted.
   """
-  # More epochs than are read: order and augmentation are always new.
+  # More epochs than are read, so that no batch is repeated.
   batches = iter(data.train.epochs(batch_size, 0, 0, 2**31))
   model.compile(
     keras.optimizers.SGD(1e-3, momentum=0.9),
@@ -79,32 +91,40 @@ def _per_second(once: Callable[[], int], seconds: float) -> float:
   return images / passed
 
 
-def _row(name: str, values: list[float], digits: int) -> str:
-  return (
-    f'{name:12}{statistics.median(values):12,.{digits}f}'
-    f'{min(values):12,.{digits}f}{max(values):12,.{digits}f}'
-  )
+def _row(name: str, values: list[float], digits: int) -> tuple[str, ...]:
+  found = (statistics.median(values), min(values), max(values))
+  return name, *(f'{value:,.{digits}f}' for value in found)
 
 
-def _main(_: list[str]) -> None:
+def _parse(arguments: Sequence[str]) -> list[str]:
+  recipe = catalogue.chosen(arguments)
+  command_line.set_flag_defaults(recipe)
+  own = [command_line.RECIPE_FLAGS] if recipe.flags else []
+  return command_line.parse(arguments, [catalogue.GROUP, _TIMING, *own])
+
+
+def _main(_: Sequence[str]) -> None:
   recipe = catalogue.load(FLAGS.recipe)
-  batch_size = FLAGS.batch_size or recipe.batch_size
-  data = recipe.load(Request(data_dir=FLAGS.data_dir))
+  config = command_line.run_config(recipe)
+  recipe = recipe.configured(config.recipe_flags)
+  data = recipe.load(config.data_options)
   model = recipe.build(data.image_shape, data.classes)
-  speeds = measure(data, model, batch_size, _SECONDS.value, _REPEATS.value)
-  print(f'{recipe.name}, batches of {batch_size}, images a second')
-  print(f'{"":12}{"median":>12}{"slowest":>12}{"fastest":>12}')
-  for name, values in speeds.items():
-    print(_row(name, values, 0))
+  speeds = measure(
+    data, model, config.batch_size, _SECONDS.value, _REPEATS.value
+  )
+  print(f'{recipe.name}, batches of {config.batch_size}, images per second')
+  rows = [_row(name, values, 0) for name, values in speeds.items()]
   pairs = zip(speeds['pipeline'], speeds['training'], strict=True)
-  print(_row('ratio', [a / b for a, b in pairs], 1))
+  rows.append(_row('ratio', [a / b for a, b in pairs], 1))
+  headers = ('', 'median', 'slowest', 'fastest')
+  print(tables.plain(rows, headers, right=[1, 2, 3]))
   result_file.write(
     result_file.OUTPUT.value,
     recipe=recipe.name,
-    batch_size=batch_size,
+    batch_size=config.batch_size,
     images_per_second=speeds,
   )
 
 
 if __name__ == '__main__':
-  app.run(_main)
+  app.run(_main, flags_parser=_parse)

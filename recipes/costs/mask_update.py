@@ -1,17 +1,17 @@
-"""What pruning costs: the making of masks, beside tfmot's own mask update.
+"""Compares our mask update with that of tfmot.
 
   python -m recipes.costs.mask_update
   python -m recipes.costs.mask_update --weights=25000000 --output=cost.json
 
-All are timed in turn in one process. tfmot sorts each layer; ours selects in
-linear time, over all layers together (`global`) or each apart (`layer`). The
-last two rows include reading the weights and writing masks and weights back,
-as tfmot's does.
+All are timed in turns in one process. tfmot sorts each layer; ours selects in
+linear time, over all layers together (`global`) or in each layer (`layer`).
+Rows with `update`, as tfmot's, include reading the weights and writing masks
+and weights; rows with `select` do not.
 """
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -19,16 +19,17 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from absl import app, flags
 
+from recipes.common import tables
 from recipes.costs import result_file
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.selection import mask_selection
 
-_WEIGHTS = flags.DEFINE_integer('weights', 25_000_000, 'How many in all.', 1000)
-_LAYERS = flags.DEFINE_integer(
-  'layers', 10, 'Over how many layers they are spread.', 1
+_WEIGHTS = flags.DEFINE_integer(
+  'weights', 25_000_000, 'Number of weights in all layers together.', 1000
 )
+_LAYERS = flags.DEFINE_integer('layers', 10, 'Number of layers.', 1)
 _UPDATES = flags.DEFINE_integer(
-  'updates', 5, 'How many are timed, after one uncounted.', 1
+  'updates', 5, 'Number of timed updates, after one that is not counted.', 1
 )
 
 _SPARSITY = 0.9
@@ -74,11 +75,11 @@ class _Ours:
     self._dense = [np.ones(k.weight.shape, bool) for k in self._layers.kernels]
 
   def prepare(self) -> None:
-    """Reads what `select` selects from."""
+    """Reads the scores that `select` uses."""
     self._scores = self._layers.read_weights()
 
   def select(self) -> None:
-    """Makes masks of scores that are there."""
+    """Selects masks from the scores."""
     self._masks = mask_selection.select(
       self._scores, self._dense, _SPARSITY, self._scope
     )
@@ -102,16 +103,16 @@ def measure(weights: int, layers: int, repeats: int) -> dict[str, list[float]]:
   random = [np.random.default_rng(i) for i in range(layers)]
   kernels = PrunedLayers(model).kernels
   ours = {scope: _Ours(model, scope) for scope in ('global', 'layer')}
-  contenders = {
+  workloads = {
     'tfmot, update': _tfmot_update(model),
     'global, select': ours['global'].select,
     'layer, select': ours['layer'].select,
     'global, update': ours['global'].update,
     'layer, update': ours['layer'].update,
   }
-  seconds: dict[str, list[float]] = {name: [] for name in contenders}
+  seconds: dict[str, list[float]] = {name: [] for name in workloads}
   for repeat in range(repeats + 1):
-    for name, update in contenders.items():
+    for name, update in workloads.items():
       for kernel, rng in zip(kernels, random):
         kernel.weight.assign(rng.standard_normal(kernel.weight.shape, 'f4'))
       for scope in ours.values():
@@ -123,19 +124,36 @@ def measure(weights: int, layers: int, repeats: int) -> dict[str, list[float]]:
   return seconds
 
 
+def table(seconds: Mapping[str, Sequence[float]]) -> str:
+  """Returns the times as a table.
+
+  Args:
+    seconds: of each update, by its name; `tfmot, update` is compared with.
+
+  >>> print(table({'tfmot, update': [2.0, 2.0], 'layer, update': [1.0, 0.5]}))
+                  median  fastest  slowest  times as fast as tfmot
+  tfmot, update  2.000 s  2.000 s  2.000 s  1.0 (1.0 to 1.0)
+  layer, update  0.750 s  0.500 s  1.000 s  3.0 (2.0 to 4.0)
+  """
+  rows = []
+  for name, times in seconds.items():
+    ratios = sorted(a / b for a, b in zip(seconds['tfmot, update'], times))
+    rows.append(
+      (
+        name,
+        *(f'{f(times):.3f} s' for f in (statistics.median, min, max)),
+        f'{statistics.median(ratios):.1f} '
+        f'({ratios[0]:.1f} to {ratios[-1]:.1f})',
+      )
+    )
+  headers = ('', 'median', 'fastest', 'slowest', 'times as fast as tfmot')
+  return tables.plain(rows, headers, right=[1, 2, 3])
+
+
 def _main(_: list[str]) -> None:
   seconds = measure(_WEIGHTS.value, _LAYERS.value, _UPDATES.value)
   print(f'mask update over {_WEIGHTS.value:,} weights, TF {tf.__version__}')
-  print(
-    '                   median   fastest   slowest   times as fast as tfmot'
-  )
-  for name, times in seconds.items():
-    ratios = sorted(a / b for a, b in zip(seconds['tfmot, update'], times))
-    print(
-      f'{name:15}{statistics.median(times):8.3f} s{min(times):8.3f} s'
-      f'{max(times):8.3f} s   {statistics.median(ratios):.1f} '
-      f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
-    )
+  print(table(seconds))
   result_file.write(result_file.OUTPUT.value, seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""How much memory this process has had."""
+"""Peak memory of this process."""
 
 import pathlib
 import resource
@@ -8,10 +8,9 @@ _STATUS = pathlib.Path('/proc/self/status')
 
 
 def peak() -> int:
-  """Returns the most memory that this process has had at once, in bytes."""
+  """Returns the peak memory of this process in bytes."""
   if _STATUS.exists():
-    # On Linux `getrusage` tells of the process that started this one, if that
-    # had more.
+    # On Linux, `getrusage` includes the peak of the parent process.
     lines = _STATUS.read_text().splitlines()
     (line,) = [line for line in lines if line.startswith('VmHWM:')]
     return 1024 * int(line.split()[1])

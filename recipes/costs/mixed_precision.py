@@ -1,14 +1,14 @@
-"""What a wrapper does to training in half precision: nothing, if it is right.
+"""Measures whether the wrapper changes training in half precision.
 
   python -m recipes.costs.mixed_precision
   python -m recipes.costs.mixed_precision --output=differences.json
 
-Trains one small convolutional network three times from the same weights on
-the same batches: as it is, wrapped by tfmot's `prune_low_magnitude` and wrapped
-by ours, both to a target of 0, under each precision policy. Prints by how much
-the weights differ from those of the network that was not wrapped: 0 is right.
-The head is float32, as Keras recommends, but for a second row of each policy,
-since tfmot cannot wrap such a model. Takes a minute on two cores.
+Trains a small convolutional network three times from the same weights on the
+same batches: unwrapped, wrapped by tfmot's `prune_low_magnitude`, and wrapped
+by ours, both with a target of 0, under each precision policy. Prints the
+largest difference of a weight to the unwrapped network; 0 is correct. The head
+is float32, as Keras recommends; a second row of each policy has a head in half
+precision, since tfmot cannot wrap the former. Takes a minute on two cores.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ import tf_keras as keras
 from absl import app
 
 import tf_unilth
+from recipes.common import tables
 from recipes.costs import result_file
 
 _POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
@@ -29,7 +30,7 @@ _WRAPS: dict[str, Callable] = {
 
 
 def build(head: str | None) -> keras.Model:
-  """Returns a small network, its head in a dtype of its own or the policy's."""
+  """Returns a small network; `head` is the dtype of its last layer."""
   inputs = keras.layers.Input((8, 8, 1))
   x = keras.layers.Conv2D(8, 3, activation='relu')(inputs)
   x = keras.layers.BatchNormalization()(x)
@@ -59,14 +60,14 @@ def train(wrap: Callable | None, head: str | None) -> list[np.ndarray]:
 
 
 def difference(wrap: Callable, head: str | None) -> float | str:
-  """Returns how far wrapped training ends from training unwrapped.
+  """Returns the largest difference of a weight to unwrapped training.
 
   Args:
     wrap: wraps a model for a schedule.
     head: the dtype of the head, `None` for that of the policy.
 
   Returns:
-    The largest difference of a weight, or the name of the error.
+    The difference, or the name of the error.
   """
   try:
     pairs = zip(train(None, head), train(wrap, head), strict=True)
@@ -75,23 +76,23 @@ def difference(wrap: Callable, head: str | None) -> float | str:
     return type(error).__name__
 
 
+def _text(value: str | float) -> str:
+  return value if isinstance(value, str) else f'{value:.2g}'
+
+
 def main(argv: list[str]) -> None:
   """Prints the table."""
   del argv
   rows = []
-  print(f'{"policy":16}{"head":10}' + ''.join(f'{w:>12}' for w in _WRAPS))
   for policy in _POLICIES:
     keras.mixed_precision.set_global_policy(policy)
     for head in ('float32', None)[: 1 + policy.startswith('mixed')]:
       found = {name: difference(wrap, head) for name, wrap in _WRAPS.items()}
       dtype = head or policy.removeprefix('mixed_')
-      cells = [
-        f'{value if isinstance(value, str) else f"{value:.2g}":>12}'
-        for value in found.values()
-      ]
-      print(f'{policy:16}{dtype:10}' + ''.join(cells), flush=True)
       rows.append({'policy': policy, 'head': dtype, **found})
   keras.mixed_precision.set_global_policy('float32')
+  cells = [[_text(value) for value in row.values()] for row in rows]
+  print(tables.plain(cells, ('policy', 'head', *_WRAPS), right=[2, 3]))
   result_file.write(result_file.OUTPUT.value, differences=rows)
 
 

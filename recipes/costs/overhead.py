@@ -1,14 +1,14 @@
-"""What pruning costs: steps, events and memory, beside the dense model.
+"""Measures the overhead of pruning: steps, events, memory.
 
   python -m recipes.costs.overhead --output=overhead
   python -m recipes.costs.overhead --models=lenet --jit_compile
 
-The dense model, tfmot's wrapper with PolynomialDecay and each of our algorithms
-train in turns in one process, block by block of steps, so that a ratio compares
-what ran side by side; `recipes.costs.workloads` says what they are. Printed are
-medians, and the first and third quartile of the ratios. Every step is timed
-under a callback that counts steps, so that the dense model has one too. For the
-masks of a large model beside tfmot's see `recipes.costs.mask_update`.
+The dense model, tfmot's wrapper with PolynomialDecay and our algorithms, which
+`recipes.costs.workloads` defines, train in turns in one process, in blocks of
+steps; ratios compare blocks that follow each other. The table has medians, and
+the first and third quartiles of the ratios. All models, the dense one too,
+train with a callback that counts steps. `recipes.costs.mask_update` compares
+the mask update of a large model with tfmot's.
 """
 
 import json
@@ -23,36 +23,50 @@ from recipes.common import files, provenance
 from recipes.costs import overhead_report, overhead_times
 from recipes.costs.workloads import DENSE, METHODS, WORKLOADS
 
-_MODELS = flags.DEFINE_list('models', list(WORKLOADS), 'Which models.')
+_MODELS = flags.DEFINE_list(
+  'models', list(WORKLOADS), f'Models, of {", ".join(WORKLOADS)}.'
+)
 _METHODS = flags.DEFINE_list(
-  'methods', list(METHODS)[1:], 'Which methods, beside the dense model.'
+  'methods', list(METHODS)[1:], 'Methods to compare with the dense model.'
 )
-_REPEATS = flags.DEFINE_integer('repeats', 10, 'Blocks timed per epoch.', 2)
+_REPEATS = flags.DEFINE_integer(
+  'repeats', 10, 'Number of timed blocks per epoch.', 2
+)
 _FOOTPRINTS = flags.DEFINE_integer(
-  'footprints', 3, 'Processes per method for memory and first step; 0: none.', 0
+  'footprints',
+  3,
+  'Number of processes per method that measure memory and the first step.',
+  0,
 )
-_JIT_COMPILE = flags.DEFINE_bool('jit_compile', False, 'Compile with XLA.')
+_JIT_COMPILE = flags.DEFINE_bool(
+  'jit_compile', False, 'Compile the training step with XLA.'
+)
 _OUTPUT = flags.DEFINE_string(
-  'output', None, 'Where to write .json, .md and .png; keeps other models.'
+  'output',
+  None,
+  'Path without extension of the .json, .md and .png files to write. Results '
+  'of other models in them are kept.',
 )
-# What is timed by itself, for those that differ in it.
+# The methods whose memory and first step are measured.
 _FOOTPRINT_OF = (DENSE, 'tfmot', 'LTH', 'UniLTH')
 
 
-def _check() -> None:
-  for flag, known in ((_MODELS, WORKLOADS), (_METHODS, METHODS)):
-    for name in flag.value:
-      if name not in known or name == DENSE:
-        names = ', '.join(n for n in known if n != DENSE)
-        raise ValueError(f'--{flag.name} must be of {names}, but has {name!r}.')
+@flags.validator('models', f'must be of {", ".join(WORKLOADS)}')
+def _are_models(value: list[str]) -> bool:
+  return set(value) <= set(WORKLOADS)
 
 
-def _begun(path: pathlib.Path | None) -> dict[str, Any]:
-  """Returns what is known before: the other models in an output like ours."""
+@flags.validator('methods', f'must be of {", ".join(list(METHODS)[1:])}')
+def _are_methods(value: list[str]) -> bool:
+  return set(value) <= set(METHODS) - {DENSE}
+
+
+def _begun(path: pathlib.Path | None, jit_compile: bool) -> dict[str, Any]:
+  """Returns the results so far: of other models in an existing output."""
   content: dict[str, Any] = {
     'versions': provenance.versions(),
     'devices': [d.name for d in tf.config.list_logical_devices()],
-    'jit_compile': _JIT_COMPILE.value,
+    'jit_compile': jit_compile,
   }
   models = {}
   if path and path.with_suffix('.json').exists():
@@ -79,8 +93,7 @@ def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
 def _main(_: list[str]) -> str | None:
   output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
   try:
-    _check()
-    content = _begun(output)
+    content = _begun(output, _JIT_COMPILE.value)
   except ValueError as error:
     return f'error: {error}'
   for model in _MODELS.value:

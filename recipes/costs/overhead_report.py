@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from recipes.common import figures
+from recipes.common import figures, tables
 from recipes.costs.workloads import DENSE
 
 Row = Mapping[str, Any]
@@ -31,25 +31,29 @@ def _all(rows: Sequence[Row], name: str) -> list[float]:
   return [value for row in rows for value in row[name]]
 
 
-def _lines(title: str, rows: Sequence[Row]) -> Iterator[str]:
+def _time_rows(title: str, rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
   for name, same in _merged(rows):
     milliseconds = 1e3 * statistics.median(_all(same, 'seconds'))
     first, median, third = _quartiles(_all(same, 'ratios'))
     ratio = f'{median:.3f} ({first:.3f} to {third:.3f})'
     yield (
-      f'| {title} | {name} | {milliseconds:.3g} ms | '
-      f'{"1" if name == DENSE else ratio} |'
+      title,
+      name,
+      f'{milliseconds:.3g} ms',
+      '1' if name == DENSE else ratio,
     )
     title = ''
 
 
-def _event_lines(events: Mapping[str, Any], step: float) -> Iterator[str]:
+def _event_rows(
+  events: Mapping[str, Any], step: float
+) -> Iterator[tuple[str, ...]]:
   for name, seconds in events.items():
     median = statistics.median(seconds)
-    yield f'| {name} | | {1e3 * median:.3g} ms | {median / step:.2g} steps |'
+    yield name, '', f'{1e3 * median:.3g} ms', f'{median / step:.2g} steps'
 
 
-def _footprint_lines(rows: Sequence[Row]) -> Iterator[str]:
+def _footprint_rows(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
   of = {
     method: list(same)
     for method, same in itertools.groupby(
@@ -63,7 +67,7 @@ def _footprint_lines(rows: Sequence[Row]) -> Iterator[str]:
   for method in of:
     first = median(method, 'first_step')
     ratio = first / median(DENSE, 'first_step')
-    yield f'| first step | {method} | {first:.3g} s | {ratio:.3f} |'
+    yield 'first step', method, f'{first:.3g} s', f'{ratio:.3f}'
   for method in of:
     peak = median(method, 'peak_bytes')
     more, copies = peak - median(DENSE, 'peak_bytes'), ''
@@ -73,23 +77,23 @@ def _footprint_lines(rows: Sequence[Row]) -> Iterator[str]:
         f'{more / 1e6:+.0f} MB, {more / wrapped:.1f} copies of the wrapped '
         'weights'
       )
-    yield f'| peak memory | {method} | {peak / 1e6:.0f} MB | {copies} |'
+    yield 'peak memory', method, f'{peak / 1e6:.0f} MB', copies
 
 
 def table(model: str, found: Row) -> str:
   """Returns a model's times as a Markdown table."""
   dense = [row for row in found['steps'] if row['method'] == DENSE]
   step = statistics.median(_all(dense, 'seconds'))
-  lines = [
-    f'| {model} | | median | of the dense |',
-    '|---|---|---|---|',
-    *_lines('step', found['steps']),
-    *_lines('evaluate', found['evaluate']),
-    *_lines('predict', found['predict']),
-    *_event_lines(found.get('events', {}), step),
-    *_footprint_lines(found['footprints']),
+  rows = [
+    *_time_rows('step', found['steps']),
+    *_time_rows('evaluate', found['evaluate']),
+    *_time_rows('predict', found['predict']),
+    *_event_rows(found.get('events', {}), step),
+    *_footprint_rows(found['footprints']),
   ]
-  return '\n'.join(lines) + '\n'
+  lines = tables.markdown([model, '', 'median', 'of the dense'], rows)
+  # Cells between others are empty as in the committed tables.
+  return '\n'.join(lines).replace(' |  | ', ' | | ') + '\n'
 
 
 def _ratios(found: Row) -> Iterator[tuple[str, list[float]]]:

@@ -1,4 +1,4 @@
-"""The times that `recipes.costs.overhead` reports, one model at a time."""
+"""Measures the times that `recipes.costs.overhead` reports."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from recipes.costs import event_times, step_times, workloads
 from recipes.costs.workloads import DENSE, METHODS, WORKLOADS
 
 Row = dict[str, Any]
-# Batches of an evaluation: what it does once is shared by so many at least.
+# Least number of batches per evaluation, so that its start counts little.
 _LEAST_PASS = 20
 
 
@@ -86,7 +86,7 @@ def _row(
 
 
 def footprints(model: str, methods: Sequence[str], count: int) -> list[Row]:
-  """Returns what each method takes, each time in a process of its own."""
+  """Returns memory and first step of each method, from separate processes."""
   rows = []
   for _ in range(count):
     for method in methods:

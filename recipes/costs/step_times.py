@@ -1,7 +1,7 @@
-"""How long steps of several `fit`s take, which run in turns in one process.
+"""Times the steps of several `fit` calls that run in turns in one process.
 
-Each `fit` has a thread, and one runs at a time, for a block of steps. So all
-see the same machine, whatever else it does, and a ratio is taken of blocks that
+Each `fit` has a thread; one of them runs at a time, for a block of steps. Other
+load on the machine thus affects all of them, and ratios compare blocks that
 follow each other.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import tf_keras as keras
 
-# Blocks of an epoch that do not count: the first traces, or warms up what
-# another has cooled; at the end of the last an event may be.
+# Blocks of an epoch that are not timed: the first, which traces and fills
+# caches, and the last, which can contain an event.
 _UNCOUNTED = 2
 
 
@@ -34,7 +34,7 @@ class Fit:
 
 
 class _Turns:
-  """Whose turn it is: one of `count`, round and round."""
+  """Gives turns to `count` threads, in a fixed order."""
 
   def __init__(self, count: int):
     self._count = count
@@ -65,7 +65,7 @@ class _Turns:
 
 
 class _TakesTurns(keras.callbacks.Callback):
-  """Trains a block of steps when it is its turn, and times it."""
+  """Trains and times a block of steps in each of its turns."""
 
   _supports_tf_logs = True  # As the others: a step need not wait for its logs.
 
@@ -98,7 +98,7 @@ def interleaved(
   block: int,
   repeats: int,
 ) -> dict[str, list[list[float]]]:
-  """Trains all in turns.
+  """Trains all models in turns.
 
   Args:
     fits: by name.
@@ -121,7 +121,7 @@ def interleaved(
         fit.data,
         epochs=epochs,
         steps_per_epoch=steps_per_epoch(block, repeats),
-        # Ours last, so that its clock does not see what others do at the end.
+        # The timer last, so that it does not time the other callbacks.
         callbacks=[*fit.callbacks, timers[name]],
         verbose=0,
       )
@@ -153,7 +153,7 @@ def steps_per_epoch(block: int, repeats: int) -> int:
 def alternating(
   calls: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, list[float]]:
-  """Returns the seconds of each call, in turn, after an uncounted one."""
+  """Returns the seconds of each call, in turns; the first are not counted."""
   seconds: dict[str, list[float]] = {name: [] for name in calls}
   for repeat in range(repeats + 1):
     for name, call in calls.items():

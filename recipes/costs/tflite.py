@@ -1,12 +1,12 @@
-"""What export_tflite makes of two networks: bytes, encodings, differences.
+"""Measures export_tflite on two networks: bytes, encodings, differences.
 
   python -m recipes.costs.tflite
   python -m recipes.costs.tflite --target_sparsities=0.8,0.95 --output=x.json
 
-The networks are the recipes' convolutional one for 8x8 images and a perceptron
-with two hidden layers, trained on nothing; per layer the smallest weights are
-zero. Sizes do not depend on training. The comparison is on uniform inputs,
-which is also what int8 is calibrated on.
+The networks are the recipes' convolutional network for 8x8 images and a
+perceptron with two hidden layers. They are not trained, since sizes do not
+depend on training; in each layer the smallest weights are zero. Outputs are
+compared on uniform inputs, which also calibrate int8.
 """
 
 import tempfile
@@ -16,6 +16,7 @@ import numpy as np
 import tf_keras as keras
 from absl import app, flags
 
+from recipes.common import tables
 from recipes.costs import result_file
 from recipes.networks import small
 from tf_unilth import export_tflite
@@ -23,7 +24,7 @@ from tf_unilth import export_tflite
 _SPARSITIES = flags.DEFINE_list(
   'target_sparsities',
   '0.8,0.9,0.95',
-  'Shares of zeros in each layer, in [0, 1).',
+  'Sparsities of each layer, in [0, 1).',
 )
 
 _QUANTIZATIONS = (None, 'float16', 'dynamic', 'int8')
@@ -80,34 +81,51 @@ def measure(
     )
 
 
+def _cells(
+  name: str, sparsity: float, quantization: str | None, found: Any
+) -> tuple[str, ...]:
+  """Returns a row of the printed table."""
+  return (
+    name,
+    f'{100 * sparsity:g}%',
+    f'{found.encoding} {quantization or "float32"}',
+    f'{found.bytes:,}',
+    f'{found.dense_bytes:,}',
+    f'{found.dense_bytes / found.bytes:.1f}x',
+    f'{found.difference:.1g}',
+  )
+
+
+def _record(
+  name: str, sparsity: float, quantization: str | None, found: Any
+) -> dict[str, Any]:
+  """Returns an entry of the JSON file."""
+  return {
+    'network': name,
+    'target_sparsity': sparsity,
+    'weights': quantization or 'float32',
+    'encoding': found.encoding,
+    'bytes': found.bytes,
+    'plain_bytes': found.dense_bytes,
+    'difference': float(found.difference),
+  }
+
+
 def _main(_: list[str]) -> None:
-  print('| network | zeros | weights | bytes | plain | smaller | difference |')
-  print('|---|---|---|---|---|---|---|')
-  rows = []
-  for name in _NETWORKS:
-    for sparsity in map(float, _SPARSITIES.value):
-      for quantization in _QUANTIZATIONS:
-        found = measure(name, sparsity, quantization, seed=0)
-        print(
-          f'| {name} | {100 * sparsity:g}% '
-          f'| {found.encoding} {quantization or "float32"} '
-          f'| {found.bytes:,} | {found.dense_bytes:,} '
-          f'| {found.dense_bytes / found.bytes:.1f}x '
-          f'| {found.difference:.1g} |',
-          flush=True,
-        )
-        rows.append(
-          {
-            'network': name,
-            'target_sparsity': sparsity,
-            'weights': quantization or 'float32',
-            'encoding': found.encoding,
-            'bytes': found.bytes,
-            'plain_bytes': found.dense_bytes,
-            'difference': float(found.difference),
-          }
-        )
-  result_file.write(result_file.OUTPUT.value, files=rows)
+  rows = [
+    (name, sparsity, quantization)
+    for name in _NETWORKS
+    for sparsity in map(float, _SPARSITIES.value)
+    for quantization in _QUANTIZATIONS
+  ]
+  found = [(*row, measure(*row, seed=0)) for row in rows]
+  headers = (
+    *('network', 'zeros', 'weights', 'bytes', 'plain', 'smaller'),
+    'difference',
+  )
+  print('\n'.join(tables.markdown(headers, [_cells(*row) for row in found])))
+  files = [_record(*row) for row in found]
+  result_file.write(result_file.OUTPUT.value, files=files)
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
-"""What `recipes.costs.overhead` compares: dense, tfmot's wrapper, our methods.
+"""The models and methods that `recipes.costs.overhead` compares.
 
-All train for four epochs of equal length, in which they pass their stages at
-the same steps, so that each epoch of one can be set against the same epoch of
-the dense model.
+All methods train for four epochs of equal length and enter their stages at the
+same steps, so that each epoch is compared with the same epoch of the dense
+model.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from recipes.networks import registry, small
 
 EPOCHS = 4
 SPARSITY = 0.9
-# Of the model that all others are compared with.
+# The method that all others are compared with.
 DENSE = 'dense'
 _CLASSES = 10
 
@@ -41,7 +41,7 @@ class Workload:
   block: int
 
   def data(self) -> tf.data.Dataset:
-    """Returns batches without end, all there before the clock starts."""
+    """Returns endless batches, cached in memory."""
     random = np.random.default_rng(0)
     count = 8 * self.batch_size
     images = random.standard_normal((count, *self.input_shape), np.float32)
@@ -87,7 +87,7 @@ def _with(function: Any) -> Callable[[keras.Model, int], keras.Model]:
 
 def _polynomial_decay(model: keras.Model, steps: int) -> keras.Model:
   sparsity = tfmot.sparsity.keras
-  # Updates in the last steps of epochs 1 and 3, where no block is counted.
+  # Updates in the last steps of epochs 1 and 3, in blocks that are not timed.
   schedule = sparsity.PolynomialDecay(
     0.0, SPARSITY, steps - 1, 3 * steps - 1, frequency=2 * steps
   )
@@ -134,7 +134,7 @@ METHODS = {
 def model_of(
   workload: Workload, method: Method, steps: int, jit_compile: bool
 ) -> keras.Model:
-  """Returns a compiled model for one contender, the same at every call.
+  """Returns a compiled model for one method, the same at every call.
 
   Args:
     workload: which model.

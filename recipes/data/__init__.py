@@ -1,1 +1,1 @@
-"""Data sets: found, read, split, augmented, in batches."""
+"""Data sets: readers, splits, augmentation, batches."""

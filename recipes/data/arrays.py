@@ -1,4 +1,4 @@
-"""Images and labels as arrays, and what is asked of them."""
+"""Images and labels as arrays, and their checks."""
 
 import dataclasses
 import pathlib
@@ -7,18 +7,18 @@ import numpy as np
 
 
 class DataError(ValueError):
-  """Data that is missing, damaged or of a wrong form; one line says what."""
+  """Data is missing, damaged or of a wrong form; the message is one line."""
 
 
 def reason(error: BaseException) -> str:
-  """Returns the first line of what an error says, or its name."""
+  """Returns the first line of an error's message, or its class."""
   lines = str(error).splitlines()
   return lines[0] if lines else type(error).__name__
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-  """Which images of a data set are for what, as it is distributed.
+  """The split of a data set, as it is distributed.
 
   Args:
     train: indices of those for training, and for validation where that is
@@ -34,7 +34,7 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-  """A data set as it was read, before the validation split.
+  """A data set before the validation split.
 
   Args:
     x_train: images, [n, height, width, channels] or, with one channel,

@@ -1,4 +1,9 @@
-"""What is done to a batch of images on its way to the model, in the graph."""
+"""Normalization and augmentation of batches of images, in the graph.
+
+Keras's augmentation layers draw from a state that a resumed run would not
+repeat. These functions are stateless: a batch's key alone, made of the seed,
+the epoch and the step, determines its augmentation.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -6,20 +11,20 @@ from typing import Any
 
 import tensorflow as tf
 
-# Of the area of an image, and width by height: Szegedy et al. 2015.
+# Fractions of the area, and ratios of width to height: Szegedy et al. (2015).
 _AREA = (0.08, 1.0)
 _RATIO = (3 / 4, 4 / 3)
-# The share of the shorter side that is looked at in evaluation: 224 of 256.
+# The fraction of the shorter side that is used in evaluation: 224 of 256.
 CENTRAL = 7 / 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
-  """From images as they are stored to images as the model takes them.
+  """Turns stored images into inputs of the model.
 
   Args:
-    train: for (images, key); random, as the key says.
-    evaluate: for images.
+    train: of (images, key), random; the key determines the result.
+    evaluate: of images.
   """
 
   train: Callable[[Any, Any], Any]
@@ -44,7 +49,7 @@ class Channels:
     Args:
       images: [n, height, width, channels], uint8 or floating in [0, 1].
     """
-    # Along whole rows of pixels: along three channels it is not vectorized.
+    # On whole rows of pixels: operations on three channels are not vectorized.
     width, channels = images.shape[2:]
     rows = tf.reshape(
       tf.image.convert_image_dtype(images, tf.float32), [-1, width * channels]
@@ -61,7 +66,7 @@ UNCHANGED = Transform(train=lambda images, _: images, evaluate=tf.identity)
 
 
 def plain(channels: Channels) -> Transform:
-  """Normalizes, and nothing else."""
+  """Returns a transform that only normalizes."""
   return Transform(
     train=lambda images, _: channels.normalize(images),
     evaluate=channels.normalize,
@@ -69,14 +74,14 @@ def plain(channels: Channels) -> Transform:
 
 
 def shifted(channels: Channels, padding: int, flip: bool = True) -> Transform:
-  """Cuts the size out of a padded image at random and flips half of them.
+  """Returns random crops of padded images, half of them flipped.
 
-  As He et al. 2016 train on CIFAR, but padded with black.
+  As He et al. (2016) on CIFAR, but padded with black.
 
   Args:
     channels: for normalization.
     padding: pixels on each side.
-    flip: whether left and right may be exchanged.
+    flip: whether images are mirrored at random.
   """
 
   def train(images: Any, key: Any) -> Any:
@@ -86,13 +91,13 @@ def shifted(channels: Channels, padding: int, flip: bool = True) -> Transform:
 
 
 def shift_and_flip(images: Any, key: Any, padding: int, flip: bool) -> Any:
-  """Returns images shifted by up to `padding` pixels, some mirrored.
+  """Returns images shifted by up to `padding` pixels, half of them mirrored.
 
   Args:
     images: [n, height, width, channels].
     key: int64 [2].
     padding: pixels on each side, black.
-    flip: whether left and right may be exchanged.
+    flip: whether images are mirrored at random.
   """
   count = tf.shape(images)[0]
   height, width = images.shape[1:3]
@@ -112,13 +117,18 @@ def shift_and_flip(images: Any, key: Any, padding: int, flip: bool) -> Any:
 
 
 def _coins(key: Any, count: Any) -> Any:
-  """Draws from a stream beside the key's own: its second word is >= 0."""
+  """Returns random booleans, from a key of their own.
+
+  The second number of other keys is at least 0; here it is below.
+  """
   beside = tf.stack([key[0], -1 - key[1]])
   return tf.random.stateless_uniform([count], beside) < 0.5
 
 
 def resized(channels: Channels, size: int) -> Transform:
-  """Random resized crops in training, the centre in evaluation (Inception).
+  """Returns random resized crops for training, the centre for evaluation.
+
+  As Szegedy et al. (2015) on ImageNet.
 
   Args:
     channels: for normalization.
@@ -131,7 +141,7 @@ def resized(channels: Channels, size: int) -> Transform:
     noise = crop_noise(key, count)
     top, left, bottom, right = crop_boxes(noise, height, width)
     mirrored = is_mirrored(noise)
-    # A box whose right is left of its left is cut out mirrored.
+    # A box with exchanged left and right is cropped mirrored.
     x1, x2 = (
       tf.where(mirrored, a, b) for a, b in ((right, left), (left, right))
     )
@@ -158,21 +168,21 @@ def resized(channels: Channels, size: int) -> Transform:
 
 
 def _share(pixel: Any, side: Any) -> Any:
-  """Returns where a pixel is between the first, 0, and the last, 1.
+  """Returns the position of a pixel, between 0 (first) and 1 (last).
 
-  Neither is reached: what rounding puts outside would be black.
+  Both are excluded: rounding could put them outside, where images are black.
   """
   share = pixel / tf.cast(tf.maximum(side - 1, 1), tf.float32)
   return tf.clip_by_value(share, 1e-5, 1 - 1e-5)
 
 
 def crop_noise(key: Any, count: Any) -> Any:
-  """Returns what random crops are made of, [5, count] in [0, 1)."""
+  """Returns the random numbers of `count` crops, [5, count] in [0, 1)."""
   return tf.random.stateless_uniform([5, count], key)
 
 
 def is_mirrored(noise: Any) -> Any:
-  """Returns whether left and right are exchanged, as `crop_noise` says."""
+  """Returns whether an image is mirrored, from its `crop_noise`."""
   return noise[4] < 0.5
 
 

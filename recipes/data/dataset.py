@@ -1,4 +1,4 @@
-"""The data of the recipes, split into training, validation and test."""
+"""Data sets, split into training, validation and test."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import tensorflow as tf
 from recipes.data.arrays import DataError as DataError
 from recipes.data.arrays import Parts
 
-# Where a data set has no test set of its own.
+# For data sets without a test set.
 _TEST_FRACTION = 0.2
 
 
@@ -35,16 +35,16 @@ class Split(Protocol):
     """Returns all (images, labels) once, in order and not augmented."""
 
   def check(self) -> None:
-    """Looks at each image that is not in memory yet.
+    """Decodes all images that are not in memory.
 
     Raises:
-      DataError: it names the first that cannot be decoded.
+      DataError: an image cannot be decoded; the message names it.
     """
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Images and integer labels in three parts; the test set is for last.
+  """Images and integer labels, split into training, validation and test.
 
   Args:
     name: for tables and files.
@@ -64,8 +64,8 @@ class Dataset:
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-  """What a user asks of the data.
+class DataOptions:
+  """The options of a data set, as a user gives them.
 
   Args:
     data_dir: where it lies; `None` for what comes with a library.
@@ -87,35 +87,35 @@ def assembled(
   classes: int,
   image_shape: tuple[int, ...],
   parts: Parts,
-  request: Request,
+  options: DataOptions,
   split: Callable[[np.ndarray], Split],
 ) -> Dataset:
-  """Returns a data set, cut as a user asks for it.
+  """Returns a data set, split as the options say.
 
-  Where there is no test set, a fifth is put aside, the same for every seed.
-  Where there is no validation set, `validation_fraction` of what is for
-  training becomes one, as the seed draws it.
+  Without a test set, a fifth of the images becomes one, the same for each seed.
+  Without a validation set, `validation_fraction` of the training images becomes
+  one, drawn with the seed.
 
   Args:
     name: for tables and files.
     classes: how many labels there are.
     image_shape: height, width, channels, as the model takes them.
     parts: as the data set is distributed.
-    request: of the user.
+    options: what the user asks for.
     split: returns a part, given its indices.
 
   Raises:
-    DataError: there are too few images for what is asked.
+    DataError: there are too few images for the options.
   """
   train, validation, test = parts.train, parts.validation, parts.test
   if test is None:
     train, test = _cut(train, _TEST_FRACTION, seed=0)
   if validation is None:
-    train, validation = _cut(train, request.validation_fraction, request.seed)
-  elif request.train_examples is not None:
-    order = np.random.default_rng(request.seed).permutation(len(train))
+    train, validation = _cut(train, options.validation_fraction, options.seed)
+  elif options.train_examples is not None:
+    order = np.random.default_rng(options.seed).permutation(len(train))
     train = train[order]
-  count = training_count(len(train), request)
+  count = training_count(len(train), options)
   return Dataset(
     name,
     classes,
@@ -127,10 +127,10 @@ def assembled(
 
 
 def share_of(images: int, fraction: float) -> int:
-  """Returns how many images a fraction of them is.
+  """Returns the number of images of a fraction.
 
   Raises:
-    DataError: that is none, or all.
+    DataError: it is 0, or all images.
   """
   count = round(fraction * images)
   if not 0 < count < images:
@@ -140,13 +140,17 @@ def share_of(images: int, fraction: float) -> int:
   return count
 
 
-def training_count(images: int, request: Request) -> int:
-  """Returns how many of the images left for training are trained on.
+def training_count(images: int, options: DataOptions) -> int:
+  """Returns the number of training images.
+
+  Args:
+    images: how many are available.
+    options: what the user asks for.
 
   Raises:
-    DataError: there are not as many as are asked for.
+    DataError: the options ask for more images than there are.
   """
-  count = request.train_examples
+  count = options.train_examples
   if count is None:
     return images
   if not 0 < count <= images:
@@ -160,7 +164,7 @@ def training_count(images: int, request: Request) -> int:
 def _cut(
   indices: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns two parts, shuffled, the second with `fraction` of all."""
+  """Returns two shuffled parts, the second with a fraction of the indices."""
   count = share_of(len(indices), fraction)
   order = np.random.default_rng(seed).permutation(len(indices))
   return indices[order[count:]], indices[order[:count]]

@@ -4,10 +4,10 @@ import numpy as np
 
 from recipes.data import augmentation, pipeline
 from recipes.data.arrays import Parts
-from recipes.data.dataset import Dataset, Request, assembled
+from recipes.data.dataset import DataOptions, Dataset, assembled
 
 
-def digits(request: Request) -> Dataset:
+def digits(options: DataOptions) -> Dataset:
   """scikit-learn's digits: 1,797 images of 8x8, in the wheel itself.
 
   They have no official test set. Pixels are in [0, 1] and not normalized.
@@ -22,7 +22,7 @@ def digits(request: Request) -> Dataset:
     classes=10,
     image_shape=x.shape[1:],
     parts=Parts(np.arange(len(x)), None, None),
-    request=request,
+    options=options,
     split=lambda indices: pipeline.ArraySplit(
       images, labels, indices, augmentation.UNCHANGED
     ),

@@ -1,4 +1,4 @@
-"""Decodes images in the graph, no more of them than is needed."""
+"""Decodes images, or the parts of them that are needed, in the graph."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from recipes.data import augmentation
 
 
 def decode(content: Any, channels: int) -> Any:
-  """Returns uint8 [height, width, channels]; of animations the first image."""
+  """Returns uint8 [height, width, channels]; the first frame of animations."""
   return tf.image.decode_image(content, channels, expand_animations=False)
 
 
 def cropped(
   channels: augmentation.Channels, size: int, read: Callable[[Any], Any]
 ) -> augmentation.Transform:
-  """Random resized crops in training, the centre in evaluation (Inception).
+  """Returns random resized crops for training, the centre for evaluation.
 
-  It takes what `read` makes an encoded image of. Images may differ in size.
+  It decodes images, which may differ in size (Szegedy et al. 2015).
 
   Args:
     channels: for normalization.
@@ -77,7 +77,7 @@ def decode_part(content: Any, box: tuple[Any, ...]) -> Any:
   window = tf.stack([top, left, bottom - top + 1, right - left + 1])
   return tf.cond(
     tf.io.is_jpeg(content),
-    # Skips what is outside.
+    # Does not decode the other parts.
     lambda: tf.image.decode_and_crop_jpeg(content, window, 3),
     lambda: decode(content, 3)[top : bottom + 1, left : right + 1],
   )

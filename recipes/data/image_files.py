@@ -1,4 +1,4 @@
-"""Images in files: decoded into memory once, or each time they are seen."""
+"""Images in files: decoded into memory once, or each time they are read."""
 
 import concurrent.futures
 import math
@@ -13,12 +13,12 @@ import tensorflow as tf
 from recipes.data import augmentation, image_decoding, pipeline
 from recipes.data.arrays import DataError
 
-# Up to this, decoded images are kept in memory.
+# Decoded images up to this size are kept in memory.
 FITS_BYTES = 2 * 2**30
 
 
 def fits(images: int, image_shape: Sequence[int]) -> bool:
-  """Whether that many uint8 images are kept in memory."""
+  """Returns whether a number of uint8 images is kept in memory."""
   return images * math.prod(image_shape) <= FITS_BYTES
 
 
@@ -56,7 +56,7 @@ def read_squares(paths: Sequence[str], size: int) -> np.ndarray:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = image[top : top + side, left : left + side]
-    # Averaged where it shrinks: it is resized once and seen often.
+    # With antialiasing, since it is resized once and read often.
     resized = tf.image.resize(square, (size, size), antialias=True)
     return tf.saturate_cast(tf.round(resized), tf.uint8).numpy()
 
@@ -67,7 +67,7 @@ def _decoded(path: str, channels: int) -> Any:
   try:
     return image_decoding.decode(tf.io.read_file(path), channels)
   except tf.errors.OpError as error:
-    # Without the names of the operation and of where it ran.
+    # Without the names of the operation and the device.
     reason = re.sub(r'{{.*?}} ?| \[Op:.*', '', error.message.splitlines()[0])
     raise DataError(f"'{path}' cannot be decoded: {reason}") from error
 
@@ -101,7 +101,7 @@ def _in_threads(work: Callable[[Any], None], items: Sequence[Any]) -> None:
 
 
 class FileSplit(pipeline.IndexedSplit):
-  """One part of a data set whose images are decoded each time they are seen.
+  """A split of a data set whose images are decoded each time they are read.
 
   In training a random part of an image is decoded and resized, and half of
   them are mirrored; in evaluation the centre is.
@@ -130,7 +130,7 @@ class FileSplit(pipeline.IndexedSplit):
     """Decodes each image.
 
     Raises:
-      DataError: it names the first that cannot be decoded.
+      DataError: an image cannot be decoded; the message names it.
     """
     paths = [p.decode() for p in self._paths.numpy()[self._indices]]
     _in_threads(lambda path: _decoded(path, 3), paths)

@@ -1,7 +1,7 @@
-"""Input pipelines: shuffled, augmented, in parallel and ahead of the training.
+"""Input pipelines: shuffled, augmented, parallel, prefetched.
 
 Order and augmentation are functions of (seed, epoch, step) alone, so a run that
-starts at epoch k sees what the run left alone would have seen from there on.
+is resumed at epoch k sees the same batches as an uninterrupted run.
 """
 
 import abc
@@ -18,14 +18,14 @@ Key = Any  # int64 [2], the seed of a stateless random operation.
 
 
 class Purpose(enum.IntEnum):
-  """What a random number is for: each purpose has a stream of its own."""
+  """The purpose of a random number; each purpose has its own stream."""
 
   ORDER = 0
   AUGMENTATION = 1
 
 
 def key(purpose: Purpose, seed: int, epoch: Any, step: Any) -> Key:
-  """Returns the key of a stateless operation; its parts do not overlap.
+  """Returns the key of a stateless random operation.
 
   Args:
     purpose: which stream.
@@ -40,11 +40,10 @@ def key(purpose: Purpose, seed: int, epoch: Any, step: Any) -> Key:
 def parallel(
   dataset: tf.data.Dataset, function: Callable[..., Any]
 ) -> tf.data.Dataset:
-  """Maps in parallel, in order, and ahead of what consumes it.
+  """Returns a data set mapped in parallel, in order, and prefetched.
 
-  As many at a time as there are cores. TensorFlow would tune that, in a thread
-  that sleeps longer and longer, and for whose waking the end of `fit` waits: as
-  long again as the run has taken, a minute at most.
+  It uses all cores. TensorFlow's autotuning is off: the end of `fit` waits for
+  its thread, which sleeps for up to a minute.
   """
   mapped = dataset.map(function, tf.data.AUTOTUNE, deterministic=True)
   options = tf.data.Options()
@@ -74,7 +73,7 @@ def _shuffled(
 
 
 class IndexedSplit(abc.ABC):
-  """One part of a data set whose images can be had in any order.
+  """A split of a data set with random access to its images.
 
   Args:
     indices: which images are in this part, in the order of evaluation.
@@ -117,25 +116,25 @@ class IndexedSplit(abc.ABC):
 
   @abc.abstractmethod
   def check(self) -> None:
-    """Raises DataError for an image that is not in memory and damaged."""
+    """Raises a `DataError` for a damaged image that is not in memory."""
 
   @abc.abstractmethod
   def _training_batch(self, indices: Any, key: Key) -> tuple[Any, Any]:
-    """Returns images, augmented with a key of their own, and labels."""
+    """Returns augmented images, and labels."""
 
   @abc.abstractmethod
   def _evaluation_batch(self, indices: Any) -> tuple[Any, Any]:
-    """Returns images as they are evaluated, and labels."""
+    """Returns images without augmentation, and labels."""
 
 
 class ArraySplit(IndexedSplit):
-  """One part of a data set whose images are all in memory.
+  """A split of a data set whose images are in memory.
 
   Args:
     images: [n, height, width, channels]; uint8 takes the least memory.
     labels: integers [n].
     indices: which of them are in this part, in the order of evaluation.
-    transform: what is done to a batch.
+    transform: of a batch.
   """
 
   def __init__(
@@ -150,7 +149,7 @@ class ArraySplit(IndexedSplit):
     self._transform = transform
 
   def check(self) -> None:
-    """Does nothing: what is in memory has been read."""
+    """Does nothing: the images are decoded already."""
 
   def _training_batch(self, indices: Any, key: Key) -> tuple[Any, Any]:
     images = tf.gather(self._images, indices)

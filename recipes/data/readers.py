@@ -1,4 +1,4 @@
-"""Finds a data set of small images, in whichever form a folder holds it."""
+"""Finds the format of a data set of small images, and reads it."""
 
 import dataclasses
 import os
@@ -69,7 +69,7 @@ def read(
     download: whether to fetch what is not there.
 
   Raises:
-    DataError: it is not there, or damaged.
+    DataError: it is missing or damaged.
   """
   place = pathlib.Path(data_dir) if data_dir else _keras_cache()
   if data_dir and not place.exists() and not download:
@@ -92,7 +92,7 @@ def _keras_cache() -> pathlib.Path:
 def _reader(
   name: str, image_shape: tuple[int, ...], classes: int, place: pathlib.Path
 ) -> _Reader | None:
-  """Returns what reads a place, `None` where nothing known is."""
+  """Returns the reader for the content of a path, `None` if there is none."""
 
   def arrays(source: pathlib.Path, of: Callable[[], Arrays]) -> _Reader:
     return lambda: _joined(checked(of(), image_shape, classes, source), source)
@@ -155,7 +155,7 @@ def _download(name: str, place: pathlib.Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise DataError(f"data_dir='{place}': {error.strerror}.") from error
-  # Keras would take a folder of its own then, which nobody asked for.
+  # Otherwise Keras would use a temporary folder.
   if not os.access(place, os.W_OK):
     raise DataError(f"data_dir='{place}' cannot be written to.")
   try:
@@ -167,7 +167,7 @@ def _download(name: str, place: pathlib.Path) -> None:
       cache_dir=str(place),
       cache_subdir='',
     )
-  # Keras raises a bare Exception where an address does not answer.
+  # Keras raises a bare Exception if a server does not respond.
   except Exception as error:
     raise DataError(f'{name} cannot be downloaded: {reason(error)}') from error
 

@@ -1,4 +1,4 @@
-"""The standard data sets of vision, each as a function of a request."""
+"""The standard data sets of vision, loaded as `DataOptions` say."""
 
 import dataclasses
 import pathlib
@@ -15,10 +15,10 @@ from recipes.data.augmentation import (
   resized,
   shifted,
 )
-from recipes.data.dataset import Dataset, Request, Split, assembled
+from recipes.data.dataset import DataOptions, Dataset, Split, assembled
 from recipes.data.formats import class_folders, tfds
 
-# Of the training images, as published with the data sets or widely used.
+# Statistics of the training images, published or in wide use.
 _MNIST = Channels((0.1307,), (0.3081,))
 _CIFAR10 = Channels((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 _CIFAR100 = Channels((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
@@ -33,7 +33,7 @@ class SmallImages:
     name: of files and builders.
     classes: how many labels there are.
     image_shape: height, width, channels.
-    transform: what is done to a batch.
+    transform: of a batch.
     shrunk: by how much height and width are divided once they are read.
   """
 
@@ -43,29 +43,29 @@ class SmallImages:
   transform: Transform
   shrunk: int = 1
 
-  def load(self, request: Request) -> Dataset:
+  def load(self, options: DataOptions) -> Dataset:
     """Returns the data.
 
     Raises:
-      DataError: it is not there, damaged, or too small for the request.
+      DataError: it is missing, damaged, or too small for the options.
     """
     read = readers.read(
       self.name,
       self.image_shape,
       self.classes,
-      request.data_dir,
-      request.download,
+      options.data_dir,
+      options.download,
     )
     name, shape = self.name, self.image_shape
     if self.shrunk > 1:
       read = dataclasses.replace(read, images=_shrink(read.images, self.shrunk))
       shape = read.images.shape[1:]
       name = f'{name} at {shape[0]}x{shape[1]}'
-    return _in_memory(name, self.classes, shape, read, self.transform, request)
+    return _in_memory(name, self.classes, shape, read, self.transform, options)
 
 
 def _shrink(images: np.ndarray, by: int) -> np.ndarray:
-  """Returns images whose pixels are the means of by x by pixels."""
+  """Returns images averaged over blocks of `by` x `by` pixels."""
   count, height, width, channels = images.shape
   blocks = images.reshape(count, height // by, by, width // by, by, channels)
   means = blocks.mean((2, 4), dtype=np.float32)
@@ -80,14 +80,14 @@ def _in_memory(
   image_shape: tuple[int, int, int],
   read: readers.Images,
   transform: Transform,
-  request: Request,
+  options: DataOptions,
 ) -> Dataset:
   images, labels = map(pipeline.on_host, (read.images, read.labels))
 
   def split(indices: np.ndarray) -> Split:
     return pipeline.ArraySplit(images, labels, indices, transform)
 
-  return assembled(name, classes, image_shape, read.parts, request, split)
+  return assembled(name, classes, image_shape, read.parts, options, split)
 
 
 MNIST = SmallImages('mnist', 10, (28, 28, 1), plain(_MNIST))
@@ -103,37 +103,37 @@ TINY_IMAGENET = SmallImages(
 )
 
 
-def imagenet(request: Request) -> Dataset:
-  """ImageNet at 224x224: folders of classes, or TFDS's `imagenet2012`.
+def imagenet(options: DataOptions) -> Dataset:
+  """Returns ImageNet at 224x224, from class folders or TFDS.
 
   Raises:
-    DataError: it is not there, damaged, or too small for the request.
+    DataError: it is missing, damaged, or too small for the options.
   """
-  folder = _folder('imagenet', request)
+  folder = _folder('imagenet', options)
   prepared = tfds.find('imagenet2012', folder)
   if prepared:
     return tfds_stream.load(
-      prepared, 'imagenet', 'validation', _IMAGENET, 224, request
+      prepared, 'imagenet', 'validation', _IMAGENET, 224, options
     )
-  data = image_folder(request, 224)
+  data = image_folder(options, 224)
   return dataclasses.replace(data, name='imagenet')
 
 
-def image_folder(request: Request, size: int) -> Dataset:
-  """Images of any size, in one folder per class.
+def image_folder(options: DataOptions, size: int) -> Dataset:
+  """Returns images of any size from class folders.
 
-  Those that fit in memory are resized once and kept there (2 GiB: 10,000 at
-  224x224), others decoded each time.
+  If they fit in 2 GiB (10,000 images at 224x224), they are resized once and
+  kept in memory; otherwise they are decoded each time they are read.
 
   Args:
-    request: of the user; `data_dir` must be given.
+    options: what the user asks for; `data_dir` must be given.
     size: height and width of what the model takes.
 
   Raises:
     DataError: there are no images, a class is empty, an image that is kept in
-      memory cannot be decoded, or there are too few for the request.
+      memory cannot be decoded, or there are too few for the options.
   """
-  folder = _folder('image_folder', request)
+  folder = _folder('image_folder', options)
   if not class_folders.find(folder):
     raise DataError(
       f"'{folder}' holds neither train/CLASS/ nor CLASS/ with images."
@@ -146,22 +146,22 @@ def image_folder(request: Request, size: int) -> Dataset:
     squares = image_files.read_squares(found.paths, stored)
     read = readers.Images(squares, found.labels, found.parts)
     transform = resized(_IMAGENET, size)
-    return _in_memory(name, classes, shape, read, transform, request)
+    return _in_memory(name, classes, shape, read, transform, options)
   paths = pipeline.on_host(np.array(found.paths, object))
   labels = pipeline.on_host(found.labels)
 
   def split(indices: np.ndarray) -> Split:
     return image_files.FileSplit(paths, labels, indices, _IMAGENET, size)
 
-  return assembled(name, classes, shape, found.parts, request, split)
+  return assembled(name, classes, shape, found.parts, options, split)
 
 
-def _folder(name: str, request: Request) -> pathlib.Path:
-  if request.data_dir is None:
+def _folder(name: str, options: DataOptions) -> pathlib.Path:
+  if options.data_dir is None:
     raise DataError(f'{name} needs --data_dir.')
-  if request.download:
+  if options.download:
     raise DataError(f'{name} cannot be downloaded by Keras or TFDS.')
-  folder = pathlib.Path(request.data_dir)
+  folder = pathlib.Path(options.data_dir)
   if not folder.is_dir():
     raise DataError(f"data_dir='{folder}' is no folder.")
   return folder

@@ -1,7 +1,7 @@
 """Streams images that TFDS has prepared and that do not fit in memory.
 
-Records are read from files in a random order through a buffer, not in any
-order: TFDS has shuffled them once, as it prepared them.
+Files are read in a random order, and their records shuffled in a buffer. TFDS
+has also shuffled all records once, when it prepared them.
 """
 
 import functools
@@ -14,15 +14,15 @@ import tensorflow as tf
 from recipes.data import image_decoding, pipeline
 from recipes.data.arrays import DataError
 from recipes.data.augmentation import Channels
-from recipes.data.dataset import Dataset, Request, share_of, training_count
+from recipes.data.dataset import DataOptions, Dataset, share_of, training_count
 from recipes.data.formats import tfds
 
-# Images, as JPEG, that the next one is drawn from.
+# Size of the shuffle buffer, in encoded images.
 _BUFFER = 4096
 
 
 class StreamedSplit:
-  """One part of a data set of encoded images that TFDS has prepared.
+  """A split of encoded images that TFDS has prepared.
 
   Args:
     builder: of TFDS.
@@ -119,12 +119,11 @@ def load(
   test: str,
   channels: Channels,
   size: int,
-  request: Request,
+  options: DataOptions,
 ) -> Dataset:
-  """Returns a data set of which train, validation and test are streamed.
+  """Returns a data set whose splits are streamed.
 
-  The validation images are neighbours on disk; where they begin, the seed
-  draws.
+  The validation images are contiguous on disk; the seed draws their beginning.
 
   Args:
     folder: of the prepared builder.
@@ -132,19 +131,19 @@ def load(
     test: the split that is for last.
     channels: for normalization.
     size: height and width of what the model takes.
-    request: of the user.
+    options: what the user asks for.
 
   Raises:
-    DataError: a split is missing, or has too few images for the request.
+    DataError: a split is missing, or has too few images for the options.
   """
   builder = tfds.builder(folder)
   for split in ('train', test):
     if split not in builder.info.splits:
       raise DataError(f"'{folder}' has no split {split!r}.")
   total = int(builder.info.splits['train'].num_examples)
-  held = share_of(total, request.validation_fraction)
-  count = training_count(total - held, request)
-  begin = int(np.random.default_rng(request.seed).integers(total))
+  held = share_of(total, options.validation_fraction)
+  count = training_count(total - held, options)
+  begin = int(np.random.default_rng(options.seed).integers(total))
 
   def part(split: str) -> StreamedSplit:
     return StreamedSplit(builder, split, channels, size)
@@ -160,7 +159,7 @@ def load(
 
 
 def _slices(split: str, begin: int, count: int, total: int) -> str:
-  """Returns `count` images from `begin` on, round the end, for TFDS."""
+  """Returns the slices of `count` images from `begin` on, cyclically."""
   begin %= total
   end = begin + count
   parts = [(begin, min(end, total)), (0, max(0, end - total))]

@@ -15,7 +15,13 @@ Build = Callable[[tuple[int, ...], int], keras.Model]
 def application(
   name: str, input_shape: tuple[int, ...], classes: int
 ) -> keras.Model:
-  """A network of keras.applications by its name there, not trained."""
+  """Returns an untrained network of keras.applications.
+
+  Args:
+    name: of the network in keras.applications.
+    input_shape: height, width, channels.
+    classes: number of labels.
+  """
   return getattr(keras.applications, name)(
     weights=None,
     input_shape=input_shape,

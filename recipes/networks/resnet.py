@@ -24,9 +24,9 @@ def _convolution(x: Any, filters: int, size: int, strides: int) -> Any:
 
 
 def _padded(x: Any, filters: int, strides: int) -> Any:
-  """Option A: every other pixel, and channels of zeros; no parameters.
+  """Returns shortcut A: every other pixel, padded with channels of zeros.
 
-  Made of layers that every reader of Keras models and TFLite knows.
+  It has no parameters, and only layers that Keras and TFLite readers know.
   """
   x = layers.AveragePooling2D(1, strides)(x)
   _, height, width, channels = x.shape
@@ -38,7 +38,7 @@ def _padded(x: Any, filters: int, strides: int) -> Any:
 
 
 def _projected(x: Any, filters: int, strides: int) -> Any:
-  """Option B: a convolution of size 1."""
+  """Returns shortcut B: a convolution of size 1."""
   return _convolution(x, filters, 1, strides)
 
 
@@ -71,7 +71,7 @@ def _network(
 def _cifar(
   blocks: int, input_shape: tuple[int, ...], classes: int
 ) -> keras.Model:
-  """For CIFAR: 6 * blocks + 2 layers with 16, 32 and 64 filters, option A."""
+  """Returns the CIFAR network of 6 * blocks + 2 layers, with shortcut A."""
   name = f'resnet{6 * blocks + 2}'
   return _network(input_shape, classes, (16, 32, 64), blocks, _padded, name)
 
@@ -81,10 +81,10 @@ resnet56 = functools.partial(_cifar, 9)
 
 
 def resnet18(input_shape: tuple[int, ...], classes: int) -> keras.Model:
-  """ResNet-18 with option B, for images of about 64x64.
+  """Returns ResNet-18 with shortcut B, for images of about 64x64.
 
-  As it is used on Tiny ImageNet: the first convolution is 3x3, without a
-  stride and without pooling after it.
+  As on Tiny ImageNet, the first convolution is 3x3, with neither a stride nor
+  pooling.
   """
   stages = (64, 128, 256, 512)
   return _network(input_shape, classes, stages, 2, _projected, 'resnet18')

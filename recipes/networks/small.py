@@ -8,7 +8,7 @@ layers = keras.layers
 
 
 def digits_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
-  """Two convolutions and two dense layers, for 8x8 images."""
+  """Returns two convolutions and two dense layers, for 8x8 images."""
   return keras.Sequential(
     [
       layers.Input(input_shape),
@@ -28,7 +28,7 @@ def digits_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
 
 
 def small_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
-  """Three convolutions and two dense layers, for 16x16 images."""
+  """Returns three convolutions and two dense layers, for 16x16 images."""
   stack: list[Any] = [layers.Input(input_shape)]
   for filters, pools in ((32, True), (64, False), (64, True)):
     stack += [
@@ -47,7 +47,7 @@ def small_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
 
 
 def lenet_300_100(input_shape: tuple[int, ...], classes: int) -> keras.Model:
-  """Two hidden dense layers, for MNIST (LeCun et al. 1998)."""
+  """Returns two hidden dense layers, for MNIST (LeCun et al. 1998)."""
   return keras.Sequential(
     [
       layers.Input(input_shape),

@@ -12,11 +12,11 @@ _VGG16 = (64, 64, 'M', 128, 128, 'M', *(256,) * 3, 'M', *(512,) * 3, 'M')
 
 
 def vgg16(input_shape: tuple[int, ...], classes: int) -> keras.Model:
-  """VGG-16 with batch normalization and one dense layer, for 32x32 images.
+  """Returns VGG-16 with batch normalization and one dense layer.
 
-  As in the literature of pruning (14.7 million parameters), not the network
-  for 224x224 images with three dense layers (138 million) of Simonyan and
-  Zisserman 2015.
+  It is the network for 32x32 images of the pruning literature (14.7 million
+  parameters), not that of Simonyan and Zisserman (2015) for 224x224 images with
+  three dense layers (138 million).
   """
   stack: list[Any] = [layers.Input(input_shape)]
   for filters in (*_VGG16, *(512,) * 3):

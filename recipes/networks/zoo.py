@@ -1,4 +1,4 @@
-"""Models of every kind that Keras users prune, small enough to try all."""
+"""Small models of the kinds that Keras users prune, for `recipes.model_zoo`."""
 
 import functools
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def _transformer(x: Any) -> Any:
 
 
 def _nested_and_shared() -> keras.Model:
-  """A branch that is a model of its own, applied to two halves."""
+  """A model that applies a nested model and a shared layer to two halves."""
   inputs = layers.Input(IMAGE)
   branch = keras.Sequential(
     [
@@ -67,7 +67,7 @@ def _nested_and_shared() -> keras.Model:
 
 
 def _preprocessing() -> keras.Model:
-  """Layers that tfmot refuses, and convolutions that it does not know."""
+  """Layers that tfmot rejects, and convolutions that it does not support."""
   return keras.Sequential(
     [
       layers.Input(IMAGE),
@@ -93,7 +93,16 @@ def _preprocessing() -> keras.Model:
 
 @keras.saving.register_keras_serializable('recipes')
 class Subclassed(keras.Model):
-  """A subclassed model that wraps its own layers."""
+  """A subclassed model that wraps its own layers.
+
+  Args:
+    schedule: of the pruning.
+    **kwargs: arguments of Keras's `Model`.
+
+  >>> model = Subclassed(tf_unilth.IterativeSparsity(0.5))
+  >>> model(tf.zeros((2, *IMAGE))).shape
+  TensorShape([2, 4])
+  """
 
   def __init__(self, schedule: tf_unilth.IterativeSparsity, **kwargs: Any):
     super().__init__(**kwargs)
@@ -106,6 +115,7 @@ class Subclassed(keras.Model):
     self.head = wrap(layers.Dense(CLASSES), schedule)
 
   def call(self, inputs: Any) -> Any:
+    """Returns logits, [n, CLASSES], of images, [n, *IMAGE]."""
     x = self.flatten(inputs)
     for layer in self.hidden:
       x = layer(x)
@@ -114,17 +124,31 @@ class Subclassed(keras.Model):
 
 @keras.saving.register_keras_serializable('recipes')
 class LowRank(keras.layers.Layer):
-  """A custom layer that tells which of its weights are kernels."""
+  """A dense layer of two factors that names its prunable weights itself.
+
+  Args:
+    units: number of outputs.
+    rank: columns of the first and rows of the second factor.
+    **kwargs: arguments of Keras's `Layer`.
+
+  >>> layer = LowRank(units=3, rank=2)
+  >>> layer(tf.ones((1, 5))).shape
+  TensorShape([1, 3])
+  >>> [kernel.shape.as_list() for kernel in layer.get_prunable_weights()]
+  [[5, 2], [2, 3]]
+  """
 
   def __init__(self, units: int, rank: int, **kwargs: Any):
     super().__init__(**kwargs)
     self.units, self.rank = units, rank
 
   def build(self, input_shape: Any) -> None:
+    """Creates both factors for inputs of a shape, [n, inputs]."""
     self.down = self.add_weight('down', (input_shape[-1], self.rank))
     self.up = self.add_weight('up', (self.rank, self.units))
 
   def call(self, inputs: Any) -> Any:
+    """Returns relu(inputs down up), [n, units], of inputs, [n, inputs]."""
     return tf.nn.relu(inputs @ self.down @ self.up)
 
   def get_prunable_weights(self) -> list[Any]:
@@ -132,6 +156,7 @@ class LowRank(keras.layers.Layer):
     return [self.down, self.up]
 
   def get_config(self) -> dict[str, Any]:
+    """Returns the arguments of the constructor."""
     return {**super().get_config(), 'units': self.units, 'rank': self.rank}
 
 
@@ -159,7 +184,7 @@ def _subclassed(schedule: tf_unilth.IterativeSparsity) -> keras.Model:
   return model
 
 
-# By name: what returns the model, wrapped with a schedule.
+# By name: returns the model, wrapped with a schedule.
 MODELS: dict[str, Callable[[tf_unilth.IterativeSparsity], keras.Model]] = {
   **{
     name: _wrapped(functools.partial(_application, name))
@@ -184,7 +209,12 @@ MODELS: dict[str, Callable[[tf_unilth.IterativeSparsity], keras.Model]] = {
 
 
 def data(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns random inputs and labels for a model."""
+  """Returns random inputs and labels for a model.
+
+  Args:
+    name: of `MODELS`.
+    count: number of examples.
+  """
   rng = np.random.default_rng(0)
   labels = rng.integers(0, CLASSES, count)
   if name in ('LSTM', 'BidirectionalLSTM', 'Transformer'):
@@ -193,7 +223,7 @@ def data(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
   return images / (1 if name in _RESCALING else 255), labels
 
 
-# Those that expect pixels from 0 to 255.
+# Models with a rescaling layer, which expect pixels from 0 to 255.
 _RESCALING = (
   'MobileNetV3Small',
   'EfficientNetB0',

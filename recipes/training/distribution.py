@@ -1,4 +1,4 @@
-"""On which devices a run computes, and in which precision."""
+"""Devices, distribution strategy and precision of a run."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ PRECISIONS = ('none', 'float16', 'bfloat16')
 
 
 def check(strategy: str, jit_compile: bool) -> None:
-  """Raises a `ValueError` for what TensorFlow would fail on, or ignore."""
+  """Raises a `ValueError` for options that TensorFlow rejects or ignores."""
   if strategy != 'multi_worker':
     return
   cluster = _cluster()
@@ -54,13 +54,13 @@ def _cluster() -> dict[str, list[str]]:
 def prepared(
   strategy: str, precision: str, jit_compile: bool, deterministic: bool
 ) -> Iterator[tf.distribute.Strategy]:
-  """Yields the strategy to make and train a model under.
+  """Yields the distribution strategy for a model, with devices configured.
 
-  Must come before TensorFlow has computed anything.
+  TensorFlow must not have executed an operation before.
 
   Args:
-    strategy: one of `STRATEGIES`; `'mirrored'` is all GPUs, or where there is
-      none all (logical) CPUs.
+    strategy: one of `STRATEGIES`; `'mirrored'` uses all GPUs, or without GPUs
+      all logical CPUs.
     precision: one of `PRECISIONS`.
     jit_compile: whether the train step is to be compiled.
     deterministic: whether operations give the same result each time.
@@ -69,8 +69,8 @@ def prepared(
     ValueError: several replicas cannot be compiled.
   """
   for gpu in tf.config.list_physical_devices('GPU'):
-    # Or TensorFlow takes all of its memory, and nothing else can run there.
-    with contextlib.suppress(RuntimeError):  # It is in use already.
+    # Otherwise TensorFlow reserves all memory of the GPU.
+    with contextlib.suppress(RuntimeError):  # The GPU is already in use.
       tf.config.experimental.set_memory_growth(gpu, True)
   if deterministic:
     tf.config.experimental.enable_op_determinism()
@@ -93,11 +93,11 @@ def _make(strategy: str) -> tf.distribute.Strategy:
     devices = tf.config.list_logical_devices('GPU')
     devices = devices or tf.config.list_logical_devices('CPU')
     return tf.distribute.MirroredStrategy([device.name for device in devices])
-  return tf.distribute.get_strategy()  # One device: all of it does nothing.
+  return tf.distribute.get_strategy()  # The default strategy: one device.
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-  """Returns whether this process is the one that writes files."""
+  """Returns whether this process is the chief, which writes the files."""
   resolver = strategy.cluster_resolver
   if resolver is None or not resolver.task_type:
     return True
@@ -108,11 +108,14 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def check_agreement(strategy: tf.distribute.Strategy, done: int) -> None:
-  """Raises if not all processes have seen the same epochs done.
+  """Raises if processes have found different numbers of finished epochs.
 
   Args:
     strategy: that trains.
-    done: epochs that this process found to be done.
+    done: finished epochs that this process found.
+
+  Raises:
+    ValueError: the processes do not see the same directory.
   """
   per_replica = strategy.run(lambda: tf.constant([done]))
   found = strategy.gather(per_replica, axis=0).numpy()
@@ -126,16 +129,16 @@ def check_agreement(strategy: tf.distribute.Strategy, done: int) -> None:
 def on_replicas(
   strategy: tf.distribute.Strategy, batches: tf.data.Dataset, weighted: bool
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-  """Returns batches cut into as even slices as there are replicas.
+  """Returns batches split into even slices, one per replica.
 
-  TensorFlow's own way to cut them, by rebatching, runs batches together where
-  the last of an epoch is short, so that epochs drift apart.
+  TensorFlow's own rebatching merges the short last batch of an epoch with the
+  next one, so that the boundaries of epochs shift.
 
   Args:
     strategy: that trains.
     batches: global ones, the same in every process.
-    weighted: whether each image gets a weight, by which the mean over replicas
-      is the mean over the batch also where the slices are uneven.
+    weighted: whether to add a weight per image, so that the mean over replicas
+      equals the mean over the batch for uneven slices too.
   """
   replicas = strategy.num_replicas_in_sync
   if replicas == 1:
@@ -165,19 +168,19 @@ def on_replicas(
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-  """Returns how many devices of which kind compute, as in `2 CPUs`."""
+  """Returns the number and kind of the devices, as in `2 CPUs`."""
   replicas = strategy.num_replicas_in_sync
   if tf.config.list_physical_devices('GPU'):
     return count(replicas, 'GPU')
   if replicas > 1:
     return count(replicas, 'CPU')
-  # TensorFlow calls all of them one device.
+  # TensorFlow counts all CPU cores as one device.
   threads = tf.config.threading.get_intra_op_parallelism_threads()
   return count(min(threads or cpus(), cpus()), 'CPU')
 
 
 def cpus() -> int:
-  """Returns how many CPUs this process may compute on."""
+  """Returns the number of CPU cores that this process may use."""
   if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1

@@ -23,7 +23,7 @@ def epochs_figure(
   history: Mapping[str, Sequence[float]],
   results: Mapping[str, Any],
 ) -> Any:
-  """Draws loss, accuracy and, if there is any, sparsity, in that order."""
+  """Draws loss, accuracy and, for a pruned model, sparsity."""
   sparse = any(history.get('sparsity', ()))
   heights = [3, 3, 1.6] if sparse else [3, 3]
   figure, axes = plt.subplots(
@@ -70,15 +70,15 @@ def _draw_curves(
   _scale_loss(axes[0])
   axes[0].set_ylabel('loss')
   axes[1].set_ylabel('accuracy, %')
-  # Not the first epochs, or nothing could be told of the others.
+  # Without the first epochs, next to which the others would look equal.
   figures.zoom(axes[1], [history['accuracy'], history['val_accuracy']])
 
 
 def _scale_loss(axis: Any) -> None:
-  """Makes an axis logarithmic, with labels as close as there is room for.
+  """Makes an axis logarithmic, with labels between the powers of ten.
 
-  Powers of ten alone would leave an axis of less than two decades, as most
-  losses have, with one label or none.
+  Most losses span less than two decades, where powers of ten alone would give
+  one label or none.
   """
   axis.set_yscale('log', subs=())
   low, high = axis.get_ylim()
@@ -90,12 +90,12 @@ def _scale_loss(axis: Any) -> None:
 def _mark_stages(
   axis: Any, history: Mapping[str, Sequence[float]], top: bool
 ) -> None:
-  """Shades the stages, and marks the epochs in which a round ended."""
+  """Shades the stages and marks the ends of rounds."""
   stages = np.asarray(history.get('stage', ()))
   for stage, (name, colour) in _STAGES.items():
     epochs = np.flatnonzero(stages == stage)
     if len(epochs):
-      # The logs have the stage at the end of an epoch: it began in that.
+      # The logs have the stage at the end of an epoch, in which it began.
       begin = epochs[0] + 1 if epochs[0] else 0
       end = min(epochs[-1] + 2, len(stages))
       axis.axvspan(begin, end, color=colour, alpha=0.16, linewidth=0)

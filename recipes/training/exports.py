@@ -1,4 +1,4 @@
-"""What `--export` writes of the sparse model."""
+"""Exports of the sparse model: SavedModel, TFLite, ticket."""
 
 import dataclasses
 import pathlib
@@ -13,7 +13,7 @@ KINDS = ('saved_model', 'tflite', 'ticket')
 
 
 def check(kinds: Sequence[str], method: str, target_sparsity: float) -> None:
-  """Raises a `ValueError` for what the method cannot export."""
+  """Raises a `ValueError` for formats that the method cannot export."""
   for kind in kinds:
     if kind not in KINDS:
       raise ValueError(
@@ -28,12 +28,12 @@ def check(kinds: Sequence[str], method: str, target_sparsity: float) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-  """One thing that was written.
+  """One export.
 
   Args:
-    bytes: on disk.
-    difference: the largest of outputs, where they were compared.
-    report: what the library says of it.
+    bytes: size on disk.
+    difference: largest difference of the outputs; `None` if not compared.
+    report: the summary of the library.
   """
 
   bytes: int

@@ -1,4 +1,4 @@
-"""What a run notes of each epoch: its logs, its time, its weights."""
+"""Writes the epoch logs, the time and the histograms of weights of a run."""
 
 import pathlib
 import time
@@ -16,7 +16,7 @@ _BINS = 200
 
 
 def histogram(model: keras.Model) -> dict[str, Any]:
-  """Returns how the kernels' weights that are not 0 are distributed.
+  """Returns a histogram of the non-zero weights of all kernels.
 
   Returns:
     `limit`, the largest magnitude, and `counts` in bins of equal width from
@@ -34,16 +34,17 @@ def histogram(model: keras.Model) -> dict[str, Any]:
   return {'limit': limit, 'counts': np.asarray(counts).tolist()}
 
 
-class Records(keras.callbacks.Callback):
+class HistoryWriter(keras.callbacks.Callback):
   """Writes `history.csv` and `progress.json` after each epoch.
 
-  A run that goes on keeps what it knew up to its first epoch. The logs of the
-  others gain `learning_rate`, that of the epoch's last step.
+  It adds `learning_rate`, that of the epoch's last step, to the logs. Keras's
+  `CSVLogger` is not used: a resumed run must drop the epochs after its
+  checkpoint, and each file must be complete at any moment.
 
   Args:
     directory: of the run; `None` writes nothing.
     rate: the run's learning-rate schedule.
-    first_epoch: how many epochs are done.
+    first_epoch: how many epochs are done; the logs of these are kept.
   """
 
   def __init__(
@@ -62,7 +63,7 @@ class Records(keras.callbacks.Callback):
 
   @property
   def seconds(self) -> float:
-    """How long all parts of the run took until now, together."""
+    """Seconds of the run until now, including the parts before a resume."""
     return self._seconds + time.monotonic() - self._began
 
   def on_train_begin(self, logs: Any = None) -> None:

@@ -1,8 +1,8 @@
-"""`--initial_weights`: weights of a file, put into a recipe's network.
+"""`--initial_weights`: loads the weights of a file into a recipe's network.
 
-Keras's archives and HDF5 files are read as arrays, so nothing in them is run,
-and those of Keras 3 load too where they have the same layout. What does not fit
-is refused with the first difference, before anything is changed.
+Keras archives and HDF5 files are read as arrays: no code in them is executed,
+and files of Keras 3 load if they have the same layout. An error names the first
+difference between file and network, before a weight is changed.
 """
 
 import hashlib
@@ -20,17 +20,20 @@ import tf_keras as keras
 from recipes.data.arrays import DataError
 from tf_unilth import inspection
 
-# The weights' place in a `.keras` archive.
+# The file of the weights in a `.keras` archive.
 _IN_ARCHIVE = 'model.weights.h5'
 _CHUNK = 1 << 20
 Named = list[tuple[str, np.ndarray]]
 
 
 def digest(path: str | os.PathLike[str]) -> str:
-  """Returns a SHA-256 of what a file, or all files of a SavedModel, hold.
+  """Returns the SHA-256 of a file, or of all files of a SavedModel.
+
+  Args:
+    path: as of `load`.
 
   Raises:
-    DataError: nothing is there, or nothing that has weights.
+    DataError: there is no file with weights.
   """
   place = _place(path)
   found = hashlib.sha256()
@@ -47,7 +50,7 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 
 def load(model: keras.Model, path: str | os.PathLike[str]) -> None:
-  """Puts the weights of a file into a model.
+  """Loads the weights of a file into a model.
 
   Args:
     model: built; not wrapped for pruning.
@@ -55,8 +58,8 @@ def load(model: keras.Model, path: str | os.PathLike[str]) -> None:
       directory of a recipe with a SavedModel in it.
 
   Raises:
-    DataError: it cannot be read, or is of another architecture; the message
-      has the first difference.
+    DataError: it cannot be read, or has another architecture; the message
+      names the first difference.
   """
   place = _place(path)
   try:
@@ -79,7 +82,7 @@ def _flag(path: str | os.PathLike[str]) -> str:
 
 
 def _place(path: str | os.PathLike[str]) -> pathlib.Path:
-  """Returns where the weights lie: the file, or the SavedModel."""
+  """Returns the path of the weights: of the file or the SavedModel."""
   wrong = (
     f'{_flag(path)} must be a .weights.h5, .h5 or .keras file, a SavedModel or '
     'a run directory, but'
@@ -94,7 +97,7 @@ def _place(path: str | os.PathLike[str]) -> pathlib.Path:
     if not place.is_dir():
       raise DataError(
         f'{_flag(path)} is a run directory without a saved_model: the run must '
-        'be finished, and have had --export=saved_model.'
+        'be finished, with --export=saved_model.'
       )
   elif kind not in ('SavedModel', 'Keras file'):
     raise DataError(f'{wrong} is a {kind}.')
@@ -127,14 +130,14 @@ def _read_hdf5(model: keras.Model, file: h5py.File) -> Named:
 
 
 def _of_layers(group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
-  """Yields what `save_weights` wrote to an `.h5` file, layer by layer."""
+  """Yields the weights of an `.h5` file of `save_weights`, layer by layer."""
   for layer in _texts(group, 'layer_names'):
     for name in _texts(group[layer], 'weight_names'):
       yield name, group[layer][name][()]
 
 
 def _texts(group: h5py.Group, attribute: str) -> list[str]:
-  """Returns names that Keras noted, as text or as bytes."""
+  """Returns the names in an attribute, which are text or bytes."""
   return [
     name.decode() if isinstance(name, bytes) else str(name)
     for name in group.attrs[attribute]
@@ -142,10 +145,10 @@ def _texts(group: h5py.Group, attribute: str) -> list[str]:
 
 
 def _of_paths(model: keras.Model, file: h5py.File) -> Named:
-  """Returns what a `.weights.h5` file has, whose paths say what is what.
+  """Returns the arrays of a `.weights.h5` file in the order of the weights.
 
-  They are those of a file that the model itself would write, by whose values
-  they are ordered: its weights' numbers.
+  The file names arrays by paths. To find the path of each weight, a copy of the
+  model is saved whose weights have their own indices as values.
   """
   marked = keras.models.clone_model(model)
   marked.set_weights(
@@ -164,14 +167,14 @@ def _of_paths(model: keras.Model, file: h5py.File) -> Named:
     path: weight.name
     for path, weight in zip(ordered, model.weights, strict=True)
   }
-  # In the model's order, then what it does not have.
+  # In the model's order, followed by arrays that the model does not have.
   paths = [path for path in ordered if path in found]
   paths += [path for path in found if path not in names]
   return [(names.get(path, path), found[path][()]) for path in paths]
 
 
 def _datasets(file: h5py.File) -> Sequence[tuple[str, h5py.Dataset]]:
-  """Returns the arrays of a `.weights.h5` file but for its optimizer's."""
+  """Returns the arrays of a `.weights.h5` file, without the optimizer's."""
   found: list[tuple[str, h5py.Dataset]] = []
 
   def visit(path: str, item: object) -> None:
@@ -183,7 +186,7 @@ def _datasets(file: h5py.File) -> Sequence[tuple[str, h5py.Dataset]]:
 
 
 def _wrapped(values: Named) -> str:
-  """Returns what to do about a model that is still wrapped, if it is one."""
+  """Returns advice for the weights of a wrapped model, or an empty string."""
   for name, _ in values:
     if 'pruning_step' in name or 'prune_low_magnitude' in name:
       return ' It is wrapped for pruning: save what strip_pruning returns.'

@@ -1,4 +1,4 @@
-"""What each `--method` puts around a model: a schedule and callbacks."""
+"""The training setup of each `--method`: a schedule and callbacks."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,13 +21,13 @@ TicketCallback = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-  """How a model is trained: `None` for the schedule is dense.
+class TrainingSetup:
+  """What a method needs to train a model.
 
   Args:
-    schedule: what to wrap the model with.
-    callbacks: what `fit` needs for it.
-    ticket: which of them is the ticket callback, if there is one.
+    schedule: to wrap the model with; `None` for a dense model, not wrapped.
+    callbacks: of `fit`.
+    ticket: the ticket callback among them, `None` if there is none.
   """
 
   schedule: Any
@@ -37,18 +37,18 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What a plan is made of.
+  """The arguments of a training setup.
 
   Args:
     target_sparsity: fraction of zeros in [0, 1).
     steps: training steps of the whole run.
     seed: of random tickets.
     rate: the run's learning-rate schedule.
-    lr_restart: whether tfmot's methods restart it when they begin to prune;
-      ticket callbacks do so by themselves, if it can be restarted.
-    begin_fraction: the share of all steps after which tfmot's methods begin;
-      `None` for a fifth (gmp) and half (oneshot).
-    end_fraction: the share of all steps after which gmp is at its target.
+    lr_restart: whether tfmot's methods restart the schedule when they begin to
+      prune; ticket callbacks always do, if it can be restarted.
+    begin_fraction: fraction of the steps after which tfmot's methods begin to
+      prune; `None` for 0.2 (gmp) and 0.5 (oneshot).
+    end_fraction: fraction of the steps after which gmp is at its target.
     schedule: further arguments of `IterativeSparsity`.
     callback: further arguments of the ticket callback.
   """
@@ -96,37 +96,43 @@ class _SparsityLog(keras.callbacks.Callback):
     logs['sparsity'] = 1 - kept / sum(mask.size for mask in masks)
 
 
-def _dense(settings: Settings) -> Plan:
+def _dense(settings: Settings) -> TrainingSetup:
   del settings
-  return Plan(None, [])
+  return TrainingSetup(None, [])
 
 
-def _ticket(make: Callable[..., Any], **fixed: Any) -> Callable[..., Plan]:
-  def plan(settings: Settings) -> Plan:
+def _ticket(
+  make: Callable[..., Any], **fixed: Any
+) -> Callable[..., TrainingSetup]:
+  def setup(settings: Settings) -> TrainingSetup:
     schedule = tf_unilth.IterativeSparsity(
       settings.target_sparsity, **settings.schedule
     )
     callback = make(**{**settings.callback, **fixed})
-    return Plan(schedule, [callback], callback)
+    return TrainingSetup(schedule, [callback], callback)
 
-  return plan
+  return setup
 
 
-def _seeded(make: Callable[..., Any], **fixed: Any) -> Callable[..., Plan]:
-  def plan(settings: Settings) -> Plan:
+def _seeded(
+  make: Callable[..., Any], **fixed: Any
+) -> Callable[..., TrainingSetup]:
+  def setup(settings: Settings) -> TrainingSetup:
     return _ticket(make, seed=settings.seed, **fixed)(settings)
 
-  return plan
+  return setup
 
 
-def _tfmot_plan(settings: Settings, schedule: Any, begin: int) -> Plan:
+def _tfmot_setup(
+  settings: Settings, schedule: Any, begin: int
+) -> TrainingSetup:
   callbacks = [_sparsity.UpdatePruningStep(), _SparsityLog()]
   if settings.lr_restart:
     callbacks.append(_RestartAt(settings.rate, begin, settings.steps))
-  return Plan(schedule, callbacks)
+  return TrainingSetup(schedule, callbacks)
 
 
-def _gmp(settings: Settings) -> Plan:
+def _gmp(settings: Settings) -> TrainingSetup:
   share = 0.2 if settings.begin_fraction is None else settings.begin_fraction
   if not share < settings.end_fraction:
     raise ValueError(
@@ -141,19 +147,19 @@ def _gmp(settings: Settings) -> Plan:
   schedule = _sparsity.PolynomialDecay(
     0.0, settings.target_sparsity, begin, end, frequency=frequency
   )
-  return _tfmot_plan(settings, schedule, begin)
+  return _tfmot_setup(settings, schedule, begin)
 
 
-def _oneshot(settings: Settings) -> Plan:
+def _oneshot(settings: Settings) -> TrainingSetup:
   share = 0.5 if settings.begin_fraction is None else settings.begin_fraction
   step = max(1, round(share * settings.steps))
   schedule = _sparsity.ConstantSparsity(
     settings.target_sparsity, step, step, frequency=1
   )
-  return _tfmot_plan(settings, schedule, step)
+  return _tfmot_setup(settings, schedule, step)
 
 
-_PLANS: dict[str, Callable[[Settings], Plan]] = {
+_SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   'dense': _dense,
   'lth': _ticket(tf_unilth.LTH),
   'dlth': _seeded(tf_unilth.DLTH),
@@ -166,14 +172,19 @@ _PLANS: dict[str, Callable[[Settings], Plan]] = {
   ),
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
 }
-METHODS = tuple(_PLANS)
-# Those that a ticket callback of another name does.
+METHODS = tuple(_SETUPS)
+# Methods that a ticket callback of another name implements.
 _BASELINES = ('random', 'lr_rewind')
 
 
-def plan(method: str, settings: Settings) -> Plan:
-  """Returns how to train with a method, one of `METHODS`."""
-  made = _PLANS[method](settings)
+def training_setup(method: str, settings: Settings) -> TrainingSetup:
+  """Returns the schedule and callbacks of a method.
+
+  Args:
+    method: one of `METHODS`.
+    settings: of the run.
+  """
+  made = _SETUPS[method](settings)
   if method in _BASELINES and made.ticket is not None:
     made.ticket.speak_as(method)
   return made

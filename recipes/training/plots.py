@@ -1,4 +1,4 @@
-"""The plots of a report, as PNG; they need matplotlib."""
+"""Plots of a report, as PNG files; they need matplotlib."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def draw(
 
 
 def _layers(plt: Any, title: str, summary: tf_unilth.SparsitySummary) -> Any:
-  """Draws a bar per kernel, with how many of its weights are left."""
+  """Draws the sparsity of each kernel as a bar, with its remaining weights."""
   layers = summary.rows
   figure, axis = plt.subplots(
     figsize=(8, 1.8 + 0.3 * len(layers)), layout='constrained'
@@ -83,7 +83,7 @@ def _layers(plt: Any, title: str, summary: tf_unilth.SparsitySummary) -> Any:
 
 
 def _weights(plt: Any, title: str, histograms: Mapping[str, Any]) -> Any:
-  """Draws how the weights that are not 0 are distributed, on a log scale."""
+  """Draws histograms of the non-zero weights on a log scale."""
   figure, axis = plt.subplots(figsize=(8, 4), layout='constrained')
   styles = {
     'at the start': (figures.GREY, ':'),

@@ -1,133 +1,24 @@
-"""The flags that say how to prune, and the plan that they make.
+"""Defines the flags that say how to prune, and which method reads which.
 
 They are the arguments of prune_low_magnitude, IterativeSparsity, L2Ramp and the
 callbacks, under their names; where one is not given, the library's default
-stands.
+applies. `command_line` alone reads their values.
 """
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
 
-import tf_keras as keras
 from absl import flags
 
 import tf_unilth
 from recipes.training import methods
 
-FLAGS = flags.FLAGS
-
-flags.DEFINE_enum(
-  'method',
-  'unilth',
-  methods.METHODS,
-  'How to prune. lth, dlth, unilth and unidlth are the algorithms; dense does '
-  "not prune; gmp is tfmot's gradual magnitude pruning, oneshot one cut at "
-  'half time, random a random ticket trained from scratch, lr_rewind '
-  'learning-rate rewinding (Renda et al. 2020).',
-)
-flags.DEFINE_float(
-  'target_sparsity',
-  0.9,
-  'Fraction of zeros among the wrapped weights.',
-  0.0,
-  0.999999,
-)
-flags.DEFINE_list('skip', None, 'Names of layers left dense, as in conv2d,fc.')
-flags.DEFINE_list('block_size', None, 'Prune blocks of height,width.')
-flags.DEFINE_list(
-  'sparsity_m_by_n', None, 'Prune m of each n weights: m,n, as in 2,4.'
-)
-flags.DEFINE_float(
-  'prune_fraction', None, 'Largest share of the survivors a round removes.'
-)
-flags.DEFINE_integer(
-  'rounds', None, 'How many rounds, in place of what prune_fraction gives.'
-)
-flags.DEFINE_enum(
-  'pace', None, ['geometric', 'cubic'], 'How sparsity rises over the rounds.'
-)
-flags.DEFINE_enum(
-  'scope',
-  None,
-  ['global', 'layer', 'erk'],
-  'Over what weights are ranked: all (unilth, lth), or each layer by itself '
-  'with the same sparsity (dlth, random) or the Erdos-Renyi-kernel one '
-  '(unidlth).',
-)
-flags.DEFINE_float(
-  'limit', None, 'Highest lambda of the L2 ramp; 0 for no ramp.'
-)
-flags.DEFINE_float('power', None, 'Of the L2 ramp: (t / T)^power.')
-flags.DEFINE_float(
-  'increment', None, 'Of the L2 ramp, with interval: lambda rises by it.'
-)
-flags.DEFINE_integer(
-  'interval', None, 'Of the L2 ramp: steps between two increments.'
-)
-flags.DEFINE_bool(
-  'pretrained',
-  None,
-  'Take the network as trained: no dense stage, no rewind, rounds from the '
-  'first step on. So it is with --initial_weights, unless --nopretrained is '
-  'given.',
-)
-flags.DEFINE_string(
-  'initial_weights',
-  None,
-  'Begin from the weights of a .weights.h5, .h5 or .keras file, a SavedModel '
-  'or the run directory of a recipe (its saved_model), of the same network.',
-)
-flags.DEFINE_string('monitor', None, 'What is looked at for the plateau.')
-flags.DEFINE_enum(
-  'mode',
-  None,
-  ['auto', 'min', 'max'],
-  'Whether the monitored value is to fall.',
-)
-flags.DEFINE_integer(
-  'patience',
-  None,
-  'Epochs without progress that make a plateau; 0 for no plateau, which is '
-  'patience=None in the library.',
-)
-flags.DEFINE_float('min_delta', None, 'The least change that is progress.')
-flags.DEFINE_integer(
-  'rewind_epochs', None, 'How far to rewind from the plateau; 0 for not at all.'
-)
-flags.DEFINE_float(
-  'max_dense_fraction', None, 'Largest share of the epochs before pruning.'
-)
-flags.DEFINE_float(
-  'finetune_fraction', None, 'Share of the steps after the last round.'
-)
-flags.DEFINE_integer('rewind_step', None, 'The step that LTH rewinds to.')
-flags.DEFINE_bool(
-  'lr_restart',
-  None,
-  'Restart the learning rate: by default unilth and unidlth do it when they '
-  'begin to prune, dlth when it has pruned, gmp and oneshot not at all.',
-)
-flags.DEFINE_float(
-  'begin_fraction',
-  None,
-  'Share of all steps after which gmp begins to prune (0.2) or oneshot cuts '
-  '(0.5).',
-  0.0,
-  0.99,
-)
-flags.DEFINE_float(
-  'end_fraction',
-  None,
-  'Share of all steps after which gmp is at its target (0.7).',
-  0.01,
-  1.0,
-)
+# How these flags are headed in `--help`.
+GROUP = 'Pruning'
 
 _STRUCTURE = ('block_size', 'sparsity_m_by_n')
-_SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
-_RAMP = ('limit', 'power', 'increment', 'interval')
-_DENSE_STAGE = (
+SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
+RAMP = ('limit', 'power', 'increment', 'interval')
+DENSE_STAGE = (
   'monitor',
   'mode',
   'patience',
@@ -136,27 +27,31 @@ _DENSE_STAGE = (
   'max_dense_fraction',
 )
 _UNIFIED = (
-  *_DENSE_STAGE,
+  *DENSE_STAGE,
   'finetune_fraction',
   'lr_restart',
   'pretrained',
 )
-# What `wrapping` reads.
+# The flags that choose the layers to wrap, and the structure of the masks.
 WRAPPING = ('skip', *_STRUCTURE)
-_TICKET = (*WRAPPING, *_SCHEDULE)
-# Which of them a method reads.
-_READ: dict[str, tuple[str, ...]] = {
+_TICKET = (*WRAPPING, *SCHEDULE)
+# The flags that each method reads, beside `target_sparsity`.
+READ: dict[str, tuple[str, ...]] = {
   'dense': (),
   'gmp': ('lr_restart', 'begin_fraction', 'end_fraction', 'skip'),
   'oneshot': ('lr_restart', 'begin_fraction', 'skip'),
   'random': _TICKET,
   'lr_rewind': _TICKET,
   'lth': (*_TICKET, 'rewind_step'),
-  'dlth': (*_TICKET, *_RAMP, 'finetune_fraction', 'lr_restart'),
-  'unilth': (*_TICKET, *_RAMP, *_UNIFIED),
-  'unidlth': (*_TICKET, *_RAMP, *_UNIFIED),
+  'dlth': (*_TICKET, *RAMP, 'finetune_fraction', 'lr_restart'),
+  'unilth': (*_TICKET, *RAMP, *_UNIFIED),
+  'unidlth': (*_TICKET, *RAMP, *_UNIFIED),
 }
-# What the library's defaults stand in: that of all methods, and the callbacks.
+# Flags that not all methods read.
+OPTIONAL = tuple(dict.fromkeys(n for names in READ.values() for n in names))
+NAMES = ('method', 'target_sparsity', *OPTIONAL)
+
+# Where the library's defaults are: in classes of all methods and the callbacks.
 _COMMON = (tf_unilth.IterativeSparsity, tf_unilth.L2Ramp)
 _CALLBACKS = {
   'lth': tf_unilth.LTH,
@@ -164,155 +59,179 @@ _CALLBACKS = {
   'unilth': tf_unilth.UniLTH,
   'unidlth': tf_unilth.UniDLTH,
 }
-_OPTIONAL = tuple(dict.fromkeys(n for names in _READ.values() for n in names))
-NAMES = ('method', 'target_sparsity', *_OPTIONAL)
 
 
 def readers(name: str) -> list[str]:
   """Returns the methods that read a flag; all, for `method` itself."""
-  if name not in _OPTIONAL:
-    return list(_READ)
-  return [method for method, names in _READ.items() if name in names]
+  if name not in OPTIONAL:
+    return list(READ)
+  return [method for method, names in READ.items() if name in names]
 
 
-def library_default(name: str) -> str:
-  """Returns what stands where a flag is not given, as text; empty: nothing.
+def _library_default(name: str) -> str:
+  """Returns the library's default of an argument; empty, if it is `None`.
 
-  Where methods differ it says each one's.
+  Where methods differ, it gives the default of each.
   """
   found = {
     of: inspect.signature(made).parameters[name].default
     for of, made in (*((None, c) for c in _COMMON), *_CALLBACKS.items())
     if name in inspect.signature(made).parameters
   }
-  known = {of: value for of, value in found.items() if value is not None}
+  known = {
+    of: value
+    for of, value in found.items()
+    if value is not None and value is not False
+  }
   if len(set(known.values())) == 1:
     return str(next(iter(known.values())))
   return ', '.join(f'{value} for {of}' for of, value in known.items())
 
 
-def config() -> dict[str, Any]:
-  """Returns what the flags say, of those that the method reads."""
-  names = 'method', 'target_sparsity', *_READ[FLAGS.method]
-  return _given(names)
+def _help(name: str, text: str) -> str:
+  """Returns the help of a flag, with the methods that read it."""
+  read_by = readers(name)
+  others = [method for method in READ if method not in read_by]
+  if len(others) > len(read_by):
+    text += f' Only for {", ".join(read_by)}.'
+  elif others:
+    text += f' Not for {", ".join(others)}.'
+  default = _library_default(name)
+  return f'{text} Default: {default}.' if default else text
 
 
-def as_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what flags say as the library's arguments of their names.
-
-  They differ in one: a number on a command line cannot be `None`.
-
-  >>> as_arguments({'patience': 0, 'rewind_epochs': 0})
-  {'patience': None, 'rewind_epochs': 0}
-  """
-  return {
-    name: None if name == 'patience' and value == 0 else value
-    for name, value in given.items()
-  }
-
-
-def check() -> None:
-  """Raises a `ValueError` for what no run could be made of.
-
-  A flag that the method would silently ignore is one.
-  """
-  for name in _given(_OPTIONAL):
-    explicit = not FLAGS[name].using_default_value
-    if explicit and FLAGS.method not in readers(name):
-      raise ValueError(
-        f'--{name} is not read by --method={FLAGS.method}, only by '
-        f'{", ".join(readers(name))}.'
-      )
-  _check_pretrained()
-  if FLAGS.patience is not None and FLAGS.patience < 0:
-    # The library's own error says None where a flag has 0.
-    raise ValueError(
-      f'patience must be a whole number >= 0, but is {FLAGS.patience}.'
-    )
-  wrapping()
-  # Without a rate, since variables must not be made before the strategy.
-  plan(steps=1000, seed=0, rate=None)
-
-
-def _check_pretrained() -> None:
-  if FLAGS.pretrained and not FLAGS.initial_weights:
-    raise ValueError(
-      '--pretrained needs --initial_weights=FILE: without it the network is '
-      'not trained yet.'
-    )
-  if 'pretrained' in _READ[FLAGS.method] and _given(('pretrained',)).get(
-    'pretrained'
-  ):
-    for name in _given(_DENSE_STAGE):
-      raise ValueError(
-        f'--{name} is about the dense stage, which a run from '
-        '--initial_weights does not have: give --nopretrained for one.'
-      )
-
-
-def wrapping() -> dict[str, Any]:
-  """Returns what `prune_low_magnitude` is told of the layers to wrap."""
-  given = _given(('skip',))
-  for name, numbers in _given(_STRUCTURE).items():
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
-      raise ValueError(
-        f'--{name} must be two whole numbers, as in 2,4, but is '
-        f'{",".join(numbers)}.'
-      )
-    given[name] = tuple(map(int, numbers))
-  structure = {name: given[name] for name in _STRUCTURE if name in given}
-  # A layer with a name of its own: Keras numbers those of the model from 1.
-  tf_unilth.prune_low_magnitude(
-    keras.layers.Dense(1, name='checked'),
-    tf_unilth.IterativeSparsity(0.5),
-    **structure,
+flags.DEFINE_enum(
+  'method',
+  'unilth',
+  methods.METHODS,
+  'How to prune. lth, dlth, unilth and unidlth: the algorithms of this '
+  "library. dense: no pruning. gmp: tfmot's gradual magnitude pruning. "
+  'oneshot: magnitude pruning in one step. random: a random ticket trained '
+  'from scratch. lr_rewind: learning-rate rewinding (Renda et al. 2020).',
+  module_name=GROUP,
+)
+flags.DEFINE_float(
+  'target_sparsity',
+  0.9,
+  'Fraction of zeros among the wrapped weights at the end of the run.',
+  0.0,
+  0.999999,
+  module_name=GROUP,
+)
+for _name, _text in {
+  'skip': 'Names of layers to leave dense, as in conv2d,fc.',
+  'block_size': 'Prune blocks of HEIGHT,WIDTH weights, as in 4,1.',
+  'sparsity_m_by_n': 'Prune M of every N weights in a row, as in 2,4.',
+}.items():
+  flags.DEFINE_list(_name, None, _help(_name, _text), module_name=GROUP)
+for _name, _text in {
+  'prune_fraction': 'Largest fraction of the remaining weights that one round '
+  'prunes.',
+  'limit': 'Largest lambda of the L2 ramp; 0 disables the ramp. By default it '
+  'depends on the sparsity.',
+  'power': 'Exponent p of the L2 ramp, lambda = limit * (t / T)^p.',
+  'increment': 'Amount by which lambda rises every --interval steps, in place '
+  'of a power.',
+  'min_delta': 'Smallest change of the monitored value that counts as '
+  'improvement.',
+  'max_dense_fraction': 'Largest fraction of the epochs to train dense.',
+  'finetune_fraction': 'Fraction of the training steps that follow the last '
+  'round.',
+}.items():
+  flags.DEFINE_float(_name, None, _help(_name, _text), module_name=GROUP)
+for _name, _least, _text in (
+  (
+    'rounds',
+    1,
+    'Number of pruning rounds. By default as many as --prune_fraction needs.',
+  ),
+  ('interval', 1, 'Number of steps between two increments of lambda.'),
+  (
+    'patience',
+    0,
+    'Number of epochs without improvement that count as a plateau; 0 disables '
+    'plateau detection (patience=None in the library).',
+  ),
+  (
+    'rewind_epochs',
+    0,
+    'Number of epochs before the plateau to rewind to; 0 disables rewinding. '
+    'By default the best epoch.',
+  ),
+  ('rewind_step', 0, 'Training step whose weights LTH rewinds to.'),
+):
+  flags.DEFINE_integer(
+    _name, None, _help(_name, _text), _least, module_name=GROUP
   )
-  return given
+for _name, _values, _text in (
+  (
+    'pace',
+    ('geometric', 'cubic'),
+    'How the sparsity rises over the rounds.',
+  ),
+  (
+    'scope',
+    ('global', 'layer', 'erk'),
+    'Weights that are ranked together. global: all layers (default of unilth, '
+    'lth, lr_rewind). layer: each layer by itself, with equal sparsities '
+    '(default of dlth, random). erk: each layer by itself, with sparsities of '
+    'the Erdos-Renyi-kernel rule (default of unidlth).',
+  ),
+  (
+    'mode',
+    ('auto', 'min', 'max'),
+    'Whether the monitored value is to fall or to rise, as in EarlyStopping.',
+  ),
+):
+  flags.DEFINE_enum(
+    _name, None, _values, _help(_name, _text), module_name=GROUP
+  )
+flags.DEFINE_string(
+  'monitor',
+  None,
+  _help('monitor', 'Metric that is monitored for the plateau.'),
+  module_name=GROUP,
+)
+for _name, _text in {
+  'lr_restart': 'Restart the learning-rate schedule when pruning begins (dlth: '
+  'when it ends). By default unilth, unidlth and dlth restart it, gmp and '
+  'oneshot do not.',
+  'pretrained': 'Treat the network as trained: no dense stage, no rewind, '
+  'pruning from the first step. By default on with --initial_weights.',
+}.items():
+  flags.DEFINE_bool(_name, None, _help(_name, _text), module_name=GROUP)
+flags.DEFINE_float(
+  'begin_fraction',
+  None,
+  _help(
+    'begin_fraction',
+    'Fraction of the steps after which pruning begins. By default 0.2 for gmp '
+    'and 0.5 for oneshot.',
+  ),
+  0.0,
+  0.99,
+  module_name=GROUP,
+)
+flags.DEFINE_float(
+  'end_fraction',
+  None,
+  _help(
+    'end_fraction',
+    'Fraction of the steps after which the target is reached. By default 0.7.',
+  ),
+  0.01,
+  1.0,
+  module_name=GROUP,
+)
 
 
-def plan(
-  steps: int,
-  seed: int,
-  rate: keras.optimizers.schedules.LearningRateSchedule | None,
-  verbose: bool = False,
-) -> methods.Plan:
-  """Returns the method's plan.
-
-  Args:
-    steps: training steps of the whole run.
-    seed: of random tickets.
-    rate: the run's learning-rate schedule; `None` to try a plan out.
-    verbose: whether the ticket callback says what it does.
-  """
-  given = as_arguments(_given(_READ[FLAGS.method]))
-  ramp = {name: given.pop(name) for name in _RAMP if name in given}
-  schedule = {name: given.pop(name) for name in _SCHEDULE if name in given}
-  lr_restart = given.pop('lr_restart', False)
-  begin_fraction = given.pop('begin_fraction', None)
-  end_fraction = given.pop('end_fraction', 0.7)
-  for name in WRAPPING:
-    given.pop(name, None)
-  given['verbose'] = int(verbose)
-  if ramp:
-    given['ramp'] = tf_unilth.L2Ramp(**ramp)
-  return methods.plan(
-    FLAGS.method,
-    methods.Settings(
-      target_sparsity=FLAGS.target_sparsity,
-      steps=steps,
-      seed=seed,
-      rate=rate,
-      lr_restart=lr_restart,
-      begin_fraction=begin_fraction,
-      end_fraction=end_fraction,
-      schedule=schedule,
-      callback=given,
-    ),
+def _are_two_integers(value: list[str] | None) -> bool:
+  return value is None or (
+    len(value) == 2 and all(number.isdecimal() for number in value)
   )
 
 
-def _given(names: tuple[str, ...]) -> dict[str, Any]:
-  given = {n: FLAGS[n].value for n in names if FLAGS[n].value is not None}
-  if 'pretrained' in names and FLAGS.initial_weights:
-    given.setdefault('pretrained', True)
-  return given
+for _name in _STRUCTURE:
+  flags.register_validator(
+    _name, _are_two_integers, 'must be two whole numbers, as in 2,4'
+  )

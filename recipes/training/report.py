@@ -1,18 +1,16 @@
-"""What a run found, for people: the table that it ends with, and report.md."""
+"""The results of a run: the table that it ends with, and report.md."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recipes.common import files
+from recipes.common import files, tables
 from recipes.training import plots
 
 
 def table(results: Mapping[str, Any]) -> str:
   """Returns the results as a table for a terminal."""
-  rows = _rows(results)
-  width = max(map(len, rows))
-  return '\n'.join(f'{k.ljust(width)}  {v}' for k, v in rows.items())
+  return tables.plain(_rows(results).items())
 
 
 def write(
@@ -54,7 +52,8 @@ def write(
 
 
 def _markdown_table(rows: Mapping[str, Any]) -> list[str]:
-  return ['| | |', '|---|---|', *(f'| {k} | {v} |' for k, v in rows.items())]
+  _, *lines = tables.markdown(['', ''], rows.items())
+  return ['| | |', *lines]
 
 
 def _rows(results: Mapping[str, Any]) -> dict[str, str]:

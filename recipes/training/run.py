@@ -1,7 +1,6 @@
 """One run of a recipe: data, model, fit, export, evaluation, report."""
 
 import functools
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -18,70 +17,71 @@ from recipes.training import (
   optimization,
   plots,
   progress,
-  pruning_flags,
+  pruning_setup,
   report,
   run_directory,
-  run_flags,
 )
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
 
 
 class Run:
-  """One run, whose steps share data, model and plan.
+  """One run of a recipe: trains, exports, evaluates, reports.
 
   Args:
     recipe: what to train on what.
-    directory: the run directory.
-    flags: what its flags say.
-    config: all that its numbers depend on.
+    config: what its flags say.
     strategy: that it trains under.
   """
 
   def __init__(
     self,
     recipe: Recipe,
-    directory: pathlib.Path,
-    flags: RunConfig,
-    config: dict[str, Any],
+    config: RunConfig,
     strategy: tf.distribute.Strategy,
   ):
-    self._recipe, self._directory, self._flags = recipe, directory, flags
+    self._recipe = recipe.configured(config.recipe_flags)
     self._config, self._strategy = config, strategy
+    self._directory = config.output_dir
+    self._values = config.result_values(recipe.name)
     self._chief = distribution.is_chief(strategy)
-    self._verbose = flags.verbose if self._chief else 0
+    self._verbose = config.verbose if self._chief else 0
 
   def run(self) -> dict[str, Any] | None:
-    """Trains and writes; returns the results, in the chief's process."""
-    keras.utils.set_random_seed(self._flags.seed)
-    self._data = data = self._recipe.load(self._flags.request)
-    per_epoch = -(-data.train.examples // self._flags.batch_size)
-    self._steps = self._flags.epochs * per_epoch
+    """Trains and writes; returns the results, `None` outside of the chief."""
+    keras.utils.set_random_seed(self._config.seed)
+    self._data = data = self._recipe.load(self._config.data_options)
+    per_epoch = -(-data.train.examples // self._config.batch_size)
+    self._steps = self._config.epochs * per_epoch
     with self._strategy.scope():
-      # Checkpoints hold it; deterministic operations refuse one without seed.
+      # It is part of checkpoints; deterministic operations need a seed.
       tf.random.set_global_generator(
-        tf.random.Generator.from_seed(self._flags.seed)
+        tf.random.Generator.from_seed(self._config.seed)
       )
       self._rate = optimization.learning_rate(
-        self._recipe, self._flags, self._steps
+        self._recipe, self._config, self._steps
       )
-      self._plan = pruning_flags.plan(
-        self._steps, self._flags.seed, self._rate, self._verbose > 0
+      self._setup = pruning_setup.training_setup(
+        self._config.pruning,
+        self._steps,
+        self._config.seed,
+        self._rate,
+        self._verbose > 0,
       )
       self._model = self._wrapped()
       optimization.compile_model(
-        self._model, self._recipe, self._flags, self._rate
+        self._model, self._recipe, self._config, self._rate
       )
     if self._chief:
-      if self._flags.overwrite:
+      if self._config.overwrite:
         run_directory.clear(self._directory)
-      self._look_at(data)
+      self._validate_data(data)
       run_directory.make(self._directory)
-    noted = self._fit(per_epoch)
-    return self._finish(noted)
+    writer = self._fit(per_epoch)
+    return self._finish(writer)
 
-  def _look_at(self, data: Dataset) -> None:
-    """Says what there is, and looks at it once, before a run begins."""
+  def _validate_data(self, data: Dataset) -> None:
+    """Prints the sizes of the data; decodes all images before a new run."""
     if self._verbose:
       print(
         f'{data.name}: {data.train.examples:,} images for training, '
@@ -95,81 +95,84 @@ class Run:
 
   def _wrapped(self) -> keras.Model:
     model = optimization.build(
-      self._recipe, self._flags, self._data.image_shape, self._data.classes
+      self._recipe, self._config, self._data.image_shape, self._data.classes
     )
-    schedule = self._plan.schedule
+    schedule = self._setup.schedule
     if schedule is None:
       return model
     return tf_unilth.prune_low_magnitude(
-      model, schedule, **pruning_flags.wrapping()
+      model, schedule, **pruning_setup.wrapping(self._config.pruning)
     )
 
-  def _fit(self, per_epoch: int) -> history_writer.Records:
-    data, batch_size = self._data, self._flags.batch_size
+  def _fit(self, per_epoch: int) -> history_writer.HistoryWriter:
+    data, batch_size = self._data, self._config.batch_size
     resume = tf_unilth.CheckpointAndResume(
       self._directory / run_directory.CHECKPOINTS,
-      config={**self._config, 'dataset': data.name},
+      config={**self._values, 'dataset': data.name},
       verbose=int(self._verbose > 0),
     )
     first = resume.initial_epoch
     distribution.check_agreement(self._strategy, first)
     directory = self._directory if self._chief else None
-    noted = history_writer.Records(directory, self._rate, first)
+    writer = history_writer.HistoryWriter(directory, self._rate, first)
     validation = data.validation.batches(batch_size)
     on_replicas = functools.partial(distribution.on_replicas, self._strategy)
     self._model.fit(
       on_replicas(
         data.train.epochs(
-          batch_size, self._flags.seed, first, self._flags.epochs
+          batch_size, self._config.seed, first, self._config.epochs
         ),
         weighted=True,
       ),
       initial_epoch=first,
-      epochs=self._flags.epochs,
+      epochs=self._config.epochs,
       steps_per_epoch=per_epoch,
-      # Datasets over replicas are not begun again by themselves.
+      # Distributed data sets do not restart by themselves.
       validation_data=on_replicas(validation.repeat(), weighted=False),
       validation_steps=-(-data.validation.examples // batch_size),
       callbacks=[
-        *self._plan.callbacks,
-        *self._beginning(first),
-        noted,
+        *self._setup.callbacks,
+        *self._config_writer(first),
+        writer,
         resume,
-        *self._watchers(),
+        *self._progress_callbacks(),
       ],
       verbose=0,
     )
-    return noted
+    return writer
 
-  def _beginning(self, first: int) -> list[keras.callbacks.Callback]:
-    """Returns what notes the configuration, once nothing has refused it.
+  def _config_writer(self, first: int) -> list[keras.callbacks.Callback]:
+    """Returns a callback that writes the configuration, for the chief.
 
-    Budgets are looked at when the first epoch begins, by the callbacks before.
+    It runs when the first epoch begins, after the ticket callback has checked
+    the epoch budget: a run that is refused leaves no configuration.
     """
     if not self._chief:
       return []
 
     def begin(epoch: int, logs: Any) -> None:
       if epoch == first:
-        run_directory.begin(self._directory, self._config)
+        run_directory.begin(self._directory, self._values)
 
     return [keras.callbacks.LambdaCallback(on_epoch_begin=begin)]
 
-  def _watchers(self) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks that show the run while it goes on."""
-    watchers = []
-    if self._flags.tensorboard and self._chief:
-      watchers.append(
+  def _progress_callbacks(self) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that show the progress of the run."""
+    callbacks: list[keras.callbacks.Callback] = []
+    if self._config.tensorboard and self._chief:
+      callbacks.append(
         keras.callbacks.TensorBoard(
           self._directory / 'tensorboard', write_graph=False, profile_batch=0
         )
       )
-    shown = progress.Progress(self._verbose, self._plan.ticket)
-    return [*watchers, shown]
+    shown = progress.Progress(self._verbose, self._setup.ticket)
+    return [*callbacks, shown]
 
-  def _finish(self, noted: history_writer.Records) -> dict[str, Any] | None:
+  def _finish(
+    self, writer: history_writer.HistoryWriter
+  ) -> dict[str, Any] | None:
     """Strips, exports, evaluates and reports a trained model."""
-    # Every process reads the variables: some are kept one part in each.
+    # In every process, since some variables are distributed over processes.
     summary = tf_unilth.sparsity_summary(self._model)
     last = history_writer.histogram(self._model)
     ticket = self._ticket()
@@ -178,31 +181,31 @@ class Run:
     if not self._chief:
       return None
     plain = self._on_one_device(stripped, weights)
-    inputs, _ = next(iter(self._data.test.batches(self._flags.batch_size)))
+    inputs, _ = next(iter(self._data.test.batches(self._config.batch_size)))
     written = exports.write(
-      self._flags.export, self._directory, plain, ticket, inputs.numpy()
+      self._config.export, self._directory, plain, ticket, inputs.numpy()
     )
-    if self._flags.verbose:
+    if self._config.verbose:
       print(
         '\n'
         + '\n\n'.join([str(summary), *(w.report for w in written.values())])
       )
     results = self._results(summary, plain, written)
-    results['seconds'] = noted.seconds
-    histograms = {**noted.histograms, 'at the end': last}
-    self._report(noted.history, results, summary, histograms)
-    # Last: it says that the run is finished.
+    results['seconds'] = writer.seconds
+    histograms = {**writer.histograms, 'at the end': last}
+    self._report(writer.history, results, summary, histograms)
+    # Last, since this file marks the run as finished.
     files.write_json(self._directory / run_directory.RESULTS, results)
     return results
 
   def _ticket(self) -> tf_unilth.Ticket | None:
-    if 'ticket' not in self._flags.export:
+    if 'ticket' not in self._config.export:
       return None
     return tf_unilth.Ticket.from_model(
       self._model,
-      self._plan.ticket,
-      method=self._flags.method,
-      seed=self._flags.seed,
+      self._setup.ticket,
+      method=self._config.pruning.method,
+      seed=self._config.seed,
       provenance={'dataset': self._data.name, 'recipe': self._recipe.name},
     )
 
@@ -211,13 +214,13 @@ class Run:
   ) -> keras.Model:
     """Returns the stripped model without replicas, ready to be evaluated."""
     model = stripped
-    if self._flags.strategy != 'none':
-      keras.backend.reset_uids()  # Its layers are to have the same names.
+    if self._config.strategy != 'none':
+      keras.backend.reset_uids()  # For the same names of layers.
       model = optimization.build(
-        self._recipe, self._flags, self._data.image_shape, self._data.classes
+        self._recipe, self._config, self._data.image_shape, self._data.classes
       )
       model.set_weights(weights)
-    model.compile(loss=optimization.loss(self._flags), metrics=['accuracy'])
+    model.compile(loss=optimization.loss(self._config), metrics=['accuracy'])
     return model
 
   def _results(
@@ -226,19 +229,23 @@ class Run:
     plain: keras.Model,
     written: dict[str, exports.Export],
   ) -> dict[str, Any]:
-    data, ticket, chosen = self._data, self._plan.ticket, self._flags.batch_size
+    data, ticket = self._data, self._setup.ticket
+    test, validation = (
+      _accuracy(plain, split.batches(self._config.batch_size))
+      for split in (data.test, data.validation)
+    )
     saved = written.get('saved_model')
     return {
-      'method': self._flags.method,
+      'method': self._config.pruning.method,
       'dataset': data.name,
       'model': self._recipe.name,
-      'seed': self._flags.seed,
-      'target_sparsity': self._flags.target_sparsity,
+      'seed': self._config.seed,
+      'target_sparsity': self._config.pruning.target_sparsity,
       'sparsity': summary.sparsity,
       'nonzero_weights': summary.total_weights - summary.zeros,
       'total_weights': summary.total_weights,
-      'test_accuracy': _accuracy(plain, data.test.batches(chosen)),
-      'validation_accuracy': _accuracy(plain, data.validation.batches(chosen)),
+      'test_accuracy': test,
+      'validation_accuracy': validation,
       'dense_parameters_bytes': sum(w.nbytes for w in plain.get_weights()),
       'export_bytes': saved.bytes if saved else None,
       'export_difference': saved.difference if saved else None,
@@ -247,7 +254,7 @@ class Run:
         for kind, export in written.items()
       },
       'train_examples': data.train.examples,
-      'epochs': self._flags.epochs,
+      'epochs': self._config.epochs,
       'steps': self._steps,
       'seconds': 0.0,
       'devices': distribution.describe(self._strategy),
@@ -265,9 +272,9 @@ class Run:
     histograms: dict[str, Any],
   ) -> None:
     drawn: list[str] = []
-    if self._flags.plots and figures.available():
+    if self._config.plots and figures.available():
       title = (
-        f'{self._recipe.name}, {self._flags.method}: '
+        f'{self._recipe.name}, {self._config.pruning.method}: '
         f'test accuracy {results["test_accuracy"]:.2%} '
         f'at {results["sparsity"]:.2%} zeros'
       )
@@ -280,14 +287,14 @@ class Run:
         histograms,
       )
       drawn = list(plots.FILES)
-    elif self._flags.plots:
+    elif self._config.plots:
       print(
         "report.md has no plots: they need matplotlib, pip install '.[report]'."
       )
     report.write(
       self._directory,
-      run_flags.command(self._recipe),
-      self._config,
+      self._config.command,
+      self._values,
       results,
       drawn,
     )

@@ -1,4 +1,4 @@
-"""The run directory: what a run of a recipe writes, and how it goes on."""
+"""The run directory: the files of a run, and how a run is resumed."""
 
 import contextlib
 import csv
@@ -10,14 +10,14 @@ from typing import Any
 
 import tf_unilth
 from recipes.common import files
-from recipes.common.files import write_json, write_text
+from recipes.common.files import write_json
 from recipes.common.wording import count
 
 CONFIG, RESULTS, CHECKPOINTS = 'config.json', 'results.json', 'checkpoints'
 # Of `tf_unilth.DirectoryLock`.
 _LOCK_FILES = ('lock', 'lock-owner.json')
-# The files that a run of a recipe leaves, the configuration last: while it is
-# there the directory is known to be a run's.
+# The files of a run. The configuration is deleted last: it marks the directory
+# as that of a run.
 _FILES = (
   RESULTS,
   *('report.md', 'epochs.png', 'layers.png', 'weights.png'),
@@ -27,9 +27,9 @@ _FILES = (
   *(f'{CHECKPOINTS}/{name}' for name in _LOCK_FILES),
   CONFIG,
 )
-# And its folders, where nothing else is in them.
+# Its folders, deleted if they are empty.
 _FOLDERS = ('tensorboard/*', 'tensorboard', CHECKPOINTS)
-# What the configuration of every run has.
+# Keys of the configuration of every run.
 _OF_A_RUN = {'recipe', 'method', 'target_sparsity', 'seed'}
 
 
@@ -38,11 +38,11 @@ class RunDirectoryError(Exception):
 
 
 def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
-  """Returns what a JSON file of a run directory holds.
+  """Returns the content of a JSON file of a run directory.
 
   Args:
     path: of the file.
-    keys: what must be in it.
+    keys: keys that it must contain.
 
   Raises:
     RunDirectoryError: it is damaged.
@@ -52,7 +52,7 @@ def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
   except ValueError as error:
     raise RunDirectoryError(f'{str(path)!r} is damaged: {error}.') from error
   if not isinstance(content, dict) or not content.keys() >= set(keys):
-    raise RunDirectoryError(f'{str(path)!r} is damaged: it lacks what it had.')
+    raise RunDirectoryError(f'{str(path)!r} is damaged: a key is missing.')
   return content
 
 
@@ -61,16 +61,16 @@ def finished(
   config: Mapping[str, Any],
   can_overwrite: bool = False,
 ) -> dict[str, Any] | None:
-  """Returns the results, if the same run is finished there, else `None`.
+  """Returns the results of a finished run, `None` if it is not finished.
 
   Args:
     directory: of the run.
     config: of the run.
-    can_overwrite: whether the binary has the flag `overwrite`.
+    can_overwrite: whether the program has the flag `overwrite`.
 
   Raises:
-    RunDirectoryError: it cannot be read, or holds another configuration.
-    OSError: a file is in its way.
+    RunDirectoryError: it cannot be read, or has another configuration.
+    OSError: the path of the directory is a file.
   """
   files.check_folder('output_dir', directory)
   with _readable(directory, 'read'):
@@ -88,7 +88,7 @@ def finished(
 
 
 def make(directory: pathlib.Path) -> None:
-  """Makes a run directory, if it is not there.
+  """Creates a run directory, if there is none.
 
   Raises:
     RunDirectoryError: it cannot be written.
@@ -98,7 +98,7 @@ def make(directory: pathlib.Path) -> None:
 
 
 def begin(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Says whose run it is: another configuration is refused from here on.
+  """Writes the configuration; other configurations are rejected afterwards.
 
   Raises:
     RunDirectoryError: it cannot be written.
@@ -131,8 +131,8 @@ def _other_run(
   results: Mapping[str, Any] | None,
   can_overwrite: bool,
 ) -> str:
-  """Returns why the run of a directory is not gone on with, and what to do."""
-  kind, why = 'run', 'Give its flags again to go on with it, or '
+  """Returns why the run in a directory is not resumed, and what to do."""
+  kind, why = 'run', 'Give its flags again to resume it, or '
   if results is not None:
     epochs = results.get('epochs', 0)
     kind = f'finished run of {count(epochs, "epoch")}'
@@ -142,7 +142,7 @@ def _other_run(
     )
   ways = ['another --output_dir']
   if can_overwrite:
-    ways.append('--overwrite to delete it and begin anew')
+    ways.append('--overwrite to delete it and start again')
   return '\n'.join(
     [
       f'output_dir={str(directory)!r} holds a {kind} of another configuration:',
@@ -153,12 +153,11 @@ def _other_run(
 
 
 def check_clears(directory: pathlib.Path) -> None:
-  """Raises where `clear` would.
+  """Raises if `clear` would raise.
 
   Raises:
-    RunDirectoryError: there are files, but not those of a run; it cannot be
-      read.
-    OSError: a file is in its way.
+    RunDirectoryError: it contains files but no run; it cannot be read.
+    OSError: the path of the directory is a file.
   """
   files.check_folder('output_dir', directory)
   with _readable(directory, 'read'):
@@ -168,7 +167,7 @@ def check_clears(directory: pathlib.Path) -> None:
     config = directory / CONFIG
     if config.exists() and read_json(config).keys() >= _OF_A_RUN:
       return
-    # A run that was refused at its start leaves the lock.
+    # A run that was rejected at its start leaves the lock file.
     checkpoints = directory / CHECKPOINTS
     left = {checkpoints / name for name in ('', *_LOCK_FILES)}
     if left.issuperset(directory.rglob('*')):
@@ -181,12 +180,11 @@ def check_clears(directory: pathlib.Path) -> None:
 
 
 def clear(directory: pathlib.Path) -> None:
-  """Deletes what a run of a recipe wrote, and nothing else.
+  """Deletes the files of a run; other files stay.
 
   Raises:
-    RunDirectoryError: there are files, but not those of a run; it cannot be
-      written.
-    DirectoryInUseError: a run writes there now.
+    RunDirectoryError: it contains files but no run; it cannot be written.
+    DirectoryInUseError: a run is using it.
   """
   check_clears(directory)
   with _readable(directory, 'written'), _locked(directory / CHECKPOINTS):
@@ -198,7 +196,7 @@ def clear(directory: pathlib.Path) -> None:
           path.unlink()
     for pattern in _FOLDERS:
       for path in directory.glob(pattern):
-        with contextlib.suppress(OSError):  # Others have something in it.
+        with contextlib.suppress(OSError):  # It is not empty.
           path.rmdir()
 
 
@@ -216,13 +214,11 @@ def _locked(directory: pathlib.Path) -> Iterator[None]:
 
 
 def write_history(path: pathlib.Path, history: Mapping[str, list[Any]]) -> None:
-  """Writes the epoch logs as CSV, a line per epoch."""
-  lines = [','.join(['epoch', *history])]
-  rows = zip(*history.values())
-  lines += [
-    ','.join(map(str, [epoch, *row])) for epoch, row in enumerate(rows, 1)
-  ]
-  write_text(path, '\n'.join(lines) + '\n')
+  """Writes the epoch logs as CSV, one row per epoch."""
+  columns = ['epoch', *history]
+  values = enumerate(zip(*history.values()), 1)
+  rows = [dict(zip(columns, (epoch, *row))) for epoch, row in values]
+  files.write_text(path, files.csv_text(columns, rows))
 
 
 def read_history(path: pathlib.Path) -> dict[str, list[float]]:

@@ -9,7 +9,7 @@ import numpy as np
 from recipes.common import figures
 from recipes.common.wording import count
 
-# The share of a search's trials that may lie below a plot: some learn nothing.
+# The fraction of the trials that may be below the plot: some learn nothing.
 _WORST_TRIALS = 0.25
 
 
@@ -79,7 +79,7 @@ def _trials_in_order(
 
 
 def _front(axis: Any, done: Sequence[Mapping[str, Any]]) -> None:
-  """Draws accuracy over what is left of the weights, sparser to the right."""
+  """Draws accuracy over the fraction of remaining weights, decreasing."""
   for on_front, style, label in (
     (False, {'marker': 'o', 'color': figures.GREY, 'linestyle': ''}, 'beaten'),
     (

@@ -1,6 +1,5 @@
-"""A recipe's model and data, as a search trains them."""
+"""A recipe as a HyperModel of keras-tuner."""
 
-import json
 import pathlib
 from typing import Any
 
@@ -13,38 +12,36 @@ from recipes.training import optimization, run_directory
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
 
-# Of the recipe's own learning rate, between which it is searched.
+# The learning rate is searched from 1/4 to 4 times that of the recipe.
 _FACTOR = 4
 
 
 class RecipeModel(keras_tuner.HyperModel):
-  """Builds a recipe's model, and fits it to the recipe's data.
+  """Builds and trains a recipe's model for a search.
 
-  The learning rate is searched, unless a flag gives it.
+  The learning rate is a hyperparameter, unless a flag sets it.
 
   Args:
     recipe: what to train on what.
-    flags: what the flags say.
-    numbers: all that a run's numbers depend on, `run_flags.config`.
+    config: what the flags say.
     searches_rate: whether the learning rate is a hyperparameter.
   """
 
   def __init__(
     self,
     recipe: Recipe,
-    flags: RunConfig,
-    numbers: dict[str, Any],
+    config: RunConfig,
     searches_rate: bool,
   ):
     super().__init__(recipe.name)
-    self.recipe, self.flags = recipe, flags
-    self._numbers, self._searches_rate = numbers, searches_rate
-    self.data = recipe.load(flags.request)
-    self._per_epoch = -(-self.data.train.examples // self.flags.batch_size)
+    self.recipe = recipe.configured(config.recipe_flags)
+    self.config, self._searches_rate = config, searches_rate
+    self.data = self.recipe.load(config.data_options)
+    self._per_epoch = -(-self.data.train.examples // self.config.batch_size)
 
   def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
     """Returns the compiled model, not wrapped."""
-    rate = self.flags.learning_rate
+    rate = self.config.learning_rate
     if self._searches_rate:
       rate = hp.Float(
         'learning_rate',
@@ -53,17 +50,17 @@ class RecipeModel(keras_tuner.HyperModel):
         sampling='log',
         default=rate,
       )
-    # Layers may draw from it; deterministic operations need one with a seed.
+    # Layers may use it; deterministic operations need one with a seed.
     tf.random.set_global_generator(
-      tf.random.Generator.from_seed(self.flags.seed)
+      tf.random.Generator.from_seed(self.config.seed)
     )
     model = optimization.build(
-      self.recipe, self.flags, self.data.image_shape, self.data.classes
+      self.recipe, self.config, self.data.image_shape, self.data.classes
     )
     schedule = optimization.learning_rate(
-      self.recipe, self.flags, self.flags.epochs * self._per_epoch, rate
+      self.recipe, self.config, self.config.epochs * self._per_epoch, rate
     )
-    optimization.compile_model(model, self.recipe, self.flags, schedule)
+    optimization.compile_model(model, self.recipe, self.config, schedule)
     return model
 
   def fit(
@@ -77,9 +74,9 @@ class RecipeModel(keras_tuner.HyperModel):
   ) -> keras.callbacks.History:
     """Trains a model for some epochs."""
     del hp
-    data, batch_size = self.data, self.flags.batch_size
+    data, batch_size = self.data, self.config.batch_size
     return model.fit(
-      data.train.epochs(batch_size, self.flags.seed, initial_epoch, epochs),
+      data.train.epochs(batch_size, self.config.seed, initial_epoch, epochs),
       *args,
       steps_per_epoch=self._per_epoch,
       validation_data=data.validation.batches(batch_size),
@@ -89,22 +86,22 @@ class RecipeModel(keras_tuner.HyperModel):
     )
 
   def dense_accuracy(self, path: pathlib.Path) -> float:
-    """Returns the dense model's accuracy in validation, with the defaults.
+    """Returns the validation accuracy of the dense model, with the defaults.
 
     Args:
-      path: of the file that keeps it; it is trained only once.
+      path: of the file that stores it, so that the model is trained once.
     """
-    config = json.loads(json.dumps(self._numbers))
+    config = self.config.result_values(self.recipe.name)
     if path.exists():
       known = run_directory.read_json(path, ('config', 'accuracy'))
       if known['config'] == config:
         return known['accuracy']
-    keras.utils.set_random_seed(self.flags.seed)
+    keras.utils.set_random_seed(self.config.seed)
     hp = keras_tuner.HyperParameters()
     model = self.build(hp)
-    history = self.fit(hp, model, epochs=self.flags.epochs, verbose=0)
+    history = self.fit(hp, model, epochs=self.config.epochs, verbose=0)
     accuracy = float(history.history['val_accuracy'][-1])
-    if self.flags.verbose:
+    if self.config.verbose:
       print(f'dense: val_accuracy {accuracy:.4f}', flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {'config': config, 'accuracy': accuracy}
@@ -113,7 +110,7 @@ class RecipeModel(keras_tuner.HyperModel):
 
   def test_accuracy(self, model: keras.Model) -> float:
     """Returns the accuracy of a compiled model on the test set."""
-    batches = self.data.test.batches(self.flags.batch_size)
+    batches = self.data.test.batches(self.config.batch_size)
     return float(
       model.evaluate(batches, verbose=0, return_dict=True)['accuracy']
     )

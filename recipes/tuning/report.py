@@ -1,7 +1,5 @@
-"""What a search has found, for people: a table, CSV, a plot, HParams."""
+"""Reports of a search: a table, CSV, a plot, TensorBoard's HParams."""
 
-import csv
-import io
 import pathlib
 import shutil
 import textwrap
@@ -9,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recipes.common import figures, files, provenance
+from recipes.common import figures, files, provenance, tables
 from recipes.common.wording import count
 from recipes.training import exports
 from recipes.tuning import plots, recipe_model
@@ -34,7 +32,8 @@ def write(
     directory: where.
   """
   table = tuner.trial_rows(search)
-  files.write_text(directory / CSV, _csv(table))
+  columns = list(dict.fromkeys(name for row in table for name in row))
+  files.write_text(directory / CSV, files.csv_text(columns, table))
   tested = _tested(search, model, table, directory)
   files.write_json(directory / RESULTS, {**provenance.record(), **tested})
   text = _summary(search, table, tested)
@@ -49,7 +48,7 @@ def write(
     plots.draw_search(directory / PLOT, model.recipe.name, table)
     lines += ['', f'![The trials]({PLOT})']
   files.write_text(directory / REPORT, '\n'.join(lines) + '\n')
-  if model.flags.tensorboard:
+  if model.config.tensorboard:
     write_hparams(directory / 'tensorboard', table)
   return text
 
@@ -83,22 +82,21 @@ def _summary(
 
 
 def _best(search: tuner.TicketTuner, table: list[dict[str, Any]]) -> list[str]:
-  """Returns the best trials as the lines of a table."""
+  """Returns a table of the best trials, as lines."""
   by_id = {row['trial']: row for row in table}
   defaults = search.oracle.default_values()
   rows = [
     _cells(by_id[trial.trial_id], defaults)
     for trial in search.oracle.get_best_trials(_SHOWN)
   ]
-  header = ('trial', 'validation', 'sparsity', 'seconds', 'not as by default')
-  widths = [max(map(len, column)) for column in zip(header[:-1], *rows)]
-  lines = []
-  for *cells, last in (header, *rows):
-    head = '  '.join(c.ljust(w) for c, w in zip(cells, widths))
-    first, *others = textwrap.wrap(last, _WIDTH)
-    lines.append(f'{head}  {first}')
-    lines += [' ' * (len(head) + 2) + other for other in others]
-  return lines
+  headers = (
+    'trial',
+    'validation',
+    'sparsity',
+    'seconds',
+    'changed hyperparameters',
+  )
+  return tables.plain(rows, headers).split('\n')
 
 
 def _tested(
@@ -116,9 +114,11 @@ def _tested(
   if not any('accuracy' in row for row in table):
     return found
   (best,) = search.get_best_tickets()
-  batch = next(iter(model.data.test.batches(model.flags.batch_size)))[0].numpy()
-  ticket = best.ticket if 'ticket' in model.flags.export else None
-  exports.write(model.flags.export, directory, best.model, ticket, batch)
+  batch = next(iter(model.data.test.batches(model.config.batch_size)))[
+    0
+  ].numpy()
+  ticket = best.ticket if 'ticket' in model.config.export else None
+  exports.write(model.config.export, directory, best.model, ticket, batch)
   found['best'] = {
     'trial': best.trial_id,
     'validation_accuracy': best.accuracy,
@@ -148,7 +148,7 @@ def _cells(row: dict[str, Any], defaults: dict[str, Any]) -> tuple[str, ...]:
     f'{row["accuracy"]:.2%}',
     f'{row["sparsity"]:.3%}',
     f'{row["seconds"]:.1f}',
-    ', '.join(others) or 'all as by default',
+    textwrap.fill(', '.join(others) or 'none: the defaults', _WIDTH),
   )
 
 
@@ -156,18 +156,9 @@ def _short(value: Any) -> str:
   return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 
-def _csv(table: list[dict[str, Any]]) -> str:
-  names = list(dict.fromkeys(name for row in table for name in row))
-  text = io.StringIO()
-  writer = csv.DictWriter(text, names, lineterminator='\n')
-  writer.writeheader()
-  writer.writerows(table)
-  return text.getvalue()
-
-
 def write_hparams(directory: pathlib.Path, table: list[dict[str, Any]]) -> None:
-  """Writes what TensorBoard's HParams shows, of all trials anew."""
-  # It brings Keras 3, which nothing else here needs.
+  """Writes all trials for TensorBoard's HParams, replacing earlier files."""
+  # It imports Keras 3, which nothing else here needs.
   from tensorboard.plugins.hparams import api
 
   shutil.rmtree(directory, ignore_errors=True)

@@ -42,7 +42,7 @@ def test_a_report_has_the_tables_of_its_runs(directory):
   assert set(rows[0]) == set(trials.COLUMNS)
   report = (directory / 'report.md').read_text()
   assert '\n'.join(tables.accuracy_table(rows)) in report
-  for method in tables.RIVALS:
+  for method in tables.BASELINES:
     assert '\n'.join(tables.difference_table(rows, method)) in report
   assert (directory / 'comparison.png').exists()
 

@@ -15,7 +15,7 @@ from absl.testing import flagsaver
 
 from recipes import digits_cnn, model_zoo
 from recipes.common import figures
-from recipes.training import experiment, methods, plots, report
+from recipes.training import methods, plots, report
 from tests.testing import tiny_recipe
 
 pytestmark = pytest.mark.long
@@ -59,8 +59,7 @@ def _run(directory, recipe=digits_cnn.RECIPE, **given):
     'learning_rate': 0.05,
     'verbose': 0,
   }
-  with flagsaver.flagsaver(**{**defaults, **given}):
-    return experiment.run(recipe, directory)
+  return tiny_recipe.run(directory, recipe, **{**defaults, **given})
 
 
 @pytest.mark.parametrize('method', methods.METHODS)

@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 from recipes.costs import input_pipeline
 from recipes.data import image_files, standard_datasets
 from recipes.data.arrays import DataError
-from recipes.data.dataset import Request
+from recipes.data.dataset import DataOptions
 from recipes.data.formats import class_folders
 from recipes.networks import small
 from recipes.training import run
@@ -108,13 +108,13 @@ def main(monkeypatch):
   It returns the exit code and the data set that the run was made with.
   """
   seen = []
-  look_at = run.Run._look_at
+  look_at = run.Run._validate_data
 
   def look(self, data):
     seen.append(data)
     look_at(self, data)
 
-  monkeypatch.setattr(run.Run, '_look_at', look)
+  monkeypatch.setattr(run.Run, '_validate_data', look)
 
   def run_binary(name, *arguments):
     path = _RECIPES / f'{name}.py'
@@ -170,8 +170,8 @@ def test_help_begins_with_a_command_and_fits_a_terminal(name, main, capsys):
   said = capsys.readouterr().out
   head, _, flags_told = said.partition('\n\nData:\n')
   assert f'python -m recipes.{name} --data_dir' in head
-  assert ('Of this recipe:' in head) == (name in _OWN_FLAGS)
-  assert '--epochs=N' in flags_told
+  assert ('\nRecipe:\n' in head) == (name in _OWN_FLAGS)
+  assert '--epochs: ' in flags_told
   assert max(map(len, said.splitlines())) <= 80
 
 
@@ -185,7 +185,7 @@ def test_folders_of_pictures_however_large(in_memory, tmp_path, monkeypatch):
     made_data.write_images(tmp_path / f'{label}', x[5:], 'png')
   if not in_memory:
     monkeypatch.setattr(image_files, 'FITS_BYTES', 1)
-  data = standard_datasets.image_folder(Request(str(tmp_path)), 16)
+  data = standard_datasets.image_folder(DataOptions(str(tmp_path)), 16)
   assert isinstance(data.train, image_files.FileSplit) is not in_memory
   sizes = [s.examples for s in (data.train, data.validation, data.test)]
   assert sizes == [20, 4, 6]
@@ -224,7 +224,7 @@ def test_validation_and_test_folders_are_taken(tmp_path):
 def test_bad_folders_are_named(tmp_path):
   def error():
     with pytest.raises(DataError) as raised:
-      standard_datasets.image_folder(Request(str(tmp_path)), 16)
+      standard_datasets.image_folder(DataOptions(str(tmp_path)), 16)
     return str(raised.value)
 
   assert f"'{tmp_path}' holds neither" in error()
@@ -240,11 +240,11 @@ def test_bad_folders_are_named(tmp_path):
   (tmp_path / 'val' / 'other').rename(tmp_path / 'gone')
   assert f"'{broken}' cannot be decoded" in error()
   with pytest.raises(DataError, match='needs --data_dir'):
-    standard_datasets.imagenet(Request())
+    standard_datasets.imagenet(DataOptions())
   with pytest.raises(DataError, match='cannot be downloaded'):
-    standard_datasets.imagenet(Request(str(tmp_path), download=True))
+    standard_datasets.imagenet(DataOptions(str(tmp_path), download=True))
   with pytest.raises(DataError, match='is no folder'):
-    standard_datasets.imagenet(Request(str(broken)))
+    standard_datasets.imagenet(DataOptions(str(broken)))
 
 
 def test_bad_annotations_are_named(tmp_path):
@@ -263,7 +263,7 @@ def test_bad_annotations_are_named(tmp_path):
 
 def test_input_speed_times_both_in_turn(tmp_path):
   _mnist(tmp_path)
-  data = standard_datasets.MNIST.load(Request(str(tmp_path)))
+  data = standard_datasets.MNIST.load(DataOptions(str(tmp_path)))
   model = small.lenet_300_100(data.image_shape, data.classes)
   before = model.get_weights()
   speeds = input_pipeline.measure(data, model, 4, seconds=0.01, repeats=2)

@@ -206,12 +206,7 @@ def _parse_and_check(call: Call) -> None:
 
 
 def _main(arguments: list[str]) -> None:
-  errors = io.StringIO()
-  try:
-    with contextlib.redirect_stderr(errors):
-      said = tiny_recipe.main(*arguments)
-  except SystemExit as stop:
-    said = errors.getvalue().strip() or f'left with {stop.code}'
+  said = tiny_recipe.error_of(lambda: tiny_recipe.main(*arguments))
   if said is not None:
     raise Refused(said)
 

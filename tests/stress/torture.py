@@ -2,11 +2,11 @@
 
     python -m tests.stress.torture --kills=50 --seed=0 --output=torture.json
 
-Runs of a recipe (`tests.stress.torture_recipe`), and of the library under SGD and Adam
-(`tests.stress.torture_run`), of every method, are killed by SIGKILL at random moments
-and inside of what must not be torn, started again, and their hashes compared
-with those of the run left alone. It prints the table that the README shows,
-and writes its numbers.
+Runs of a recipe (`torture_recipe`), and of the library under SGD and Adam
+(`torture_run`), of every method, are killed by SIGKILL at random moments and
+inside of what must not be torn, started again, and their hashes compared with
+those of the run left alone. It prints the table that the README shows, and
+writes its numbers.
 """
 
 import dataclasses

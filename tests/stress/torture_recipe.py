@@ -31,7 +31,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _load(request: dataset.Request) -> dataset.Dataset:
+def _load(options: dataset.DataOptions) -> dataset.Dataset:
   """Returns the toys' images, augmented."""
   x, y = toys.data(96)
   images, labels = map(pipeline.on_host, (x, y))
@@ -41,7 +41,7 @@ def _load(request: dataset.Request) -> dataset.Dataset:
     classes=2,
     image_shape=x.shape[1:],
     parts=Parts(np.arange(len(x)), None, None),
-    request=request,
+    options=options,
     split=lambda indices: pipeline.ArraySplit(images, labels, indices, shifted),
   )
 

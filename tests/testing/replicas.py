@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 from recipes.common import figures
 from recipes.data import digits
 from recipes.networks import small
-from recipes.training import experiment
+from recipes.training import command_line, experiment
 from recipes.training.run import Run
 
 RECIPE = experiment.Recipe(
@@ -38,14 +38,15 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
   found: list[np.ndarray] = []
   finish = Run._finish
 
-  def look_and_finish(self, noted):
+  def look_and_finish(self, writer):
     found.extend(variable.numpy() for variable in self._model.weights)
-    assert self._plan.ticket.rewound_to_epoch == 1
-    return finish(self, noted)
+    assert self._setup.ticket.rewound_to_epoch == 1
+    return finish(self, writer)
 
   Run._finish = look_and_finish
   try:
     with flagsaver.flagsaver(
+      output_dir=str(directory),
       strategy=strategy,
       verbose=0,
       export=[],
@@ -55,7 +56,7 @@ def run(strategy: str, directory: pathlib.Path) -> list[np.ndarray]:
       train_examples=1223,
       validation_fraction=0.1,
     ):
-      experiment.run(RECIPE, directory)
+      experiment.run(RECIPE, command_line.run_config(RECIPE))
   finally:
     Run._finish = finish
   return found

@@ -1,1 +1,1 @@
-"""Readers of the formats in which data sets come."""
+"""Readers of the formats of data sets, one file per format."""

@@ -1,4 +1,8 @@
-"""Reads CIFAR-10 and CIFAR-100, in the binary and in the Python version."""
+"""Reads CIFAR-10 and CIFAR-100, in the binary and in the Python version.
+
+Keras reads the Python version only, and unpickles it, which can run code. This
+reader executes nothing (see `safe_pickle`), and checks shapes and labels.
+"""
 
 import dataclasses
 import pathlib
@@ -31,7 +35,7 @@ class Version:
 
 
 def _binary(labels: int) -> _Read:
-  """Reads rows of `labels` bytes, of which the last counts, and pixels."""
+  """Returns a reader of rows of label bytes, of which the last counts."""
 
   def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     content = path.read_bytes()
@@ -52,7 +56,7 @@ def _python(labels: bytes) -> _Read:
     content = safe_pickle.read(path)
     if not isinstance(content, dict):
       raise DataError(f"'{path}' must hold a dict.")
-    # By Python 3 they are written as strings.
+    # Python 3 writes them as strings.
     content = {_as_bytes(key): value for key, value in content.items()}
     for key in (b'data', labels):
       if key not in content:
@@ -98,7 +102,7 @@ VERSIONS = {
 def find(
   name: str, folder: pathlib.Path
 ) -> tuple[Version, pathlib.Path] | None:
-  """Returns which version is in a folder, and where; `None` for none.
+  """Returns the version in a folder and its path; `None` if there is none.
 
   Args:
     name: `cifar10` or `cifar100`.
@@ -113,7 +117,7 @@ def find(
 
 
 def read(version: Version, folder: pathlib.Path) -> Arrays:
-  """Returns what a folder of one version holds.
+  """Returns the arrays of a folder of one version.
 
   Raises:
     DataError: a file is missing or damaged.

@@ -1,9 +1,13 @@
-"""Finds images that lie in one folder per class.
+"""Finds images in one folder per class.
 
-Known are `train/CLASS/...` beside `val/CLASS/...` (or `validation/`) and
-`test/CLASS/...`, and folders of classes alone. Without `test/`, `val/` is the
-test set, as on ImageNet; a folder `test/` without classes, as Tiny ImageNet has
-it, is passed over, and its `val/val_annotations.txt` is read.
+The folders are `train/CLASS/...` with `val/CLASS/...` (or `validation/`) and
+`test/CLASS/...`, or `CLASS/...` alone. Without `test/`, `val/` is the test set,
+as on ImageNet. For Tiny ImageNet, `test/` without classes is ignored and
+`val/val_annotations.txt` is read.
+
+`keras.utils.image_dataset_from_directory` is not used: it knows one folder of
+classes at a time, reads no annotations, shuffles by a seed of its own, and does
+not name a damaged or empty image.
 """
 
 import dataclasses
@@ -25,7 +29,7 @@ _Labelled = list[tuple[str, int]]  # Paths, and the numbers of their classes.
 
 @dataclasses.dataclass(frozen=True)
 class ClassFolders:
-  """What lies in folders.
+  """The images of a data set of class folders.
 
   Args:
     classes: names of the folders, sorted; a label is a position in them.
@@ -41,7 +45,7 @@ class ClassFolders:
 
 
 def find(folder: pathlib.Path) -> bool:
-  """Whether a folder holds folders of images."""
+  """Returns whether a folder has subfolders with images."""
   root = _train_folder(folder)
   for name in _folders(root):
     return next(_images(root / name), None) is not None
@@ -49,7 +53,7 @@ def find(folder: pathlib.Path) -> bool:
 
 
 def read(folder: pathlib.Path) -> ClassFolders:
-  """Returns which images there are, without opening one.
+  """Returns the paths and labels of all images; opens none of them.
 
   Raises:
     DataError: a class or an image is empty, or a class has no training images.
@@ -133,7 +137,7 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _images(folder: pathlib.Path) -> Iterator[str]:
-  """Yields the images in a folder and below; what else is there is not."""
+  """Yields the image files in a folder and its subfolders."""
   with os.scandir(folder) as entries:
     for entry in entries:
       if entry.name.startswith('.'):

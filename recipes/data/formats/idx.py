@@ -21,15 +21,15 @@ _STEMS = (
   ('t10k-labels', 'idx1-ubyte'),
 )
 _UINT8 = 8
-# No deflated byte stands for more.
+# A compressed byte is at most this many bytes.
 _MOST_DEFLATED = 1032
 
 
 def find(folder: pathlib.Path) -> list[pathlib.Path] | None:
-  """Returns the four files, `None` where not one of them is.
+  """Returns the four files, `None` if none of them exists.
 
   Raises:
-    DataError: some of them are there and some are not.
+    DataError: only some of them exist.
   """
   found = [_one(folder, stem, kind) for stem, kind in _STEMS]
   if not any(found):
@@ -49,7 +49,7 @@ def _one(folder: pathlib.Path, stem: str, kind: str) -> pathlib.Path | None:
 
 
 def read(paths: list[pathlib.Path]) -> Arrays:
-  """Returns what the four files hold, in the order of `find`.
+  """Returns the arrays of the four files, in the order of `find`.
 
   Raises:
     DataError: one of them is damaged.
@@ -70,7 +70,7 @@ def read_one(path: pathlib.Path) -> np.ndarray:
     with gzip.open(path) if packed else path.open('rb') as file:
       shape = _shape(file.read(4), file, path)
       count = math.prod(shape)
-      # Before anything of that size is made.
+      # Before memory of that size is allocated.
       if count > size * (_MOST_DEFLATED if packed else 1):
         raise DataError(f"'{path}' is too short for shape {list(shape)}.")
       content = file.read(count + 1)

@@ -1,8 +1,10 @@
-"""Reads pickles of numpy arrays, lists and dicts without executing anything.
+"""Reads pickles of NumPy arrays, lists and dicts without executing anything.
 
-CIFAR's Python version is pickles, and a pickle may call any function by name.
-Here names stand for nothing but a few stand-ins, which keep what they are
-given; arrays are made from that afterwards, once their size has been checked.
+CIFAR's Python version consists of pickles, and a pickle can call any function
+by its name. No library reads them safely: `pickle`, `np.load` with
+`allow_pickle=True` and Keras's loader all run what the file says. This reader
+resolves only the names that arrays need, to classes that store their arguments.
+Arrays are made from these arguments afterwards, once their size is checked.
 """
 
 import io
@@ -28,7 +30,7 @@ class _Dtype:
 
 
 class _Array:
-  """Stands for an array that is being made."""
+  """Stands for an array whose values follow."""
 
   state: Any = None
 
@@ -63,7 +65,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 class _Unpickler(pickle.Unpickler):
   def find_class(self, module: str, name: str) -> Any:
-    """Returns a stand-in; nothing else has a name here."""
+    """Returns a stand-in; no other name is resolved."""
     if (module, name) not in _STAND_INS:
       raise pickle.UnpicklingError(
         f'it names {module}.{name}, which is no array, list or dict'
@@ -72,7 +74,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: pathlib.Path) -> Any:
-  """Returns what a pickle holds; strings of Python 2 come as bytes.
+  """Returns the content of a pickle; strings of Python 2 are bytes.
 
   Raises:
     DataError: it is damaged, or holds anything else.
@@ -84,7 +86,7 @@ def read(path: pathlib.Path) -> Any:
     return _with_arrays(value)
   except OSError as error:
     raise DataError(f"'{path}': {error.strerror}.") from error
-  # A damaged pickle fails with whatever its machine meets first.
+  # The errors of a damaged pickle are of many classes.
   except Exception as error:
     raise DataError(
       f"'{path}' is damaged or not read here: {reason(error)}."
@@ -92,7 +94,7 @@ def read(path: pathlib.Path) -> Any:
 
 
 def _check_sizes(content: bytes) -> None:
-  """Raises where an opcode asks for more memory than the file could fill."""
+  """Raises if an opcode asks for more memory than the file can fill."""
   for opcode, argument, _ in pickletools.genops(content):
     index = opcode.name in ('PUT', 'LONG_BINPUT')
     if index and int(argument or 0) > len(content):

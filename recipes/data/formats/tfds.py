@@ -46,7 +46,7 @@ def builder(folder: pathlib.Path) -> Any:
     ) from error
   try:
     return tfds.builder_from_directory(str(folder))
-  # TFDS fails on damaged folders with whatever it meets first.
+  # TFDS raises various errors for damaged folders.
   except Exception as error:
     raise DataError(f"'{folder}' cannot be read: {reason(error)}") from error
 

@@ -12,8 +12,15 @@ from absl.testing import flagsaver
 
 from recipes import compare, digits_cnn
 from recipes.common import figures
-from recipes.comparison import methods, parallel_runs, plot, tables, trials
-from tests.testing import pictures
+from recipes.comparison import (
+  methods,
+  parallel_runs,
+  plot,
+  runner,
+  tables,
+  trials,
+)
+from tests.testing import pictures, tiny_recipe
 
 pytestmark = pytest.mark.long
 
@@ -77,7 +84,7 @@ def test_each_method_is_searched_as_much_as_the_others(tmp_path):
 
 
 def test_all_methods_train_for_equally_many_epochs_but_lth_full(tmp_path):
-  grid = _grid(tmp_path, methods=list(methods.ENTRANTS))
+  grid = _grid(tmp_path, methods=list(methods.METHOD_CONFIGS))
   for trial in [*grid.search(), *grid.comparison()]:
     rounds = methods.full_cost_rounds(trial.sparsity)
     full = trial.method == 'lth_full'
@@ -127,7 +134,10 @@ def test_a_learning_rate_is_a_factor_to_the_recipes():
 
 
 def test_a_warm_up_is_a_share_of_the_epochs():
-  tries = [t.get('warmup_epochs') for t in methods.ENTRANTS['random'].tries]
+  tries = [
+    t.get('warmup_epochs')
+    for t in methods.METHOD_CONFIGS['random'].search_space
+  ]
   number = 1 + tries.index(0.2)
   flags = trials.Trial('random', number, 0.9, 0).flags(digits_cnn.RECIPE, 30)
   assert flags['warmup_epochs'] == pytest.approx(6)
@@ -180,9 +190,9 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
   with flagsaver.flagsaver():
     flags.FLAGS(['', '--recipe=digits_cnn'])
     for _ in range(2):  # When it goes on, too.
-      runner = compare._Runner(grid, parallel_runs.places(2))
-      runner.run(grid.comparison(), 'comparison')
-  assert len(runner.failed) == 3
+      run_all = runner.Runner(grid, parallel_runs.slots(2), 'command')
+      run_all.run(grid.comparison(), 'comparison')
+  assert len(run_all.failed) == 3
   assert 'seed 1: it diverged (runs/gmp-0.95-seed1/' in capsys.readouterr().out
   report = (tmp_path / 'report.md').read_text()
   assert '| gmp | 45.00 (1) | 45.00 (1) | 45.00 (1) |' in report
@@ -195,9 +205,9 @@ def test_a_first_run_that_fails_ends_it_and_tells_where(tmp_path, monkeypatch):
   monkeypatch.setattr(
     parallel_runs, 'run', lambda recipe, jobs, places: [(jobs[0], 'no data')]
   )
-  runner = compare._Runner(grid, parallel_runs.places(2))
+  run_all = runner.Runner(grid, parallel_runs.slots(2), 'command')
   with pytest.raises(ValueError, match=f'failed, in {tmp_path}: no data'):
-    runner.run(grid.comparison(), 'comparison')
+    run_all.run(grid.comparison(), 'comparison')
 
 
 @pytest.fixture
@@ -232,9 +242,9 @@ def test_a_plot_of_one_sparsity_tells_what_is_below_it(drawn, tmp_path):
 
 def test_places_share_the_cores(monkeypatch):
   monkeypatch.setattr(parallel_runs.os, 'sched_getaffinity', lambda _: range(8))
-  assert [p.threads for p in parallel_runs.places(None)] == [1] * 8
-  assert [p.threads for p in parallel_runs.places(2)] == [4, 4]
-  assert len(parallel_runs.places(20)) == 20
+  assert [p.threads for p in parallel_runs.slots(None)] == [1] * 8
+  assert [p.threads for p in parallel_runs.slots(2)] == [4, 4]
+  assert len(parallel_runs.slots(20)) == 20
 
 
 def _compare(directory, *flags):
@@ -258,10 +268,10 @@ def _compare(directory, *flags):
 def _compare_here(directory, *given):
   """Returns the line of an error; nothing that is to run must be missing."""
   with flagsaver.flagsaver():
-    flags.FLAGS(
-      ['', '--recipe=digits_cnn', f'--output_dir={directory}', *given]
+    arguments = ['', '--recipe=digits_cnn', f'--output_dir={directory}', *given]
+    return tiny_recipe.error_of(
+      lambda: compare._main(compare._parse(arguments))
     )
-    return compare._main([''])
 
 
 def _report(directory):
@@ -301,9 +311,9 @@ def test_a_comparison_runs_and_goes_on(tmp_path, capsys):
 @pytest.mark.parametrize(
   ('flag', 'word'),
   [
-    ('--methods=gmp,sgd', "has 'sgd'"),
-    ('--sparsities=0.9,1', '--sparsities must be numbers above 0 and below 1'),
-    ('--seed=3', '--seed is given to the runs by the comparison'),
+    ('--methods=gmp,sgd', "--methods=['gmp', 'sgd']: must be all, ablations"),
+    ('--sparsities=0.9,1', "'1']: must be numbers above 0 and below 1"),
+    ('--seed=3', '--seed is set by the comparison'),
     ('--rounds=3', '--rounds is not read by --method=dense'),
   ],
 )

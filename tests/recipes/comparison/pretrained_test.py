@@ -7,6 +7,7 @@ from absl.testing import flagsaver
 from recipes import pretrained
 from recipes.comparison import pretrained_rows, pretrained_trials
 from recipes.comparison.pretrained_trials import Trial
+from tests.testing import tiny_recipe
 
 pytestmark = pytest.mark.long
 
@@ -49,7 +50,10 @@ def main(monkeypatch, tmp_path):
       quick = '--tasks=digits_cnn', '--seed_count=2'
       pruned_by = '--pruned_by=unilth,polynomial_decay'
       given = [f'--output_dir={tmp_path}', *quick, pruned_by, *arguments]
-      return pretrained._main(flags.FLAGS(['pretrained', *given]))
+      arguments = ['pretrained', *given]
+      return tiny_recipe.error_of(
+        lambda: pretrained._main(pretrained._parse(arguments))
+      )
 
   return run
 
@@ -99,8 +103,11 @@ def test_the_report_has_means_and_differences(main, tmp_path):
 @pytest.mark.parametrize(
   ('argument', 'said'),
   [
-    ('--tasks=cifar', "--tasks must be of digits_cnn, mnist_lenet, but has 'c"),
-    ('--pruned_by=gmp', '--pruned_by must be of polynomial_decay, unilth'),
+    ('--tasks=cifar', "--tasks=['cifar']: must be of digits_cnn, mnist_lenet"),
+    (
+      '--pruned_by=gmp',
+      "--pruned_by=['gmp']: must be of polynomial_decay",
+    ),
     ('extra', "'extra' is no flag"),
   ],
 )

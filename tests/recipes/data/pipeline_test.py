@@ -211,41 +211,41 @@ def test_broken_files_are_found_by_a_check(tmp_path, images):
     split.check()
 
 
-def _parts(request, parts):
+def _parts(options, parts):
   return dataset.assembled(
-    'name', 2, (1,), parts, request, split=lambda indices: indices
+    'name', 2, (1,), parts, options, split=lambda indices: indices
   )
 
 
 def test_the_parts_are_disjoint_and_depend_on_the_seed():
   parts = Parts(np.arange(10, 110), None, np.arange(5))
-  request = dataset.Request(validation_fraction=0.2, seed=1)
-  found = _parts(request, parts)
+  options = dataset.DataOptions(validation_fraction=0.2, seed=1)
+  found = _parts(options, parts)
   assert len(found.train) == 80 and len(found.validation) == 20
   both = np.concatenate([found.train, found.validation])
   assert sorted(both) == list(range(10, 110))
   assert list(found.test) == list(range(5))
-  again = _parts(request, parts)
+  again = _parts(options, parts)
   assert (again.validation == found.validation).all()
-  other = _parts(dataset.Request(validation_fraction=0.2, seed=2), parts)
+  other = _parts(dataset.DataOptions(validation_fraction=0.2, seed=2), parts)
   assert set(other.validation) != set(found.validation)
 
 
 def test_a_subset_leaves_validation_and_test_alone():
   parts = Parts(np.arange(100), None, None)
-  whole = _parts(dataset.Request(), parts)
-  some = _parts(dataset.Request(train_examples=7), parts)
+  whole = _parts(dataset.DataOptions(), parts)
+  some = _parts(dataset.DataOptions(train_examples=7), parts)
   assert (some.train == whole.train[:7]).all()
   assert (some.validation == whole.validation).all()
   assert (some.test == whole.test).all() and len(some.test) == 20
   for count in (0, 69):
     with pytest.raises(DataError, match=f'from 1 to 68.* but is {count}'):
-      _parts(dataset.Request(train_examples=count), parts)
+      _parts(dataset.DataOptions(train_examples=count), parts)
 
 
 def test_a_validation_set_of_its_own_is_taken():
   parts = Parts(np.arange(50), np.arange(50, 60), np.arange(60, 70))
-  found = _parts(dataset.Request(train_examples=20), parts)
+  found = _parts(dataset.DataOptions(train_examples=20), parts)
   assert list(found.validation) == list(range(50, 60))
   assert len(set(found.train)) == 20 and max(found.train) < 50
   assert list(found.train) != list(range(20))
@@ -253,15 +253,15 @@ def test_a_validation_set_of_its_own_is_taken():
 
 def test_a_part_without_images_is_refused():
   with pytest.raises(DataError, match=r'0\.01 of 40 images leaves'):
-    request = dataset.Request(validation_fraction=0.01)
-    _parts(request, Parts(np.arange(50), None, None))
+    options = dataset.DataOptions(validation_fraction=0.01)
+    _parts(options, Parts(np.arange(50), None, None))
 
 
 def test_digits_are_split_as_ever():
   import sklearn.datasets
 
   bundle = sklearn.datasets.load_digits()
-  data = digits.digits(dataset.Request(seed=3))
+  data = digits.digits(dataset.DataOptions(seed=3))
   order = np.random.default_rng(0).permutation(1797)
   rest, test = order[359:], order[:359]
   order = np.random.default_rng(3).permutation(1438)

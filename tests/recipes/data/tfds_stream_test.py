@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from recipes.data import standard_datasets
 from recipes.data.arrays import DataError
-from recipes.data.dataset import Request
+from recipes.data.dataset import DataOptions
 
 _COUNTS = {'train': 40, 'validation': 7}
 
@@ -72,8 +72,8 @@ def _labels(batches):
 
 @pytest.mark.parametrize('seed', [0, 1])
 def test_parts_are_disjoint_and_drawn_by_the_seed(seed, builder, tmp_path):
-  request = Request(str(tmp_path), validation_fraction=0.25, seed=seed)
-  data = standard_datasets.imagenet(request)
+  options = DataOptions(str(tmp_path), validation_fraction=0.25, seed=seed)
+  data = standard_datasets.imagenet(options)
   assert (data.name, data.classes) == ('imagenet', 1000)
   sizes = [p.examples for p in (data.train, data.validation, data.test)]
   assert sizes == [30, 10, 7]
@@ -87,7 +87,7 @@ def test_parts_are_disjoint_and_drawn_by_the_seed(seed, builder, tmp_path):
 
 def test_a_later_epoch_is_the_same_however_one_comes_to_it(builder, tmp_path):
   train = standard_datasets.imagenet(
-    Request(str(tmp_path), train_examples=9)
+    DataOptions(str(tmp_path), train_examples=9)
   ).train
   batches = list(train.epochs(4, 3, 0, 3))
   assert [len(labels) for _, labels in batches] == [4, 4, 1] * 3
@@ -108,7 +108,9 @@ def test_a_later_epoch_is_the_same_however_one_comes_to_it(builder, tmp_path):
 def test_what_is_missing_or_broken_is_named(builder, tmp_path):
   def error(**given):
     with pytest.raises(DataError) as raised:
-      standard_datasets.imagenet(Request(str(tmp_path), **given)).test.check()
+      standard_datasets.imagenet(
+        DataOptions(str(tmp_path), **given)
+      ).test.check()
     return str(raised.value)
 
   for count in (0, 35):

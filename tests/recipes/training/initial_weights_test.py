@@ -8,11 +8,10 @@ import keras as keras_3
 import numpy as np
 import pytest
 import tf_keras as keras
-from absl.testing import flagsaver
 
 import tf_unilth
 from recipes.data.arrays import DataError
-from recipes.training import initial_weights, pruning_flags
+from recipes.training import initial_weights, pruning_setup
 from tests.testing import tiny_recipe
 
 pytestmark = pytest.mark.long
@@ -260,10 +259,10 @@ def test_weights_of_another_network_leave_nothing_behind(tmp_path):
 
 
 def _plan(**given):
-  tiny_recipe.parse_flags()
-  with flagsaver.flagsaver(**given):
-    pruning_flags.check()
-    return pruning_flags.plan(steps=100, seed=0, rate=None).ticket.settings
+  config = tiny_recipe.config(**given).pruning
+  pruning_setup.check(config)
+  made = pruning_setup.training_setup(config, steps=100, seed=0, rate=None)
+  return made.ticket.settings
 
 
 @pytest.mark.parametrize('method', ['unilth', 'unidlth'])
@@ -294,6 +293,6 @@ def test_weights_mean_that_the_network_is_trained_unless_it_is_denied(method):
 )
 def test_flags_that_do_not_go_together_are_refused(arguments, said, tmp_path):
   output = f'--output_dir={tmp_path / "run"}'
-  error = tiny_recipe.main(output, *arguments)
+  error = tiny_recipe.error_of(lambda: tiny_recipe.main(output, *arguments))
   assert error.startswith('error: ') and re.search(said, error)
   assert not (tmp_path / 'run').exists()

@@ -158,7 +158,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     with pytest.raises(SystemExit) as left:
       tiny_recipe.main(*flags)
   assert left.value.code == 128 + signal.SIGTERM
-  assert 'stopped; the same command goes on' in capsys.readouterr().out
+  assert 'stopped; the same command resumes the run' in capsys.readouterr().out
   history = run_directory.read_history(tmp_path / 'history.csv')
   assert len(history['loss']) == 2
   assert tiny_recipe.main(*flags) is None

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 from absl import flags
-from absl.testing import flagsaver
 
-from recipes.training import run_flags
+from recipes.training import catalogue, run_flags
+from recipes.training.run_config import PruningConfig, RunConfig
 from tests.testing import tiny_recipe
 
 # By flag: another value than its default, and the flags that it needs.
@@ -60,6 +60,7 @@ _VALUES = {
   'tensorboard': (True, {}),
   'verbose': (2, {}),
 }
+_RECIPES = catalogue.NAMES
 # Looked at in tests of their own, of what a run writes and prints.
 _SEEN_WITHOUT: dict[str, dict] = {}  # By the flags that are needed.
 _ELSEWHERE = {
@@ -91,9 +92,9 @@ def observe(monkeypatch, tmp_path):
   """Returns a function from flags to all that reaches data and training."""
   seen = {}
 
-  def load(request):
-    seen['request'] = dataclasses.asdict(request)
-    local = dataclasses.replace(request, data_dir=None, download=False)
+  def load(options):
+    seen['options'] = dataclasses.asdict(options)
+    local = dataclasses.replace(options, data_dir=None, download=False)
     return tiny_recipe.RECIPE.load(local)
 
   def fit(model, data, **arguments):
@@ -110,7 +111,7 @@ def observe(monkeypatch, tmp_path):
     seen['callbacks'] = [
       _told(callback)
       for callback in arguments.pop('callbacks')
-      if type(callback).__name__ not in ('Records', 'CheckpointAndResume')
+      if type(callback).__name__ not in ('HistoryWriter', 'CheckpointAndResume')
     ]
     seen['fit'] = _told(arguments)
     raise _Seen
@@ -134,17 +135,18 @@ def observe(monkeypatch, tmp_path):
 
 
 def test_the_table_has_every_flag():
-  named = {name for group in run_flags.GROUPS.values() for name in group}
-  assert named == _VALUES.keys() | _ELSEWHERE
-  defined = {
-    flag.name
-    for module in (
-      'recipes.training.run_flags',
-      'recipes.training.pruning_flags',
-    )
-    for flag in flags.FLAGS.flags_by_module_dict()[module]
+  assert set(run_flags.NAMES) == _VALUES.keys() | _ELSEWHERE
+  # The groups of the help are those in which absl has the flags.
+  for group, names in run_flags.GROUPS.items():
+    defined = flags.FLAGS.flags_by_module_dict()[group]
+    assert {flag.name for flag in defined} == set(names), group
+  fields = {
+    field.name
+    for config in (RunConfig, PruningConfig)
+    for field in dataclasses.fields(config)
   }
-  assert named == defined
+  made = {'pruning', 'recipe_flags', 'command'}  # Of other flags.
+  assert fields - made == set(run_flags.NAMES) - {'debug'}
 
 
 def _nodes(path):
@@ -152,15 +154,17 @@ def _nodes(path):
 
 
 def _read_of_flags(paths):
-  """Returns the names of what modules read as FLAGS.name."""
-  return {
-    node.attr
-    for path in paths
-    for node in _nodes(path)
-    if isinstance(node, ast.Attribute)
-    and isinstance(node.value, ast.Name)
-    and node.value.id == 'FLAGS'
-  }
+  """Returns the names of what modules read as FLAGS.name and FLAGS['name']."""
+  found = set()
+  for node in (node for path in paths for node in _nodes(path)):
+    match node:
+      case ast.Attribute(value=ast.Name(id='FLAGS'), attr=name):
+        found.add(name)
+      case ast.Subscript(
+        value=ast.Name(id='FLAGS'), slice=ast.Constant(value=name)
+      ):
+        found.add(name)
+  return found
 
 
 def _defined_and_read(path):
@@ -182,13 +186,13 @@ def _defined_and_read(path):
     node.args[0].value: holders.get(node) in read
     for node in nodes
     if isinstance(node, ast.Call)
-    and ast.unparse(node.func).startswith('flags.DEFINE_')
+    and ast.unparse(node.func).startswith(('flags.DEFINE_', '_define_'))
+    and isinstance(node.args[0], ast.Constant)
   }
 
 
 def test_no_binary_defines_a_flag_that_nothing_reads():
-  shared = {name for group in run_flags.GROUPS.values() for name in group}
-  binaries = 0
+  shared, binaries = set(run_flags.NAMES), 0
   paths = list(pathlib.Path(run_flags.__file__).parents[1].rglob('*.py'))
   read = _read_of_flags(paths)
   for path in paths:
@@ -197,7 +201,11 @@ def test_no_binary_defines_a_flag_that_nothing_reads():
       assert found.keys() <= shared  # Which test_each_flag_is_read looks at.
       continue
     binaries += bool(found)
-    dead = [n for n, is_read in found.items() if not is_read and n not in read]
+    # Those of a recipe reach it through its `flags`.
+    own = catalogue.load(path.stem).flags if path.stem in _RECIPES else ()
+    read_here = {*read, *own}
+    dead = [n for n, is_read in found.items() if not is_read]
+    dead = [name for name in dead if name not in read_here]
     assert not dead, f'{path.name} defines and never reads {dead}'
   assert binaries > 5
 
@@ -222,16 +230,16 @@ def test_help_tells_every_flag(capsys):
   assert left.value.code == 0
   said = capsys.readouterr().out
   for name in sorted(_VALUES.keys() | _ELSEWHERE):
-    assert f'--{name}=' in said or f'--[no]{name}\n' in said
+    assert f'\n  --{name}: ' in said or f'\n  --[no]{name}: ' in said
   words = ' '.join(said.split())
-  assert 'each of n replicas gets an n-th. Default: 256.' in words
-  assert (
-    '--rewind_step=N\n      The step that LTH rewinds to. Only for lth.' in said
-  )
-  # What stands is shown also where it is the library's.
+  assert "each of n replicas gets an n-th of it. (default: '256')" in words
+  assert '\n\nPruning:\n  --begin_fraction: ' in said
+  assert '--rewind_step: Training step whose weights LTH rewinds to.' in said
+  assert 'LTH rewinds to. Only for lth. Default: 0. (a non-negative' in words
+  # The default of the library is shown too.
   assert 'the plateau. Only for unilth, unidlth. Default: val_loss.' in words
   assert 'Default: 0.5 for dlth, 0.6 for unilth, 0.8 for unidlth.' in words
-  assert '--skip=A,B' in said
+  assert 'as in conv2d,fc. Not for dense. (a comma separated list)' in words
   assert max(map(len, said.splitlines())) <= 80
 
 
@@ -240,16 +248,19 @@ def test_help_tells_every_flag(capsys):
   [
     (['--method=lth', '--patience=3'], 'only by unilth, unidlth'),
     (['--prune_fraction=2'], 'prune_fraction must be in (0, 1), but is 2.0'),
-    (['--block_size=4'], '--block_size must be two whole numbers'),
-    (['--export=onnx'], "saved_model, tflite, ticket, but has 'onnx'"),
+    (['--block_size=4'], "--block_size=['4']: must be two whole numbers"),
+    (['--export=onnx'], "['onnx']: must be of saved_model, tflite, ticket"),
     (['--export=ticket', '--method=dense'], '--export=ticket needs zeros'),
-    (['--warmup_epochs=5'], '--warmup_epochs must be below --epochs=5'),
-    (['--learning_rate=0'], '--learning_rate must be above 0, but is 0'),
+    (['--warmup_epochs=5'], 'epochs=5: --warmup_epochs must be below --epochs'),
+    (['--learning_rate=0'], '--learning_rate=0.0: must be above 0'),
     # absl takes NaN to be in any range.
-    (['--label_smoothing=nan'], '--label_smoothing must be a finite number'),
-    (['--weight_decay=inf'], '--weight_decay must be a finite number, but is'),
-    (['--target_sparsity=nan'], '--target_sparsity must be a finite number'),
-    ([f'--batch_size={10**30}'], '--batch_size must be below 2^63, but is 100'),
+    (
+      ['--label_smoothing=nan'],
+      '--label_smoothing=nan: must be a finite',
+    ),
+    (['--weight_decay=inf'], '--weight_decay=inf: must be a finite number'),
+    (['--target_sparsity=nan'], '--target_sparsity=nan: must be a finite'),
+    ([f'--batch_size={10**30}'], f'--batch_size={10**30}: must be a finite'),
     (['--block_size=0,1'], 'block_size must be two whole numbers >= 1, but is'),
     (['--sparsity_m_by_n=0,4'], 'sparsity_m_by_n must be (m, n) with 1 <= m'),
     (
@@ -263,7 +274,9 @@ def test_help_tells_every_flag(capsys):
 )
 def test_bad_flags_are_one_line_and_leave_nothing(arguments, message, tmp_path):
   directory = tmp_path / 'run'
-  said = tiny_recipe.main(f'--output_dir={directory}', *arguments)
+  said = tiny_recipe.error_of(
+    lambda: tiny_recipe.main(f'--output_dir={directory}', *arguments)
+  )
   assert said.startswith('error: ') and message in said and '\n' not in said
   assert not directory.exists()
 
@@ -297,30 +310,46 @@ def test_several_replicas_cannot_be_compiled(monkeypatch, tmp_path):
 
 
 def test_debug_shows_the_traceback(tmp_path):
-  with pytest.raises(ValueError, match='must be two whole numbers'):
-    tiny_recipe.main('--debug', '--block_size=4', f'--output_dir={tmp_path}')
+  with pytest.raises(ValueError, match='block_size must be two whole numbers'):
+    tiny_recipe.main('--debug', '--block_size=0,4', f'--output_dir={tmp_path}')
 
 
 def test_a_shorter_run_warms_up_for_the_same_share():
   published = dataclasses.replace(
     tiny_recipe.RECIPE, epochs=90, warmup_epochs=5, load=lambda _: None
   )
-  with flagsaver.flagsaver(epochs=18):
-    run_flags.adopt(published)
-    run_flags.check()
-    assert run_flags.FLAGS.warmup_epochs == pytest.approx(1)
-  with flagsaver.flagsaver(epochs=18, warmup_epochs=3.0):
-    run_flags.adopt(published)
-    assert run_flags.FLAGS.warmup_epochs == 3
+  shorter = tiny_recipe.config(published, epochs=18)
+  assert shorter.warmup_epochs == pytest.approx(1)
+  assert tiny_recipe.config(published).warmup_epochs == pytest.approx(5)
+  given = tiny_recipe.config(published, epochs=18, warmup_epochs=3.0)
+  assert given.warmup_epochs == 3
 
 
 def test_flags_of_a_recipe_are_told_and_kept(capsys):
   if 'tests_colour' not in flags.FLAGS:
-    flags.DEFINE_string('tests_colour', 'red', 'Of nothing.')
+    flags.DEFINE_string(
+      'tests_colour', 'red', 'Of nothing.', module_name='Recipe'
+    )
   recipe = dataclasses.replace(tiny_recipe.RECIPE, flags=('tests_colour',))
   with pytest.raises(SystemExit):
     tiny_recipe.main('--help', recipe=recipe)
-  assert 'Of this recipe:\n  --tests_colour=TEXT' in capsys.readouterr().out
-  with flagsaver.flagsaver(tests_colour='blue'):
-    assert run_flags.config(recipe)['tests_colour'] == 'blue'
-    assert '--tests_colour=blue' in run_flags.command(recipe)
+  said = capsys.readouterr().out.partition('\n\nRecipe:\n')[2]
+  assert '  --tests_colour: Of nothing.' in said.partition('\n\nData:\n')[0]
+  config = tiny_recipe.config(recipe, tests_colour='blue')
+  assert config.result_values('tiny')['tests_colour'] == 'blue'
+  assert '--tests_colour=blue' in config.command
+  seen = []
+  chosen = dataclasses.replace(
+    recipe, with_flags=lambda tests_colour: seen.append(tests_colour)
+  )
+  chosen.configured(config.recipe_flags)
+  assert seen == ['blue']
+
+
+def test_a_configuration_cannot_be_changed():
+  config = tiny_recipe.config(skip=['dense'], export=['ticket'])
+  hash((config.pruning, config.export))  # No lists, nor what could change.
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    config.epochs = 3
+  with pytest.raises(TypeError):
+    config.recipe_flags['model'] = 'other'

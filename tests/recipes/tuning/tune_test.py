@@ -14,7 +14,6 @@ from absl import flags
 from absl.testing import flagsaver
 
 from recipes import tune
-from recipes.training import run_flags
 from tests.testing import tiny_recipe
 
 pytestmark = pytest.mark.long
@@ -32,19 +31,16 @@ _QUICK = {
 def _run(directory, **given):
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['test'])
-  with flagsaver.flagsaver():
-    run_flags.adopt(tiny_recipe.RECIPE)
-    for name, value in {**_QUICK, **given}.items():
-      flags.FLAGS[name].value = value
-      flags.FLAGS[name].using_default_value = False
-    return tune.run(tiny_recipe.RECIPE, directory)
+  recipe, given = tiny_recipe.RECIPE, {'output_dir': str(directory), **given}
+  with flagsaver.flagsaver(**{**_QUICK, **given}):
+    return tune.run(recipe, *tune.read_flags(recipe))
 
 
 def _main(*arguments):
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['test'])
   with flagsaver.flagsaver():
-    return tune.main(['tune', *arguments])
+    return tiny_recipe.error_of(lambda: tune.main(['tune', *arguments]))
 
 
 @pytest.fixture(scope='module')
@@ -67,7 +63,7 @@ def test_a_search_writes_its_report(searched):
   assert lines[1].startswith(best['trial'])
   assert re.search(r'best: trial \d, test accuracy \d', summary)
   assert 'defaults: trial 0, test accuracy' in summary
-  assert 'all as by default' in summary
+  assert 'none: the defaults' in summary
   results = json.loads((directory / 'results.json').read_text())
   assert results['best']['trial'] == best['trial']
   assert results['best']['validation_accuracy'] == float(best['accuracy'])
@@ -131,14 +127,17 @@ def test_the_sparsest_within_a_loss_of_the_dense(tmp_path):
   'arguments, match',
   [
     (['--method=gmp'], '--method must be one of .* but is gmp'),
-    (['--objective=front'], '--objective=front needs --sparsity_range'),
+    (
+      ['--objective=front'],
+      'flags objective=front, sparsity_range=None: .*front need --sparsity_ran',
+    ),
     (
       ['--sparsity_range=0.5,0.9'],
-      '--sparsity_range is for --objective=sparsest',
+      'flags objective=accuracy, .*with accuracy, the least sparse ticket',
     ),
     (
       ['--objective=front', '--sparsity_range=0.9'],
-      '--sparsity_range must be LOWEST,HIGHEST',
+      r"flag --sparsity_range=\['0.9'\]: must be LOWEST,HIGHEST",
     ),
     (
       ['--objective=front', '--sparsity_range=0.9,0.5'],
@@ -147,7 +146,7 @@ def test_the_sparsest_within_a_loss_of_the_dense(tmp_path):
     (['--strategy=mirrored'], '--strategy is not read'),
     (['--nolr_restart'], '--lr_restart is not read'),
     (['--epochs=2'], 'epochs must be a whole number >= 3'),
-    (['--patience=-1'], 'patience must be'),
+    (['--patience=-1'], 'flag --patience=-1: -1 is not a non-negative integer'),
     (['bayesian'], "'bayesian' is no flag"),
   ],
 )
