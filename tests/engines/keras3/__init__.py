@@ -1,0 +1,1 @@
+"""Tests of the engine for Keras 3 models."""
