@@ -212,5 +212,5 @@ def _warn_of_empty_masks(plan: PruningPlan) -> None:
       warnings.warn(
         f'FixedMask of layer {kernel.name!r} masks all weights of a kernel: '
         'it will never train.',
-        stacklevel=5,
+        stacklevel=4,
       )
