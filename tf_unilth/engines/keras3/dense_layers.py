@@ -6,6 +6,7 @@ normalization layers are documented to stay dense and cause no warning.
 """
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -62,15 +63,23 @@ def dense_owners(plan: PruningPlan) -> list[tuple[Any, Any]]:
   found = []
   listed = [plan.model, *layer_tree.named_layers(plan.model)]
   for layer in listed:
-    own = [layer] if layer_tree.is_container(layer) else None
-    for owner in own or layer_tree.inside(layer):
-      if id(owner) in skipped or id(layer) in skipped:
-        continue
-      if any(
+    if id(layer) in skipped:
+      continue
+    is_container = layer_tree.is_container(layer)
+    for owner in [layer] if is_container else _undeclared(layer):
+      if id(owner) not in skipped and any(
         id(variable) not in pruned for variable in matrices(owner)
-      ) and not kernel_table.declares_kernels(layer):
+      ):
         found.append((layer, owner))
   return found
+
+
+def _undeclared(layer: Any) -> Iterator[Any]:
+  """Yields a layer and those inside, except in one that declares kernels."""
+  if not kernel_table.declares_kernels(layer):
+    yield layer
+    for inner in kernel_table.inner_layers(layer):
+      yield from _undeclared(inner)
 
 
 def matrices(layer: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """The kernels of each Keras 3 layer type: the table to extend for a new one."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -74,7 +74,7 @@ def kernels_of(layer: keras.layers.Layer) -> Iterator[LayerKernel]:
     layer: the layer. One that declares its kernels has no others.
   """
   if declares_kernels(layer):
-    for variable in layer.get_prunable_weights():
+    for variable in _declared(layer):
       if isinstance(variable, keras.Variable):
         yield LayerKernel(variable, layer)
     return
@@ -86,15 +86,74 @@ def kernels_of(layer: keras.layers.Layer) -> Iterator[LayerKernel]:
       yield LayerKernel(variable, layer)
 
 
+def is_built(layer: keras.layers.Layer) -> bool:
+  """Returns whether a layer and all layers inside of it are built.
+
+  Args:
+    layer: the layer or model. `build` of a subclassed model builds no layer
+      inside, unless the user wrote it.
+  """
+  return layer.built and all(map(is_built, inner_layers(layer)))
+
+
+def _declared(layer: Any) -> list[Any]:
+  """Returns what `get_prunable_weights` returns; nothing while it cannot."""
+  if not layer.built:
+    return []
+  try:
+    return list(layer.get_prunable_weights())
+  except AttributeError:  # As Keras raises where a layer inside is unbuilt.
+    if is_built(layer):
+      raise
+    return []
+
+
 def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
   """Returns the layers directly inside of a layer or model, in order.
 
   Args:
     layer: the layer, built or unbuilt.
   """
-  if isinstance(layer, keras.Model):
-    return list(layer.layers)
+  if isinstance(layer, keras.Sequential):
+    return list(layer.layers)  # Without the input.
+  # `layers` of a functional model lacks those of its subclasses' attributes.
   return list(layer._layers)
+
+
+def kernel_path(kernel: LayerKernel) -> str:
+  """Returns the path of a kernel, with slashes, as tf_keras has it."""
+  parts = kernel.variable.path.split('/')
+  if _is_conv_lstm_cell(type(kernel.owner)):
+    del parts[-2:-1]  # In tf_keras, this cell's name is not in the path.
+  return '/'.join(parts)
+
+
+def effective_value(kernel: LayerKernel) -> Any:
+  """Returns the variable, or the tensor that the layer uses in its place.
+
+  That tensor is unpacked if the variable has two int4 weights in a byte, and
+  includes the LoRA matrices.
+
+  Args:
+    kernel: the kernel.
+  """
+  for name in _attributes(kernel.owner):
+    if _variable(kernel.owner, name) is kernel.variable:
+      return getattr(kernel.owner, name)
+  return kernel.variable
+
+
+def why_fixed(kernel: LayerKernel) -> str | None:
+  """Returns why a kernel cannot be pruned any more; `None` if it can.
+
+  Args:
+    kernel: the kernel.
+  """
+  if 'int' in kernel.variable.dtype:
+    return f'quantized to {kernel.variable.dtype}'
+  if getattr(kernel.owner, 'lora_enabled', False):
+    return 'frozen, and LoRA matrices are added to it'
+  return None
 
 
 def _attributes(layer: keras.layers.Layer) -> tuple[str, ...]:
@@ -102,9 +161,16 @@ def _attributes(layer: keras.layers.Layer) -> tuple[str, ...]:
   for kind in type(layer).mro():
     if kind in _ATTRIBUTES:
       return _ATTRIBUTES[kind]
-    if kind.__name__ == _CONV_LSTM_CELL and is_of_keras(kind):
+    if _is_conv_lstm_cell(kind):
       return ('kernel', 'recurrent_kernel')
   return ()
+
+
+def _is_conv_lstm_cell(kind: type) -> bool:
+  return any(
+    base.__name__ == _CONV_LSTM_CELL and is_of_keras(base)
+    for base in kind.mro()
+  )
 
 
 def _variable(layer: keras.layers.Layer, name: str) -> keras.Variable | None:

@@ -26,7 +26,11 @@ def is_container(layer: keras.layers.Layer) -> bool:
 
 
 def named_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-  """Yields the layers inside of a model that arguments may name, each once."""
+  """Yields the layers inside of a model that arguments may name, each once.
+
+  Args:
+    layer: the model. One that declares its kernels has no such layers.
+  """
   seen: set[int] = set()
 
   def visit(outer: Any) -> Iterator[Any]:
@@ -37,7 +41,7 @@ def named_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
         if is_container(inner):
           yield from visit(inner)
 
-  return visit(layer)
+  return visit(layer) if is_container(layer) else iter(())
 
 
 def kernel_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -85,7 +89,8 @@ def model_kernels(
   seen: set[int] = set()
   for layer in kernel_layers(model):
     kernels = list(kernel_table.kernels_of(layer))
-    names = kernel_names(layer.name, [k.variable.path for k in kernels])
+    paths = [kernel_table.kernel_path(kernel) for kernel in kernels]
+    names = kernel_names(layer.name, paths)
     for name, kernel in zip(names, kernels, strict=True):
       if id(kernel.variable) not in seen:
         seen.add(id(kernel.variable))

@@ -50,7 +50,7 @@ def prune_low_magnitude(
   plan = PruningPlan(to_prune, pruning_schedule, units, skipped, schedules)
   _check_something_to_prune(plan)
   ModelHooks(plan).attach()
-  if to_prune.built:
+  if kernel_table.is_built(to_prune):
     dense_layers.warn(plan, stacklevel=3)
     _warn_of_empty_masks(plan)
   return to_prune
@@ -131,13 +131,43 @@ def _skipped_layers(
   inside = {id(i) for layer in skipped for i in layer_tree.inside(layer)}
   if both := [layer.name for layer in schedules if id(layer) in inside]:
     raise ValueError(f'skip and targets must differ, but both name {both}.')
+  fixed = _layers_with_fixed_kernels(model, inside)
+  if both := [layer.name for layer in schedules if layer in fixed]:
+    raise ValueError(
+      'targets must name layers whose kernels can still be pruned, but names '
+      f'{both}: prune before quantize and enable_lora.'
+    )
+  inside |= set(map(id, fixed))
   unfit = _layers_without_units(model, units, inside)
   if both := [layer.name for layer in schedules if layer in unfit]:
     raise ValueError(
       f'targets must name layers whose kernels divide into units of {units}, '
       f'but names {both}.'
     )
-  return [*skipped, *unfit]
+  return [*skipped, *fixed, *unfit]
+
+
+def _layers_with_fixed_kernels(
+  model: keras.Model, skipped: set[int]
+) -> list[Any]:
+  """Returns the layers with quantized or LoRA kernels, and warns of them.
+
+  Args:
+    model: the model.
+    skipped: the ids of layers to ignore.
+  """
+  found: dict[Any, str] = {}
+  for _, kernel, layer in layer_tree.model_kernels(model):
+    why = kernel_table.why_fixed(kernel)
+    if why is not None and id(layer) not in skipped:
+      found.setdefault(layer, why)
+  for layer, why in found.items():
+    warnings.warn(
+      f'layer {layer.name!r} stays as it is: its kernel is {why}. Prune '
+      'before quantize and enable_lora.',
+      stacklevel=5,
+    )
+  return list(found)
 
 
 def _layers_without_units(
@@ -187,5 +217,5 @@ def _warn_of_empty_masks(plan: PruningPlan) -> None:
       warnings.warn(
         f'FixedMask of layer {kernel.name!r} masks all weights of a kernel: '
         'it will never train.',
-        stacklevel=5,
+        stacklevel=4,
       )

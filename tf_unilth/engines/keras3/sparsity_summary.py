@@ -9,6 +9,7 @@ import numpy as np
 from tf_unilth.engines.keras3 import (
   backend_values,
   dense_layers,
+  kernel_table,
   layer_tree,
   pruning_plan,
 )
@@ -21,24 +22,30 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   plan = pruning_plan.plan_of(model)
   if plan is None:
     rows = [
-      _row(name, kernel.variable)
+      _row(name, _read(kernel_table.effective_value(kernel)))
       for name, kernel, _ in layer_tree.model_kernels(model)
     ]
     return SparsitySummary(tuple(rows))
   rows = [
-    _row(kernel.name, kernel.variable, mask)
+    _row(kernel.name, _read(kernel.variable), mask)
     for kernel, mask in zip(plan.kernels, plan.masks, strict=True)
   ]
   return SparsitySummary(tuple(rows), _not_pruned(plan))
 
 
+def _read(value: Any) -> np.ndarray:
+  if isinstance(value, keras.Variable):
+    return backend_values.read(value)
+  return keras.ops.convert_to_numpy(value)
+
+
 def _row(
-  name: str, variable: Any, mask: np.ndarray | None = None
+  name: str, values: np.ndarray, mask: np.ndarray | None = None
 ) -> KernelSparsity:
-  zero = backend_values.read(variable) == 0
+  zero = values == 0
   if mask is not None:
     zero |= ~mask
-  return KernelSparsity(name, tuple(variable.shape), int(np.sum(zero)))
+  return KernelSparsity(name, values.shape, int(np.sum(zero)))
 
 
 def _not_pruned(plan: pruning_plan.PruningPlan) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """strip_pruning for Keras 3: takes plan and patches off a model."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -26,8 +27,15 @@ def strip_pruning(model: keras.Model) -> keras.Model:
   plan.hooks.detach()
   optimizer = getattr(model, 'optimizer', None)
   if optimizer is not None:
-    _make_rate_a_number(optimizer_traits.inner(optimizer))
+    with _variable_scope(model):
+      _make_rate_a_number(optimizer_traits.inner(optimizer))
   return model
+
+
+def _variable_scope(model: keras.Model) -> Any:
+  if keras.backend.backend() == 'tensorflow':
+    return model.distribute_strategy.scope()
+  return contextlib.nullcontext()
 
 
 def _make_rate_a_number(optimizer: Any) -> None:
@@ -43,13 +51,34 @@ def _make_rate_a_number(optimizer: Any) -> None:
   if schedule is None:
     return
   rate = schedule(optimizer._iterations.value)
-  variable = keras.Variable(
-    float(keras.ops.convert_to_numpy(rate)),
-    name='learning_rate',
-    dtype=keras.backend.floatx(),
-    trainable=False,
-    aggregation='only_first_replica',
-  )
+  with keras.name_scope(optimizer.name, caller=optimizer):
+    variable = keras.Variable(
+      float(keras.ops.convert_to_numpy(rate)),
+      name='learning_rate',
+      dtype=keras.backend.floatx(),
+      trainable=False,
+      aggregation='only_first_replica',
+    )
+  counter, others = optimizer._iterations, list(optimizer._variables)
   optimizer._learning_rate = variable
-  position = optimizer._variables.index(optimizer._iterations) + 1
-  optimizer._variables.insert(position, variable)
+  others = [v for v in others if v is not counter]
+  _list_variables(optimizer, [counter, variable, *others])
+
+
+def _list_variables(optimizer: Any, variables: list[Any]) -> None:
+  """Replaces the list of an optimizer's variables, as its constructor sets it.
+
+  TensorFlow cannot save a list in which items were moved, so it is a new one.
+
+  Args:
+    optimizer: the optimizer.
+    variables: its variables, in the order in which files have them.
+  """
+  # While there is a tracker, Keras would track the items of the list.
+  tracker = vars(optimizer).pop('_tracker')
+  try:
+    optimizer._variables = variables
+  finally:
+    vars(optimizer)['_tracker'] = tracker
+  is_variable, _ = tracker.config['variables']
+  tracker.config['variables'] = is_variable, optimizer._variables
