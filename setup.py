@@ -9,6 +9,9 @@ _TF = '>=2.16'
 _EXTRAS = {
   # The same TensorFlow with its CUDA libraries.
   'and-cuda': [f'tensorflow[and-cuda]{_TF}'],
+  # Backends of Keras 3 besides TensorFlow.
+  'jax': ['jax>=0.4.30'],
+  'torch': ['torch>=2.4'],
   # Bayesian search needs scikit-learn, which this extra of theirs brings.
   'tuner': ['keras-tuner[bayesian]>=1.4.7'],
   # TensorFlow 2.21 no longer brings it.

@@ -102,7 +102,8 @@ class TicketCallback(Algorithm, KerasCallback):
     """Returns the ramped penalty, a scalar to add to the loss of a step.
 
     Only for custom training loops; `fit` adds it automatically. Call it in the
-    graph, inside of the gradient tape.
+    graph, inside of the gradient tape. It is 0 for a Keras 3 model, whose
+    optimizer adds the gradient of the penalty in every loop.
     """
     return 0.0 if self._current_run is None else self._run.engine.penalty()
 

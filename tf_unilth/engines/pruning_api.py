@@ -40,13 +40,18 @@ def prune_low_magnitude(
   targets: Mapping[Selector, float | PruningSchedule] | None = None,
   **kwargs: Any,
 ) -> Any:
-  """Wraps a model, a layer or a list of layers for pruning.
+  """Prepares a model, a layer or a list of layers for pruning.
 
-  Extends tfmot's function of the same name. The wrapper,
-  `tf_unilth.PruneLowMagnitude`, fixes faults of tfmot's wrapper. In a model,
-  all layers with kernels are wrapped and other layers stay as they are, where
-  tfmot raises an error for a layer type that it does not support.
+  With tf_keras, it wraps layers, and extends tfmot's function of the same name.
+  The wrapper, `tf_unilth.PruneLowMagnitude`, fixes faults of tfmot's wrapper.
+  In a model, all layers with kernels are wrapped and other layers stay as they
+  are, where tfmot raises an error for a layer type that it does not support.
   `sparsity_summary` lists the layers that stay dense.
+
+  With Keras 3, `to_prune` is a model of any kind, also a subclassed one. No
+  layer is wrapped: the plan is noted on the model, which is returned, and its
+  optimizer holds the masks in any training until `strip_pruning`. Layers inside
+  of a user's own layer are pruned too.
 
   Biases, depthwise kernels and the scales of normalization layers are never
   pruned. If any other layer with a trainable matrix stays dense, at any depth,
@@ -54,15 +59,16 @@ def prune_low_magnitude(
 
   Args:
     to_prune: a Sequential or functional tf_keras model, a layer, or a list of
-      layers and models. In a subclassed model, wrap each layer where the model
-      creates it.
-    pruning_schedule: an `IterativeSparsity`, a `FixedMask` or any tfmot
-      schedule.
+      layers and models. In a subclassed model of tf_keras, wrap each layer
+      where the model creates it. Or a Keras 3 model.
+    pruning_schedule: an `IterativeSparsity`, a `FixedMask` or, with tf_keras,
+      any tfmot schedule.
     block_size: (height, width) of the blocks in which a matrix is pruned.
     block_pooling_type: `'AVG'` or `'MAX'`, which pools the |w| of a block into
       its score.
     pruning_policy: a tfmot `PruningPolicy` that selects among the layers with
-      kernels. It must allow a layer that is given by itself.
+      kernels. It must allow a layer that is given by itself. `None` with
+      Keras 3.
     sparsity_m_by_n: (m, n) to prune m of each n consecutive weights. Excludes
       `block_size`.
     skip: the layers of a model that stay dense, as one selector or several. A
@@ -78,13 +84,14 @@ def prune_low_magnitude(
       single layer.
 
   Returns:
-    For a model, a new model with wrapped layers that shares its weights and
-    must be compiled; for a layer, the wrapped layer; for a list, a list.
+    For a tf_keras model, a new model with wrapped layers that shares its
+    weights and must be compiled; for a layer, the wrapped layer; for a list, a
+    list. A Keras 3 model is returned itself.
 
   Raises:
-    TypeError: `to_prune` is not a tf_keras object (for a Keras 3 object, the
-      message says how to rebuild it), or an argument has a wrong type.
-    ValueError: there is nothing to prune; `skip` or `targets` select no layer
+    TypeError: `to_prune` is of no Keras, or of Keras 3 and not a model, or an
+      argument has a wrong type.
+    ValueError: there is nothing to prune; a Keras 3 model was passed before; `skip` or `targets` select no layer
       of the model; two keys of `targets`, or `skip` and `targets`, select the
       same layer; or a layer in `targets` is not wrapped.
 
@@ -133,25 +140,28 @@ def prune_low_magnitude(
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
-  """Removes the pruning wrappers; returns a plain sparse model.
+  """Removes the pruning wrappers or plan; returns a plain sparse model.
 
   Extends tfmot's function of the same name to subclassed models and to custom
   layers with wrapped layers inside. These are changed in place, because Keras
-  cannot clone them. Pruned weights are first set to zero, also in tfmot's
-  wrappers, because other code may have changed them. If a target sparsity
-  above 0 was set but the masks have no zeros, a warning says so.
+  cannot clone them, and so is a Keras 3 model: all that `prune_low_magnitude`
+  put on it is taken back, and a `StagedLearningRate` of its optimizer becomes a
+  number, its present value. Pruned weights are first set to zero, also in
+  tfmot's wrappers, because other code may have changed them. If a target
+  sparsity above 0 was set but the masks have no zeros, a warning says so.
 
   Args:
-    model: a tf_keras model with layers that this library or tfmot wrapped.
+    model: a tf_keras model with layers that this library or tfmot wrapped, or a
+      Keras 3 model.
 
   Returns:
     A new model that shares the layers of `model`, or `model` itself if it is
-    subclassed.
+    subclassed or of Keras 3.
 
   Raises:
-    TypeError: `model` is not a tf_keras model.
-    RuntimeError: `model` is subclassed, and `fit` is training it with a ticket
-      callback.
+    TypeError: `model` is not a Keras model.
+    RuntimeError: `model` is changed in place, and `fit` is training it with a
+      ticket callback.
 
   >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
   >>> model = prune_low_magnitude(keras.Sequential(layers), FixedMask())
@@ -170,13 +180,13 @@ def sparsity_summary(model: keras.Model) -> SparsitySummary:
   it counts all prunable kernels. Biases are never pruned and never counted.
 
   Args:
-    model: a built tf_keras model.
+    model: a built Keras model.
 
   Returns:
     A `SparsitySummary`, which prints as a table.
 
   Raises:
-    TypeError: `model` is not a tf_keras model.
+    TypeError: `model` is not a Keras model.
 
   >>> layers = [keras.layers.Dense(2, input_shape=(3,), name='small')]
   >>> print(sparsity_summary(keras.Sequential(layers)))

@@ -53,8 +53,9 @@ class StagedLearningRate(_Schedule):
   resets the optimizer's iterations.
 
   Optimizers of tf_keras and of Keras 3 accept it, whenever they are imported.
-  On the JAX backend, a compiled train step keeps the decay with which it was
-  traced.
+  On the JAX backend, a compiled train step follows a restart if the model was
+  passed to `prune_low_magnitude`; otherwise it keeps the decay with which it
+  was traced.
 
   Args:
     initial_learning_rate: the rate at the start of each stage, above 0.

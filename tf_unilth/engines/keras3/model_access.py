@@ -95,7 +95,7 @@ class Keras3Model:
 
   def assign(self, key: Hashable, value: np.ndarray) -> None:
     """Sets a weight."""
-    variables = {id(v): v for v in self.model.weights}
+    variables: dict[Hashable, Any] = {id(v): v for v in self.model.weights}
     variables[key].assign(value)
 
   def assign_masks(self, masks: Mapping[Hashable, np.ndarray]) -> None:
