@@ -111,7 +111,7 @@ def test_overwrite_is_not_for_several_machines(monkeypatch, tmp_path):
   cluster = {'worker': ['localhost:1', 'localhost:2']}
   config = {'cluster': cluster, 'task': {'type': 'worker', 'index': 0}}
   monkeypatch.setenv('TF_CONFIG', json.dumps(config))
-  said = tiny_recipe.main(
-    '--strategy=multi_worker', '--overwrite', f'--output_dir={tmp_path}'
-  )
-  assert said.startswith('error: --overwrite must be off with')
+  given = '--strategy=multi_worker', '--overwrite', f'--output_dir={tmp_path}'
+  said = tiny_recipe.error_of(lambda: tiny_recipe.main(*given))
+  assert said.startswith('error: flags overwrite=True, strategy=multi_worker: ')
+  assert '--overwrite must be off with --strategy=multi_worker' in said
