@@ -151,7 +151,7 @@ def _three():
       lambda: prune_low_magnitude(
         subclassed.Subclassed(_schedule()), _schedule()
       ),
-      'to_prune is a subclassed.Subclassed, a subclassed model',
+      'to_prune is a Subclassed, a subclassed model',
     ),
     (
       lambda: prune_low_magnitude(
