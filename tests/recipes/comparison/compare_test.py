@@ -77,10 +77,10 @@ def test_each_method_is_searched_as_much_as_the_others(tmp_path):
   grid = _grid(tmp_path, methods=searched)
   found = {name: set() for name in searched}
   for trial in grid.search():
-    found[trial.method].add(grid.job(trial).directory)
-  # As many runs, each of them in a directory of its own.
-  assert {len(directories) for directories in found.values()} == {4}
-  assert len(set.union(*found.values())) == 4 * len(searched)
+    found[trial.method].add(grid.job(trial).flags)
+  # As many runs of each, no two of them with the same flags.
+  assert {len(flags) for flags in found.values()} == {4}
+  assert len(grid.search()) == 4 * len(searched)
 
 
 def test_all_methods_train_for_equally_many_epochs_but_lth_full(tmp_path):
