@@ -77,7 +77,11 @@ class Matrix(layers.Layer):
 
 
 class Declared(Matrix):
-  """A user's layer that declares its matrix."""
+  """A user's layer that declares one of its two matrices."""
+
+  def build(self, input_shape):
+    super().build(input_shape)
+    self.dense = self.add_weight(shape=(4, 4), name='dense')
 
   def get_prunable_weights(self):
     return [self.matrix]
