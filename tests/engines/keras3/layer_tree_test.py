@@ -256,12 +256,29 @@ def test_a_functional_subclass_has_the_layers_of_its_attributes():
   assert _names(model) == ['body', 'head']
 
 
-def test_a_kernel_of_two_layers_counts_once():
+def test_a_layer_of_two_models_counts_once():
   shared = layers.Dense(3, name='shared')
   inputs = layers.Input((3,))
   inner = keras.Sequential([layers.Input((3,)), shared], name='inner')
   model = keras.Model(inputs, inner(shared(inputs)))
   assert _names(model) == ['shared']
+
+
+def test_a_kernel_of_two_layers_counts_once():
+  class Transposed(layers.Layer):
+    def __init__(self, source):
+      super().__init__()
+      self.source = source
+
+    def get_prunable_weights(self):
+      return [self.source.kernel]
+
+    def call(self, inputs):
+      return inputs @ keras.ops.transpose(self.source.kernel)
+
+  encoder = layers.Dense(3, name='encoder')
+  model = keras.Sequential([layers.Input((4,)), encoder, Transposed(encoder)])
+  assert _names(model) == ['encoder']
 
 
 def test_a_model_that_declares_its_kernels_is_one_layer():

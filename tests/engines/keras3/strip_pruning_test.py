@@ -292,7 +292,7 @@ def test_files_load_and_train_on_without_the_library(tmp_path):
   # In the middle of fit: the plan is on the model. Then stripped after it.
   for kind in ('adam', 'staged'):
     model = keras_3_toys.planned(
-      keras_3_toys.conv(), _schedule(), _optimizer(kind)
+      keras_3_toys.dense(), _schedule(), _optimizer(kind)
     )
     path = tmp_path / f'{kind}.keras'
     save = _Save(tmp_path / f'{kind}_in_fit.keras', 2)
