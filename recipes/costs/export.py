@@ -1,7 +1,7 @@
 """Measures packed SavedModels beside dense ones: bytes, loading, calls.
 
   python -m recipes.costs.export
-  python -m recipes.costs.export --models=mlp --sparsity=0.9 --output=cost.json
+  python -m recipes.costs.export --networks=mlp --output=cost.json
 
 The weights of the networks are random, and so are their zeros. The dense and
 the packed SavedModel of a network are loaded in turn, then called in turn, in
@@ -10,7 +10,6 @@ in parentheses are the quartiles of the ratios of pairs.
 """
 
 import functools
-import pathlib
 import statistics
 import tempfile
 import time
@@ -23,7 +22,8 @@ import tf_keras as keras
 from absl import app, flags, logging
 
 import tf_unilth
-from recipes.common import files, provenance, tables
+from recipes.common import tables
+from recipes.costs import result_file
 from recipes.networks import resnet
 
 layers = keras.layers
@@ -41,8 +41,8 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
   'resnet50': lambda: keras.applications.ResNet50(weights=None),
 }
 
-_MODELS = flags.DEFINE_list(
-  'models', list(NETWORKS), f'Networks, of {", ".join(NETWORKS)}.'
+_NETWORKS = flags.DEFINE_list(
+  'networks', list(NETWORKS), f'Networks, of {", ".join(NETWORKS)}.'
 )
 _SPARSITY = flags.DEFINE_float(
   'sparsity', 0.95, 'Sparsity of every kernel.', 0, 1
@@ -54,10 +54,9 @@ _CALLS = flags.DEFINE_integer(
   'calls', 100, 'Number of timed calls of each SavedModel.', 2
 )
 _BATCH = flags.DEFINE_integer('batch', 1, 'Batch size of a call.', 1)
-_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
 
 
-@flags.validator('models', f'must be of {", ".join(NETWORKS)}')
+@flags.validator('networks', f'must be of {", ".join(NETWORKS)}')
 def _are_networks(value: list[str]) -> bool:
   return set(value) <= set(NETWORKS)
 
@@ -174,18 +173,14 @@ def _spread(seconds: list[float]) -> str:
 def _main(_: Sequence[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   results = {}
-  for name in _MODELS.value:
+  for name in _NETWORKS.value:
     results[name] = measure(
       name, _SPARSITY.value, _LOADS.value, _CALLS.value, _BATCH.value
     )
     print(f'{table(name, results[name])}\n', flush=True)
-  if _OUTPUT.value:
-    content = {
-      'sparsity': _SPARSITY.value,
-      'versions': provenance.versions(),
-      'results': results,
-    }
-    files.write_json(pathlib.Path(_OUTPUT.value), content)
+  result_file.write(
+    result_file.OUTPUT.value, sparsity=_SPARSITY.value, results=results
+  )
 
 
 if __name__ == '__main__':

@@ -91,9 +91,10 @@ def prune_low_magnitude(
   Raises:
     TypeError: `to_prune` is of no Keras, or of Keras 3 and not a model, or an
       argument has a wrong type.
-    ValueError: there is nothing to prune; a Keras 3 model was passed before; `skip` or `targets` select no layer
-      of the model; two keys of `targets`, or `skip` and `targets`, select the
-      same layer; or a layer in `targets` is not wrapped.
+    ValueError: there is nothing to prune; a Keras 3 model was passed before;
+      `skip` or `targets` select no layer of the model; two keys of `targets`,
+      or `skip` and `targets`, select the same layer; or a layer in `targets` is
+      not wrapped.
 
   >>> def build():
   ...   layers = [keras.layers.Rescaling(1 / 255, name='rescale')]

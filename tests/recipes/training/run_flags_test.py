@@ -154,7 +154,10 @@ def _nodes(path):
 
 
 def _read_of_flags(paths):
-  """Returns the names of what modules read as FLAGS.name and FLAGS['name']."""
+  """Returns the names of the flags that modules read, of whatever module.
+
+  As FLAGS.name, as FLAGS['name'], or as module.NAME.value, by a public holder.
+  """
   found = set()
   for node in (node for path in paths for node in _nodes(path)):
     match node:
@@ -164,6 +167,8 @@ def _read_of_flags(paths):
         value=ast.Name(id='FLAGS'), slice=ast.Constant(value=name)
       ):
         found.add(name)
+      case ast.Attribute(value=ast.Attribute(attr=holder), attr='value'):
+        found.add(holder.lower())
   return found
 
 
