@@ -6,13 +6,15 @@ import re
 import sys
 
 _ROOT = pathlib.Path(__file__).parents[1]
-# Packages whose name in the lock file is not that of their module, and one
-# that is optional and in no extra.
+# Packages whose name in the lock file is not that of their module, and those
+# that the tests do not need.
 _DISTRIBUTIONS = {
   'absl': 'absl_py',
   'grpc': 'grpcio',
   'sklearn': 'scikit_learn',
+  'jax': None,
   'tensorflow_datasets': None,
+  'torch': None,
 }
 _LOCKED = {
   re.sub(r'[-.]', '_', name).lower()
