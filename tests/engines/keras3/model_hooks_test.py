@@ -41,6 +41,22 @@ def test_a_fit_without_a_ticket_callback_is_an_error_before_any_run():
   assert model.train_function is None  # No graph was built.
 
 
+def test_a_users_own_fit_may_take_any_arguments():
+  class Own(keras.Sequential):
+    def fit(self, *args, **kwargs):
+      return super().fit(*args, **kwargs)
+
+  model = keras_3_toys.planned(
+    Own(keras_3_toys.dense().layers), tf_unilth.IterativeSparsity(0.9)
+  )
+  with pytest.raises(ValueError, match='ticket callback'):
+    keras_3_toys.fit(model)
+  callback, (x, y) = tf_unilth.UniLTH(verbose=0), toys.data()
+  # By position: inputs, labels, batch size, epochs, verbose and callbacks.
+  model.fit(x, y, 8, 6, 0, [callback], validation_data=(x, y))
+  assert callback.reached_target
+
+
 def test_training_after_a_run_holds_the_masks():
   model = _pruned()
   before, weights = _zeros(model), model.get_weights()

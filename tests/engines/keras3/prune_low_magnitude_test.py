@@ -182,7 +182,6 @@ def test_all_kernels_of_a_layer_have_its_target():
     ({'pruning_schedule': 0.5}, TypeError, 'pruning_schedule must be.*is 0.5'),
     ({'pruning_schedule': None}, TypeError, 'pruning_schedule must.*is None'),
   ],
-  ids=str,
 )
 def test_a_wrong_argument_is_named_with_its_value(arguments, error, words):
   model = planned.three()

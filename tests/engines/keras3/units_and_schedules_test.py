@@ -179,7 +179,6 @@ def test_a_subclassed_model_is_pruned():
   assert sum(planned.zeros(stripped)) == 64
 
 
-@pytest.mark.xfail(reason='the plan keeps an empty list', strict=True)
 def test_a_subclassed_model_is_pruned_that_only_seems_built():
   model = planned.Subclassed()
   # As `build` does for a class without one of its own, with a warning.

@@ -154,8 +154,7 @@ class ModelHooks:
   def _wrap_fit(self, own_fit: Any) -> Any:
     @functools.wraps(own_fit)
     def fit(*args: Any, **kwargs: Any) -> Any:
-      given = inspect.signature(own_fit).bind(*args, **kwargs).arguments
-      context = _context(given)
+      context = _context(_arguments_of(own_fit, args, kwargs))
       if self.plan.needs_callback and not _has_ticket_callback(context):
         raise missing_callback_error()
       with self._running(context):
@@ -212,6 +211,21 @@ def _has_ticket_callback(context: FitContext) -> bool:
     getattr(callback, 'is_ticket_callback', False)
     for callback in context.callbacks
   )
+
+
+def _arguments_of(
+  own_fit: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+  """Returns the arguments of `fit` by name, also where a user replaced it."""
+  signature = inspect.signature(own_fit)
+  given = dict(signature.bind(*args, **kwargs).arguments)
+  for name, parameter in signature.parameters.items():
+    if parameter.kind is parameter.VAR_KEYWORD:
+      given |= given.pop(name, {})
+    elif parameter.kind is parameter.VAR_POSITIONAL:
+      names = [*inspect.signature(keras.Model.fit).parameters][1:]
+      given |= dict(zip(names, given.pop(name, ()), strict=False))
+  return given
 
 
 def _context(given: dict[str, Any]) -> FitContext:

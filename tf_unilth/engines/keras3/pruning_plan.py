@@ -77,10 +77,17 @@ class PruningPlan:
   @property
   def kernels(self) -> list[PlannedKernel]:
     """The kernels to prune; none before the model is built."""
+    if self._kernels is None and kernel_table.is_built(self.model):
+      self.fix_kernels()
     if self._kernels is None and self.model.built:
-      self._kernels = self._find_kernels()
-      self._masks = [self._first_mask(kernel) for kernel in self._kernels]
+      return self._find_kernels()  # Layers inside may still be built.
     return self._kernels or []
+
+  def fix_kernels(self) -> None:
+    """Fixes the kernels and their first masks, when training begins."""
+    if self._kernels is None:
+      self._kernels = self._find_kernels()
+      self._masks = self._first_masks(self._kernels)
 
   def _find_kernels(self) -> list[PlannedKernel]:
     stay_dense = {
@@ -97,15 +104,19 @@ class PruningPlan:
       found.append(PlannedKernel(name, kernel.variable, schedule, structure))
     return found
 
-  def _first_mask(self, kernel: PlannedKernel) -> np.ndarray:
-    if isinstance(kernel.schedule, FixedMask):
-      return backend_values.read(kernel.variable) != 0
-    return np.ones(kernel.shape, bool)
+  def _first_masks(self, kernels: Sequence[PlannedKernel]) -> list[np.ndarray]:
+    return [
+      backend_values.read(kernel.variable) != 0
+      if isinstance(kernel.schedule, FixedMask)
+      else np.ones(kernel.shape, bool)
+      for kernel in kernels
+    ]
 
   @property
   def masks(self) -> list[np.ndarray]:
     """The masks, True where a weight is kept. Do not write them."""
-    return self._masks if self.kernels else []
+    kernels = self.kernels
+    return self._first_masks(kernels) if self._kernels is None else self._masks
 
   @property
   def has_zeros(self) -> bool:
@@ -121,6 +132,7 @@ class PruningPlan:
   def variables(self) -> StepVariables:
     """What train steps read; created at first use."""
     if self._variables is None:
+      self.fix_kernels()
       with variable_scope(self.model):
         self._variables = StepVariables(self.masks)
     return self._variables
@@ -174,7 +186,7 @@ class PruningPlan:
     if not self.model.built:
       raise ValueError(
         f'model {self.model.name!r} has no weights yet: give it an input '
-        'shape, or call model.build(input_shape) before training.'
+        'shape, or call it on a batch before training.'
       )
     if not self.kernels:
       raise ValueError(
