@@ -10,7 +10,7 @@ from typing import Any
 from recipes import early_stopping, model_zoo
 from recipes.common import result_index
 from recipes.data import digits
-from recipes.data.dataset import Request
+from recipes.data.dataset import DataOptions
 from tests.documents.committed_runs import load
 
 _SEARCH = 'search/digits/unilth_at_98'
@@ -104,7 +104,7 @@ def arguments() -> list[str]:
 @functools.cache
 def _images() -> tuple[int, int]:
   """Returns how many digits are for validation and test."""
-  data = digits.digits(Request())
+  data = digits.digits(DataOptions())
   return data.validation.examples, data.test.examples
 
 
