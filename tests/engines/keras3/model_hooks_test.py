@@ -72,6 +72,13 @@ def test_training_after_a_run_holds_the_masks():
   )
 
 
+def test_weights_that_are_loaded_after_a_run_are_masked_in_fit():
+  model, dense = _pruned(), keras_3_toys.dense().get_weights()
+  model.set_weights(dense)
+  keras_3_toys.fit(model, epochs=1)
+  _assert_zeros_hold(model)
+
+
 def test_a_model_that_is_compiled_again_holds_the_masks():
   model = _pruned()
   keras_3_toys.compiled_for_labels(model, keras.optimizers.Adam(0.01))

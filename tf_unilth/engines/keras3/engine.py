@@ -44,7 +44,6 @@ class Keras3Engine:
       fit_checks.check_callbacks(callback, self.fit.callbacks, keras.callbacks)
     self._plan.check()
     dense_layers.remind(self._plan)
-    self._hook: MaskedApply | None = None
     self._ramp: L2Ramp | None = None
     self._calls = 0
     self._iterations_at_begin: int | None = None
@@ -175,13 +174,12 @@ class Keras3Engine:
 
   def find_optimizer(self, trains: bool) -> None:
     """Hooks the model's optimizer."""
-    self._hook = self._own_hook
+    self._hooks.hook_optimizer()
 
   def iterations(self) -> int:
     """Returns the number of batches that the optimizer was given."""
     backend_values.sync(self._model)
-    counter = optimizer_traits.inner(self._model.optimizer)._iterations
-    return int(backend_values.read(counter))
+    return optimizer_traits.iterations(self._model.optimizer)
 
   def step_sizes(self, steps: int) -> StepSizes:
     """Returns how far the optimizer moves weights over the next steps."""

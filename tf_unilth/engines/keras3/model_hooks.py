@@ -10,6 +10,7 @@ import keras
 
 from tf_unilth.engines.engine import RunEvents
 from tf_unilth.engines.fit_context import FitContext
+from tf_unilth.engines.keras3 import optimizer_traits
 from tf_unilth.engines.keras3.masked_apply import MaskedApply
 from tf_unilth.engines.keras3.pruning_plan import ATTRIBUTE, PruningPlan
 from tf_unilth.engines.patches import Patches
@@ -53,10 +54,7 @@ class ModelHooks:
       (ATTRIBUTE, self.plan),
       ('make_train_function', self._make_train_function),
       ('fit', self._wrap_fit(own_fit)),
-      (
-        'compile',
-        functools.wraps(own_compile)(self._wrap_compile(own_compile)),
-      ),
+      ('compile', self._wrap_compile(own_compile)),
     ):
       self._patches.set(_OWNER, model, name, value)
     model.train_function = None
@@ -157,6 +155,8 @@ class ModelHooks:
       context = _context(_arguments_of(own_fit, args, kwargs))
       if self.plan.needs_callback and not _has_ticket_callback(context):
         raise missing_callback_error()
+      if self.run is None and self.plan.has_zeros:
+        self.plan.zero_pruned()  # Weights may have been loaded since.
       with self._running(context):
         return own_fit(*args, **kwargs)
 
@@ -198,11 +198,13 @@ class ModelHooks:
     """Hooks the new optimizer of a model that is training."""
     assert self.apply is not None and self.run is not None
     before, kind = self.apply, (self.apply.has_penalty, self.apply.has_masks)
-    counted = int(before.optimizer.iterations)
     hook = self.hook_optimizer()
     hook.ramp = before.ramp
     hook.has_penalty, hook.has_masks = kind
-    self.run.on_optimizer_replaced(int(hook.optimizer.iterations) - counted)
+    iterations = [
+      optimizer_traits.iterations(one.optimizer) for one in (before, hook)
+    ]
+    self.run.on_optimizer_replaced(iterations[1] - iterations[0])
     self._make_train_function()
 
 

@@ -100,6 +100,11 @@ def accumulation_steps(optimizer: Any) -> int:
   return getattr(inner(optimizer), 'gradient_accumulation_steps', None) or 1
 
 
+def iterations(optimizer: Any) -> int:
+  """Returns the number of batches that an optimizer was given."""
+  return _number(inner(optimizer)._iterations.value, int)
+
+
 def learning_rate_schedule(optimizer: Any) -> Any | None:
   """Returns the learning-rate schedule, `None` if the rate is a number."""
   rate = inner(optimizer)._learning_rate
@@ -133,15 +138,13 @@ def step_sizes(optimizer: Any, steps: int) -> StepSizes:
     steps: the number of steps, at least 1.
   """
   positions = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-  counter = inner(optimizer)._iterations
-  iterations = _number(counter, int) + (positions * steps).astype(int)
+  dtype = inner(optimizer)._iterations.dtype
+  sampled = iterations(optimizer) + (positions * steps).astype(int)
   rates = [
     _number(
-      learning_rate(
-        optimizer, keras.ops.convert_to_tensor(int(i), counter.dtype)
-      )
+      learning_rate(optimizer, keras.ops.convert_to_tensor(int(i), dtype))
     )
-    for i in iterations
+    for i in sampled
   ]
   per_step = 1 - momentum(optimizer)
   sizes = np.array(rates) / per_step
