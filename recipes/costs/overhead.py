@@ -2,13 +2,15 @@
 
   python -m recipes.costs.overhead --output=overhead
   python -m recipes.costs.overhead --models=lenet --jit_compile
+  KERAS_BACKEND=jax python -m recipes.costs.overhead --keras=keras
 
 The dense model, tfmot's wrapper with PolynomialDecay and our algorithms, which
 `recipes.costs.workloads` defines, train in turns in one process, in blocks of
 steps; ratios compare blocks that follow each other. The table has medians, and
 the first and third quartiles of the ratios. All models, the dense one too,
 train with a callback that counts steps. `recipes.costs.mask_update` compares
-the mask update of a large model with tfmot's.
+the mask update of a large model with tfmot's. With `--keras=keras`, steps of
+two small Keras 3 models are timed, as `recipes.costs.keras_3_times` says.
 """
 
 import json
@@ -23,6 +25,9 @@ from recipes.common import files, provenance
 from recipes.costs import overhead_report, overhead_times
 from recipes.costs.workloads import DENSE, METHODS, WORKLOADS
 
+_KERAS = flags.DEFINE_enum(
+  'keras', 'tf_keras', ['tf_keras', 'keras'], 'Keras of the models.'
+)
 _MODELS = flags.DEFINE_list(
   'models', list(WORKLOADS), f'Models, of {", ".join(WORKLOADS)}.'
 )
@@ -92,6 +97,11 @@ def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
 
 def _main(_: list[str]) -> str | None:
   output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
+  if _KERAS.value == 'keras':
+    # Here, because the other measurements need no Keras 3.
+    from recipes.costs import keras_3_times
+
+    return keras_3_times.run(output, _REPEATS.value)
   try:
     content = _begun(output, _JIT_COMPILE.value)
   except ValueError as error:

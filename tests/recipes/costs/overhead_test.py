@@ -1,5 +1,6 @@
 """The recipes that time what pruning costs."""
 
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import tf_keras as keras
 
 from recipes.costs import (
+  keras_3_times,
   mask_update,
   memory,
   overhead_report,
@@ -197,3 +199,16 @@ def test_a_peak_without_proc_is_in_bytes(platform, unit, tmp_path, monkeypatch):
   usage = type('Usage', (), {'ru_maxrss': 7})
   monkeypatch.setattr(memory.resource, 'getrusage', lambda _: usage)
   assert memory.peak() == 7 * unit
+
+
+def test_steps_of_keras_3_models_are_timed(monkeypatch, capsys, tmp_path):
+  monkeypatch.setattr(keras_3_times, '_STEPS', 2)
+  networks = {'lenet': keras_3_times.lenet}
+  monkeypatch.setattr(keras_3_times, 'NETWORKS', networks)
+  keras_3_times.run(tmp_path / 'found', repeats=2)
+  printed = capsys.readouterr().out
+  assert printed.startswith('Keras 3.') and '| lenet | mask held |' in printed
+  found = json.loads((tmp_path / 'found.json').read_text())
+  assert found['backend'] == 'tensorflow' and found['versions']['tf_unilth']
+  for seconds in found['seconds_per_step']['lenet'].values():
+    assert len(seconds) == 2 and min(seconds) > 0

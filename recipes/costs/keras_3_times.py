@@ -1,14 +1,13 @@
-"""Measures the overhead of pruning a Keras 3 model, on one backend.
-
-  KERAS_BACKEND=jax python -m recipes.costs.keras_3_overhead --output=jax.json
+"""Times the training steps of Keras 3 models, on one backend.
 
 Each repeat trains the dense network, the same with a fixed mask, and the same
 on the L2 ramp of DLTH, one after another, for three epochs each with the same
 callback. The CPU time of the second epoch counts: by then all is compiled, and
 other programs on the machine matter little. Ratios compare the trainings of one
-repeat. `recipes.costs.overhead` measures tf_keras models.
+repeat.
 """
 
+import pathlib
 import statistics
 import time
 from collections.abc import Callable
@@ -16,15 +15,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from absl import app, flags
 
 import tf_unilth
-from recipes.common import tables
-from recipes.costs import result_file
+from recipes.common import files, provenance, tables
 
-_REPEATS = flags.DEFINE_integer('repeats', 7, 'Number of repeats.', 1)
-_STEPS = flags.DEFINE_integer('steps', 300, 'Training steps per epoch.', 1)
-_BATCH_SIZE = flags.DEFINE_integer('batch_size', 60, 'Examples per step.', 1)
+_STEPS = 300  # Per epoch.
+_BATCH_SIZE = 60
 _SPARSITY = 0.9
 DENSE, HELD, RAMP = 'dense', 'mask held', 'ramp'
 
@@ -77,16 +73,13 @@ class _Clock(keras.callbacks.Callback):
       self.seconds = time.process_time() - self._begin
 
 
-def train(
-  build: Callable[[], keras.Model], kind: str, data: Any, batch_size: int
-) -> float:
+def train(build: Callable[[], keras.Model], kind: str, data: Any) -> float:
   """Trains a network for three epochs.
 
   Args:
     build: returns the network.
     kind: `'dense'`, `'mask held'` or `'ramp'`.
     data: inputs and labels.
-    batch_size: examples per step.
 
   Returns:
     The CPU seconds of the second epoch.
@@ -107,7 +100,7 @@ def train(
     keras.optimizers.SGD(0.01, momentum=0.9),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
   )
-  model.fit(*data, batch_size, epochs=3, verbose=0, callbacks=callbacks)
+  model.fit(*data, _BATCH_SIZE, epochs=3, verbose=0, callbacks=callbacks)
   return clock.seconds
 
 
@@ -122,25 +115,34 @@ def _make_sparse(model: keras.Model) -> None:
   )
 
 
-def measure(
-  name: str, repeats: int, steps: int, batch_size: int
-) -> dict[str, list[float]]:
-  """Returns the CPU seconds per step of each kind of training.
+def measure(repeats: int) -> dict[str, dict[str, list[float]]]:
+  """Returns the CPU seconds per step, by network and kind of training.
 
   Args:
-    name: of `NETWORKS`.
-    repeats: how often each is measured.
-    steps: training steps per epoch.
-    batch_size: examples per step.
+    repeats: how often each is measured, at least 1.
   """
-  rng, count = np.random.default_rng(0), steps * batch_size
+  rng, count = np.random.default_rng(0), _STEPS * _BATCH_SIZE
   data = rng.normal(size=(count, 784)).astype(np.float32), np.arange(count) % 10
-  found: dict[str, list[float]] = {DENSE: [], HELD: [], RAMP: []}
-  for _ in range(repeats):
-    for kind, seconds in found.items():
-      taken = train(NETWORKS[name], kind, data, batch_size)
-      seconds.append(taken / steps)
+  found: dict[str, dict[str, list[float]]] = {
+    name: {DENSE: [], HELD: [], RAMP: []} for name in NETWORKS
+  }
+  for name, build in NETWORKS.items():
+    for _ in range(repeats):
+      for kind, seconds in found[name].items():
+        seconds.append(train(build, kind, data) / _STEPS)
   return found
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> str:
+  """Returns what `measure` returned as a table.
+
+  Args:
+    found: CPU seconds per step, by network and kind of training.
+  """
+  rows = [_row(name, kind, one) for name, one in found.items() for kind in one]
+  headers = ('network', 'step', 'CPU ms', 'ratio to dense')
+  title = f'Keras {keras.__version__} on {keras.backend.backend()}'
+  return '\n'.join([title, *tables.markdown(headers, rows)])
 
 
 def _row(
@@ -149,30 +151,30 @@ def _row(
   ratios = [
     one / dense for one, dense in zip(found[kind], found[DENSE], strict=True)
   ]
-  median = statistics.median(ratios)
   quartiles = statistics.quantiles(ratios) if len(ratios) > 1 else ratios * 3
   return (
     name,
     kind,
     f'{1000 * statistics.median(found[kind]):.2f}',
-    f'{median:.2f} ({quartiles[0]:.2f} to {quartiles[-1]:.2f})',
+    f'{statistics.median(ratios):.2f} '
+    f'({quartiles[0]:.2f} to {quartiles[-1]:.2f})',
   )
 
 
-def _main(_: list[str]) -> None:
-  numbers = _REPEATS.value, _STEPS.value, _BATCH_SIZE.value
-  found = {name: measure(name, *numbers) for name in NETWORKS}
-  rows = [_row(name, kind, one) for name, one in found.items() for kind in one]
-  headers = ('network', 'step', 'CPU ms', 'ratio to dense')
-  print(f'Keras {keras.__version__} on {keras.backend.backend()}')
-  print(tables.plain(rows, headers, right=[2]))
-  result_file.write(
-    result_file.OUTPUT.value,
-    keras=keras.__version__,
-    backend=keras.backend.backend(),
-    seconds_per_step=found,
-  )
+def run(output: pathlib.Path | None, repeats: int) -> None:
+  """Measures, prints the table, and writes all numbers to a JSON file.
 
-
-if __name__ == '__main__':
-  app.run(_main)
+  Args:
+    output: the file, whose extension becomes `.json`; `None` writes nothing.
+    repeats: how often each is measured, at least 1.
+  """
+  found = measure(repeats)
+  print(table(found))
+  if output:
+    content = {
+      **provenance.record(),
+      'keras': keras.__version__,
+      'backend': keras.backend.backend(),
+      'seconds_per_step': found,
+    }
+    files.write_json(output.with_suffix('.json'), content)
