@@ -19,7 +19,7 @@ from tests.testing import keras_3_toys
 from tf_unilth.engines.keras3 import backend_values
 from tf_unilth.selection import mask_selection, round_sparsity
 
-pytestmark = pytest.mark.keras3
+pytestmark = [pytest.mark.keras3, pytest.mark.long]
 BACKEND = keras.backend.backend()
 
 

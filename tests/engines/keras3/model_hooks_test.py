@@ -46,9 +46,8 @@ def test_a_users_own_fit_may_take_any_arguments():
     def fit(self, *args, **kwargs):
       return super().fit(*args, **kwargs)
 
-  model = keras_3_toys.planned(
-    Own(keras_3_toys.dense().layers), tf_unilth.IterativeSparsity(0.9)
-  )
+  own = Own([keras.layers.Input((6, 6, 1)), *keras_3_toys.dense().layers])
+  model = keras_3_toys.planned(own, tf_unilth.IterativeSparsity(0.9))
   with pytest.raises(ValueError, match='ticket callback'):
     keras_3_toys.fit(model)
   callback, (x, y) = tf_unilth.UniLTH(verbose=0), toys.data()
