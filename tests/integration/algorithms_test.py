@@ -3,8 +3,9 @@
 To add an algorithm, add a row to `ALGORITHMS`. Each row is trained once per
 combination of `CASES`, which cover optimizer, how the step runs, whose wrapper
 it is and steps per execution pairwise, and each model and target at least once.
-Each of LTH's two variants takes half of the cases; together they have all. What
-a spy saw of these runs is then held against each invariant.
+UniLTH and UniDLTH have all cases. The others, whose rounds and steps are the
+same code, have some: LTH's three variants have all together. What a spy saw
+of these runs is then held against each invariant.
 """
 
 import dataclasses
@@ -47,7 +48,7 @@ class Algorithm:
 
 
 ALGORITHMS = {
-  'lth': Algorithm(tf_unilth.LTH),
+  'lth': Algorithm(tf_unilth.LTH, cases='abcg'),
   'lth_late': Algorithm(
     functools.partial(tf_unilth.LTH, rewind_step=5), cases='abch'
   ),
@@ -57,7 +58,10 @@ ALGORITHMS = {
     cases='defg',
   ),
   'dlth': Algorithm(
-    functools.partial(tf_unilth.DLTH, seed=SEED), random=True, ramped=True
+    functools.partial(tf_unilth.DLTH, seed=SEED),
+    random=True,
+    ramped=True,
+    cases='abdg',
   ),
   'unilth': Algorithm(
     functools.partial(tf_unilth.UniLTH, finetune_fraction=0.4), ramped=True
