@@ -1,6 +1,6 @@
 """The algorithms on Keras 3, on the backend of the process: the invariants.
 
-The rows are those of `algorithms_test.py`. CI runs this file on each backend.
+The rows are those of `algorithm_table.py`. CI runs this file on each backend.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import tf_unilth
-from tests.integration.algorithms_test import ALGORITHMS, ROUNDS, SEED
 from tests.testing import keras_3_toys
+from tests.testing.algorithm_table import ALGORITHMS, ROUNDS, SEED
 from tf_unilth.engines.keras3 import backend_values
 from tf_unilth.selection import mask_selection, round_sparsity
 
