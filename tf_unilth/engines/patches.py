@@ -56,6 +56,12 @@ TABLE = (
   Patch('Keras 3 model', 'make_train_function', PLANNED, 'each one is ours'),
   Patch('Keras 3 model', 'train_function', PLANNED, 'one per kind of step'),
   Patch('Keras 3 model', 'train_step', PLANNED, 'JAX traces each one anew'),
+  Patch(
+    'Keras 3 model', '_initial_epoch', RUN, 'fit begins where a run stopped'
+  ),
+  Patch(
+    'epoch iterator', '_enumerate_iterator', RUN, 'data begin where it stopped'
+  ),
   Patch('Keras 3 optimizer', 'apply', PLANNED, 'masks gradients, adds penalty'),
   Patch(
     'Keras 3 optimizer', '_variables', PLANNED, 'JAX passes masks to steps'

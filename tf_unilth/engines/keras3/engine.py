@@ -233,13 +233,8 @@ class Keras3Engine:
   def check_epoch(self, logs: Mapping[str, Any]) -> None:
     """Raises if a weight, an optimizer slot or a loss is not finite."""
     self.check_kernels()
-    own = [('weight', self._model.weights)]
-    own.append(('optimizer slot', self._own_hook.own_variables()))
-    for kind, variables in own:
-      for variable in variables:
-        if not backend_values.is_finite(variable):
-          raise fit_checks.not_finite(kind, variable.path)
-    fit_checks.check_losses(logs)
+    slots = self._own_hook.own_variables()
+    model_checks.check_finite(self._model, slots, logs)
 
   def check_optimizer_steps(self, batches: int) -> None:
     """Raises if the optimizer has not moved in a custom training loop."""

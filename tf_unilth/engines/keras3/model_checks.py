@@ -1,6 +1,7 @@
 """Checks of a Keras 3 model before a run."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +28,26 @@ def check_compiled(model: keras.Model) -> None:
       f'optimizer of the model is a {type(optimizer).__name__}, which keeps '
       'its state in other optimizers: a ticket callback needs a single one.'
     )
+
+
+def check_finite(
+  model: keras.Model, slots: Sequence[Any], logs: Mapping[str, Any]
+) -> None:
+  """Raises if a weight, an optimizer slot or a loss is not finite.
+
+  Args:
+    model: a compiled model.
+    slots: the variables of the optimizer.
+    logs: the logs of an epoch, or `{}`.
+
+  Raises:
+    FloatingPointError: a value is not finite.
+  """
+  for kind, variables in ('weight', model.weights), ('optimizer slot', slots):
+    for variable in variables:
+      if not backend_values.is_finite(variable):
+        raise fit_checks.not_finite(kind, variable.path)
+  fit_checks.check_losses(logs)
 
 
 def check_no_run(hooks: Any, callback_name: str) -> None:

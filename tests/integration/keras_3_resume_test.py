@@ -1,0 +1,64 @@
+"""CheckpointAndResume with Keras 3: runs that died end bit-identical."""
+
+from typing import Any
+
+import keras
+import pytest
+
+from tests.stress import torture_keras_run
+
+pytestmark = pytest.mark.keras3
+BACKEND = keras.backend.backend()
+
+
+class Died(Exception):
+  """A `fit` that died."""
+
+
+class At(keras.callbacks.Callback):
+  """Does something at the end of one of all steps of a `fit`, from 1."""
+
+  def __init__(self, step: int, do: Any):
+    super().__init__()
+    self._left, self._do = step, do
+
+  def on_train_batch_end(self, batch, logs=None):
+    self._left -= 1
+    if not self._left:
+      self._do()
+
+
+def _die():
+  raise Died
+
+
+def _case(method, optimizer, every_steps=None):
+  return {'method': method, 'optimizer': optimizer, 'every_steps': every_steps}
+
+
+@pytest.mark.parametrize(
+  ('case', 'died_at'),
+  [
+    (_case('unilth', 'adam'), 20),  # In stage 1: its snapshot must survive.
+    (_case('unidlth', 'sgd', 5), 46),  # In a ramp, between two epochs.
+    (_case('lth', 'sgd', 3), 5),  # The weights at step 0 must survive.
+    (_case('dense', 'adam', 3), 36),
+  ],
+)
+def test_a_run_that_died_ends_bit_identical(case, died_at, tmp_path):
+  whole, history = torture_keras_run.train(case, tmp_path / 'whole')
+  with pytest.raises(Died):
+    torture_keras_run.train(case, tmp_path / 'died', At(died_at, _die))
+  resumed, resumed_history = torture_keras_run.train(
+    case, tmp_path / 'died', At(0, _die)
+  )
+  assert torture_keras_run.hashes(whole, history) == torture_keras_run.hashes(
+    resumed, resumed_history
+  )
+  # Once more: it is finished, and nothing is trained.
+  again, again_history = torture_keras_run.train(
+    case, tmp_path / 'died', At(1, _die)
+  )
+  assert torture_keras_run.hashes(whole, history) == torture_keras_run.hashes(
+    again, again_history
+  )
