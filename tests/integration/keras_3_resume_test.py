@@ -39,10 +39,12 @@ def _case(method, optimizer, every_steps=None):
 @pytest.mark.parametrize(
   ('case', 'died_at'),
   [
-    (_case('unilth', 'adam'), 20),  # In stage 1: its snapshot must survive.
+    # In stage 1: its snapshot must survive.
+    pytest.param(_case('unilth', 'adam'), 20, marks=pytest.mark.long),
     (_case('unidlth', 'sgd', 5), 46),  # In a ramp, between two epochs.
-    (_case('lth', 'sgd', 3), 5),  # The weights at step 0 must survive.
-    (_case('dense', 'adam', 3), 36),
+    # The weights at step 0 must survive.
+    pytest.param(_case('lth', 'sgd', 3), 5, marks=pytest.mark.long),
+    pytest.param(_case('dense', 'adam', 3), 36, marks=pytest.mark.long),
   ],
 )
 def test_a_run_that_died_ends_bit_identical(case, died_at, tmp_path):

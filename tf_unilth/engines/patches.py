@@ -62,6 +62,8 @@ TABLE = (
   Patch(
     'epoch iterator', '_enumerate_iterator', RUN, 'data begin where it stopped'
   ),
+  Patch('BackupAndRestore', '_save_model', RUN, 'saves the run, too'),
+  Patch('BackupAndRestore', '_load_model', RUN, 'restores the run, too'),
   Patch('Keras 3 optimizer', 'apply', PLANNED, 'masks gradients, adds penalty'),
   Patch(
     'Keras 3 optimizer', '_variables', PLANNED, 'JAX passes masks to steps'

@@ -88,6 +88,34 @@ def warn_of_open_masks(plan: PruningPlan) -> None:
       )
 
 
+def take_over_zeros(plan: PruningPlan) -> None:
+  """Sets the masks to the zeros of a model that was trained before; warns.
+
+  A `.keras` file has no masks and no state of a run. A trained kernel has zeros
+  only where it was pruned; one that is all zeros was never pruned.
+
+  Args:
+    plan: the plan of a model whose optimizer has done steps.
+  """
+  if plan.has_zeros:
+    return
+  masks, zeros = list(plan.masks), 0
+  for index, kernel in enumerate(plan.kernels):
+    mask = backend_values.read(kernel.variable) != 0
+    if not isinstance(kernel.schedule, FixedMask) and mask.any():
+      masks[index] = mask
+      zeros += int(np.sum(~mask))
+  if zeros:
+    warnings.warn(
+      f'model {plan.model.name!r} was trained before, and {zeros} of its '
+      'weights are zero, but it has no state of the run that pruned them (a '
+      '.keras file does not store it): a new run begins from these zeros. '
+      'CheckpointAndResume resumes a run.',
+      stacklevel=2,
+    )
+    plan.set_masks(masks)
+
+
 def warn_if_dense(plan: PruningPlan) -> None:
   """Warns of a model with a target above 0 but no pruned weights."""
   if not any(schedule.target_sparsity for schedule in plan.schedules):
