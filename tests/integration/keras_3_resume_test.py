@@ -1,31 +1,15 @@
 """CheckpointAndResume with Keras 3: runs that died end bit-identical."""
 
-from typing import Any
-
-import keras
 import pytest
 
 from tests.stress import torture_keras_run
+from tests.testing.interrupts import At
 
 pytestmark = pytest.mark.keras3
-BACKEND = keras.backend.backend()
 
 
 class Died(Exception):
   """A `fit` that died."""
-
-
-class At(keras.callbacks.Callback):
-  """Does something at the end of one of all steps of a `fit`, from 1."""
-
-  def __init__(self, step: int, do: Any):
-    super().__init__()
-    self._left, self._do = step, do
-
-  def on_train_batch_end(self, batch, logs=None):
-    self._left -= 1
-    if not self._left:
-      self._do()
 
 
 def _die():
