@@ -28,7 +28,6 @@ def _case(method, optimizer, every_steps=None):
     (_case('unidlth', 'sgd', 5), 46),  # In a ramp, between two epochs.
     # The weights at step 0 must survive.
     pytest.param(_case('lth', 'sgd', 3), 5, marks=pytest.mark.long),
-    pytest.param(_case('dense', 'adam', 3), 36, marks=pytest.mark.long),
   ],
 )
 def test_a_run_that_died_ends_bit_identical(case, died_at, tmp_path):

@@ -100,7 +100,10 @@ def _model(case: dict[str, Any]) -> tuple[keras.Model, list[Any]]:
     'adam': lambda: keras.optimizers.Adam(rate),
   }
   optimizer = optimizers[case['optimizer']]()
-  return keras_3_toys.compiled_for_labels(model, optimizer), ticket
+  # On TensorFlow, XLA takes longer than it saves.
+  jit = 'auto' if keras.backend.backend() == 'jax' else False
+  model = keras_3_toys.compiled_for_labels(model, optimizer, jit_compile=jit)
+  return model, ticket
 
 
 def network() -> keras.Model:

@@ -67,6 +67,7 @@ class Keras3FitData:
   ) -> None:
     """Calls functions when the `fit` begins to train and when it ends."""
     del patches  # Those must not hold the iterator.
+    self._warn_of_generator()
     iterator = self._iterator()
     iterator._enumerate_iterator = self._enumerate
     # Keras frees it with a `fit` that failed, and calls no callback then.
@@ -76,6 +77,17 @@ class Keras3FitData:
       at_begin.append(self._begin.do)
     self._begin = _Begin(lambda: [do() for do in at_begin])
     self.add_last(self._begin)
+
+  def _warn_of_generator(self) -> None:
+    on_tensorflow = keras.backend.backend() == 'tensorflow'
+    if on_tensorflow and self._is_adapter('GeneratorDataAdapter'):
+      warnings.warn(
+        'x is a Python generator, which Keras reads ahead in a thread on the '
+        'TensorFlow backend, and drops what it has read: no run ends as '
+        'another one, and none is resumed exactly. Pass arrays, a PyDataset '
+        'or a tf.data.Dataset.',
+        stacklevel=2,
+      )
 
   def resume(
     self,
