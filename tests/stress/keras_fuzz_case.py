@@ -23,7 +23,7 @@ from tests.stress.fuzz_case import (
 from tests.stress.model_checks import Wrong, check_close
 from tests.testing import random_keras_3_models, random_pruning
 from tests.testing.draw import Draw
-from tf_unilth.engines.keras3 import backend_values
+from tf_unilth.engines.keras3 import backend_values, layer_tree
 from tf_unilth.selection import unit
 
 _ATTEMPTS = 50
@@ -163,12 +163,18 @@ class _Case:
     """Raises unless the model is at its target, to the weight."""
     plan, structure = model._pruning_plan, self.pruning.structure
     target = self.pruning.schedule['target_sparsity']
+    depthwise = {
+      id(variable)
+      for layer in layer_tree.inside(model)
+      if isinstance(layer, keras.layers.DepthwiseConv2D)
+      for variable in layer.weights
+    }
     names = {
       id(variable)
       for variable in model.trainable_variables
       if variable.path.split('/')[-1] in random_keras_3_models.KERNELS
       and len(variable.shape) > 1
-    }
+    } - depthwise
     found = {id(kernel.variable) for kernel in plan.kernels}
     if not structure and found != names:
       raise Wrong(f'{len(found)} kernels are pruned, of {len(names)}.')

@@ -31,7 +31,7 @@ _KERAS_VALUES = (
 _ARRAYS = ('Tensor', 'Variable', 'Array', 'KerasTensor')
 _VARIABLES = ('Variable', 'Parameter')
 # Classes whose private attributes are the framework's.
-_MODULES = ('Module', 'KerasSaveable')
+_MODULES = ('Module', 'Layer', 'Metric')
 # Left out of a configuration: names, what is described elsewhere (nested
 # layers, pruning schedules), and initializers, as a checkpoint has the weights.
 _LEFT_OUT = (

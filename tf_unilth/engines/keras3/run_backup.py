@@ -49,6 +49,7 @@ class RunBackup:
   def _save(self) -> None:
     self._save_own()
     path, plan = self._folder / _NAME, self._plan
+    backend_values.sync(plan.model)
     if self._callback.double_checkpoint and path.exists():
       shutil.copyfile(path, self._folder / _PREVIOUS)
     arrays = {'state': np.frombuffer(plan.state.to_bytes(), np.uint8)}

@@ -34,7 +34,7 @@ class Keras3FitData:
 
   def __init__(self, model: keras.Model, fit: FitContext):
     self._model, self._fit = model, fit
-    self._iterator = fit.data_handler or (lambda: None)
+    self._iterator: Callable[[], Any] = fit.data_handler or (lambda: None)
     self._checkpoint: Any = None  # To resume from, until that is done.
     self._first: Any = None  # The random state when the run began to read.
     self._epoch: Any = None  # The same of the present epoch.
