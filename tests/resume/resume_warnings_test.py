@@ -8,9 +8,7 @@ import tf_keras as keras
 import tf_unilth
 from tests.testing import interrupts, toys
 from tf_unilth.files import checksummed_file
-from tf_unilth.resume import (
-  random_state,
-)
+from tf_unilth.resume.tfmot import random_generators
 
 pytestmark = pytest.mark.long
 Resume = tf_unilth.CheckpointAndResume
@@ -60,7 +58,7 @@ def test_random_operations_that_cannot_be_put_back_are_named(tmp_path):
 
 
 def test_a_run_without_a_seed_is_warned(tmp_path, monkeypatch):
-  monkeypatch.setattr(random_state, 'global_seed', lambda: None)
+  monkeypatch.setattr(random_generators, 'global_seed', lambda: None)
   with pytest.warns(UserWarning, match='no seed is set'):
     _fit(_dense(), Resume(tmp_path, verbose=0))
 

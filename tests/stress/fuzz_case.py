@@ -98,7 +98,7 @@ def _run(seed: int, index: int) -> Row:
       row.text = '' if saves else 'Keras cannot save it'
     except Exception as error:
       row.outcome = REFUSED if is_documented(error) else FAILED
-      row.text = _text(error, row.outcome)
+      row.text = error_text(error, row.outcome)
     row.pruning = str(case.pruning)
     break
   _clear()
@@ -129,7 +129,8 @@ def _arguments() -> set[str]:
 _ARGUMENTS = _arguments()
 
 
-def _text(error: Exception, outcome: str) -> str:
+def error_text(error: Exception, outcome: str) -> str:
+  """Returns an error for the table, with its place if it is a failure."""
   message = f'{type(error).__name__}: {error}'
   if outcome == FAILED and not isinstance(error, Wrong):
     frames = traceback.extract_tb(error.__traceback__)[-6:]

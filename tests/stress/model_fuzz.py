@@ -6,6 +6,9 @@ Each case trains to exactly the sparsity that was asked for, is stripped and
 reloaded without a change of its outputs, or is refused by an error of ours
 that names what is wrong; all else is a failure. A case is a pure function of
 (seed, index). What is in --output already is not run again.
+
+With `--keras=keras` the models are of Keras 3, on the backend of
+`KERAS_BACKEND`.
 """
 
 import collections
@@ -19,7 +22,7 @@ import sys
 
 from absl import app, flags
 
-from tests.stress import fuzz_case
+from tests.stress import fuzz_case, keras_fuzz_case
 from tests.stress.fuzz_case import FAILED, REFUSED, TRAINED, Row
 from tests.testing.fuzz_worker import Worker
 
@@ -29,10 +32,11 @@ FLAGS = flags.FLAGS
 _PER_PROCESS = 25
 
 
-def worker(seed: int, limit: float) -> Worker:
-  """Returns what runs the cases of a seed."""
+def worker(seed: int, limit: float, package: str = 'tf_keras') -> Worker:
+  """Returns what runs the cases of a seed, of models of a Keras."""
+  cases = keras_fuzz_case if package == 'keras' else fuzz_case
   return Worker(
-    functools.partial(fuzz_case.run, seed),
+    functools.partial(cases.run, seed),
     lambda index, text: Row(seed, index, outcome=FAILED, text=text),
     limit,
     _PER_PROCESS,
@@ -116,7 +120,7 @@ def main(argv: list[str]) -> None:
   wanted = range(FLAGS.start, FLAGS.start + FLAGS.count)
   rows = known(path, FLAGS.seed) if path else []
   rows = [row for row in rows if row.index in wanted]
-  cases = worker(FLAGS.seed, FLAGS.limit)
+  cases = worker(FLAGS.seed, FLAGS.limit, FLAGS.keras)
   done = {row.index for row in rows}
   for index in [index for index in wanted if index not in done]:
     row = cases.run(index)
@@ -135,5 +139,8 @@ if __name__ == '__main__':
   flags.DEFINE_integer('seed', 0, 'What all is drawn from.')
   flags.DEFINE_integer('start', 0, 'The index of the first case.')
   flags.DEFINE_string('output', None, 'A CSV file, added to.')
+  flags.DEFINE_enum(
+    'keras', 'tf_keras', ['tf_keras', 'keras'], 'The Keras of the models.'
+  )
   flags.DEFINE_integer('limit', 600, 'Seconds that a case may take.')
   app.run(main)

@@ -1,8 +1,9 @@
 """The model fuzz test: a few of its cases, and that it sees what is wrong."""
 
+import keras
 import pytest
 
-from tests.stress import fuzz_case, model_fuzz
+from tests.stress import fuzz_case, keras_fuzz_case, model_fuzz
 from tf_unilth.selection import mask_selection, round_sparsity
 
 pytestmark = pytest.mark.long
@@ -14,6 +15,15 @@ CASES = (62, 68, 73, 76, 80)
 @pytest.mark.parametrize('index', CASES)
 def test_a_random_model_is_pruned_or_refused(index):
   row = fuzz_case.run(0, index)
+  assert row.outcome != fuzz_case.FAILED, row
+
+
+@pytest.mark.keras3
+@pytest.mark.parametrize('index', range(6))
+def test_a_random_model_of_keras_3_is_pruned_or_refused(index):
+  if keras.backend.backend() != 'tensorflow':
+    pytest.skip('tried on one backend')
+  row = keras_fuzz_case.run(0, index)
   assert row.outcome != fuzz_case.FAILED, row
 
 

@@ -6,11 +6,11 @@ Runs of a recipe (`torture_recipe`), and of the library under SGD and Adam
 (`torture_run`), of every method, are killed by SIGKILL at random moments and
 inside of what must not be torn, started again, and their hashes compared with
 those of the run left alone. It prints the table that the README shows, and
-writes its numbers.
+writes its numbers. With `--keras=keras` the runs are of Keras 3 models on the
+backend of `KERAS_BACKEND`, by the library alone, and only killed and stopped.
 """
 
 import dataclasses
-import functools
 import itertools
 import pathlib
 import random
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -29,10 +29,13 @@ from absl import flags
 from recipes.common import files, provenance
 from tests.stress import (
   torture_faults,
+  torture_keras_run,
   torture_memory,
+  torture_rows,
   torture_run,
 )
-from tests.stress.torture_child import HASHES, RUNS, Child, checkpoints, result
+from tests.stress.torture_child import HASHES, Child, checkpoints, result
+from tests.stress.torture_rows import Row
 from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.resume import checkpoint_file
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
@@ -52,35 +55,22 @@ _OUTPUT = flags.DEFINE_string(
   'output', None, 'A JSON file to write.', flag_values=_FLAGS
 )
 
+_KERAS = flags.DEFINE_enum(
+  'keras',
+  'tf_keras',
+  ['tf_keras', 'keras'],
+  'The Keras of the models.',
+  flag_values=_FLAGS,
+)
+
 _POINTS = {
   'recipe': torture_faults.RECIPE_POINTS,
   'library': torture_faults.POINTS,
+  'keras': torture_faults.KERAS_3_POINTS,
 }
 _PARTS = 64  # Of a file's length, at which it is truncated.
 _FLIPS = 200  # Bytes of a file that are altered, one at a time.
 _OFTEN = 10  # Kills of one run.
-
-
-@dataclasses.dataclass
-class Row:
-  """A line of the table: how many of how many trials went well."""
-
-  name: str
-  wanted: str
-  well: int = 0
-  trials: int = 0
-  faults: list[str] = dataclasses.field(default_factory=list)
-
-  def add(self, fault: str | None) -> None:
-    """Counts a trial; a fault says in words what went wrong."""
-    self.trials += 1
-    self.well += fault is None
-    if fault is not None:
-      self.faults.append(fault)
-      print(f'FAULT {self.name}: {fault}', flush=True)
-
-  def __str__(self) -> str:
-    return f'| {self.name} | {self.wanted} | {self.well} of {self.trials} |'
 
 
 class Torture:
@@ -100,8 +90,9 @@ class Torture:
 
   def cases(self, code: str) -> Iterator[dict[str, Any]]:
     """Yields cases in turn, without end: every method and optimizer."""
-    optimizers = torture_run.OPTIMIZERS if code == 'library' else ['sgd']
-    pairs = itertools.product(torture_run.METHODS, optimizers)
+    runs = torture_keras_run if code == 'keras' else torture_run
+    optimizers = ['sgd'] if code == 'recipe' else runs.OPTIMIZERS
+    pairs = itertools.product(runs.METHODS, optimizers)
     for number, (method, optimizer) in enumerate(itertools.cycle(pairs)):
       yield {
         'code': code,
@@ -312,82 +303,18 @@ def _fault_of(newest: pathlib.Path, epoch_before: int) -> str | None:
   return None if named else 'damaged, but not named'
 
 
-def trials(torture: Torture, kills: int) -> Iterator[tuple[Row, ...]]:
-  """Yields the rows of the table as they are done; fewer kills, fewer rows."""
-  identical = 'ends bit-identical'
-  at_once = 'one goes on, the other names its process and host'
-  no_room = f'clear error, the one before intact; with room, {identical}'
-  inside = 'saving, making masks, rewinding, switching stages, resuming'
-  refuse = functools.partial(torture.refuse_room, whats=['flush', 'rename'])
-  # How many for the recipe, and for the library.
-  rows: list[tuple[str, str, Callable[[Row, int, str], None], int, int]] = [
-    (
-      'SIGKILL at a random moment',
-      identical,
-      torture.kill_at_random,
-      (kills + 3) // 4,
-      (kills + 1) // 4,
-    ),
-    (
-      f'SIGKILL while {inside}',
-      identical,
-      torture.kill_at_points,
-      (kills + 2) // 4,
-      kills // 4,
-    ),
-    (
-      'ten SIGKILLs in one run',
-      identical,
-      torture.kill_often,
-      kills // 40,
-      kills // 40,
-    ),
-    (
-      'SIGTERM or SIGINT',
-      f'exit code 143 or 130, saved, {identical}',
-      torture.stop,
-      kills // 12,
-      kills // 12,
-    ),
-    (
-      'a mounted disk of 4 MiB full at a random moment',
-      no_room,
-      torture.fill_disk,
-      kills // 8,
-      kills // 8,
-    ),
-    ('no room to flush or to rename', no_room, refuse, 0, kills // 12),
-    (
-      'two runs at once',
-      at_once,
-      torture.start_two,
-      kills // 20,
-      kills // 20,
-    ),
-  ]
-  damaged = 'detected and named, the one before it used'
-  cut = Row('checkpoint truncated, at every 1/64', damaged)
-  flipped = Row('checkpoint with an altered byte', damaged)
-  torture.damage(cut, flipped)
-  yield cut, flipped
-  for name, wanted, do, *counts in rows:
-    for code, count in zip(RUNS, counts, strict=True):
-      if count:
-        made = Row(f'{code}: {name}', wanted)
-        do(made, count, code)
-        yield (made,)
-
-
 def main(argv: list[str]) -> None:
   """Prints the table; leaves with 1 if anything went wrong."""
   _FLAGS(argv)
   begin, rows, usage = time.monotonic(), [], {}
   with tempfile.TemporaryDirectory() as folder:
     torture = Torture(pathlib.Path(folder), _SEED.value)
-    for done in trials(torture, _KILLS.value):
+    is_keras_3 = _KERAS.value == 'keras'
+    each = torture_rows.keras_3_trials if is_keras_3 else torture_rows.trials
+    for done in each(torture, _KILLS.value):
       rows += done
       print(*done, sep='\n', flush=True)
-    if _ROUNDS.value:
+    if _ROUNDS.value and not is_keras_3:
       usage = torture_memory.measure(pathlib.Path(folder), _ROUNDS.value)
       print(torture_memory.line(usage))
   print('\n| what is done to it | what must follow | trials |\n|---|---|---|')

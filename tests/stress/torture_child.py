@@ -9,10 +9,19 @@ import time
 import traceback
 from typing import Any
 
-from tests.stress import torture_faults, torture_recipe, torture_run
+from tests.stress import (
+  torture_faults,
+  torture_keras_run,
+  torture_recipe,
+  torture_run,
+)
 
 HASHES = 'hashes.json'
-RUNS = {'recipe': torture_recipe.run, 'library': torture_run.run}
+RUNS = {
+  'recipe': torture_recipe.run,
+  'library': torture_run.run,
+  'keras': torture_keras_run.run,
+}
 _LONGEST = 600.0  # Seconds of a run that hangs, on a busy machine too.
 # Seconds between two looks at a run. Times are counts of them, since a machine
 # that is paused for a while would else look like a run that hangs.

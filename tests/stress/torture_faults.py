@@ -15,6 +15,9 @@ from typing import Any
 from recipes.training import exports, run_directory
 from tf_unilth.algorithms import ticket_callback
 from tf_unilth.algorithms.mask_updates import Pruner
+from tf_unilth.algorithms.pruning_run import PruningRun
+from tf_unilth.algorithms.rounds import Rounds
+from tf_unilth.engines.keras3.pruning_plan import PruningPlan
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.files import checksummed_file
 from tf_unilth.resume import checkpoint_store
@@ -27,11 +30,13 @@ POINTS = {
   'renaming': (os, 'replace'),
   'removing old': (pathlib.Path, 'unlink'),
   'making masks': (Pruner, 'apply_masks'),
-  'rewinding': (ticket_callback.TicketCallback, '_rewind'),
-  'a stage switch': (ticket_callback.TicketCallback, '_begin_rounds'),
+  'rewinding': (PruningRun, 'rewind'),
+  'a stage switch': (Rounds, 'begin'),
   'resuming': (ticket_callback.TicketCallback, 'after_restore'),
   'holding masks': (PrunedLayers, 'assign_masks'),
 }
+# Of a Keras 3 model.
+KERAS_3_POINTS = {**POINTS, 'holding masks': (PruningPlan, 'set_masks')}
 # Of a recipe's run alone.
 RECIPE_POINTS = {
   **POINTS,
@@ -50,7 +55,8 @@ def arm(case: dict[str, Any]) -> None:
   """
   if case.get('kill'):
     point, call, seconds = case['kill']
-    _at_call(*RECIPE_POINTS[point], call, lambda: _kill_after(seconds))
+    points = KERAS_3_POINTS if case['code'] == 'keras' else RECIPE_POINTS
+    _at_call(*points[point], call, lambda: _kill_after(seconds))
   if case.get('full'):
     what, save, size = case['full']
     owner = checkpoint_store.CheckpointDirectory

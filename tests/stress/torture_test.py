@@ -26,3 +26,14 @@ def test_the_short_form_finds_no_fault():
   )
   assert killed in done.stdout
   assert 'the one before it used | 200 of 200 |' in done.stdout
+
+
+@pytest.mark.keras3
+def test_the_short_form_finds_no_fault_with_keras_3():
+  command = [sys.executable, '-m', 'tests.stress.torture', '--kills=1']
+  done = subprocess.run(
+    [*command, '--keras=keras'], capture_output=True, text=True, cwd=_ROOT
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+  killed = 'Keras 3: SIGKILL at a random moment | ends bit-identical | 1 of 1'
+  assert killed in done.stdout

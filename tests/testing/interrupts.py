@@ -1,12 +1,13 @@
 """Callbacks that interrupt a run, for the tests of resuming."""
 
-import tf_keras as keras
+from tf_unilth.algorithms.keras_callback import KerasCallback
 
 
-class At(keras.callbacks.Callback):
-  """Does something at the end of one of all steps of a `fit`, from 1."""
+class At(KerasCallback):
+  """Does something at the end of one of all steps of a `fit`, from 1.
 
-  _supports_tf_logs = True
+  For both Kerases.
+  """
 
   def __init__(self, step, do):
     super().__init__()

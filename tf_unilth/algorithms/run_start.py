@@ -51,9 +51,10 @@ def _resume(run: 'PruningRun') -> None:
 def _begin(run: 'PruningRun', epoch: int) -> None:
   state, algorithm = run.state, run.algorithm
   algorithm.rewind_weights = None
+  run.engine.check_masks()
+  run.pruner.load_masks()
   run.already_pruned = run.reached_target and not run.is_inert
   _report_earlier_run(run, epoch)
-  run.engine.check_masks()
   state.first_epoch, state.epochs = epoch, run.epochs
   state.steps_per_epoch = run.steps_per_epoch
   state.algorithm = algorithm.name

@@ -197,7 +197,10 @@ class Engine(Protocol):
   # Checks, which raise errors or warn.
 
   def check_masks(self) -> None:
-    """Warns of masks that were set before the weights were loaded."""
+    """Warns, as a new run begins, of masks that are not those of the weights.
+
+    It may set the masks to the zeros of the weights.
+    """
 
   def check_new_run(self, epochs: int, rounds_end: int) -> None:
     """Checks that the kernels are trained and no other callback interferes.

@@ -17,7 +17,9 @@ class FitContext:
     callback_list: Keras's `CallbackList`, which calls them.
     has_validation: whether there are validation data, as far as is known.
     validation_freq: Keras's argument: a number of epochs, or the epochs.
-    data_handler: Keras's object that reads the training data.
+    data_handler: Keras's object that reads the training data; for Keras 3 a
+      weak reference to it.
+    initial_epoch: Keras's argument.
     validation_inputs: the inputs of the validation data.
     validation_parts: inputs, targets and sample weights of validation arrays.
     batch_size: Keras's argument.
@@ -31,6 +33,7 @@ class FitContext:
   has_validation: bool = True
   validation_freq: Any = 1
   data_handler: Any = None
+  initial_epoch: int = 0
   validation_inputs: Any = None
   validation_parts: tuple[Any, ...] = ()
   batch_size: int | None = None

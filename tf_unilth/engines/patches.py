@@ -2,7 +2,8 @@
 
 `TABLE` lists them. Those of a run, and all of a Keras 3 model, are set by
 `Patches`, a context manager that restores them; `tfmot/callback_list.py`
-replaces the list of callbacks. Those that last as long as a tf_keras model is
+replaces the list of callbacks, and `resume/keras3/fit_data.py` sets where a
+`fit` begins. Those that last as long as a tf_keras model is
 wrapped are set by `set_lasting`, and `take_back` restores them when
 `strip_pruning` changes the model in place. `strip_pruning` restores those of a
 Keras 3 model too.
@@ -11,7 +12,7 @@ Keras 3 model too.
 from typing import Any, NamedTuple
 
 RUN, LASTING = 'until the run ends', 'as long as the model is wrapped'
-PLANNED = 'until strip_pruning'
+PLANNED, FIT = 'until strip_pruning', 'until the fit of Keras 3 ends'
 
 
 class Patch(NamedTuple):
@@ -56,6 +57,14 @@ TABLE = (
   Patch('Keras 3 model', 'make_train_function', PLANNED, 'each one is ours'),
   Patch('Keras 3 model', 'train_function', PLANNED, 'one per kind of step'),
   Patch('Keras 3 model', 'train_step', PLANNED, 'JAX traces each one anew'),
+  Patch(
+    'Keras 3 model', '_initial_epoch', FIT, 'fit begins where a run stopped'
+  ),
+  Patch(
+    'epoch iterator', '_enumerate_iterator', FIT, 'data begin where it stopped'
+  ),
+  Patch('BackupAndRestore', '_save_model', FIT, 'saves the run, too'),
+  Patch('BackupAndRestore', '_load_model', FIT, 'restores the run, too'),
   Patch('Keras 3 optimizer', 'apply', PLANNED, 'masks gradients, adds penalty'),
   Patch(
     'Keras 3 optimizer', '_variables', PLANNED, 'JAX passes masks to steps'

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_FRAMEWORKS = ('keras', 'tf_keras', 'tensorflow', 'jax', 'jaxlib', 'torch')
+
 
 def package_of(thing: Any) -> str | None:
   """Returns `'tf_keras'`, `'keras'` (Keras 3), or `None` for another object.
@@ -11,6 +13,19 @@ def package_of(thing: Any) -> str | None:
   """
   packages = {base.__module__.split('.')[0] for base in type(thing).__mro__}
   return next((p for p in ('tf_keras', 'keras') if p in packages), None)
+
+
+def has_base(thing: Any, *names: str) -> bool:
+  """Returns whether an object is of a framework's class or of a subclass.
+
+  Args:
+    thing: any object.
+    *names: names of classes of Keras, TensorFlow, JAX or torch.
+  """
+  return any(
+    base.__name__ in names and base.__module__.split('.')[0] in _FRAMEWORKS
+    for base in type(thing).__mro__
+  )
 
 
 def is_keras_3(thing: Any) -> bool:

@@ -4,31 +4,31 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines import which_keras
 from tf_unilth.resume import model_description, object_description
 
-_callbacks = keras.callbacks
-# Attributes to save. All exist when the first epoch begins.
-_COUNTERS: dict[type, tuple[str, ...]] = {
-  _callbacks.EarlyStopping: (
+# Attributes to save, by the name of the class in either Keras or here. All
+# exist when the first epoch begins.
+_COUNTERS: dict[str, tuple[str, ...]] = {
+  'EarlyStopping': (
     'wait',
     'stopped_epoch',
     'best',
     'best_weights',
     'best_epoch',
   ),
-  _callbacks.ReduceLROnPlateau: ('wait', 'cooldown_counter', 'best'),
-  _callbacks.ModelCheckpoint: (
+  'ReduceLROnPlateau': ('wait', 'cooldown_counter', 'best'),
+  'ModelCheckpoint': (
     'best',
     'epochs_since_last_save',
     '_batches_seen_since_last_saving',
     '_last_batch_seen',
   ),
-  TicketCallback: ('rewind_weights',),
+  'TicketCallback': ('rewind_weights',),
 }
 # Attributes to compare.
-_SETTINGS: dict[type, tuple[str, ...]] = {
-  _callbacks.EarlyStopping: (
+_SETTINGS: dict[str, tuple[str, ...]] = {
+  'EarlyStopping': (
     'patience',
     'min_delta',
     'baseline',
@@ -36,7 +36,7 @@ _SETTINGS: dict[type, tuple[str, ...]] = {
     'restore_best_weights',
     'monitor_op',
   ),
-  _callbacks.ReduceLROnPlateau: (
+  'ReduceLROnPlateau': (
     'factor',
     'patience',
     'min_delta',
@@ -44,7 +44,7 @@ _SETTINGS: dict[type, tuple[str, ...]] = {
     'min_lr',
     'mode',
   ),
-  _callbacks.ModelCheckpoint: (
+  'ModelCheckpoint': (
     'save_best_only',
     'save_weights_only',
     'save_freq',
@@ -61,7 +61,7 @@ def counters(callbacks: Sequence[Any]) -> Iterator[tuple[Any, list[str]]]:
   """
   for callback in callbacks:
     for kind, names in _COUNTERS.items():
-      if isinstance(callback, kind):
+      if _is_a(callback, kind):
         yield callback, [name for name in names if name in vars(callback)]
 
 
@@ -74,7 +74,13 @@ def class_names(callbacks: Sequence[Any]) -> list[str]:
   return [type(callback).__name__ for callback, _ in counters(callbacks)]
 
 
-def describe(model: keras.Model, callbacks: Sequence[Any]) -> dict[str, Any]:
+def _is_a(callback: Any, kind: str) -> bool:
+  if kind == 'TicketCallback':
+    return isinstance(callback, TicketCallback)
+  return which_keras.has_base(callback, kind)
+
+
+def describe(model: Any, callbacks: Sequence[Any]) -> dict[str, Any]:
   """Returns the settings of callbacks with counters, and what they monitor.
 
   Args:
@@ -100,14 +106,14 @@ def describe(model: keras.Model, callbacks: Sequence[Any]) -> dict[str, Any]:
     'LearningRateScheduler': [
       object_description.describe(callback.schedule)
       for callback in callbacks
-      if isinstance(callback, _callbacks.LearningRateScheduler)
+      if _is_a(callback, 'LearningRateScheduler')
     ],
   }
 
 
 def _matches(callback: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
   for kind, names in _SETTINGS.items():
-    if isinstance(callback, kind):
+    if _is_a(callback, kind):
       yield callback, names
 
 
@@ -116,4 +122,9 @@ def _settings(callback: Any, names: Sequence[str]) -> dict[str, Any]:
   operation = found.get('monitor_op')
   if operation is not None:  # A NumPy function, `less` or `greater`.
     found['monitor_op'] = getattr(operation, '__name__', None)
+  if which_keras.is_keras_3(callback):
+    # It chooses the operation when the first epoch has ended, and then the
+    # sign of `min_delta`.
+    found |= {'monitor_op': None, 'mode': callback.mode}
+    found['min_delta'] = abs(found.get('min_delta') or 0)
   return object_description.describe(found)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tf_unilth.algorithms.event_log import EventLog
+from tf_unilth.algorithms.keras_callback import KerasCallback
 from tf_unilth.argument_checks import check_int, check_json, check_option
-from tf_unilth.engines.tfmot import fit_introspection, keras_3_errors
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines import engine_choice
 from tf_unilth.files import output_paths
-from tf_unilth.resume import random_state, resume_checks
+from tf_unilth.resume import resume_checks, training_access
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
 from tf_unilth.resume.resumable_fit import (
   Position,
@@ -18,7 +18,7 @@ from tf_unilth.resume.resumable_fit import (
 )
 
 
-class CheckpointAndResume(keras.callbacks.Callback):
+class CheckpointAndResume(KerasCallback):
   """Saves a run as it trains; the same `fit` resumes it where it stopped.
 
   A run that is killed at any moment and started again ends bit for bit as an
@@ -33,6 +33,11 @@ class CheckpointAndResume(keras.callbacks.Callback):
   On resume the data are read again from the start, without training, up to the
   position where the run stopped. To avoid that, pass data to `fit` that are a
   function of the epoch, and `initial_epoch=callback.initial_epoch`.
+
+  Models of tf_keras and of Keras 3 are saved, on each backend. On torch, a
+  warning names what is not in variables of Keras, such as buffers of torch
+  modules; torch's own generators are saved. Optimizers of a Keras 3 model's own
+  `train_step` must be built before `fit`.
 
   On SIGTERM and SIGINT, received in the main thread, the callback saves at the
   end of the step and raises `SystemExit` with 128 + the signal's number: 143 or
@@ -55,8 +60,8 @@ class CheckpointAndResume(keras.callbacks.Callback):
   `shuffle`, random or Python operations. Checkpoints of versions before these
   comparisons resume with the comparisons of their time.
 
-  List it after the ticket callback. Layers that draw random numbers get
-  generators that can be saved. With several workers, the chief writes.
+  List it after the ticket callback. Layers of tf_keras that draw random numbers
+  get generators that can be saved. With several workers, the chief writes.
 
   Args:
     directory: the directory for the checkpoints of this run alone; it is
@@ -86,9 +91,6 @@ class CheckpointAndResume(keras.callbacks.Callback):
   >>> resume.initial_epoch
   2
   """
-
-  # Keras need not convert the logs of a step for the batch hook.
-  _supports_tf_logs = True
 
   def __init__(
     self,
@@ -129,17 +131,18 @@ class CheckpointAndResume(keras.callbacks.Callback):
     """Prepares the model, before Keras builds its train function.
 
     Args:
-      model: the tf_keras model of the `fit`.
+      model: the model of the `fit`.
+
+    Raises:
+      TypeError: it is of no Keras, or the `fit` has a callback of another one.
     """
-    keras_3_errors.check_keras(model, 'model', keras.Model)
-    keras_3_errors.check_callbacks_of_fit()
+    engine_choice.check_model(model)
     super().set_model(model)
-    if random_state.make_restorable(model):
-      model.train_function = None
+    training_access.access(model).make_restorable()
 
   def on_train_begin(self, logs: Any = None) -> None:
     """Locks the directory and restores the newest checkpoint."""
-    context = fit_introspection.fit_context()
+    context = training_access.access(self.model).fit()
     callbacks = context.callbacks or (self,)
     resume_checks.check_fit(self, callbacks)
     if self._fit is not None:

@@ -6,10 +6,7 @@ those parts of a pipeline are read that depend on nothing else: arrays, and
 stateless operations on arrays and files.
 """
 
-import hashlib
 import itertools
-import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +15,8 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 from tf_unilth.resume import object_description
+from tf_unilth.resume.array_digest import ArrayDigest
 
-_MAX_ARRAY_BYTES = 1 << 24  # Read of an array, in evenly spaced rows.
 # Elements of a pipeline are read until one of these is reached.
 _MAX_ELEMENTS = 32
 _ENOUGH_BYTES = 1 << 20
@@ -50,7 +47,7 @@ def describe(handler: Any, class_weight: Any) -> dict[str, Any]:
   dataset = handler._adapter.get_dataset()
   return {
     'adapter': type(handler._adapter).__name__,
-    'tensors': _specs(dataset),
+    'tensors': specs(dataset),
     'class_weight': object_description.describe(class_weight),
   }
 
@@ -65,7 +62,7 @@ def validation(inputs: tuple[Any, ...]) -> list[str] | None:
     Texts such as `'float32 (8, 4)'`, `None` if the inputs are not arrays.
   """
   if isinstance(inputs[0], tf.data.Dataset):
-    return _specs(inputs[0])
+    return specs(inputs[0])
   leaves = [leaf for leaf in tf.nest.flatten(inputs) if leaf is not None]
   if not leaves or not all(map(_is_array, leaves)):
     return None
@@ -103,33 +100,8 @@ def of_handler(handler: Any) -> dict[str, Any] | None:
   return contents(handler._adapter.get_dataset())
 
 
-class _Digest:
-  """A SHA-256 of tensors, and the shapes of arrays in memory."""
-
-  def __init__(self) -> None:
-    self._sha256 = hashlib.sha256()
-    self._arrays: list[str] = []
-    self._elements: int | None = None
-    self._has_data = False
-
-  def result(self) -> dict[str, Any] | None:
-    """Returns `arrays`, `elements` and `digest`, `None` if nothing was read."""
-    if not self._has_data:
-      return None
-    return {
-      'arrays': self._arrays,
-      'elements': self._elements,
-      'digest': self._sha256.hexdigest()[:16],
-    }
-
-  def add(self, array: Any) -> None:
-    """Adds an array in memory.
-
-    Args:
-      array: a NumPy array or a tensor.
-    """
-    self._arrays.append(_spec(array))
-    self._add_rows(array)
+class _Digest(ArrayDigest):
+  """The digest of tensors and of the parts of pipelines."""
 
   def add_dataset(self, dataset: tf.data.Dataset) -> None:
     """Adds the parts of a pipeline that can be read twice.
@@ -138,7 +110,7 @@ class _Digest:
       dataset: the pipeline.
     """
     count = int(dataset.cardinality())
-    self._elements = count if count >= 0 else None
+    self.elements = count if count >= 0 else None
     ordered = dataset.options().deterministic is not False
     self._add_node(dataset, ordered)
 
@@ -160,36 +132,14 @@ class _Digest:
     size = 0
     for element in itertools.islice(iter(dataset), _MAX_ELEMENTS):
       for tensor in tf.nest.flatten(element, expand_composites=True):
-        size += self._add_rows(tensor)
+        size += self.add_rows(tensor)
       if size >= _ENOUGH_BYTES:
         break
 
-  def _add_rows(self, array: Any) -> int:
-    """Adds evenly spaced rows of an array; returns the number of bytes read."""
-    shape, dtype = tuple(array.shape), tf.as_dtype(array.dtype)
-    rows = np.asarray(array[:: _stride(shape, dtype)] if shape else array)
-    if dtype == tf.string and _has_paths(rows):
-      return 0
-    data = _bytes(rows)
-    self._sha256.update(f'{dtype.name} {shape} '.encode() + data)
-    self._has_data = True
-    return len(data)
-
-
-def _stride(shape: Any, dtype: tf.DType) -> int:
-  size = math.prod(map(int, shape)) * (dtype.size or 8)
-  return max(1, -(-size // _MAX_ARRAY_BYTES))
-
-
-def _bytes(rows: np.ndarray) -> bytes:
-  if rows.dtype == object:
-    return repr(rows.tolist()).encode()
-  return np.ascontiguousarray(rows).tobytes()
-
-
-def _has_paths(rows: np.ndarray) -> bool:
-  """Returns whether strings are paths, which differ between machines."""
-  return os.sep in repr(rows.ravel().tolist())
+  def dtype_of(self, array: Any) -> tuple[str, int]:
+    """Returns the name of a dtype, and the bytes of an element."""
+    dtype = tf.as_dtype(array.dtype)
+    return dtype.name, dtype.size or 8
 
 
 def _kind(node: Any) -> str:
@@ -223,13 +173,14 @@ def _operations(graph: Any) -> set[str]:
   return {node.op for node in nodes} - functions
 
 
-def _specs(dataset: Any) -> list[str]:
-  specs: Iterator[Any] = iter(tf.nest.flatten(dataset.element_spec))
+def specs(dataset: Any) -> list[str]:
+  """Returns dtypes and shapes of the elements of a dataset."""
+  leaves: Iterator[Any] = iter(tf.nest.flatten(dataset.element_spec))
   return [
     f'{spec.dtype.name} {spec.shape}'
     if isinstance(spec, tf.TensorSpec)
     else str(spec)
-    for spec in specs
+    for spec in leaves
   ]
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tf_unilth.engines.patches import Patches
-from tf_unilth.engines.tfmot import callback_list as callback_lists
-from tf_unilth.engines.tfmot import fit_introspection
 from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.resume.stop_signals import StopSignals
+from tf_unilth.resume.training_access import FitData
 
 
 class FitResources:
@@ -22,8 +21,7 @@ class FitResources:
     owner: the callback; outside of `fit` the resources are in use as long as
       it exists.
     directory: the directory to lock.
-    handler: Keras's data handler of the `fit`, `None` outside of `fit`.
-    callback_list: Keras's `CallbackList` of the `fit`, `None` outside of `fit`.
+    data: those of the `fit`, `None` outside of `fit`.
     last: a callback that Keras calls after all others.
   """
 
@@ -31,14 +29,13 @@ class FitResources:
     self,
     owner: Any,
     directory: pathlib.Path,
-    handler: Any,
-    callback_list: Any,
+    data: FitData | None,
     last: Any,
   ):
-    self._is_running = _liveness(owner, handler)
+    self._is_running = _liveness(owner, data)
     self._lock = DirectoryLock(directory)
     self.signals = StopSignals(self._is_running)
-    self._callback_list, self._last = callback_list, last
+    self._data, self._last = data, last
     self.patches = Patches()
 
   def lock(self) -> None:
@@ -55,32 +52,31 @@ class FitResources:
     Call it when no other callback can raise in `on_train_begin` any more.
     """
     self.signals.install()
-    if self._callback_list is not None:
-      callback_lists.add_last(self._callback_list, self._last)
+    if self._data is not None:
+      self._data.add_last(self._last)
 
   def release(self) -> None:
     """Releases everything; may be called more than once."""
     self.signals.restore()
     self._lock.release()
     self.patches.restore()
-    if self._callback_list is not None:
-      callback_lists.remove(self._callback_list, self._last)
+    if self._data is not None:
+      self._data.remove(self._last)
 
   def release_if_over(self) -> None:
     """Releases everything if the `fit` died; the owner begins another one."""
-    if self._callback_list is None or not self._is_running():
+    if self._data is None or not self._is_running():
       self.release()
 
 
-def _liveness(owner: Any, handler: Any) -> Callable[[], bool]:
+def _liveness(owner: Any, data: FitData | None) -> Callable[[], bool]:
   """Returns a function that returns whether a `fit` still runs.
 
   Args:
     owner: the callback.
-    handler: Keras's data handler of the `fit`, `None` outside of `fit`.
+    data: those of the `fit`, `None` outside of `fit`.
   """
-  if handler is None:
-    existing = weakref.ref(owner)
-    return lambda: existing() is not None
-  of_fit = weakref.ref(handler)
-  return lambda: fit_introspection.is_running(of_fit())
+  if data is not None:
+    return data.is_running()
+  existing = weakref.ref(owner)
+  return lambda: existing() is not None

@@ -4,100 +4,88 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
-
-from tf_unilth.engines.tfmot import keras_access, model_layers, optimizer_traits
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.resume import object_description
+from tf_unilth.engines import which_keras
+from tf_unilth.resume import object_description, plain_values, training_access
+from tf_unilth.resume.training_access import TrainingAccess
 
 
-def layers(model: keras.Model) -> dict[str, Any]:
+def layers(model: Any) -> dict[str, Any]:
   """Describes a model and its layers, nested ones too, by number.
 
   Names of layers are left out, because Keras numbers all layers that a process
   creates.
 
   Args:
-    model: a built tf_keras model.
+    model: a built model.
   """
-  schedules = model_layers.pruning_schedules(model)
-  wrapped = {
-    id(layer.layer): schedules.index(layer.pruning_schedule)
-    for layer in model_layers.flatten_layers(model)
-    if isinstance(layer, keras_access.PruneLowMagnitude)
-  }
+  access = training_access.access(model)
+  schedules = access.schedule_numbers()
   return {
-    number: _layer(layer, wrapped.get(id(layer)))
-    for number, layer in _numbered(model)
+    number: _layer(access, layer, schedules.get(id(layer)))
+    for number, layer in _numbered(access)
   }
 
 
-def layer_attributes(model: keras.Model) -> dict[str, Any]:
+def layer_attributes(model: Any) -> dict[str, Any]:
   """Returns the plain attributes of layers of user classes, by number.
 
   Args:
-    model: a built tf_keras model.
+    model: a built model.
   """
+  access = training_access.access(model)
   found = {
     number: {
       name: value
       for name, value in object_description.attributes(layer).items()
-      if name not in _layer(layer, None)
+      if name not in _layer(access, layer, None)
     }
-    for number, layer in _numbered(model)
+    for number, layer in _numbered(access)
     if object_description.is_user_class(type(layer))
   }
   return {number: values for number, values in found.items() if values}
 
 
-def _numbered(model: keras.Model) -> list[tuple[str, Any]]:
-  """Returns a model and its layers; a wrapped layer replaces its wrapper."""
-  found = [
-    layer
-    for layer in (model, *model_layers.flatten_layers(model))
-    if not isinstance(layer, keras_access.PruneLowMagnitude)
-  ]
-  return [(str(number), layer) for number, layer in enumerate(found)]
+def _numbered(access: TrainingAccess) -> list[tuple[str, Any]]:
+  return [(str(number), one) for number, one in enumerate(access.layers())]
 
 
-def _layer(layer: Any, schedule: int | None) -> dict[str, Any]:
+def _layer(access: TrainingAccess, layer: Any, schedule: Any) -> dict[str, Any]:
   found: dict[str, Any] = {'class': type(layer).__qualname__}
   if schedule is not None:
     found['schedule'] = schedule
-  if isinstance(layer, keras.Model):
-    return {**found, 'trainable': layer.trainable, **_network(layer)}
+  if which_keras.has_base(layer, 'Model'):
+    network = _network(access, layer)
+    return {**found, 'trainable': layer.trainable, **network}
   return {**found, **object_description.config(layer)}
 
 
-def _network(model: keras.Model) -> dict[str, Any]:
-  if model_layers.is_network(model):
-    return {'connections': _connections(model)}
-  if type(model).get_config is keras.Model.get_config:
-    return {}  # Keras's method returns only the arguments of `__init__`.
-  return object_description.config(model)
+def _network(access: TrainingAccess, model: Any) -> dict[str, Any]:
+  if access.is_network(model):
+    return {'connections': _connections(access, model)}
+  if access.has_own_config(model):
+    return object_description.config(model)
+  return {}
 
 
-def _connections(model: keras.Model) -> Any:
+def _connections(access: TrainingAccess, model: Any) -> Any:
   """Returns the inputs of each layer, with layers given by number.
 
   Other arguments of the layers' calls are included.
   """
-  if not getattr(model, '_is_graph_network', False):
-    return None
   try:
     with object_description.quiet():
-      config = keras.src.engine.functional.get_network_config(
-        model, serialize_layer_fn=lambda layer: {}
-      )
+      config = access.network_config(model)
   except Exception:  # A layer can be called with any object.
     return None
-  numbers = {layer.name: f'#{i}' for i, layer in enumerate(model.layers)}
+  if config is None:
+    return None
+  layers = config['layers']
+  numbers = {layer['name']: f'#{i}' for i, layer in enumerate(layers)}
   found = {
     'inputs': config['input_layers'],
     'outputs': config['output_layers'],
     **{
-      str(number): layer['inbound_nodes']
-      for number, layer in enumerate(config['layers'])
+      str(number): layer['inbound_nodes'] for number, layer in enumerate(layers)
     },
   }
   return object_description.describe(_renamed(found, numbers))
@@ -113,32 +101,23 @@ def _renamed(value: Any, numbers: Mapping[str, str]) -> Any:
   return value
 
 
-def loss(model: keras.Model) -> dict[str, Any]:
+def loss(model: Any) -> dict[str, Any]:
   """Describes the losses that a model was compiled with, and their weights.
 
   Args:
-    model: a compiled tf_keras model.
+    model: a compiled model.
   """
-  compiled = _compiled(model)
+  compiled = training_access.access(model).compiled()
   return {
     name: object_description.describe(compiled.get(name))
     for name in ('loss', 'loss_weights')
   }
 
 
-def _compiled(model: keras.Model) -> dict[str, Any]:
-  try:
-    return keras_access.compile_arguments(model)
-  except AttributeError:  # The user has overridden `compile`.
-    return {}
-
-
 # Metrics that callbacks monitor.
 
 
-def monitored(
-  model: keras.Model, callback: Any
-) -> tuple[str | None, Any | None]:
+def monitored(model: Any, callback: Any) -> tuple[str | None, Any | None]:
   """Describes the metric that a callback monitors.
 
   Args:
@@ -160,10 +139,10 @@ def monitored(
   return name, None
 
 
-def _metrics(model: keras.Model) -> list[Any]:
-  compiled = _compiled(model)
+def _metrics(model: Any) -> list[Any]:
+  compiled = training_access.access(model).compiled()
   given = compiled.get('metrics'), compiled.get('weighted_metrics')
-  flat = [metric for metric in tf.nest.flatten(given) if metric is not None]
+  flat = [one for one in plain_values.flatten(given) if one is not None]
   # The longest name first, because `accuracy` also ends `top_accuracy`.
   return sorted(flat, key=lambda metric: -len(_log_name(metric) or ''))
 
@@ -183,22 +162,23 @@ def _without_number(metric: Any, name: str) -> str:
 # Optimizers.
 
 
-def optimizer(instance: Any) -> dict[str, Any]:
+def optimizer(access: TrainingAccess, instance: Any) -> dict[str, Any]:
   """Describes an optimizer's class and settings.
 
   A learning rate is included only if it is a schedule.
 
   Args:
+    access: to the model that has the optimizer.
     instance: an optimizer, in a loss scale optimizer or not.
   """
-  inner = optimizer_traits.inner(instance)
+  inner = access.inner(instance)
   config: dict[str, Any] = {
     name: value
     for name, value in object_description.raw_config(inner).items()
     if isinstance(value, bool | int | float | str)
     and name not in ('learning_rate', 'name')
   }
-  schedule = optimizer_traits.learning_rate_schedule(instance)
+  schedule = access.learning_rate_schedule(instance)
   if schedule is not None:
     config['learning_rate'] = learning_rate_schedule(schedule)
   return {'class': type(inner).__name__, **config}
@@ -219,18 +199,21 @@ def learning_rate_schedule(schedule: Any) -> dict[str, Any]:
   }
 
 
-def optimizer_attributes(instance: Any) -> dict[str, Any]:
+def optimizer_attributes(
+  access: TrainingAccess, instance: Any
+) -> dict[str, Any]:
   """Returns settings of an optimizer that `optimizer` lacks.
 
   Those are numbers and attributes that `get_config` does not return as plain
   values.
 
   Args:
+    access: to the model that has the optimizer.
     instance: an optimizer, in a loss scale optimizer or not.
   """
-  inner = optimizer_traits.inner(instance)
-  schedule = optimizer_traits.learning_rate_schedule(instance)
-  known = optimizer(instance)
+  inner = access.inner(instance)
+  schedule = access.learning_rate_schedule(instance)
+  known = optimizer(access, instance)
   found = {
     **object_description.attributes(inner),
     **{
@@ -252,20 +235,21 @@ def optimizer_attributes(instance: Any) -> dict[str, Any]:
   }
 
 
-def learning_rate(instance: Any) -> float | None:
+def learning_rate(access: TrainingAccess, instance: Any) -> float | None:
   """Returns the current learning rate of an optimizer.
 
   Args:
+    access: to the model that has the optimizer.
     instance: an optimizer, in a loss scale optimizer or not.
 
   Returns:
     The rate, `None` if a schedule sets it or it cannot be read.
   """
-  if optimizer_traits.learning_rate_schedule(instance) is not None:
+  if access.learning_rate_schedule(instance) is not None:
     return None
   try:
-    rate = optimizer_traits.inner(instance).learning_rate
-    number = float(tf.convert_to_tensor(rate() if callable(rate) else rate))
+    rate = access.inner(instance).learning_rate
+    number = access.number(rate() if callable(rate) else rate)
     return float(f'{number:.7g}')  # The value given, before it became float32.
   except Exception:  # A user's class need not have a learning rate.
     return None

@@ -16,21 +16,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines import which_keras
 from tf_unilth.resume import plain_values
 
 _MAX_DEPTH = 8
-_LIBRARIES = ('tf_keras', 'tensorflow_model_optimization', 'tf_unilth')
+_LIBRARIES = ('tf_keras', 'tensorflow_model_optimization', 'tf_unilth', 'keras')
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 # Small Keras objects that are described if they are attributes.
 _KERAS_VALUES = (
-  keras.losses.Loss,
-  keras.regularizers.Regularizer,
-  keras.constraints.Constraint,
-  keras.optimizers.schedules.LearningRateSchedule,
+  *('Loss', 'Regularizer', 'Constraint', 'LearningRateSchedule'),
 )
+# Arrays of the frameworks, by the names of their classes.
+_ARRAYS = ('Tensor', 'Variable', 'Array', 'KerasTensor')
+_VARIABLES = ('Variable', 'Parameter')
+# Classes whose private attributes are the framework's.
+_MODULES = ('Module', 'Layer', 'Metric')
 # Left out of a configuration: names, what is described elsewhere (nested
 # layers, pruning schedules), and initializers, as a checkpoint has the weights.
 _LEFT_OUT = (
@@ -42,6 +43,7 @@ _LEFT_OUT = (
 _ATTRIBUTES_LEFT_OUT = (
   *('name', 'built', 'inputs', 'outputs', 'input_names', 'output_names'),
   *('call', 'history', 'loss', 'optimizer', 'stop_training', 'stateful'),
+  *('stop_evaluating', 'stop_predicting', 'compiled', 'training'),
   *('test_function', 'predict_function', 'train_function'),
   *('train_tf_function', 'iterations', 'trainable', 'supports_masking'),
   *('input_spec', 'compiled_loss', 'compiled_metrics', 'loss_weights'),
@@ -72,11 +74,14 @@ def _describe(value: Any, depth: int) -> Any:
     return plain_values.scalar(value)
   if isinstance(value, enum.Enum):
     return value.name
-  if isinstance(value, np.generic | np.ndarray | tf.Tensor | tf.Variable):
-    return plain_values.array(value)
-  if isinstance(value, tf.DType | np.dtype):
+  if isinstance(value, np.generic | np.ndarray) or which_keras.has_base(
+    value, *_ARRAYS
+  ):
+    is_variable = which_keras.has_base(value, *_VARIABLES)
+    return plain_values.array(value, has_value=not is_variable)
+  if isinstance(value, np.dtype) or which_keras.has_base(value, 'DType'):
     return value.name
-  if isinstance(value, tf.TensorShape):
+  if which_keras.has_base(value, 'TensorShape'):
     return str(value)
   if isinstance(value, Mapping):
     return _mapping(value, depth)
@@ -88,8 +93,8 @@ def _describe(value: Any, depth: int) -> Any:
     return plain_values.digest(value)
   if isinstance(value, (type, functools.partial, *_FUNCTIONS)):
     return _function(value, depth)
-  if callable(_safe_getattr(value, 'get_config')) or isinstance(
-    value, _KERAS_VALUES
+  if callable(_safe_getattr(value, 'get_config')) or which_keras.has_base(
+    value, *_KERAS_VALUES
   ):
     return settings(value, depth)
   return _class_name(type(value))
@@ -105,7 +110,9 @@ def settings(instance: Any, depth: int = 0) -> dict[str, Any]:
   return {
     'class': _class_name(type(instance)),
     **config(instance, depth),
-    **attributes(instance, private=not isinstance(instance, tf.Module)),
+    **attributes(
+      instance, private=not which_keras.has_base(instance, *_MODULES)
+    ),
   }
 
 
@@ -205,12 +212,11 @@ def _is_plain(value: Any) -> bool:
     return all(map(_is_plain, value.values()))
   if isinstance(value, list | tuple):
     return all(map(_is_plain, value))
-  if isinstance(value, tf.Variable | tf.Module):
+  if which_keras.has_base(value, *_VARIABLES, *_MODULES):
     return False
   return isinstance(
-    value,
-    (bool, int, float, str, np.generic, tf.DType, *_FUNCTIONS, *_KERAS_VALUES),
-  )
+    value, (bool, int, float, str, np.generic, *_FUNCTIONS)
+  ) or which_keras.has_base(value, 'DType', *_KERAS_VALUES)
 
 
 def _mapping(value: Mapping[Any, Any], depth: int) -> Any:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 _MAX_CHARACTERS = 2000  # Longer JSON is replaced by a digest.
 
@@ -30,16 +29,16 @@ def scalar(value: Any) -> Any:
   return value
 
 
-def array(value: Any) -> Any:
+def array(value: Any, has_value: bool = True) -> Any:
   """Returns a number for a single element, else dtype, shape and a digest.
 
   Args:
-    value: an array or tensor. The digest is left out for a variable, which
-      changes, and for a tensor of a graph, which has no value.
+    value: an array or tensor. The digest is left out for a tensor of a graph.
+    has_value: whether its value may be read; that of a variable changes.
   """
   shape, dtype = tuple(value.shape), getattr(value.dtype, 'name', '')
   try:
-    if isinstance(value, tf.Variable):
+    if not has_value:
       raise TypeError('its value changes')
     elements = np.asarray(value)
   except Exception:  # A tensor of a graph has no value.
@@ -71,6 +70,19 @@ def digest(data: bytes) -> str:
     data: the bytes to hash.
   """
   return f'sha256 {hashlib.sha256(data).hexdigest()[:16]}'
+
+
+def flatten(value: Any) -> list[Any]:
+  """Returns the leaves of nested lists, tuples and mappings.
+
+  >>> flatten({'b': [1, (2,)], 'a': 3})
+  [3, 1, 2]
+  """
+  if isinstance(value, Mapping):
+    value = [value[key] for key in sorted(value, key=str)]
+  if isinstance(value, list | tuple):
+    return [leaf for item in value for leaf in flatten(item)]
+  return [value]
 
 
 def is_path(value: Any) -> bool:

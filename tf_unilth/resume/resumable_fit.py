@@ -5,15 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_unilth.algorithms.event_log import EventLog
+from tf_unilth.algorithms.keras_callback import KerasCallback
 from tf_unilth.engines.fit_context import FitContext
-from tf_unilth.engines.tfmot import (
-  data_handler,
-  model_checks,
-  optimizer_traits,
-  tracked_objects,
-)
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.resume import data_replay, resume_checks, run_description
+from tf_unilth.resume import resume_checks, run_description, training_access
 from tf_unilth.resume.checkpoint_file import Checkpoint
 from tf_unilth.resume.checkpoint_restore import CheckpointRestorer
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
@@ -74,23 +68,20 @@ class ResumableFit:
   ):
     self._callback, self._options, self._position = callback, options, position
     self._fit, self._callbacks = fit, callbacks
-    self._handler = fit.data_handler
+    model = callback.model
+    self._access = training_access.access(model)
+    data = self._access.data_of(fit)
+    self._data = data if fit.is_fit else None
     self._resources = FitResources(
-      callback,
-      options.directory.path,
-      self._handler,
-      fit.callback_list,
-      _LastCallback(self),
+      callback, options.directory.path, self._data, _LastCallback(self)
     )
-    strategy = callback.model.distribute_strategy
-    self._writes = strategy.extended.should_checkpoint
-    self._state = TrainingState(callback.model, callbacks)
+    self._writes = self._access.writes
+    self._state = TrainingState(model, self._access, data, callbacks)
     self._run: dict[str, Any] = {}
     self._first_epoch = 0
     self._restorer = CheckpointRestorer(
-      callback,
       self._state,
-      fit,
+      self._data,
       self._resources.patches,
       str(options.directory.path),
     )
@@ -127,14 +118,12 @@ class ResumableFit:
       raise
 
   def _begin(self) -> None:
-    directory, model = self._options.directory, self._callback.model
+    directory = self._options.directory
     if self._writes:
       directory.remove_unfinished()
-    compiled = tracked_objects.compiled_optimizers(model)
-    if len(compiled) == 1:
-      optimizer_traits.build(compiled[0], model)
+    self._access.build_optimizer()
     newest = directory.newest()
-    initial_epoch = data_replay.initial_epoch(self._handler)
+    initial_epoch = self._data.initial_epoch if self._data else 0
     self._first_epoch = initial_epoch if newest is None else newest.first_epoch
     self._run = self._describe(newest, initial_epoch == self._first_epoch)
     if newest is None:
@@ -142,12 +131,11 @@ class ResumableFit:
     else:
       where = str(directory.path)
       resume_checks.check_same(
-        where, newest, self._run, self._state, self._handler
+        where, newest, self._run, self._state, self._data
       )
       self._restorer.restore(newest, self._on_restored)
-    if self.uses_fit:
-      data_handler.wrap_epochs(
-        self._handler,
+    if self._data is not None:
+      self._data.watch(
         self._resources.install,
         self._resources.release,
         self._resources.patches,
@@ -224,7 +212,7 @@ class ResumableFit:
     done, self._position.step = step - self._position.step, step
     if not self._checked_operations:
       self._checked_operations = True
-      resume_checks.warn_of_operations(self._callback.model)
+      self._access.warn_of_unrestorable()
     steps = self._steps_of_epoch()
     if steps and step >= steps:
       return  # Keras cannot resume there, and the epoch is about to end.
@@ -254,13 +242,13 @@ class ResumableFit:
 
   def _steps_of_epoch(self) -> int:
     """Returns the number of steps of an epoch, 0 while it is unknown."""
-    if self._handler is not None:
-      return data_replay.steps_of_epoch(self._handler) or 0
+    if self._data is not None:
+      return self._data.steps_of_epoch()
     return self._callback.params.get('steps') or 0
 
   def _save(self, epoch: int, step: int, logs: Mapping[str, Any]) -> None:
     model = self._callback.model
-    model_checks.check_finite(model, logs)
+    self._access.check_finite(logs)
     if not self._writes:
       return
     last = epoch >= self._callback.params['epochs'] or model.stop_training
@@ -297,10 +285,8 @@ class ResumableFit:
     raise SystemExit(code)
 
 
-class _LastCallback(keras.callbacks.Callback):
+class _LastCallback(KerasCallback):
   """Calls a ResumableFit after each step and epoch, after all callbacks."""
-
-  _supports_tf_logs = True
 
   def __init__(self, fit: ResumableFit):
     super().__init__()

@@ -6,16 +6,15 @@ from typing import Any
 
 from tf_unilth.algorithms import keras_callback
 from tf_unilth.algorithms.ticket_callback import TicketCallback
-from tf_unilth.engines.tfmot import model_checks
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines import which_keras
 from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.resume import (
   callback_counters,
-  data_replay,
-  random_state,
   run_description,
+  training_access,
 )
 from tf_unilth.resume.checkpoint_file import Checkpoint
+from tf_unilth.resume.training_access import FitData
 from tf_unilth.resume.training_state import TrainingState
 
 _MAX_DIFFERENCES = 8  # Named in one message.
@@ -33,17 +32,19 @@ def check_fit(callback: Any, callbacks: Sequence[Any]) -> None:
       conflicts.
   """
   keras_callback.epochs_and_steps(getattr(callback, 'params', None))
-  model_checks.check_compiled(callback.model)
+  training_access.access(callback.model).check_compiled()
   if not callback.model.built:
     raise ValueError(
       'model must be built before fit, but is not: give it an input shape, or '
       'call model.build(input_shape).'
     )
   own_index = callbacks.index(callback)
-  conflicting = (keras.callbacks.BackupAndRestore, type(callback))
   for index, other in enumerate(callbacks):
     name = type(other).__name__
-    if isinstance(other, conflicting) and index != own_index:
+    resumes = isinstance(other, type(callback)) or which_keras.has_base(
+      other, 'BackupAndRestore'
+    )
+    if resumes and index != own_index:
       raise ValueError(
         f'callbacks must contain only one that resumes, but contain {name} '
         'beside CheckpointAndResume.'
@@ -60,7 +61,7 @@ def check_same(
   newest: Checkpoint,
   run: Mapping[str, Any],
   state: TrainingState,
-  handler: Any,
+  data: FitData | None,
 ) -> None:
   """Checks that a checkpoint is of this run, before anything is changed.
 
@@ -69,15 +70,15 @@ def check_same(
     newest: its newest checkpoint.
     run: the result of `run_description.describe` for the `fit`.
     state: the state of the `fit`.
-    handler: Keras's data handler of the `fit`, `None` outside of `fit`.
+    data: those of the `fit`, `None` outside of `fit`.
 
   Raises:
     CheckpointError: the checkpoint is of another run or of a newer version.
     ValueError: the `initial_epoch` of the `fit` does not fit.
   """
   _check_version(where, newest.run['version'])
-  if handler is not None:
-    data_replay.check(handler, newest.first_epoch, newest.epoch)
+  if data is not None:
+    _check_initial_epoch(data, newest.first_epoch, newest.epoch)
   saved = [name for name, _ in newest.values['callbacks']]
   now = callback_counters.class_names(state.callbacks)
   of_callbacks = _callback_differences(saved, now)
@@ -130,6 +131,26 @@ def _check_version(where: str, version: Any) -> None:
     )
 
 
+def _check_initial_epoch(data: FitData, first_epoch: int, epoch: int) -> None:
+  """Raises a `ValueError` if the `fit` cannot resume after an epoch.
+
+  Its `initial_epoch` must be that of the run, or the epoch, unless its shuffled
+  arrays would then come in another order.
+  """
+  initial = data.initial_epoch
+  if initial not in (first_epoch, epoch):
+    raise ValueError(
+      f'initial_epoch must be {first_epoch}, as when the run began, or '
+      f'{epoch}, for data that begin at that epoch, but is {initial}.'
+    )
+  if initial != first_epoch and data.shuffles_arrays():
+    raise ValueError(
+      f'initial_epoch must be {first_epoch}, as when the run began, but is '
+      f'{initial}: shuffled arrays would come in another order. The callback '
+      f'itself resumes at epoch {epoch}.'
+    )
+
+
 def _callback_differences(before: list[str], now: list[str]) -> list[str]:
   if before == now:
     return []
@@ -142,16 +163,19 @@ def _variable_differences(
 ) -> list[str]:
   """Describes the differences between the variables of two models."""
   current = {
-    name: f'{v.dtype.name} {v.shape.as_list()}'
-    for name, v in state.variables().items()
+    name: _spec(v.dtype, v.shape) for name, v in state.variables().items()
   }
-  untraced = state.made_by_training
+  untraced = state.access.made_by_training
   saved = {
-    name: f'{array.dtype.name} {[*array.shape]}'
+    name: _spec(array.dtype, array.shape)
     for name, array in newest.variables.items()
     if name in current or not name.startswith(untraced)
   }
   return [*run_description.differences(saved, current)]
+
+
+def _spec(dtype: Any, shape: Any) -> str:
+  return f'{getattr(dtype, "name", dtype)} {[*shape]}'
 
 
 def warn_of_seed(run: Mapping[str, Any]) -> None:
@@ -164,21 +188,5 @@ def warn_of_seed(run: Mapping[str, Any]) -> None:
     warnings.warn(
       'no seed is set, so a resumed run would not end as an uninterrupted one: '
       'call keras.utils.set_random_seed before building the model.',
-      stacklevel=2,
-    )
-
-
-def warn_of_operations(model: keras.Model) -> None:
-  """Warns of random operations whose state cannot be restored.
-
-  Args:
-    model: a model whose train function was called.
-  """
-  names = random_state.unrestorable_operations(model)
-  if names:
-    warnings.warn(
-      f'operations {", ".join(names[:5])} draw random numbers from a state '
-      'that TensorFlow cannot save, so a resumed run would not end as an '
-      'uninterrupted one: use a tf.random.Generator or layers of Keras.',
       stacklevel=2,
     )

@@ -11,15 +11,13 @@ import numpy as np
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import format_value
 from tf_unilth.engines.fit_context import FitContext
-from tf_unilth.engines.tfmot import keras_access, model_layers, tracked_objects
-from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.resume import (
   callback_counters,
-  data_description,
   model_description,
   object_description,
-  random_state,
+  training_access,
 )
+from tf_unilth.resume.training_access import TrainingAccess
 
 # Of the description: the keys, and what they contain.
 VERSION = 2
@@ -35,7 +33,7 @@ _IF_KNOWN = ('validation data', *CONTENTS)
 
 
 def describe(
-  model: keras.Model,
+  model: Any,
   callbacks: Sequence[Any],
   params: Mapping[str, Any],
   config: Mapping[str, Any],
@@ -52,20 +50,19 @@ def describe(
     fit: the running `fit`, with the defaults in a custom loop.
     reads_data: whether to include a digest of the data's contents.
   """
+  access = training_access.access(model)
   run = {
     'version': VERSION,
     'epochs': params['epochs'],
     'steps per epoch': params.get('steps'),
-    'steps per execution': keras_access.steps_per_execution(model),
-    'replicas': model.distribute_strategy.num_replicas_in_sync,
+    'steps per execution': access.steps_per_execution,
+    'replicas': access.replicas,
     'jit_compile': model.jit_compile,
     'batch_size': fit.batch_size,
     'shuffle': fit.shuffle,
-    'seed': random_state.global_seed(),
-    **_optimizers(model),
-    'schedules': [
-      schedule_settings(s) for s in model_layers.pruning_schedules(model)
-    ],
+    'seed': access.seed(),
+    **_optimizers(access),
+    'schedules': [schedule_settings(one) for one in access.schedules()],
     **{
       f'callback {type(callback).__name__}': callback.settings
       for callback in callbacks
@@ -75,7 +72,7 @@ def describe(
     'model': model_description.layers(model),
     'layer attributes': model_description.layer_attributes(model),
     **model_description.loss(model),
-    **_data(fit, reads_data),
+    **_data(access, fit, reads_data),
   }
   plain = json.loads(json.dumps(run, default=_to_json))
   return {'config': dict(config), **_clean(plain)}
@@ -95,41 +92,38 @@ def _clean(value: Any) -> Any:
   return object_description.describe(value)
 
 
-def _optimizers(model: keras.Model) -> dict[str, Any]:
-  found = tracked_objects.optimizers(model)
+def _optimizers(access: TrainingAccess) -> dict[str, Any]:
+  found = access.optimizers()
   compiled = found.get('optimizer')
   return {
-    'optimizer': compiled and model_description.optimizer(compiled),
+    'optimizer': compiled and model_description.optimizer(access, compiled),
     'learning rate': {
-      path: model_description.learning_rate(one) for path, one in found.items()
+      path: model_description.learning_rate(access, one)
+      for path, one in found.items()
     },
     'optimizer attributes': {
-      path: model_description.optimizer_attributes(one)
+      path: model_description.optimizer_attributes(access, one)
       for path, one in found.items()
     },
     'other optimizers': {
-      path: model_description.optimizer(one)
+      path: model_description.optimizer(access, one)
       for path, one in found.items()
       if one is not compiled
     },
   }
 
 
-def _data(fit: FitContext, reads_data: bool) -> dict[str, Any]:
-  handler = fit.data_handler
-  if handler is None:
+def _data(
+  access: TrainingAccess, fit: FitContext, reads_data: bool
+) -> dict[str, Any]:
+  if fit.data_handler is None:
     return {}
-  parts = fit.validation_parts
-  first = parts[0] if parts[1] is None else parts
+  data = access.data_of(fit)
   return {
-    'data': data_description.describe(handler, fit.class_weight),
-    'validation data': data_description.validation(parts),
-    'data contents': (
-      data_description.of_handler(handler) if reads_data else None
-    ),
-    'validation contents': (
-      data_description.contents(first) if reads_data else None
-    ),
+    'data': data.describe(),
+    'validation data': data.describe_validation(),
+    'data contents': data.contents() if reads_data else None,
+    'validation contents': data.validation_contents() if reads_data else None,
   }
 
 
@@ -155,7 +149,7 @@ _initial_values: weakref.WeakKeyDictionary[Any, dict[str, Any]] = (
 
 
 def at_its_beginning(
-  model: keras.Model, directory: str, run: dict[str, Any], resumes: bool
+  model: Any, directory: str, run: dict[str, Any], resumes: bool
 ) -> dict[str, Any]:
   """Returns a run's description with the values from when the run began.
 

@@ -1,80 +1,44 @@
 """Reads and restores everything that a running `fit` changes."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tf_unilth.engines import tensorflow_rate
-from tf_unilth.engines.tfmot import optimizer_traits, tracked_objects
-from tf_unilth.engines.tfmot.keras_access import PythonState, keras
-from tf_unilth.resume import callback_counters, random_state
+from tf_unilth.resume import callback_counters
+from tf_unilth.resume.training_access import FitData, TrainingAccess
 
 
-@dataclasses.dataclass
 class TrainingState:
   """The state of a run: variables of the model and values on the host.
 
   Args:
     model: a compiled and built model.
+    access: to the model.
+    data: of the `fit`.
     callbacks: the callbacks of the `fit`.
   """
 
-  model: keras.Model
-  callbacks: Sequence[Any]
+  def __init__(
+    self,
+    model: Any,
+    access: TrainingAccess,
+    data: FitData,
+    callbacks: Sequence[Any],
+  ):
+    self.access, self.callbacks = access, callbacks
+    self._model, self._data = model, data
 
   # Variables.
 
   def variables(self) -> dict[str, Any]:
-    """Returns all variables by name, also those that TensorFlow does not track.
-
-    A variable with one copy per replica has one entry per copy.
-    """
-    return {
-      name: copy
-      for path, variable in self._variables()
-      for name, copy in _copies(path, variable)
-    }
-
-  def _variables(self) -> Iterator[tuple[str, Any]]:
-    found: set[int] = set()
-    for path, variable in self._all_variables():
-      if id(variable) not in found:
-        found.add(id(variable))
-        yield path, variable
-
-  def _all_variables(self) -> Iterator[tuple[str, Any]]:
-    model = self.model
-    nodes = [*tracked_objects.descendants(model)]
-    for path, node in nodes:
-      if isinstance(node, tf.Variable):
-        yield path, node
-    yield from _numbered('weights', model.weights)
-    for path, optimizer in tracked_objects.optimizers(model, nodes).items():
-      # TensorFlow does not track the slots of legacy optimizers.
-      yield from _numbered(path, optimizer.variables())
-      rate = optimizer_traits.staged_learning_rate(optimizer)
-      if rate is not None:
-        name = 'learning_rate' if path == 'optimizer' else f'{path}/rate'
-        yield from _numbered(name, tensorflow_rate.variables(rate))
-    yield 'train_counter', model._train_counter
-    yield from random_state.generator_variables(model).items()
-
-  @property
-  def made_by_training(self) -> tuple[str, ...]:
-    """The path prefixes of variables that only a train step creates.
-
-    Those of all optimizers that the model was not compiled with: only the train
-    step determines which weights such an optimizer trains.
-    """
-    others = tracked_objects.optimizers(self.model)
-    return tuple(f'{path}/' for path in others if path != 'optimizer')
+    """Returns all variables by name."""
+    return self.access.variables()
 
   def get_variables(self) -> dict[str, np.ndarray]:
     """Returns the variables' values by name."""
-    return {name: v.numpy() for name, v in self.variables().items()}
+    read = self.access.read
+    return {name: read(v) for name, v in self.variables().items()}
 
   def set_variables(self, values: Mapping[str, np.ndarray]) -> None:
     """Assigns values to variables.
@@ -85,15 +49,7 @@ class TrainingState:
     for name, variable in self.variables().items():
       if name in values:
         variable.assign(values[name])
-
-  def metrics(self) -> dict[str, Any]:
-    """Returns the variables of the metrics of an epoch, by name."""
-    return {
-      name: copy
-      for number, metric in enumerate(self.model.metrics)
-      for path, variable in _numbered(f'metric/{number}', metric.variables)
-      for name, copy in _copies(path, variable)
-    }
+    self.access.after_assign()
 
   # Values on the host.
 
@@ -102,30 +58,31 @@ class TrainingState:
 
     Returns:
       `states` (snapshots), `metrics`, `callbacks` (class names and counters),
-      `history`, `epochs` and `random`.
+      `history`, `epochs` and `random`, and what the data add.
     """
-    history = getattr(self.model, 'history', None)
+    access = self.access
+    history = getattr(self._model, 'history', None)
+    metrics = access.metric_variables()
     return {
-      'states': {p: s.serialize() for p, s in self._python_states()},
-      'metrics': {n: v.numpy() for n, v in self.metrics().items()},
+      'states': access.get_states(),
+      'metrics': {n: access.read(v) for n, v in metrics.items()},
       'callbacks': [
         [type(callback).__name__, {n: vars(callback)[n] for n in names}]
         for callback, names in callback_counters.counters(self.callbacks)
       ],
       'history': history and history.history,
       'epochs': history and history.epoch,
-      'random': random_state.get_host_state(),
+      'random': access.get_random(),
+      **self._data.random_states(),
     }
 
-  def set_python_states(self, values: Mapping[str, Any]) -> None:
-    """Restores snapshots and other Python state of the model.
+  def set_states(self, values: Mapping[str, Any]) -> None:
+    """Restores snapshots and other states of runs.
 
     Args:
       values: what `get_values` returned.
     """
-    for path, state in self._python_states():
-      if path in values['states']:
-        state.deserialize(values['states'][path])
+    self.access.set_states(values['states'])
 
   def set_counters(self, values: Mapping[str, Any]) -> None:
     """Restores history and counters; all callbacks must have begun.
@@ -133,7 +90,7 @@ class TrainingState:
     Args:
       values: what `get_values` returned.
     """
-    history = getattr(self.model, 'history', None)
+    history = getattr(self._model, 'history', None)
     if history and values['history'] is not None:
       history.history, history.epoch = values['history'], values['epochs']
     counting = callback_counters.counters(self.callbacks)
@@ -148,38 +105,6 @@ class TrainingState:
     Args:
       values: what `get_values` returned.
     """
-    for name, variable in self.metrics().items():
+    for name, variable in self.access.metric_variables().items():
       if name in values['metrics']:
         variable.assign(values['metrics'][name])
-
-  def _python_states(self) -> Iterator[tuple[str, PythonState]]:
-    for path, node in tracked_objects.descendants(self.model):
-      if isinstance(node, PythonState):
-        yield path, node
-
-
-def _numbered(name: str, variables: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-  for number, variable in enumerate(variables):
-    yield f'{name}/{number}', variable
-
-
-def _copies(path: str, variable: Any) -> Iterator[tuple[str, Any]]:
-  copies = getattr(variable, 'values', None) or (variable,)
-  for number, copy in enumerate(copies):
-    yield (f'{path}/replica_{number}' if number else path), copy
-
-
-def trace_train_step(model: keras.Model, iterator: Any) -> None:
-  """Traces a train step, so that Keras creates the metrics of a model.
-
-  Args:
-    model: a compiled model.
-    iterator: an iterator over its batches; no batch is read.
-  """
-  if model.run_eagerly:
-    train_function = tf.function(
-      lambda batches: model.train_step(next(batches))
-    )
-  else:
-    train_function = model.train_tf_function
-  train_function.get_concrete_function(iterator)

@@ -6,10 +6,14 @@ with it. Epochs are completed epochs: 0 is the start, 9 the end of the ninth.
 """
 
 import dataclasses
+import itertools
+import json
 import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from tf_unilth.run.snapshot import Snapshot
 
@@ -131,3 +135,32 @@ class RunState:
       if name == 'algorithm' and isinstance(value, int):
         value = _NAMES_BY_CRC.get(value, '')
       setattr(self, name, type(present)(value))
+
+  def to_bytes(self) -> bytes:
+    """Returns the state as bytes: a line of JSON, then the snapshots."""
+    snapshots = [
+      {'epoch': snapshot.epoch, 'sizes': [len(v) for v in snapshot.values]}
+      for snapshot in self.snapshots
+    ]
+    header = {'numbers': self.numbers(), 'snapshots': snapshots}
+    values = (value for s in self.snapshots for value in s.values)
+    return b''.join([json.dumps(header).encode(), b'\n', *values])
+
+  def restore(self, serialized: bytes) -> None:
+    """Restores the state in place.
+
+    Args:
+      serialized: what `to_bytes` returned.
+    """
+    header, _, payload = serialized.partition(b'\n')
+    fields = json.loads(header)
+    self.set_numbers(fields['numbers'])
+    self.snapshots = []
+    begin = 0
+    for entry in fields['snapshots']:
+      ends = np.cumsum([begin, *entry['sizes']]).tolist()
+      values = [payload[i:j] for i, j in itertools.pairwise(ends)]
+      snapshot = Snapshot()
+      snapshot.take(values, entry['epoch'])
+      self.snapshots.append(snapshot)
+      begin = ends[-1]

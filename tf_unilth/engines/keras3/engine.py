@@ -18,6 +18,7 @@ from tf_unilth.engines.keras3 import (
 )
 from tf_unilth.engines.keras3.masked_apply import MaskedApply
 from tf_unilth.engines.keras3.pruning_plan import PlannedKernel
+from tf_unilth.engines.keras3.run_backup import RunBackup
 from tf_unilth.run.run_state import RunState
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
@@ -47,6 +48,11 @@ class Keras3Engine:
     self._ramp: L2Ramp | None = None
     self._calls = 0
     self._iterations_at_begin: int | None = None
+    self._backups = [
+      RunBackup(self._plan, other)
+      for other in self.fit.callbacks
+      if isinstance(other, keras.callbacks.BackupAndRestore)
+    ]
 
   # Kernels, masks and weights.
 
@@ -113,6 +119,8 @@ class Keras3Engine:
       with pruning_plan.variable_scope(self._model):
         self._plan.variables.add_candidates()
     self._own_hook.pass_variables()
+    for backup in self._backups:
+      backup.attach()
 
   def arm(self, run: RunEvents) -> None:
     """Makes the model train by the steps of the run, until `disarm`."""
@@ -131,6 +139,8 @@ class Keras3Engine:
       self._hooks.set_kind(False, self._plan.has_zeros)
     self._hooks.run = None
     self.fit = FitContext()
+    for backup in self._backups:
+      backup.detach()
 
   def end_after_other_callbacks(self, end: Callable[[], None]) -> bool:
     """Calls a function after all callbacks when `fit` ends."""
@@ -200,8 +210,13 @@ class Keras3Engine:
   # Checks, which raise errors or warn.
 
   def check_masks(self) -> None:
-    """Warns of masks that were set before the weights were loaded."""
+    """Warns of masks that are not those of the weights.
+
+    Zeros of a model that was saved in a run become masks.
+    """
     model_checks.warn_of_open_masks(self._plan)
+    if self.iterations():
+      model_checks.take_over_zeros(self._plan)
 
   def check_new_run(self, epochs: int, rounds_end: int) -> None:
     """Checks that the kernels are trained and no other callback interferes."""
@@ -233,13 +248,8 @@ class Keras3Engine:
   def check_epoch(self, logs: Mapping[str, Any]) -> None:
     """Raises if a weight, an optimizer slot or a loss is not finite."""
     self.check_kernels()
-    own = [('weight', self._model.weights)]
-    own.append(('optimizer slot', self._own_hook.own_variables()))
-    for kind, variables in own:
-      for variable in variables:
-        if not backend_values.is_finite(variable):
-          raise fit_checks.not_finite(kind, variable.path)
-    fit_checks.check_losses(logs)
+    slots = self._own_hook.own_variables()
+    model_checks.check_finite(self._model, slots, logs)
 
   def check_optimizer_steps(self, batches: int) -> None:
     """Raises if the optimizer has not moved in a custom training loop."""

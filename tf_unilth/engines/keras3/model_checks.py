@@ -1,6 +1,7 @@
 """Checks of a Keras 3 model before a run."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +28,26 @@ def check_compiled(model: keras.Model) -> None:
       f'optimizer of the model is a {type(optimizer).__name__}, which keeps '
       'its state in other optimizers: a ticket callback needs a single one.'
     )
+
+
+def check_finite(
+  model: keras.Model, slots: Sequence[Any], logs: Mapping[str, Any]
+) -> None:
+  """Raises if a weight, an optimizer slot or a loss is not finite.
+
+  Args:
+    model: a compiled model.
+    slots: the variables of the optimizer.
+    logs: the logs of an epoch, or `{}`.
+
+  Raises:
+    FloatingPointError: a value is not finite.
+  """
+  for kind, variables in ('weight', model.weights), ('optimizer slot', slots):
+    for variable in variables:
+      if not backend_values.is_finite(variable):
+        raise fit_checks.not_finite(kind, variable.path)
+  fit_checks.check_losses(logs)
 
 
 def check_no_run(hooks: Any, callback_name: str) -> None:
@@ -65,6 +86,34 @@ def warn_of_open_masks(plan: PruningPlan) -> None:
       fit_checks.warn_of_open_mask(
         kernel.name, mask, 0 if kernel.schedule.masks_given else zeros
       )
+
+
+def take_over_zeros(plan: PruningPlan) -> None:
+  """Sets the masks to the zeros of a model that was trained before; warns.
+
+  A `.keras` file has no masks and no state of a run. A trained kernel has zeros
+  only where it was pruned; one that is all zeros was never pruned.
+
+  Args:
+    plan: the plan of a model whose optimizer has done steps.
+  """
+  if plan.has_zeros:
+    return
+  masks, zeros = list(plan.masks), 0
+  for index, kernel in enumerate(plan.kernels):
+    mask = backend_values.read(kernel.variable) != 0
+    if not isinstance(kernel.schedule, FixedMask) and mask.any():
+      masks[index] = mask
+      zeros += int(np.sum(~mask))
+  if zeros:
+    warnings.warn(
+      f'model {plan.model.name!r} was trained before, and {zeros} of its '
+      'weights are zero, but it has no state of the run that pruned them (a '
+      '.keras file does not store it): a new run begins from these zeros. '
+      'CheckpointAndResume resumes a run.',
+      stacklevel=2,
+    )
+    plan.set_masks(masks)
 
 
 def warn_if_dense(plan: PruningPlan) -> None:

@@ -44,6 +44,11 @@ class ModelHooks:
     """The innermost `fit`; one with the defaults stands for a custom loop."""
     return self._fits[-1] if self._fits else FitContext()
 
+  @property
+  def functions(self) -> list[Any]:
+    """The train functions, one per kind of step."""
+    return list(self._functions.values())
+
   def attach(self) -> None:
     """Puts plan and patches on the model."""
     model = self.plan.model

@@ -29,10 +29,14 @@ class StepVariables:
     self.limit = _variable(0.0, 'float32')  # 0: no penalty.
 
   @property
+  def numbers(self) -> list[Any]:
+    """The variables of the ramp."""
+    return [self.begin, self.steps, self.limit]
+
+  @property
   def all(self) -> list[Any]:
     """All variables."""
-    numbers = [self.begin, self.steps, self.limit]
-    return [*self.masks, *self.candidates, *numbers]
+    return [*self.masks, *self.candidates, *self.numbers]
 
   def add_candidates(self) -> None:
     """Creates the variables of the candidates, unless they exist."""

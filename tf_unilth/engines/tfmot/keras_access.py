@@ -10,9 +10,8 @@ too. These other files access non-public attributes:
 - of Keras optimizers: `optimizer_traits.py`;
 - of Keras data handlers: `data_handler.py` and `optimizer_search.py`;
 - of TensorFlow graphs: `traced_writes.py`;
-- in `resume/`: `data_replay.py` and `data_description.py` (data handlers and
-  datasets), `random_state.py` (random generators), `model_description.py` and
-  `training_state.py` (models);
+- in `resume/`: `tfmot/fit_data.py` and `data_description.py` (data handlers and
+  datasets), `tfmot/random_generators.py`, `tfmot/training_access.py` (models);
 - in `export/`: `saved_model_archive.py` (variables).
 
 `fit_introspection.py` reads the local variables of Keras's `fit`.

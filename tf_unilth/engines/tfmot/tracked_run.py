@@ -1,8 +1,6 @@
 """The state of a run in TensorFlow checkpoints and in files of models."""
 
 import base64
-import itertools
-import json
 import math
 import zlib
 from typing import Any
@@ -72,29 +70,11 @@ class _StateCarrier(PythonState):
 
   def serialize(self) -> bytes:
     """Returns the state as bytes: a line of JSON, then the snapshots."""
-    state = self.state
-    snapshots = [
-      {'epoch': snapshot.epoch, 'sizes': [len(v) for v in snapshot.values]}
-      for snapshot in state.snapshots
-    ]
-    header = {'numbers': state.numbers(), 'snapshots': snapshots}
-    values = (value for s in state.snapshots for value in s.values)
-    return b''.join([json.dumps(header).encode(), b'\n', *values])
+    return self.state.to_bytes()
 
   def deserialize(self, string_value: bytes) -> None:
     """Restores the state from the bytes that `serialize` returned."""
-    header, _, payload = string_value.partition(b'\n')
-    fields = json.loads(header)
-    self.state.set_numbers(fields['numbers'])
-    self.state.snapshots = []
-    begin = 0
-    for entry in fields['snapshots']:
-      ends = np.cumsum([begin, *entry['sizes']]).tolist()
-      values = [payload[i:j] for i, j in itertools.pairwise(ends)]
-      snapshot = Snapshot()
-      snapshot.take(values, entry['epoch'])
-      self.state.snapshots.append(snapshot)
-      begin = ends[-1]
+    self.state.restore(string_value)
 
 
 def _pack_bits(chosen: tf.Variable) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Resuming a `fit` of a Keras 3 model, on any backend."""

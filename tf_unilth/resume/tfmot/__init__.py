@@ -1,0 +1,1 @@
+"""Resuming a `fit` of a tf_keras model."""
