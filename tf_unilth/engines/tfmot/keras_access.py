@@ -13,6 +13,7 @@ too. These other files access non-public attributes:
 - in `resume/`: `data_replay.py` and `data_description.py` (data handlers and
   datasets), `random_state.py` (random generators), `model_description.py` and
   `training_state.py` (models);
+- in `compression/`: `smaller_model.py` (inputs of models);
 - in `export/`: `saved_model_archive.py` (variables).
 
 `fit_introspection.py` reads the local variables of Keras's `fit`.
