@@ -289,6 +289,25 @@ def test_skipped_layers_and_what_is_coupled_to_them_keep_their_width():
   )
 
 
+def test_shrinking_leaves_what_the_masks_leave():
+  model = _pruned_by_hand(_wrapped(), (0, 3, 9, 10, 11))
+  small = tf_unilth.shrink(model)
+  assert small.get_layer('stem').filters == 6
+  assert small.get_layer('hidden').units == 9
+  summary = tf_unilth.sparsity_summary(model)
+  left = tf_unilth.sparsity_summary(small)
+  assert left.total_weights == summary.total_weights - summary.zeros
+  again = tf_unilth.prune_low_magnitude(
+    small, tf_unilth.IterativeSparsity(0.5), structure='channels'
+  )
+  channels = tf_unilth.sparsity_summary(again).channels
+  assert channels.flops == _costs(model)[1]
+  x, _ = toys.data()
+  np.testing.assert_allclose(
+    small.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5
+  )
+
+
 def _prune(model=None, schedule=None, **arguments):
   schedule = schedule or tf_unilth.IterativeSparsity(0.5)
   arguments = {'structure': 'channels', **arguments}
