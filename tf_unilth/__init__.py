@@ -11,6 +11,8 @@ if TYPE_CHECKING:
   from tf_unilth.algorithms.ticket_checkpoint import TicketCheckpoint
   from tf_unilth.algorithms.ticket_early_stopping import TicketEarlyStopping
   from tf_unilth.algorithms.unilth import UniDLTH, UniLTH
+  from tf_unilth.compression.shrink import shrink
+  from tf_unilth.compression.shrink_report import ShrinkReport, shrink_report
   from tf_unilth.engines.kernel_sparsity import SparsitySummary
   from tf_unilth.engines.pruning_api import (
     prune_low_magnitude,
@@ -47,6 +49,7 @@ _MODULES = {
   'IterativeSparsity': 'schedules.iterative_sparsity',
   'L2Ramp': 'schedules.l2_ramp',
   'PruneLowMagnitude': 'engines.tfmot.pruning_wrapper',
+  'ShrinkReport': 'compression.shrink_report',
   'SparsitySummary': 'engines.kernel_sparsity',
   'StagedLearningRate': 'schedules.staged_learning_rate',
   'Ticket': 'tickets.ticket',
@@ -58,6 +61,8 @@ _MODULES = {
   'export_saved_model': 'export.export_saved_model',
   'export_tflite': 'export.export_tflite',
   'prune_low_magnitude': 'engines.pruning_api',
+  'shrink': 'compression.shrink',
+  'shrink_report': 'compression.shrink_report',
   'sparsity_summary': 'engines.pruning_api',
   'strip_pruning': 'engines.pruning_api',
 }
@@ -74,6 +79,7 @@ __all__ = [
   'IterativeSparsity',
   'L2Ramp',
   'PruneLowMagnitude',
+  'ShrinkReport',
   'SparsitySummary',
   'StagedLearningRate',
   'Ticket',
@@ -85,6 +91,8 @@ __all__ = [
   'export_saved_model',
   'export_tflite',
   'prune_low_magnitude',
+  'shrink',
+  'shrink_report',
   'sparsity_summary',
   'strip_pruning',
 ]

@@ -82,6 +82,30 @@ MUTANTS = (
     ('selection/mask_selection_test.py', ''),
   ),
   Mutant(
+    'selection/channel_selection.py',
+    '  ranks[~kept] = -np.inf\n',
+    '',
+    ('selection/channel_selection_test.py', 'nested'),
+  ),
+  Mutant(
+    'selection/channel_selection.py',
+    'low, high = (low, middle) if reaches(middle)',
+    'low, high = (low, middle) if reaches(middle - 1)',
+    ('selection/channel_selection_test.py', 'fewest'),
+  ),
+  Mutant(
+    'selection/channel_selection.py',
+    '  ranks[last] = np.inf\n',
+    '',
+    ('selection/channel_selection_test.py', 'one_unit'),
+  ),
+  Mutant(
+    'selection/channels.py',
+    'mask &= _along(axis.kept(units), axis.axis, len(self.shape))',
+    'mask &= _along(axis.kept(units) | (not axis.makes), axis.axis, mask.ndim)',
+    ('algorithms/channel_pruner_test.py', 'fewest_whole'),
+  ),
+  Mutant(
     'algorithms/mask_updates.py',
     'structure.unit_sparsity(sparsity, schedule.target_sparsity)',
     'structure.unit_sparsity(sparsity, schedule.target_sparsity) * 0.99',

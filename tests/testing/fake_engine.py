@@ -20,6 +20,12 @@ from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.run.run_state import RunState
 from tf_unilth.schedules.l2_ramp import L2Ramp
 from tf_unilth.schedules.staged_learning_rate import StagedLearningRate
+from tf_unilth.selection.channels import (
+  Channels,
+  UnitAxis,
+  UnitGroup,
+  UnitWeight,
+)
 from tf_unilth.selection.unit import Single, Structure
 
 SHAPES = ((36, 16), (16, 2))  # As in `toys.dense()`.
@@ -35,6 +41,18 @@ class FakeKernel:
   structure: Structure = dataclasses.field(default_factory=Single)
 
 
+def fake_channels() -> Channels:
+  """The 16 units between the two kernels; a unit costs 100 FLOPs."""
+  made = UnitAxis(1, np.arange(16), makes=True)
+  read = UnitAxis(0, np.arange(16), makes=False)
+  return Channels(
+    (UnitGroup('kernel_0', 16),),
+    (UnitWeight(SHAPES[0], (made,)), UnitWeight(SHAPES[1], (read,))),
+    lambda units: 100 * int(units.sum()) + 400,
+    ('kernel_1 (output of the model)',),
+  )
+
+
 class FakeModel:
   """What outlives a `fit`: weights, masks, optimizer and the run's state."""
 
@@ -45,6 +63,7 @@ class FakeModel:
     momentum: float = 0.9,
     steps_per_execution: int = 1,
     seed: int = 0,
+    by_channels: bool = False,
   ):
     rng = np.random.default_rng(seed)
     shapes = [*SHAPES, (2,)]
@@ -59,6 +78,7 @@ class FakeModel:
     self.iterations = 0
     self.state = RunState()
     self.is_new = True
+    self.by_channels = by_channels
 
   def copy(self) -> 'FakeModel':
     """Returns what a file of the model would load, for another process."""
@@ -88,6 +108,10 @@ class FakeEngine:
     self._run: RunEvents | None = None
     self.has_penalty = False
     self.calls: list[str] = []
+
+  @property
+  def channels(self) -> Channels | None:
+    return fake_channels() if self.model.by_channels else None
 
   def train(self) -> None:
     """Does one training step."""

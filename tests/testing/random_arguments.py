@@ -59,6 +59,7 @@ SCHEDULE = {
   'scope': one_of('global', 'layer', 'erk').or_none(),
   'begin_step': whole(1, 20, 10**12).or_none(),
   'frequency': whole(1, 5, 100, 10**12),
+  'of': one_of('weights', 'flops'),
 }
 RAMP = {
   'limit': number((0.1, 1.0, 0, 1e-300, 1e300), (10**400,)).or_none(),
@@ -151,6 +152,9 @@ WRAPPING = {
       *((0, 4), (4, 4), (5, 4), (-1, 4), (2,), 2, '24', (2.0, 4), (True, 4)),
       *((NAN, 4), (1, 10**30), b'24'),
     ),
+  ),
+  'structure': Argument(
+    (None, None, None, 'channels'), ('channel', 'filters', 7, NAN, True, b'')
   ),
   'pruning_policy': Argument(
     (None, None, Made('a policy', lambda: AllowDense())),

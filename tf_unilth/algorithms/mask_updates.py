@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tf_unilth.algorithms.pruning_scores import Scores
 from tf_unilth.engines.engine import Engine
 from tf_unilth.schedules.fixed_mask import FixedMask
 from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.selection import mask_selection, round_sparsity
 from tf_unilth.selection.unit import Structure
-from tf_unilth.wording import count
+from tf_unilth.wording import count, percent
 
 # So that 0.333333 is accepted for 1 / 3.
 _TARGET_TOLERANCE = 1e-6
@@ -31,8 +32,8 @@ class Pruner:
 
   Raises:
     ValueError: a target is not possible for the structure or leaves less than
-      one unit per layer, the layers of a schedule differ in structure, or the
-      schedules differ in `rounds`.
+      one unit per layer, the layers of a schedule differ in structure, the
+      schedules differ in `rounds`, or a target is a share of FLOPs.
   """
 
   def __init__(
@@ -56,6 +57,7 @@ class Pruner:
     ]
     self._check_rounds()
     for schedule in self._pruning_groups:
+      self._check_of(schedule)
       self._check_structure(schedule)
       self._check_target(schedule)
 
@@ -130,6 +132,39 @@ class Pruner:
       for schedule, members in self._pruning_groups.items()
     )
 
+  @property
+  def target_text(self) -> str:
+    """The target, for messages."""
+    return percent(self.target_zeros / self.total)
+
+  @property
+  def present_text(self) -> str:
+    """The present sparsity, for messages."""
+    return percent(self.zeros / self.total)
+
+  @property
+  def result_text(self) -> str:
+    """The number of zeros, for messages."""
+    return f'{self.zeros} of {self.total} weights are zero'
+
+  @property
+  def missed_text(self) -> str:
+    """The number of zeros and that of the target, for messages."""
+    return f'{self.result_text} instead of {self.target_zeros}'
+
+  @property
+  def shares(self) -> dict[str, float]:
+    """The fraction of zeros, by its name in the epoch logs."""
+    return {'sparsity': self.zeros / self.total}
+
+  def read_scores(self, scores: Scores) -> Sequence[np.ndarray]:
+    """Returns the present scores, for `masks_at`.
+
+    Args:
+      scores: rank the weights.
+    """
+    return scores.weight_scores(self._engine)
+
   def load_masks(self) -> None:
     """Reads the present masks of the model."""
     self.masks = self._engine.read_masks()
@@ -185,6 +220,9 @@ class Pruner:
           'keep more of it.',
           stacklevel=2,
         )
+    self._write_masks(new)
+
+  def _write_masks(self, new: list[np.ndarray]) -> None:
     self._engine.write_masks(new)
     self.masks = new
 
@@ -226,6 +264,13 @@ class Pruner:
       for i in self._groups[schedule]
     )
     return zeros / self._unit_count(schedule)
+
+  def _check_of(self, schedule: IterativeSparsity) -> None:
+    if schedule.of != 'weights':
+      raise ValueError(
+        f"of={schedule.of!r} of the schedule needs structure='channels': "
+        'single zeros and blocks of them save no FLOPs.'
+      )
 
   def _check_structure(self, schedule: IterativeSparsity) -> None:
     first, *others = self._groups[schedule]

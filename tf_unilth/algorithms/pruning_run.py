@@ -7,6 +7,7 @@ from typing import Any
 
 from tf_unilth.algorithms import run_start
 from tf_unilth.algorithms.algorithm import NEVER, Algorithm
+from tf_unilth.algorithms.channel_pruner import ChannelPruner
 from tf_unilth.algorithms.mask_updates import Pruner
 from tf_unilth.algorithms.rounds import Rounds
 from tf_unilth.engines.engine import Engine
@@ -39,7 +40,8 @@ class PruningRun:
     self.algorithm = algorithm
     self.engine = engine
     self.epochs, self.steps_per_epoch = epochs, steps
-    self.pruner = Pruner(engine, algorithm.pace, algorithm.scores.ranking_scope)
+    pruner = Pruner if engine.channels is None else ChannelPruner
+    self.pruner = pruner(engine, algorithm.pace, algorithm.scores.ranking_scope)
     self.is_inert = self.pruner.is_inert
     self.state, self.is_restored = engine.attach_state()
     self.timeline = Timeline(self.state, algorithm.finetune_share)
@@ -175,7 +177,7 @@ class PruningRun:
         self.algorithm.on_epoch(self, epoch, logs)
         self._schedule_next_event()
     state.next_epoch, state.iterations = epoch, self.engine.iterations()
-    logs['sparsity'] = self.sparsity
+    logs.update(self.pruner.shares)
     logs['stage'] = state.stage
     logs['round'] = state.round
     logs['l2_lambda'] = self.engine.l2_lambda() if self._is_prepared else 0.0
@@ -263,9 +265,7 @@ class PruningRun:
         'the masks are restored, but the weights may be of another epoch'
       )
     if self._is_prepared and self.reached_target:
-      log.add(
-        f'done: {self.pruner.zeros} of {self.pruner.total} weights are zero'
-      )
+      log.add(f'done: {self.pruner.result_text}')
     self.release()
 
   def release(self) -> None:
@@ -276,9 +276,7 @@ class PruningRun:
     self._is_prepared = False
     if self._is_running and not self.reached_target:
       message = (
-        f'fit ended early and the target was NOT met: {self.pruner.zeros} of '
-        f'{self.pruner.total} weights are zero instead of '
-        f'{self.pruner.target_zeros}'
+        f'fit ended early and the target was NOT met: {self.pruner.missed_text}'
       )
       self.algorithm.log.add(message)
       self.algorithm.log.flush()

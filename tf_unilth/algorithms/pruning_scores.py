@@ -7,7 +7,8 @@ import numpy as np
 from tf_unilth.argument_checks import check_int
 from tf_unilth.engines.engine import Engine
 from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
-from tf_unilth.selection import mask_selection
+from tf_unilth.selection import channel_selection, mask_selection
+from tf_unilth.selection.channels import Channels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,15 @@ class Magnitude:
       An array of the kernel's shape for each wrapped kernel.
     """
     return engine.read_weights()
+
+  def unit_scores(self, engine: Engine, channels: Channels) -> np.ndarray:
+    """Returns the L2 norm of each unit of whole channels, shape (units,).
+
+    Args:
+      engine: has the kernels.
+      channels: the units of the model.
+    """
+    return channels.norms(engine.read_weights())
 
   def ranking_scope(self, schedule: IterativeSparsity) -> str:
     """Returns the scope in which the layers of a schedule are ranked.
@@ -77,6 +87,16 @@ class Random:
       kernel.structure.broadcast_scores(numbers, kernel.shape)
       for kernel, numbers in zip(kernels, drawn, strict=True)
     ]
+
+  def unit_scores(self, engine: Engine, channels: Channels) -> np.ndarray:
+    """Returns a score per unit of whole channels, the same at each call.
+
+    Args:
+      engine: has the kernels.
+      channels: the units of the model.
+    """
+    del engine
+    return channel_selection.random_units(channels, self.seed)
 
   def ranking_scope(self, schedule: IterativeSparsity) -> str:
     """Returns the scope in which the layers of a schedule are ranked.

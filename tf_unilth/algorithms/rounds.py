@@ -9,7 +9,7 @@ from tf_unilth.algorithms.algorithm import NEVER
 from tf_unilth.algorithms.ramp_limit import ramp_limit
 from tf_unilth.run import budget
 from tf_unilth.run.run_state import FINETUNING, PRUNING
-from tf_unilth.wording import count, percent
+from tf_unilth.wording import count
 
 if TYPE_CHECKING:
   from tf_unilth.algorithms.pruning_run import PruningRun
@@ -41,7 +41,7 @@ class Rounds:
       rounds = budget.rounds_that_fit(steps, wanted, shortest)
     run.state.stage, run.state.rounds = PRUNING, rounds
     run.state.rounds_begin = step
-    target = percent(run.pruner.target_zeros / run.pruner.total)
+    target = run.pruner.target_text
     message = f'{rounds} of {count(wanted, "round")} to {target}'
     if rounds < wanted:
       message += f'; {self._explain_fewer_rounds(wanted)}'
@@ -146,7 +146,7 @@ class Rounds:
     self.pass_ramp_to_engine()
     if algorithm.verbose > 1:
       algorithm.log.add(
-        f'round {number} of {state.rounds}: {percent(run.sparsity)}'
+        f'round {number} of {state.rounds}: {run.pruner.present_text}'
       )
     algorithm.on_round_end(run)
     if number < state.rounds:
@@ -155,10 +155,10 @@ class Rounds:
       state.stage = FINETUNING
       state.clear_snapshots()
       algorithm.on_finetuning(run)
-      algorithm.log.add(f'{percent(run.sparsity)} reached; finetuning')
+      algorithm.log.add(f'{run.pruner.present_text} reached; finetuning')
 
   def _masks_at(self, number: int) -> list[np.ndarray]:
     """Returns the masks at the end of a round, by the present scores."""
     run = self._run
-    scores = run.algorithm.scores.weight_scores(run.engine)
+    scores = run.pruner.read_scores(run.algorithm.scores)
     return run.pruner.masks_at(number, run.state.rounds, scores)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from tf_unilth.run import budget, continuation
 from tf_unilth.run.run_state import FINETUNING
-from tf_unilth.wording import percent
 
 if TYPE_CHECKING:
   from tf_unilth.algorithms.pruning_run import PruningRun
@@ -63,7 +62,7 @@ def _begin(run: 'PruningRun', epoch: int) -> None:
   if run.already_pruned:
     state.stage = FINETUNING
     algorithm.log.add(
-      f'{percent(run.sparsity)} was reached before: the masks stay fixed'
+      f'{run.pruner.present_text} was reached before: the masks stay fixed'
     )
   elif not run.is_inert:
     budget.check_epochs(run.timeline.epochs, first=epoch)
@@ -87,7 +86,7 @@ def _report_earlier_run(run: 'PruningRun', epoch: int) -> None:
   state, log = run.state, run.algorithm.log
   if run.pruner.has_begun and not state.begun:
     log.add(
-      f'the masks are at {percent(run.sparsity)}, but the model has no '
+      f'the masks are at {run.pruner.present_text}, but the model has no '
       'state of their run (a weights file does not store it): a new run '
       'begins from these masks'
     )

@@ -1,1 +1,1 @@
-"""Smaller models with the same outputs. Empty for now."""
+"""Smaller models with the same outputs."""

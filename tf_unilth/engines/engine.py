@@ -15,6 +15,7 @@ import numpy as np
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.run.run_state import RunState
 from tf_unilth.schedules.l2_ramp import L2Ramp
+from tf_unilth.selection.channels import Channels
 from tf_unilth.selection.unit import Structure
 
 
@@ -89,7 +90,15 @@ class Engine(Protocol):
 
   @property
   def kernels(self) -> Sequence[Kernel]:
-    """The kernels of the wrapped layers."""
+    """The kernels of the wrapped layers.
+
+    With `channels` also the biases, gammas, betas and depthwise kernels that go
+    with a unit.
+    """
+
+  @property
+  def channels(self) -> Channels | None:
+    """The units of the model if whole channels are pruned, else `None`."""
 
   def read_weights(self) -> list[np.ndarray]:
     """Returns the kernels in float32. Do not write them."""

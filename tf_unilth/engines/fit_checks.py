@@ -11,7 +11,7 @@ DENSE_WHEN_STRIPPED = (
   'masks have no zeros, and the target sparsity was not met. Train it to '
   'the end with fit and a ticket callback, such as tf_unilth.UniLTH().'
 )
-_TICKET_LOGS = ('sparsity', 'stage', 'round', 'l2_lambda')
+_TICKET_LOGS = ('sparsity', 'flops_sparsity', 'stage', 'round', 'l2_lambda')
 # Returns advice that may be better than the advice that it is given.
 _Advice = Callable[[str], str]
 

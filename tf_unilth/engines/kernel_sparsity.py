@@ -1,4 +1,4 @@
-"""KernelSparsity and SparsitySummary: the zeros of a model, as a table."""
+"""The zeros of a model, kernel by kernel, and its channels; as a table."""
 
 import dataclasses
 import math
@@ -30,6 +30,43 @@ class KernelSparsity:
 
 
 @dataclasses.dataclass(frozen=True)
+class ChannelSparsity:
+  """The channels and FLOPs of a model that is pruned by whole channels.
+
+  Args:
+    units: the number of channels that may be removed; coupled ones count once.
+    removed: how many of them are removed.
+    flops: the floating-point operations for one sample, two for each
+      multiply-accumulate; `None` if the inputs have no fixed shape.
+    flops_removed: how many of them are saved when the removed channels are cut
+      out.
+    pinned: the layers that keep their width, each with the reason.
+  """
+
+  units: int
+  removed: int
+  flops: int | None
+  flops_removed: int | None
+  pinned: tuple[str, ...]
+
+  @property
+  def flops_sparsity(self) -> float | None:
+    """The fraction of the FLOPs that is removed, in [0, 1), if it is known."""
+    if self.flops is None or self.flops_removed is None:
+      return None
+    return self.flops_removed / self.flops
+
+  def __str__(self) -> str:
+    line = f'channels: {self.removed:,} of {self.units:,} are removed'
+    share = self.flops_sparsity
+    if share is not None:
+      line += f', {100 * share:.3f}% of {self.flops:,} FLOPs'
+    if self.pinned:
+      line += f'\nkeep their width: {", ".join(self.pinned)}'
+    return line
+
+
+@dataclasses.dataclass(frozen=True)
 class SparsitySummary:
   """The sparsity of a model's kernels; prints as a table.
 
@@ -38,10 +75,13 @@ class SparsitySummary:
     left: for a wrapped model, the layers that are not wrapped: by name if they
       have trainable matrices, else by class. Includes unpruned parts of wrapped
       layers.
+    channels: what is removed, if the model was wrapped with
+      `structure='channels'`.
   """
 
   rows: tuple[KernelSparsity, ...]
   left: tuple[str, ...] = ()
+  channels: ChannelSparsity | None = None
 
   @property
   def total_weights(self) -> int:
@@ -68,6 +108,8 @@ class SparsitySummary:
     table = [_format_row(row_cells, widths) for row_cells in cells]
     rule = '-' * len(table[0])
     lines = [table[0], rule, *table[1:-1], rule, table[-1]]
+    if self.channels is not None:
+      lines.append(str(self.channels))
     if self.left:
       lines.append('not wrapped: ' + ', '.join(self.left))
     return '\n'.join(lines)

@@ -80,6 +80,13 @@ class ModelAccess(Protocol):
   def assign(self, key: Hashable, value: np.ndarray) -> None:
     """Sets a weight."""
 
+  def check_masks(self, masks: Mapping[Hashable, np.ndarray]) -> None:
+    """Raises a `ValueError` if masks split what is pruned together.
+
+    Args:
+      masks: masks by key.
+    """
+
   def assign_masks(self, masks: Mapping[Hashable, np.ndarray]) -> None:
     """Sets masks, and the weights that they prune to zero.
 

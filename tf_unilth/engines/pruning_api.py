@@ -38,6 +38,7 @@ def prune_low_magnitude(
   *,
   skip: Selector | Iterable[Selector] = (),
   targets: Mapping[Selector, float | PruningSchedule] | None = None,
+  structure: str | None = None,
   **kwargs: Any,
 ) -> Any:
   """Prepares a model, a layer or a list of layers for pruning.
@@ -54,8 +55,14 @@ def prune_low_magnitude(
   of a user's own layer are pruned too.
 
   Biases, depthwise kernels and the scales of normalization layers are never
-  pruned. If any other layer with a trainable matrix stays dense, at any depth,
-  a warning names it. Layers in `skip` cause no warning.
+  pruned by themselves. If any other layer with a trainable matrix stays dense,
+  at any depth, a warning names it. Layers in `skip` cause no warning.
+
+  With `structure='channels'`, whole output channels of the layers of a tf_keras
+  model go, with their biases, gammas and betas, and with the inputs of the
+  layers that read them. Layers whose outputs are added lose the same channels.
+  A layer keeps its width if it makes an output of the model, is in `skip`, or
+  meets a layer whose channels are not known; `sparsity_summary` lists these.
 
   Args:
     to_prune: a Sequential or functional tf_keras model, a layer, or a list of
@@ -80,6 +87,10 @@ def prune_low_magnitude(
       patterns and functions select only layers with kernels. Values are
       schedules, or target sparsities in [0, 1) if `pruning_schedule` is an
       `IterativeSparsity`.
+    structure: `'channels'` to prune whole channels of a Sequential or
+      functional tf_keras model, under any of the four ticket callbacks. One
+      target holds for all layers. Excludes `block_size`, `sparsity_m_by_n` and
+      `targets`.
     **kwargs: Keras's arguments of a layer, such as `name`, if `to_prune` is a
       single layer.
 
@@ -92,6 +103,7 @@ def prune_low_magnitude(
     TypeError: `to_prune` is of no Keras, or of Keras 3 and not a model, or an
       argument has a wrong type.
     ValueError: there is nothing to prune; a Keras 3 model was passed before;
+      whole channels of `to_prune` cannot be pruned;
       `skip` or `targets` select no layer of the model; two keys of `targets`,
       or `skip` and `targets`, select the same layer; or a layer in `targets` is
       not wrapped.
@@ -117,6 +129,17 @@ def prune_low_magnitude(
   ...   targets={re.compile('_2$'): 0.5, 'head': 0.0})
   >>> [layer.pruning_schedule.target_sparsity for layer in model.layers[2:]]
   [0.5, 0.0]
+
+  Whole channels, to a quarter of the FLOPs:
+
+  >>> layers = [keras.layers.Dense(8, input_shape=(4,), name='hidden'),
+  ...           keras.layers.Dense(2, name='head')]
+  >>> model = prune_low_magnitude(
+  ...   keras.Sequential(layers), IterativeSparsity(0.75, of='flops'),
+  ...   structure='channels')
+  >>> print(sparsity_summary(model).channels)
+  channels: 0 of 8 are removed, 0.000% of 96 FLOPs
+  keep their width: head (output of the model)
   """
   layers = to_prune if isinstance(to_prune, list) else [to_prune]
   for layer in layers:
@@ -136,6 +159,7 @@ def prune_low_magnitude(
     sparsity_m_by_n=sparsity_m_by_n,
     skip=skip,
     targets=targets,
+    structure=structure,
     **kwargs,
   )
 

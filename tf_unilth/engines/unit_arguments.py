@@ -5,16 +5,22 @@ from typing import Any
 from tf_unilth.argument_checks import check_option
 from tf_unilth.selection import blocks, pruning_units
 
+STRUCTURES = ('channels',)
+
 
 def check_units(
-  block_size: Any, block_pooling_type: Any, sparsity_m_by_n: Any
+  block_size: Any,
+  block_pooling_type: Any,
+  sparsity_m_by_n: Any,
+  structure: Any = None,
 ) -> dict[str, Any]:
-  """Returns the three arguments by name.
+  """Returns the arguments by name; `structure` only if it is given.
 
   Args:
     block_size: as in `prune_low_magnitude`, as the others.
     block_pooling_type: `'AVG'` or `'MAX'`.
     sparsity_m_by_n: (m, n) or `None`.
+    structure: `'channels'` or `None`.
 
   Raises:
     ValueError: an argument is out of range, or they name two kinds of unit.
@@ -30,8 +36,15 @@ def check_units(
         'block_size and sparsity_m_by_n exclude each other, but are '
         f'{block_size} and {sparsity_m_by_n}: give one of them.'
       )
-  return {
+  structure = check_option('structure', structure, STRUCTURES, none=True)
+  if structure and (sparsity_m_by_n is not None or tuple(block_size) != (1, 1)):
+    raise ValueError(
+      f'structure={structure!r} excludes block_size and sparsity_m_by_n, but '
+      f'they are {block_size} and {sparsity_m_by_n}: give one of them.'
+    )
+  units = {
     'block_size': block_size,
     'block_pooling_type': pooling,
     'sparsity_m_by_n': sparsity_m_by_n,
   }
+  return units | {'structure': structure} if structure else units

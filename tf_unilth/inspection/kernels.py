@@ -45,6 +45,7 @@ def read_kernels(model: keras.Model) -> tuple[KernelValues, ...]:
   wrapped = tuple(
     KernelValues(k.name, k.weight.numpy(), k.mask.numpy() != 0)
     for k in PrunedLayers(model).kernels
+    if k.is_counted
   )
   return wrapped or tuple(
     KernelValues(name, weight.numpy())

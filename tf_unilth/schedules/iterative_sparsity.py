@@ -5,7 +5,7 @@ from typing import Any
 
 from tf_unilth.argument_checks import check_float, check_int, check_option
 from tf_unilth.schedules.engine_class import EngineClass
-from tf_unilth.selection import layer_shares, round_sparsity
+from tf_unilth.selection import channels, layer_shares, round_sparsity
 
 # Without a ticket callback, the graph contains a table of all rounds.
 _MAX_STANDALONE_ROUNDS = 100_000
@@ -25,6 +25,10 @@ class IterativeSparsity(EngineClass):
   Exactly round(s_r * n) of n blocks are pruned, or round(s_r / s * n) of n
   groups. The last round prunes all groups, so the target sparsity must be the
   m / n of `sparsity_m_by_n`.
+
+  With `prune_low_magnitude(model, schedule, structure='channels')`, a target is
+  a share of the wrapped weights or of the model's FLOPs, and the fewest whole
+  channels go that reach it. The share that is gone is then a little higher.
 
   With a ticket callback (`UniLTH`, `UniDLTH`, `LTH`, `DLTH`), the callback ends
   the rounds and writes the masks. Without one, and with a `begin_step`, it is
@@ -50,6 +54,9 @@ class IterativeSparsity(EngineClass):
       at least 1. tfmot counts from 1. `None` requires a ticket callback.
     frequency: pruning steps between rounds without a ticket callback, at least
       1.
+    of: what `target_sparsity` is a share of: `'weights'`, or `'flops'`, the
+      floating-point operations of a forward pass, which needs
+      `structure='channels'`.
 
   Raises:
     ValueError: an argument is out of range.
@@ -73,6 +80,7 @@ class IterativeSparsity(EngineClass):
     scope: str | None = None,
     begin_step: int | None = None,
     frequency: int = 100,
+    of: str = 'weights',
   ):
     self._init_engine()
     self.target_sparsity = float(
@@ -86,6 +94,7 @@ class IterativeSparsity(EngineClass):
     self.scope = check_option('scope', scope, layer_shares.SCOPES, none=True)
     self.begin_step = check_int('begin_step', begin_step, 1, none=True)
     self.frequency = check_int('frequency', frequency, 1)
+    self.of = check_option('of', of, channels.COSTS)
     needed = self.rounds_needed('cubic') if begin_step is not None else 0
     if needed > _MAX_STANDALONE_ROUNDS:
       raise ValueError(
@@ -127,7 +136,7 @@ class IterativeSparsity(EngineClass):
     return IterativeSparsity(**arguments)
 
   def _arguments(self) -> dict[str, Any]:
-    return {
+    arguments = {
       'target_sparsity': self.target_sparsity,
       'prune_fraction': self.prune_fraction,
       'rounds': self.rounds,
@@ -136,6 +145,9 @@ class IterativeSparsity(EngineClass):
       'begin_step': self.begin_step,
       'frequency': self.frequency,
     }
+    if self.of != 'weights':  # Files of 0.1.0 have no `of`.
+      arguments['of'] = self.of
+    return arguments
 
   def get_config(self) -> dict[str, Any]:
     """Returns the registered class name and a config, as tfmot does.

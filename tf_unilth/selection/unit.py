@@ -153,3 +153,33 @@ class Single(Structure):
   ) -> np.ndarray:
     """Returns the mask of units itself."""
     return units
+
+
+class Channel(Single):
+  """The weights of a kernel that loses whole channels.
+
+  Which weights go together, `channels.py` says: units are coupled over several
+  kernels, so one kernel alone has none. Here each weight stands for itself, but
+  a mask must prune whole slices.
+
+  >>> mask = np.array([[True, False], [True, False]])
+  >>> Channel().is_whole(mask), Channel().is_whole(mask & mask.T)
+  (True, True)
+  >>> Channel().is_whole(np.eye(2, dtype=bool))
+  False
+  """
+
+  unit_name = 'channel'
+
+  @property
+  def argument(self) -> str:
+    """The `structure`."""
+    return "structure='channels'"
+
+  def is_whole(self, mask: np.ndarray) -> bool:
+    """Returns whether a mask keeps the product of what its axes keep."""
+    product = np.ones_like(mask)
+    for axis in range(mask.ndim):
+      others = tuple(other for other in range(mask.ndim) if other != axis)
+      product &= mask.any(others, keepdims=True)
+    return np.array_equal(product, mask)

@@ -51,6 +51,7 @@ def apply_ticket(
   kernels = {k: v for k, v in access.pruned.items() if k not in left_out}
   names = {kernel.key: kernel.name for kernel in access.kernels}
   check_wrappers(kernels, masks, names)
+  access.check_masks(masks)
   for key, value in values.items():
     access.assign(key, value)
   for kernel in kernels.values():

@@ -206,6 +206,19 @@ def test_a_kernel_of_a_late_model_that_does_not_divide_is_named():
     planned.fit(model, tf_unilth.LTH(verbose=0), x=x, y=y)
 
 
+@pytest.mark.parametrize(
+  ('of', 'arguments', 'message'),
+  [
+    ('weights', {'structure': 'channels'}, 'channels. needs a tf_keras model'),
+    ('flops', {}, "of='flops' of pruning_schedule needs structure"),
+  ],
+)
+def test_whole_channels_are_refused(of, arguments, message):
+  schedule = tf_unilth.IterativeSparsity(0.5, of=of)
+  with pytest.raises(ValueError, match=message):
+    tf_unilth.prune_low_magnitude(keras_3_toys.dense(), schedule, **arguments)
+
+
 def test_toys_are_pruned_to_the_weight():
   model = prune_low_magnitude(keras_3_toys.conv(), planned.schedule(0.9))
   x, y = toys.data()

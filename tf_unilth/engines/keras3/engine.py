@@ -61,6 +61,11 @@ class Keras3Engine:
     """The kernels to prune."""
     return self._plan.kernels
 
+  @property
+  def channels(self) -> None:
+    """`None`: whole channels of Keras 3 models are not pruned."""
+    return None
+
   def read_weights(self) -> list[np.ndarray]:
     """Returns copies of the kernels in float32."""
     return self._plan.read_weights()

@@ -98,6 +98,9 @@ class Keras3Model:
     variables: dict[Hashable, Any] = {id(v): v for v in self.model.weights}
     variables[key].assign(value)
 
+  def check_masks(self, masks: Mapping[Hashable, np.ndarray]) -> None:
+    """Does nothing: kernels are pruned one by one."""
+
   def assign_masks(self, masks: Mapping[Hashable, np.ndarray]) -> None:
     """Sets masks, and the weights that they prune to zero."""
     assert self._plan is not None

@@ -33,11 +33,15 @@ def prune_low_magnitude(
   *,
   skip: Any = (),
   targets: Mapping[Any, Any] | None = None,
+  structure: str | None = None,
   **kwargs: Any,
 ) -> keras.Model:
   """Does what `tf_unilth.prune_low_magnitude` documents, for Keras 3."""
   _check_types(to_prune, pruning_schedule, pruning_policy, kwargs)
-  units = check_units(block_size, block_pooling_type, sparsity_m_by_n)
+  units = check_units(
+    block_size, block_pooling_type, sparsity_m_by_n, structure
+  )
+  _check_no_channels(structure, pruning_schedule)
   schedules = layer_schedules(
     lambda selector: find_layers(to_prune, [selector], 'targets'),
     pruning_schedule,
@@ -54,6 +58,22 @@ def prune_low_magnitude(
     dense_layers.warn(plan, stacklevel=3)
     _warn_of_empty_masks(plan)
   return to_prune
+
+
+def _check_no_channels(
+  structure: str | None, schedule: IterativeSparsity
+) -> None:
+  if structure is not None:
+    raise ValueError(
+      f'structure={structure!r} needs a tf_keras model, but to_prune is a '
+      'Keras 3 model: whole channels of it cannot be pruned yet. Leave '
+      'structure None, or build the model with tf_keras.'
+    )
+  if schedule.of == 'flops':
+    raise ValueError(
+      "of='flops' of pruning_schedule needs structure='channels' and a "
+      'tf_keras model, but to_prune is a Keras 3 model.'
+    )
 
 
 def hold_zeros(model: keras.Model, skipped: Sequence[Any]) -> None:

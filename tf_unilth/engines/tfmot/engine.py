@@ -11,6 +11,7 @@ from tf_unilth.engines.engine import RunEvents, StepSizes
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.engines.tfmot import (
   armed_fit,
+  channel_plan,
   fit_introspection,
   keras_access,
   model_checks,
@@ -24,6 +25,7 @@ from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.tracked_run import TrackedRun
 from tf_unilth.run.run_state import RunState
 from tf_unilth.schedules.l2_ramp import L2Ramp
+from tf_unilth.selection.channels import Channels
 
 
 class TfmotEngine:
@@ -47,6 +49,8 @@ class TfmotEngine:
     self._layers = PrunedLayers(model)
     self._layers.check()
     unpruned_layers.remind(model)
+    kernels = self._layers.kernels
+    self._channels = channel_plan.find_channels(model, kernels)
     self._armed = armed_fit.ArmedFit(model, self._layers, self.fit)
     self._ramp: L2Ramp | None = None
     self._run: TrackedRun | None = None
@@ -55,8 +59,13 @@ class TfmotEngine:
 
   @property
   def kernels(self) -> list[PrunedKernel]:
-    """The kernels of the wrapped layers."""
+    """The masked weights of the wrapped layers."""
     return self._layers.kernels
+
+  @property
+  def channels(self) -> Channels | None:
+    """The units of a model wrapped with `structure='channels'`."""
+    return self._channels
 
   def read_weights(self) -> list[np.ndarray]:
     """Returns the kernels in float32. Do not write them."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_unilth.engines.model_access import ModelWeight
 from tf_unilth.engines.tfmot import (
+  channel_plan,
   keras_3_errors,
   layer_lookup,
   model_wrapping,
@@ -48,7 +49,7 @@ class TfmotModel:
   @property
   def pruned(self) -> dict[Hashable, PrunedKernel]:
     """The wrapped kernels, by key."""
-    return {kernel.weight.ref(): kernel for kernel in self._layers.kernels}
+    return {k.weight.ref(): k for k in self._layers.kernels if k.is_counted}
 
   @property
   def masks(self) -> dict[Hashable, np.ndarray]:
@@ -111,8 +112,36 @@ class TfmotModel:
 
   def assign_masks(self, masks: Mapping[Hashable, np.ndarray]) -> None:
     """Sets masks, and the weights that they prune to zero."""
-    present = self.masks
-    self._layers.assign_masks([masks.get(key, present[key]) for key in present])
+    self._layers.assign_masks(self._all_masks(masks))
+
+  def check_masks(self, masks: Mapping[Hashable, np.ndarray]) -> None:
+    """Raises a `ValueError` if masks split coupled channels."""
+    kernels = self._layers.kernels
+    for kernel, mask in zip(kernels, self._all_masks(masks), strict=True):
+      asked = masks.get(kernel.weight.ref(), mask)
+      if not np.array_equal(mask, asked):
+        raise ValueError(
+          f"model {self.model.name!r} is wrapped with structure='channels', "
+          f"but the ticket's mask of {kernel.name!r} does not prune the same "
+          'channels as those of the layers around it: apply the ticket before '
+          'the model is wrapped.'
+        )
+
+  def _all_masks(
+    self, masks: Mapping[Hashable, np.ndarray]
+  ) -> list[np.ndarray]:
+    """Returns the masks of all masked weights, also of biases and gammas."""
+    kernels = self._layers.kernels
+    result = [
+      masks.get(kernel.weight.ref(), present)
+      for kernel, present in zip(
+        kernels, self._layers.read_masks(), strict=True
+      )
+    ]
+    channels = channel_plan.find_channels(self.model, kernels)
+    if channels is None:
+      return result
+    return channels.masks(channels.kept_units(result))
 
 
 def _weight(variable: Any, name: str | None = None) -> ModelWeight:

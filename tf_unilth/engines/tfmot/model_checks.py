@@ -58,7 +58,11 @@ def check_not_frozen(layers: PrunedLayers, ramps: bool = True) -> None:
     ValueError: all are frozen, and `ramps` is true.
   """
   trainable = layers.trainable()
-  names = [k.name for i, k in enumerate(layers.kernels) if i not in trainable]
+  names = [
+    kernel.name
+    for index, kernel in enumerate(layers.kernels)
+    if index not in trainable and kernel.is_counted
+  ]
   fit_checks.check_not_frozen(names, not trainable, ramps)
 
 

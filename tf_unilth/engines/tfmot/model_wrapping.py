@@ -6,6 +6,7 @@ from typing import Any
 
 from tf_unilth.engines.layer_targets import layer_schedules
 from tf_unilth.engines.tfmot import (
+  channel_plan,
   keras_3_errors,
   keras_access,
   kernel_axes,
@@ -17,6 +18,7 @@ from tf_unilth.engines.tfmot import (
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
 from tf_unilth.engines.tfmot.keras_access import PruningSchedule, keras
 from tf_unilth.engines.tfmot.layer_lookup import Layer
+from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
 from tf_unilth.selection import pruning_units
 
@@ -35,8 +37,8 @@ def wrap_model(
     model: a Sequential or functional model.
     schedule: the schedule of layers that `targets` does not select.
     policy: a tfmot `PruningPolicy`, or `None`.
-    units: the wrapper's arguments `block_size`, `block_pooling_type` and
-      `sparsity_m_by_n`.
+    units: the wrapper's arguments `block_size`, `block_pooling_type`,
+      `sparsity_m_by_n` and, if it is given, `structure`.
     skip: as in `prune_low_magnitude`.
     targets: as in `prune_low_magnitude`.
 
@@ -59,8 +61,11 @@ def wrap_model(
     lambda layer: PruneLowMagnitude(
       layer, schedules.get(layer, schedule), **units
     ),
+    channel_plan.layers_with_units(model) if 'structure' in units else (),
   )
   wrapped = wrapping.wrap_network(model)
+  # Raises if no channel can go.
+  channel_plan.find_channels(wrapped, PrunedLayers(wrapped).kernels)
   wrapping.check_targets(schedules)
   wrapping.warn(stacklevel=5)
   warn_of_empty_masks([wrapped])
@@ -130,14 +135,20 @@ class LayerWrapping:
     policy: a tfmot `PruningPolicy`, or `None`.
     skipped: the layers that are not wrapped. They cause no warning.
     wrap: returns the wrapper of a layer.
+    companions: layers to wrap that may have no kernel.
   """
 
   def __init__(
-    self, policy: Any, skipped: set[Layer], wrap: Callable[[Layer], Any]
+    self,
+    policy: Any,
+    skipped: set[Layer],
+    wrap: Callable[[Layer], Any],
+    companions: Iterable[Layer] = (),
   ):
     self._policy = policy
     self._skipped = skipped
     self._wrap = wrap
+    self._companions = set(companions)
     self._already_wrapped: list[str] = []
     self._dense: list[Layer] = []
     self._wrappers: dict[Layer, Any] = {}
@@ -178,6 +189,8 @@ class LayerWrapping:
     if isinstance(layer, keras_access.PruneLowMagnitude):
       self._already_wrapped.append(layer.name)
     elif not prunable_weights.is_prunable(layer):
+      if layer in self._companions:
+        return self._wrap(layer)
       self._dense.append(layer)
     elif is_allowed(self._policy, layer):
       wrapper = self._wrappers[layer] = self._wrap(layer)
@@ -270,6 +283,7 @@ def layers_without_units(
     arguments: the wrapper's arguments that determine the units.
     skipped: the layers to ignore.
   """
+  arguments = {k: v for k, v in arguments.items() if k != 'structure'}
   units = pruning_units.from_arguments(**arguments)
   found = [
     layer

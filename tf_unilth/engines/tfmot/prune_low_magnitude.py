@@ -7,6 +7,7 @@ from typing import Any
 from tf_unilth.argument_checks import format_value
 from tf_unilth.engines.layer_selection import Selector
 from tf_unilth.engines.tfmot import (
+  channel_checks,
   keras_3_errors,
   keras_access,
   prunable_weights,
@@ -37,13 +38,20 @@ def prune_low_magnitude(
   *,
   skip: Selector | Iterable[Selector] = (),
   targets: Mapping[Selector, float | PruningSchedule] | None = None,
+  structure: str | None = None,
   **kwargs: Any,
 ) -> Any:
   """Does what `tf_unilth.prune_low_magnitude` documents, for tf_keras."""
   _check_types(to_prune, pruning_schedule)
   _check_policy(pruning_policy)
-  units = check_units(block_size, block_pooling_type, sparsity_m_by_n)
+  units = check_units(
+    block_size, block_pooling_type, sparsity_m_by_n, structure
+  )
   _check_applicable(to_prune, skip, targets, kwargs)
+  if structure is not None:
+    channel_checks.check_channels(to_prune, pruning_schedule, targets)
+  else:
+    channel_checks.check_of(pruning_schedule)
   if isinstance(to_prune, keras.Model):
     return wrap_model(
       to_prune, pruning_schedule, pruning_policy, units, skip, targets

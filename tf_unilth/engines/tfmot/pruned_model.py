@@ -216,7 +216,7 @@ class PrunedLayers:
       own = [
         mask
         for kernel, mask in zip(self.kernels, masks, strict=True)
-        if kernel.schedule is schedule
+        if kernel.schedule is schedule and kernel.is_counted
       ]
       kept = sum(int(np.count_nonzero(mask)) for mask in own)
       size = sum(mask.size for mask in own)

@@ -5,14 +5,15 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tf_unilth.engines.tfmot import (
+  channel_companions,
   fit_introspection,
   forward_masking,
   keras_access,
   prunable_weights,
+  traced_build,
   unpruned_layers,
 )
 from tf_unilth.engines.tfmot.fixed_mask import FixedMask
@@ -45,6 +46,9 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
   Args:
     layer: the layer to prune, with at least one kernel.
     *args: positional arguments of tfmot's wrapper.
+    structure: `'channels'` if `prune_low_magnitude` prunes whole channels of
+      the model. The layer may then have no kernel, and its biases, gammas,
+      betas and depthwise kernels have masks too.
     **kwargs: keyword arguments of tfmot's wrapper.
 
   >>> wrapper = PruneLowMagnitude(keras.layers.Dense(2), IterativeSparsity(0.5))
@@ -52,16 +56,25 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
   [1, 2]
   """
 
-  def __init__(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any):
-    if not hasattr(
-      layer, 'get_prunable_weights'
-    ) and prunable_weights.is_prunable(layer):
+  def __init__(
+    self,
+    layer: keras.layers.Layer,
+    *args: Any,
+    structure: str | None = None,
+    **kwargs: Any,
+  ):
+    if not hasattr(layer, 'get_prunable_weights') and (
+      structure is not None or prunable_weights.is_prunable(layer)
+    ):
       # A lambda would prevent copying and pickling the layer.
       layer.get_prunable_weights = functools.partial(
         prunable_weights.prunable_weights, layer
       )
     kwargs.setdefault('dtype', layer.dtype_policy)
     super().__init__(layer, *args, **kwargs)
+    self.structure = structure
+    # How many of the last `pruning_vars` are not counted as weights.
+    self.companion_count = 0
     self.supports_masking = layer.supports_masking
     # The inner layer casts its inputs by its own dtype policy.
     self._autocast = False
@@ -75,7 +88,7 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
       if not args and name in kwargs:
         args = (kwargs.pop(name),)
     if not self.built and not prunable_weights.kernels_exist(self.layer):
-      self._build_layer(args, kwargs)
+      traced_build.create_weights(self.layer, args, kwargs)
     return super().__call__(*args, **kwargs)
 
   def build_from_config(self, config: dict[str, Any]) -> None:
@@ -86,22 +99,6 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     """
     if prunable_weights.build_creates_kernels(self.layer):
       super().build_from_config(config)
-
-  def _build_layer(self, args: Any, kwargs: Any) -> None:
-    """Creates the inner layer's weights by tracing a call."""
-
-    def spec(value: Any) -> Any:
-      if isinstance(value, keras.__internal__.KerasTensor):
-        return value.type_spec
-      if isinstance(value, np.ndarray):
-        value = tf.convert_to_tensor(value)
-      return tf.type_spec_from_value(value) if tf.is_tensor(value) else value
-
-    @tf.function(autograph=False)
-    def call(args: Any, kwargs: Any) -> Any:
-      return self.layer(*args, **kwargs)
-
-    call.get_concrete_function(*tf.nest.map_structure(spec, (args, kwargs)))
 
   def build(self, input_shape: Any) -> None:
     """Creates the masks, and builds the inner layer if needed.
@@ -115,6 +112,10 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     super(keras_access.PruneLowMagnitude, self).build(input_shape)
     weights = prunable_weights.prunable_weights(self.layer)
     self._check_blocks(weights)
+    if self.structure is not None:
+      others = channel_companions.companions(self.layer)
+      self.companion_count = len(others)
+      weights += others
     if not self.is_checked:
       unpruned_layers.warn(
         unpruned_layers.find(self.layer, wrapped=True), stacklevel=2
@@ -310,4 +311,7 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
     if tf.executing_eagerly():
       # Keras calls no other method of a layer before it saves an `.h5` file.
       forward_masking.zero_pruned(self)
-    return {**super().get_config(), 'sparsity_m_by_n': self.sparsity_m_by_n}
+    config = {**super().get_config(), 'sparsity_m_by_n': self.sparsity_m_by_n}
+    if self.structure is not None:  # Files of 0.1.0 have no `structure`.
+      config['structure'] = self.structure
+    return config

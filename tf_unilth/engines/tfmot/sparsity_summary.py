@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth.engines.kernel_sparsity import KernelSparsity, SparsitySummary
+from tf_unilth.engines.kernel_sparsity import (
+  ChannelSparsity,
+  KernelSparsity,
+  SparsitySummary,
+)
 from tf_unilth.engines.tfmot import (
+  channel_plan,
   keras_3_errors,
   keras_access,
   prunable_weights,
@@ -20,15 +25,37 @@ from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 def sparsity_summary(model: keras.Model) -> SparsitySummary:
   """Does what `tf_unilth.sparsity_summary` documents, for tf_keras."""
   keras_3_errors.check_keras(model, 'model', keras.Model)
-  wrapped = PrunedLayers(model).kernels
+  layers = PrunedLayers(model)
+  wrapped = layers.kernels
   rows = [
     KernelSparsity(k.name, tuple(k.weight.shape), _zeros(k.weight, k.mask))
     for k in wrapped
+    if k.is_counted
   ] or [
     KernelSparsity(name, tuple(weight.shape), _zeros(weight))
     for name, weight in prunable_weights.model_kernels(model)
   ]
-  return SparsitySummary(tuple(rows), _unwrapped(model) if wrapped else ())
+  return SparsitySummary(
+    tuple(rows), _unwrapped(model) if wrapped else (), _channels(model, layers)
+  )
+
+
+def _channels(
+  model: keras.Model, layers: PrunedLayers
+) -> ChannelSparsity | None:
+  """Returns what is removed of a model that is pruned by whole channels."""
+  channels = channel_plan.find_channels(model, layers.kernels)
+  if channels is None:
+    return None
+  units = channels.kept_units(layers.read_masks())
+  removed = units.size - int(np.count_nonzero(units))
+  flops = flops_removed = None
+  if channels.flops is not None:
+    flops = channels.total('flops')
+    flops_removed = flops - channels.flops(units)
+  return ChannelSparsity(
+    units.size, removed, flops, flops_removed, channels.pinned
+  )
 
 
 def _zeros(weight: Any, mask: Any = None) -> int:
