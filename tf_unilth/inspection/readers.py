@@ -117,7 +117,11 @@ def _read_tflite(path: pathlib.Path) -> Contents:
     Weight(t.name, t.shape, t.dtype, t.zeros, t.bytes, t.finite) for t in stored
   )
   sparse = sum(tensor.sparse for tensor in stored)
-  facts = {'sparse tensors': f'{sparse} of {len(stored)}'}
+  running = sum(tensor.runs_sparse for tensor in stored)
+  facts = {
+    'sparse tensors': f'{sparse} of {len(stored)}',
+    'run sparse': f'{running} of {len(stored)}',
+  }
   return collect_contents(
     'TFLite file', path, weights, path.stat().st_size, facts
   )
