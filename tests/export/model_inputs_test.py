@@ -7,8 +7,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
+from tf_unilth.engines.tfmot.input_ids import input_ids
 from tf_unilth.export import saved_model_verification
-from tf_unilth.export.input_ids import input_ids
 from tf_unilth.export.model_inputs import ModelInputs
 
 layers = keras.layers

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_unilth.argument_checks import format_value
+from tf_unilth.engines.tfmot import input_ids, random_inputs
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.export import input_ids, input_values, random_inputs
+from tf_unilth.export import input_values
 from tf_unilth.wording import count
 
 Arrays = dict[str, np.ndarray]

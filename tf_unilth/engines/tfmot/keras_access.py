@@ -4,9 +4,9 @@ tfmot uses `tf_keras` (Keras 2) regardless of import order, so this module does
 too. These other files access non-public attributes:
 
 - of tfmot: `pruned_model.py` and `pruning_wrapper.py`;
-- of Keras models and layers: `model_layers.py`, `model_wrapping.py`,
-  `prunable_weights.py` (attention kernels), `sparsity_summary.py`,
-  `unpruned_layers.py` and `train_hook.py`;
+- of Keras models and layers: `channel_graph.py`, `channel_operations.py`,
+  `model_layers.py`, `model_wrapping.py`, `prunable_weights.py` (attention
+  kernels), `sparsity_summary.py`, `unpruned_layers.py` and `train_hook.py`;
 - of Keras optimizers: `optimizer_traits.py`;
 - of Keras data handlers: `data_handler.py` and `optimizer_search.py`;
 - of TensorFlow graphs: `traced_writes.py`;

@@ -37,12 +37,35 @@ def is_network(layer: keras.layers.Layer) -> bool:
   )
 
 
+def runs_its_graph(network: Any) -> bool:
+  """Returns whether a network computes what its layers' connections say.
+
+  Not so for a subclass of `keras.Model` with a `call` of its own, even if it is
+  made of inputs and outputs, nor for a Sequential model that is not built.
+
+  Args:
+    network: a model or layer.
+  """
+  calls = keras.Sequential.call, keras.src.engine.functional.Functional.call
+  return getattr(network, '_is_graph_network', False) and (
+    type(network).call in calls
+  )
+
+
 class Call(NamedTuple):
-  """The call of a layer in a functional model, with its symbolic tensors."""
+  """The call of a layer in a functional model, with its symbolic tensors.
+
+  Args:
+    layer: the layer.
+    inputs: the symbolic tensors among its arguments.
+    outputs: its outputs.
+    node: Keras's node, which has all arguments.
+  """
 
   layer: keras.layers.Layer
   inputs: list[Any]
   outputs: list[Any]
+  node: Any = None
 
 
 def network_calls(network: keras.layers.Layer) -> list[Call] | None:
@@ -54,7 +77,12 @@ def network_calls(network: keras.layers.Layer) -> list[Call] | None:
     return None
   depths = sorted(network._nodes_by_depth, reverse=True)
   return [
-    Call(node.layer, list(node.keras_inputs), tf.nest.flatten(node.outputs))
+    Call(
+      node.layer,
+      list(node.keras_inputs),
+      tf.nest.flatten(node.outputs),
+      node,
+    )
     for depth in depths
     for node in network._nodes_by_depth[depth]
     if node.keras_inputs
