@@ -20,6 +20,7 @@ from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
 from tf_unilth.export import packing
 from tf_unilth.export.quiet import silenced
 from tf_unilth.export.tflite_file import read_tflite
+from tf_unilth.inspection import flops
 from tf_unilth.inspection.contents import (
   Check,
   Contents,
@@ -150,6 +151,7 @@ def _read_saved_model(path: pathlib.Path) -> Contents:
     if name in sizes
   }
   facts['packed tensors'] = f'{sum(n in packed for n in sizes)} of {len(sizes)}'
+  facts['FLOPs a sample'] = flops.saved_model_flops(loaded)
   return collect_contents(
     'SavedModel',
     path,
@@ -223,7 +225,10 @@ def _read_keras(path: pathlib.Path) -> Contents:
   model = load_keras(path)
   weights = _matrices((w.name.split(':')[0], w.numpy()) for w in model.weights)
   wrapped = sparsity_summary(model).left
-  facts = {'model': f'{model.name} ({type(model).__name__})'}
+  facts = {
+    'model': f'{model.name} ({type(model).__name__})',
+    'FLOPs a sample': flops.model_flops(model),
+  }
   if wrapped:
     facts['pruning'] = 'still wrapped: tensors hold masks too'
   return collect_contents(
