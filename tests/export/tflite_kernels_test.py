@@ -142,7 +142,9 @@ def test_convolutions_run_at_dense_speed(tmp_path):
   assert _encodings(export)['conv'] == 'dense speed'
   assert export.zeros_kept == export.zeros
   reasons = {kernel.name: kernel.reason for kernel in export.kernels}
-  assert reasons['conv'] == 'TFLite skips zeros in Dense layers only'
+  assert (
+    reasons['conv'] == 'TFLite skips zeros in Dense and recurrent layers only'
+  )
 
 
 def test_zeros_of_a_sparse_tensor_are_where_they_were(tmp_path):

@@ -227,12 +227,12 @@ def _nonzero(tensor: Any, values: np.ndarray) -> np.ndarray:
   # The converter compresses one axis: the last one, or blocks of it.
   (axis,) = (a for a in parameters.dimMetadata if a.arraySegments is not None)
   begins, places = (
-    np.asarray(vector.values)
+    np.asarray(vector.values, np.int64)
     for vector in (axis.arraySegments, axis.arrayIndices)
   )
   block = _block(tensor)
   found = np.zeros((rows, -(-columns // block), block), bool)
-  row_of = np.repeat(np.arange(rows), np.diff(begins.astype(np.int64)))
+  row_of = np.repeat(np.arange(rows), begins[1:] - begins[:-1])
   found[row_of, places] = nonzero.reshape(-1, block)
   return found.reshape(rows, -1)[:, :columns]
 

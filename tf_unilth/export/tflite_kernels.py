@@ -10,10 +10,9 @@ from tf_unilth.export.tflite_file import StoredTensor, read_patterns
 
 # Kernels of a Dense layer and of what else TFLite computes as one.
 _FULLY_CONNECTED = 'FULLY_CONNECTED'
-_SINGLE_ZEROS = (
-  'single zeros below 96.5% run at dense speed; block_size=(4, 1) would be '
-  'faster'
-)
+_SINGLE_ZEROS = 'single zeros below 96.5% run at dense speed'
+_BLOCKS_ARE_FASTER = '; block_size=(4, 1) would be faster'
+_OTHER_LAYERS = 'TFLite skips zeros in Dense and recurrent layers only'
 # Below it a sparse product takes longer than a dense one.
 _LEAST_SPARSITY = 0.6
 # The converter leaves a kernel with fewer zeros dense.
@@ -85,6 +84,7 @@ def find_kernels(
   ((), False)
   """
   stored = read_patterns(path)
+  has_sparse = any(tensor.sparse for tensor, _ in stored)
   used: set[int] = set()
   found = []
   for name, values in kernels:
@@ -97,10 +97,9 @@ def find_kernels(
       index, zeros_kept = match
       used.add(index)
       tensor = stored[index][0]
-      found.append(_encoding(name, nonzero, tensor, zeros_kept))
+      found.append(_encoding(name, nonzero, tensor, zeros_kept, has_sparse))
   others = tuple(t for i, (t, _) in enumerate(stored) if i not in used)
-  is_sparse = any(tensor.sparse for tensor, _ in stored)
-  return KernelsInFile(tuple(found), others, is_sparse)
+  return KernelsInFile(tuple(found), others, has_sparse)
 
 
 def _best_match(
@@ -159,7 +158,11 @@ def _matrices(nonzero: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _encoding(
-  name: str, nonzero: np.ndarray, tensor: StoredTensor, zeros_kept: int
+  name: str,
+  nonzero: np.ndarray,
+  tensor: StoredTensor,
+  zeros_kept: int,
+  has_sparse: bool,
 ) -> KernelEncoding:
   sparsity = 1 - float(nonzero.mean())
   if tensor.runs_sparse:
@@ -167,18 +170,21 @@ def _encoding(
     if sparsity < _LEAST_SPARSITY:
       reason = f'below {_LEAST_SPARSITY:.0%} zeros dense kernels are as fast'
   elif tensor.sparse:
-    encoding, reason = 'dense speed', _why_dense_speed(tensor)
+    encoding, reason = 'dense speed', _why_dense_speed(nonzero, tensor)
   else:
     encoding, reason = 'dense', ''
     if sparsity < _LEAST_SPARSE:
       reason = f'less than {_LEAST_SPARSE:.0%} of its weights are zero'
+    elif has_sparse and _FULLY_CONNECTED not in tensor.readers:
+      reason = _OTHER_LAYERS
   return KernelEncoding(name, sparsity, encoding, reason, zeros_kept)
 
 
-def _why_dense_speed(tensor: StoredTensor) -> str:
-  if _FULLY_CONNECTED in tensor.readers:
-    return _SINGLE_ZEROS
-  return 'TFLite skips zeros in Dense layers only'
+def _why_dense_speed(nonzero: np.ndarray, tensor: StoredTensor) -> str:
+  if _FULLY_CONNECTED not in tensor.readers:
+    return _OTHER_LAYERS
+  # Only matrices are pruned in blocks.
+  return _SINGLE_ZEROS + (_BLOCKS_ARE_FASTER if nonzero.ndim == 2 else '')
 
 
 def encoding_lines(kernels: Sequence[KernelEncoding]) -> list[str]:

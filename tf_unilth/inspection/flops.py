@@ -77,7 +77,8 @@ def saved_model_flops(loaded: Any) -> str:
 
 
 def _graph_flops(graph: Any, batch: int) -> str:
-  total, constants = 0, {}
+  total = 0
+  constants: dict[str, bool] = {}
   for operation in graph.get_operations():  # In topological order.
     constants[operation.name] = operation.type == 'Const' or (
       bool(operation.inputs)
@@ -122,7 +123,7 @@ def _einsum_macs(
 ) -> int | None:
   equation = operation.get_attr('equation').decode()
   terms = equation.partition('->')[0].split(',')
-  sizes = {}
+  sizes: dict[str, int] = {}
   for term, shape in zip(terms, (first, second)):
     begin, dots, end = term.partition('...')
     if dots:  # Other axes, of the data alone.
