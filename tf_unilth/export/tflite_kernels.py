@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from tf_unilth.export.kernel_encoding import KernelEncoding
 from tf_unilth.export.tflite_file import StoredTensor, read_patterns
 
 # Kernels of a Dense layer and of what else TFLite computes as one.
@@ -18,29 +19,6 @@ _LEAST_SPARSITY = 0.6
 # The converter leaves a kernel with fewer zeros dense.
 _LEAST_SPARSE = 0.3
 _MOST_PADDING = 15
-
-
-@dataclasses.dataclass(frozen=True)
-class KernelEncoding:
-  """How a TFLite file stores and runs one kernel.
-
-  Args:
-    name: the name of the kernel, as in `sparsity_summary`.
-    sparsity: the fraction of its weights that are zero, in [0, 1].
-    encoding: `'sparse 1x4'` if blocks of 4 inputs that are zero are skipped
-      (`'sparse 1x16'` in int8); `'dense speed'` if it is stored sparse but
-      decoded when the file is loaded; `'dense'`; or `'not found'` if the
-      converter has split or rewritten it.
-    reason: why it is not faster, and what would be; may be empty.
-    zeros_kept: the number of the kernel's zeros that the file has; `None` if
-      it is not found.
-  """
-
-  name: str
-  sparsity: float
-  encoding: str
-  reason: str = ''
-  zeros_kept: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,29 +163,3 @@ def _why_dense_speed(nonzero: np.ndarray, tensor: StoredTensor) -> str:
     return _OTHER_LAYERS
   # Only matrices are pruned in blocks.
   return _SINGLE_ZEROS + (_BLOCKS_ARE_FASTER if nonzero.ndim == 2 else '')
-
-
-def encoding_lines(kernels: Sequence[KernelEncoding]) -> list[str]:
-  """Returns a line per encoding and reason, with the kernels that have it.
-
-  Args:
-    kernels: as `find_kernels` returns them.
-
-  >>> encoding_lines([KernelEncoding('a', 0.9, 'sparse 1x4'),
-  ...   KernelEncoding('b', 0.1, 'dense', 'it has few zeros')])
-  ['sparse 1x4: a', 'dense: b (it has few zeros)']
-  """
-  groups: dict[tuple[str, str], list[str]] = {}
-  for kernel in kernels:
-    group = groups.setdefault((kernel.encoding, kernel.reason), [])
-    group.append(kernel.name)
-  return [
-    f'{encoding}: {_shortened(names)}' + (f' ({reason})' if reason else '')
-    for (encoding, reason), names in groups.items()
-  ]
-
-
-def _shortened(names: list[str], most: int = 6) -> str:
-  if len(names) <= most:
-    return ', '.join(names)
-  return f'{", ".join(names[: most - 1])} and {len(names) - most + 1} more'

@@ -3,8 +3,8 @@
 import dataclasses
 
 from tf_unilth.engines.tfmot import sparsity_summary
+from tf_unilth.export.kernel_encoding import KernelEncoding, encoding_lines
 from tf_unilth.export.tflite_file import StoredTensor
-from tf_unilth.export.tflite_kernels import KernelEncoding, encoding_lines
 from tf_unilth.export.tflite_verification import Port
 
 
