@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from recipes.costs import workloads
+from recipes.costs import latency_report, workloads
 from tests.documents import document_numbers
 from tests.documents.committed_runs import accuracies, load, span
 
@@ -187,6 +187,19 @@ def exports() -> list[str]:
   return [*lines, f'loading takes {span(loads, 1)} times as long']
 
 
+def faster() -> list[str]:
+  """docs/faster.md: how many times as fast networks are."""
+  rows = load('cost/random/latency/latency.json')['files']
+  networks = list(dict.fromkeys(row['network'] for row in rows))
+  names, widths = zip(*(name.split('_') for name in networks))
+  assert {*names} == {'dense'}
+  shown = ' and '.join(f'{int(width):,}' for width in widths)
+  return [
+    f'networks of two Dense layers, {shown} wide',
+    *latency_report.summary(rows),
+  ]
+
+
 def runs() -> list[str]:
   """What single runs reach."""
   shares = [
@@ -214,3 +227,4 @@ README = (
   exports,
   runs,
 )
+FASTER = (faster,)

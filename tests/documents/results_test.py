@@ -13,7 +13,7 @@ from recipes.comparison import (
   tables,
   trials,
 )
-from recipes.costs import overhead_report
+from recipes.costs import latency_report, overhead_report
 from tests.documents import committed_runs
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -82,6 +82,13 @@ def test_a_table_of_costs_is_that_of_its_file(name):
   models = json.loads((folder / 'overhead.json').read_text())['models']
   tables = [overhead_report.table(model, row) for model, row in models.items()]
   assert (folder / 'overhead.md').read_text() == '\n'.join(tables)
+
+
+def test_a_table_of_latencies_is_that_of_its_file():
+  folder = _PLACE / 'cost' / 'random' / 'latency'
+  rows = json.loads((folder / 'latency.json').read_text())['files']
+  lines = [*latency_report.summary(rows), '', latency_report.table(rows)]
+  assert (folder / 'latency.md').read_text() == '\n'.join(lines)
 
 
 # Networks that were trained dense, and then pruned.

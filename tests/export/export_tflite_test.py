@@ -91,7 +91,8 @@ def test_what_can_be_sparse_is_and_what_cannot_says_so(exported):
   assert found[None].bytes < found[None].dense_bytes / 4
   assert found['float16'].bytes < found[None].bytes
   assert 'default delegates' in str(found['dynamic'])
-  assert 'LiteRT' in str(found['int8'])
+  assert 'LiteRT only where all' in str(found['int8'])
+  assert 'block_size=(16, 1)' in str(found['int8'])
   assert 'note' not in str(found[None])
   assert 'zeros kept: 11,059 of 11,059' in str(found[None])
 

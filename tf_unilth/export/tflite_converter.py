@@ -9,8 +9,10 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.export import sparse_int8
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 from tf_unilth.export.tflite_failures import ConversionError, failure_message
+from tf_unilth.export.tflite_padding import sparse_with_padding
 from tf_unilth.export.tflite_saved_model import save_for_conversion
 from tf_unilth.export.tflite_verification import (
   SIGNATURE,
@@ -26,8 +28,6 @@ from tf_unilth.export.tflite_verification import (
 _NEVER_SPARSE = {
   'dynamic': 'sparse dynamic-range weights do not load in TFLite with its '
   'default delegates; quantization=None and float16 can be sparse',
-  'int8': 'sparse int8 weights do not load in LiteRT; quantization=None and '
-  'float16 can be sparse',
 }
 
 
@@ -118,10 +118,19 @@ class TFLiteConversion:
         'dense, since too few weights are zero for the sparse encoding to be '
         'smaller'
       )
+    if 'sparse' in files and self._quantization == 'int8':
+      reason = sparse_int8.why_not(files['sparse'])
+      if reason:
+        del files['sparse']
+        notes.append(f'dense, since {reason}')
     for encoding in reversed(files):
       path.write_bytes(files[encoding])
       try:
         difference = self._verify(path, batch)
+        if encoding == 'sparse' and self._quantization == 'int8':
+          sparse_int8.verify(
+            files['sparse'], files['dense'], self._batches(batch)
+          )
       except WrongOutputsError as error:
         if encoding == 'dense':
           raise
@@ -149,7 +158,9 @@ class TFLiteConversion:
       if self._quantization:
         files['dense'] = self._convert(saved, self._quantization, sparse=False)
       if sparse:
-        files['sparse'] = self._convert(saved, self._quantization, sparse=True)
+        files['sparse'] = _sparse_with_padding(files['dense']) or self._convert(
+          saved, self._quantization, sparse=True
+        )
     return len(plain), files
 
   def _convert(
@@ -178,11 +189,12 @@ class TFLiteConversion:
       yield from _split(batch, self._batch or 1)
 
   def _verify(self, path: pathlib.Path, batch: int | None) -> float:
-    batches = [
-      part for sample in self._samples for part in _split(sample, batch)
-    ]
+    batches = self._batches(batch)
     expected = expected_outputs(self._model, batches)
     return verify(path, batches, expected, TOLERANCES[self._quantization])
+
+  def _batches(self, batch: int | None) -> list[Arrays]:
+    return [part for sample in self._samples for part in _split(sample, batch)]
 
   def _ports(
     self, path: pathlib.Path
@@ -200,6 +212,13 @@ class TFLiteConversion:
             "it does not quantize the layer there; use 'float32'."
           )
     return found
+
+
+def _sparse_with_padding(dense: bytes) -> bytes | None:
+  try:
+    return sparse_with_padding(dense)
+  except RuntimeError as error:
+    raise ConversionError(str(error).strip()) from error
 
 
 def _split(arrays: Arrays, batch: int | None) -> list[Arrays]:

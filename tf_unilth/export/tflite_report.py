@@ -3,6 +3,7 @@
 import dataclasses
 
 from tf_unilth.engines.tfmot import sparsity_summary
+from tf_unilth.export.kernel_encoding import KernelEncoding, encoding_lines
 from tf_unilth.export.tflite_file import StoredTensor
 from tf_unilth.export.tflite_verification import Port
 
@@ -26,6 +27,7 @@ class TFLiteExport:
     notes: remarks, one sentence each.
     inputs: the inputs of the file, with types and, if quantized, scales.
     outputs: likewise, the outputs.
+    kernels: how the file stores and runs each kernel, and why.
   """
 
   path: str
@@ -41,6 +43,7 @@ class TFLiteExport:
   notes: tuple[str, ...] = ()
   inputs: tuple[Port, ...] = ()
   outputs: tuple[Port, ...] = ()
+  kernels: tuple[KernelEncoding, ...] = ()
 
   def __str__(self) -> str:
     batch = 'any batch size' if self.batch is None else f'batch {self.batch}'
@@ -53,6 +56,7 @@ class TFLiteExport:
       f'outputs differ by at most {self.difference:.1e} of the largest '
       f'({self.tolerance:g} allowed), with and without delegates',
       f'zeros kept: {self.zeros_kept:,} of {self.zeros:,}',
+      *encoding_lines(self.kernels),
       *_quantized_ports('inputs', self.inputs),
       *_quantized_ports('outputs', self.outputs),
       *(f'note: {note}' for note in self.notes),
@@ -69,26 +73,20 @@ def _quantized_ports(kind: str, ports: tuple[Port, ...]) -> list[str]:
 
 def count_zeros_kept(
   kernels: tuple[sparsity_summary.KernelSparsity, ...],
-  stored: tuple[StoredTensor, ...],
+  found: tuple[KernelEncoding, ...],
+  others: tuple[StoredTensor, ...],
 ) -> int:
   """Returns the number of the kernels' zeros that a file has.
 
-  The converter renames, transposes and splits kernels. Each kernel is therefore
-  matched to a tensor with as many elements. The zeros of unmatched kernels are
-  matched to those of all remaining tensors together.
+  Zeros of kernels that are not found in the file, since the converter splits
+  or rewrites them, are compared with those of all other tensors together.
 
   Args:
     kernels: the rows of the model's `sparsity_summary`.
-    stored: the weights of the file.
+    found: how the file stores each of them, in the same order.
+    others: the file's tensors that are none of the found kernels.
   """
-  rest = sorted(stored, key=lambda tensor: tensor.zeros)
-  kept, missing = 0, 0
-  for row in sorted(kernels, key=lambda row: row.zeros):
-    same = [t for t in rest if t.weights == row.weights]
-    enough = [t for t in same if t.zeros >= row.zeros] or same[-1:]
-    if enough:
-      rest.remove(enough[0])
-      kept += min(enough[0].zeros, row.zeros)
-    else:
-      missing += row.zeros
-  return kept + min(missing, sum(tensor.zeros for tensor in rest))
+  pairs = list(zip(kernels, found, strict=True))
+  kept = sum(one.zeros_kept for _, one in pairs if one.zeros_kept is not None)
+  missing = sum(row.zeros for row, one in pairs if one.zeros_kept is None)
+  return kept + min(missing, sum(tensor.zeros for tensor in others))

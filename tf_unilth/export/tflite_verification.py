@@ -1,6 +1,7 @@
 """Verifies a TFLite file: runs it and compares it with the Keras model."""
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -110,17 +111,29 @@ class Runner:
   Args:
     path: a TFLite file with one signature.
     delegates: whether to use the default delegates (XNNPACK on most machines).
+    interpreter: the class of the interpreter: LiteRT's, which always has its
+      delegates, or `None` for TensorFlow's.
 
   Raises:
     RuntimeError, ValueError: the interpreter cannot load the file.
   """
 
-  def __init__(self, path: str | os.PathLike[str], delegates: bool = True):
-    resolver = _RESOLVERS[_WITH if delegates else _WITHOUT]
-    interpreter = tf.lite.Interpreter(
-      model_path=os.fspath(path), experimental_op_resolver_type=resolver
-    )
-    self._run = interpreter.get_signature_runner()
+  def __init__(
+    self,
+    path: str | os.PathLike[str],
+    delegates: bool = True,
+    interpreter: Any = None,
+  ):
+    if interpreter is not None:
+      loaded = interpreter(model_path=os.fspath(path))
+    else:
+      loaded = tf.lite.Interpreter(
+        model_path=os.fspath(path),
+        experimental_op_resolver_type=_RESOLVERS[
+          _WITH if delegates else _WITHOUT
+        ],
+      )
+    self._run = loaded.get_signature_runner()
     self.details = self._run.get_input_details()
     self.inputs = _ports(self.details)
     self.outputs = _ports(self._run.get_output_details())
@@ -139,6 +152,14 @@ class Runner:
       name: self.outputs[name].dequantized(value)
       for name, value in self._run(**quantized).items()
     }
+
+
+def litert_interpreter() -> Any:
+  """Returns LiteRT's interpreter class, or `None` if it is not installed."""
+  try:
+    return importlib.import_module('ai_edge_litert.interpreter').Interpreter
+  except ImportError:
+    return None
 
 
 def _ports(details: dict[str, Any]) -> dict[str, Port]:

@@ -20,6 +20,7 @@ from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
 from tf_unilth.export import packing
 from tf_unilth.export.quiet import silenced
 from tf_unilth.export.tflite_file import read_tflite
+from tf_unilth.inspection import flops
 from tf_unilth.inspection.contents import (
   Check,
   Contents,
@@ -117,7 +118,11 @@ def _read_tflite(path: pathlib.Path) -> Contents:
     Weight(t.name, t.shape, t.dtype, t.zeros, t.bytes, t.finite) for t in stored
   )
   sparse = sum(tensor.sparse for tensor in stored)
-  facts = {'sparse tensors': f'{sparse} of {len(stored)}'}
+  running = sum(tensor.runs_sparse for tensor in stored)
+  facts = {
+    'sparse tensors': f'{sparse} of {len(stored)}',
+    'run sparse': f'{running} of {len(stored)}',
+  }
   return collect_contents(
     'TFLite file', path, weights, path.stat().st_size, facts
   )
@@ -146,6 +151,7 @@ def _read_saved_model(path: pathlib.Path) -> Contents:
     if name in sizes
   }
   facts['packed tensors'] = f'{sum(n in packed for n in sizes)} of {len(sizes)}'
+  facts['FLOPs a sample'] = flops.saved_model_flops(loaded)
   return collect_contents(
     'SavedModel',
     path,
@@ -219,7 +225,10 @@ def _read_keras(path: pathlib.Path) -> Contents:
   model = load_keras(path)
   weights = _matrices((w.name.split(':')[0], w.numpy()) for w in model.weights)
   wrapped = sparsity_summary(model).left
-  facts = {'model': f'{model.name} ({type(model).__name__})'}
+  facts = {
+    'model': f'{model.name} ({type(model).__name__})',
+    'FLOPs a sample': flops.model_flops(model),
+  }
   if wrapped:
     facts['pruning'] = 'still wrapped: tensors hold masks too'
   return collect_contents(

@@ -41,6 +41,18 @@ def test_kernels_are_pruned_in_units(arguments):
     assert set(zeros.ravel()) <= ({0, 4} if by_blocks else {2})
 
 
+def test_the_last_block_of_a_kernel_may_be_shorter():
+  model = keras.Sequential([layers.Input((10,)), layers.Dense(8, name='a')])
+  prune_low_magnitude(model, planned.schedule(0.5), block_size=(4, 1))
+  x = np.random.default_rng(0).normal(size=(8, 10)).astype(np.float32)
+  stripped = planned.fit(model, tf_unilth.UniLTH(verbose=0), x=x, y=x[:, :8])
+  kernel = keras.ops.convert_to_numpy(stripped.get_layer('a').kernel)
+  zeros = [(kernel[i : i + 4] == 0).sum(0) for i in (0, 4, 8)]
+  assert {*np.ravel(zeros[:2])} <= {0, 4} and {*zeros[2]} <= {0, 2}
+  # Half of the 24 blocks, whatever their size.
+  assert sum(np.count_nonzero(found) for found in zeros) == 12
+
+
 def test_groups_follow_the_inputs_of_a_layer():
   model = keras.Sequential(
     [layers.Input((4, 4)), layers.Conv1DTranspose(3, 2, name='transposed')]

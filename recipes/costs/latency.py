@@ -1,0 +1,183 @@
+"""Measures what is faster: calls of SavedModels and TFLite files.
+
+  python -m recipes.costs.latency --networks=dense_2048 --sparsities=0.9,0.95
+  python -m recipes.costs.latency --networks=lenet_300_100 --output=latency
+  python -m recipes.costs.latency --files=dense/saved_model,ticket/saved_model
+
+Each network is written dense, with single zeros, with zeros in blocks of 4
+inputs of its Dense layers, and in int8. The files are called in turn, in one
+process per number of threads. A ratio is the least time of the dense file of
+the same kind over the file's own, above 1 if the file is faster; in parentheses
+are the least and the largest of the same in five parts of the run. With
+`--files` the first file is the base of all.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from recipes.common import files, provenance
+from recipes.costs import latency_files, latency_report
+
+_NETWORKS = flags.DEFINE_list(
+  'networks',
+  'dense_1022,dense_2048',
+  f'Networks, of {", ".join(latency_files.NETWORKS)}.',
+)
+_VARIANTS = flags.DEFINE_list(
+  'variants',
+  list(latency_files.VARIANTS),
+  'Variants to compare with the dense network.',
+)
+_SPARSITIES = flags.DEFINE_list(
+  'sparsities', '0.9,0.95', 'Sparsities of each kernel, in (0, 1).'
+)
+_FILES = flags.DEFINE_list(
+  'files', [], 'SavedModels and TFLite files to time in place of networks.'
+)
+_THREADS = flags.DEFINE_list('threads', '1,2', 'Numbers of threads.')
+_BATCHES = flags.DEFINE_list('batches', '1,32', 'Batch sizes.')
+_CALLS = flags.DEFINE_integer('calls', 100, 'Timed calls of each file.', 5)
+_OUTPUT = flags.DEFINE_string(
+  'output',
+  None,
+  'Path without extension of the .json, .md and .png files to write.',
+)
+
+
+@flags.validator('networks', f'must be of {", ".join(latency_files.NETWORKS)}')
+def _are_networks(value: list[str]) -> bool:
+  return set(value) <= set(latency_files.NETWORKS)
+
+
+@flags.validator('variants', f'must be of {", ".join(latency_files.VARIANTS)}')
+def _are_variants(value: list[str]) -> bool:
+  return set(value) <= set(latency_files.VARIANTS)
+
+
+@flags.validator('sparsities', 'must be numbers in (0, 1)')
+def _are_sparsities(value: list[str]) -> bool:
+  try:
+    return all(0 < float(sparsity) < 1 for sparsity in value)
+  except ValueError:
+    return False
+
+
+@flags.multi_flags_validator(
+  ['threads', 'batches'], 'threads and batches must be whole numbers >= 1'
+)
+def _are_counts(values: dict[str, list[str]]) -> bool:
+  words = [*values['threads'], *values['batches']]
+  return all(word.isdecimal() and int(word) > 0 for word in words)
+
+
+def measure(
+  timed: Sequence[latency_files.TimedFile],
+  threads: Sequence[int],
+  batches: Sequence[int],
+  calls: int,
+) -> list[dict[str, Any]]:
+  """Returns a row per file: what it is, and the times of its calls.
+
+  Args:
+    timed: the files, called in turn.
+    threads: numbers of threads, each in a process of its own.
+    batches: batch sizes.
+    calls: how often each file is timed in each setting.
+  """
+  rows: list[dict[str, Any]] = [
+    {**dataclasses.asdict(file), 'seconds': {}} for file in timed
+  ]
+  for number in threads:
+    found = _in_process([file.path for file in timed], number, batches, calls)
+    for batch, by_path in found.items():
+      setting = latency_report.setting_name(number, batch)
+      for row in rows:
+        row['seconds'][setting] = by_path[row['path']]
+  return rows
+
+
+def _in_process(
+  paths: Sequence[str], threads: int, batches: Sequence[int], calls: int
+) -> dict[str, dict[str, list[float] | None]]:
+  result = subprocess.run(
+    [
+      *(sys.executable, '-m', 'recipes.costs.latency_times'),
+      f'--files={",".join(paths)}',
+      f'--batches={",".join(map(str, batches))}',
+      f'--threads={threads}',
+      f'--calls={calls}',
+    ],
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+  )
+  return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+def _main(_: Sequence[str]) -> str | None:
+  logging.set_verbosity(logging.WARNING)
+  settings = (
+    [int(number) for number in _THREADS.value],
+    [int(batch) for batch in _BATCHES.value],
+    _CALLS.value,
+  )
+  rows: list[dict[str, Any]] = []
+  try:
+    if _FILES.value:
+      rows = measure(latency_files.existing(_FILES.value), *settings)
+      print(latency_report.table(rows), flush=True)
+    for network in [] if _FILES.value else _NETWORKS.value:
+      rows += _measure_network(
+        network,
+        _VARIANTS.value,
+        [float(sparsity) for sparsity in _SPARSITIES.value],
+        *settings,
+      )
+  except ValueError as error:
+    return f'error: {error}'
+  except subprocess.CalledProcessError:
+    return 'error: the files were not timed.'  # It has said why.
+  if _OUTPUT.value:
+    _write(pathlib.Path(_OUTPUT.value), rows)
+  return None
+
+
+def _measure_network(
+  network: str,
+  variants: Sequence[str],
+  sparsities: Sequence[float],
+  *settings: Any,
+) -> list[dict[str, Any]]:
+  with tempfile.TemporaryDirectory() as folder:
+    written = latency_files.write(
+      network, variants, sparsities, pathlib.Path(folder)
+    )
+    rows = measure(written, *settings)
+  print(latency_report.table(rows), flush=True)
+  for row in rows:
+    del row['path']  # Of a folder that is gone.
+  return rows
+
+
+def _write(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
+  content = {**provenance.record(), 'files': list(rows)}
+  files.write_json(path.with_suffix('.json'), content)
+  text = latency_report.table(rows)
+  if all(row['network'] for row in rows):
+    text = '\n'.join([*latency_report.summary(rows), '', text])
+  files.write_text(path.with_suffix('.md'), text)
+  latency_report.plot(path.with_suffix('.png'), rows)
+
+
+if __name__ == '__main__':
+  app.run(lambda argv: sys.exit(_main(argv)))
