@@ -1,10 +1,15 @@
 """The report of a TFLite export."""
 
-import dataclasses
+from __future__ import annotations
 
-from tf_unilth.engines.tfmot import sparsity_summary
-from tf_unilth.export.tflite_file import StoredTensor
-from tf_unilth.export.tflite_verification import Port
+import dataclasses
+from typing import TYPE_CHECKING
+
+from tf_unilth.engines.kernel_sparsity import KernelSparsity
+
+if TYPE_CHECKING:  # Both import TensorFlow.
+  from tf_unilth.export.tflite_file import StoredTensor
+  from tf_unilth.export.tflite_verification import Port
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +73,7 @@ def _quantized_ports(kind: str, ports: tuple[Port, ...]) -> list[str]:
 
 
 def count_zeros_kept(
-  kernels: tuple[sparsity_summary.KernelSparsity, ...],
+  kernels: tuple[KernelSparsity, ...],
   stored: tuple[StoredTensor, ...],
 ) -> int:
   """Returns the number of the kernels' zeros that a file has.

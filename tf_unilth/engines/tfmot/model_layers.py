@@ -1,10 +1,11 @@
 """The layers of a model at any depth, and how a functional model calls them."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
+from tf_unilth.engines.served_model import Call
 from tf_unilth.engines.tfmot.keras_access import PruneLowMagnitude
 
 
@@ -35,14 +36,6 @@ def is_network(layer: keras.layers.Layer) -> bool:
   return isinstance(layer, keras.Sequential) or getattr(
     layer, '_is_graph_network', False
   )
-
-
-class Call(NamedTuple):
-  """The call of a layer in a functional model, with its symbolic tensors."""
-
-  layer: keras.layers.Layer
-  inputs: list[Any]
-  outputs: list[Any]
 
 
 def network_calls(network: keras.layers.Layer) -> list[Call] | None:
