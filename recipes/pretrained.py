@@ -149,7 +149,7 @@ def _main(arguments: Sequence[str]) -> str | None:
     text = report(table.rows, search.rows)
     files.write_text(directory / 'report.md', text)
     print(text)
-  except command_line.EXPECTED as error:
+  except command_line.expected_errors() as error:
     return command_line.error_line(error)
   return None
 

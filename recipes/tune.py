@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+import tf_keras as keras
 from absl import app, flags, logging
 
 from recipes.training import (
@@ -211,7 +212,7 @@ def _tuner(
     directory=settings.directory / 'search',
     seed=config.seed,
     config=config.result_values(model.recipe.name),
-    wrapping=pruning_setup.wrapping(config.pruning),
+    wrapping=pruning_setup.wrapping(config.pruning, keras),
     worker_timeout=settings.worker_timeout,
     verbose=int(config.verbose > 0),
   )
@@ -233,7 +234,7 @@ def run(recipe: Recipe, config: RunConfig, settings: Settings) -> str | None:
       f'--method must be one of {", ".join(tuner.METHODS)} to be tuned, but is '
       f'{config.pruning.method}.'
     )
-  pruning_setup.check(config.pruning)
+  pruning_setup.check(config.pruning, keras)
   with distribution.prepared(
     'none', config.mixed_precision, config.jit_compile, config.deterministic
   ):
@@ -262,7 +263,7 @@ def _main(arguments: Sequence[str]) -> str | None:
     recipe = catalogue.load(FLAGS.recipe)
     config, settings = read_flags(recipe)
     summary = run(recipe, config, settings)
-  except (*command_line.EXPECTED, RuntimeError) as error:
+  except (*command_line.expected_errors(), RuntimeError) as error:
     return command_line.error_line(error)
   except KeyboardInterrupt:
     return f'stopped; the same command resumes it in {settings.directory}'

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
   from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
   from tf_unilth.export.export_saved_model import export_saved_model
   from tf_unilth.export.export_tflite import export_tflite
-  from tf_unilth.export.saved_model_verification import ExportedModel
+  from tf_unilth.export.exported_model import ExportedModel
   from tf_unilth.files.checkpoint_errors import (
     CheckpointError,
     DirectoryInUseError,
@@ -44,7 +44,7 @@ _MODULES = {
   'CheckpointError': 'files.checkpoint_errors',
   'DirectoryInUseError': 'files.checkpoint_errors',
   'DirectoryLock': 'files.directory_lock',
-  'ExportedModel': 'export.saved_model_verification',
+  'ExportedModel': 'export.exported_model',
   'FixedMask': 'schedules.fixed_mask',
   'IterativeSparsity': 'schedules.iterative_sparsity',
   'L2Ramp': 'schedules.l2_ramp',

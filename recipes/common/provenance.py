@@ -1,5 +1,6 @@
 """What a result depends on: versions, machine and commit."""
 
+import importlib
 import importlib.metadata
 import os
 import pathlib
@@ -14,9 +15,17 @@ _PACKAGES = ('tensorflow', 'tf-keras', 'tensorflow-model-optimization', 'numpy')
 _HERE = pathlib.Path(__file__).parent
 
 
-def versions() -> dict[str, str]:
-  """Returns the versions of Python and of the packages."""
-  found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+def versions(keras: str = 'tf_keras') -> dict[str, str]:
+  """Returns the versions of Python and of the packages.
+
+  Args:
+    keras: `'tf_keras'`, or `'keras'` for Keras 3, whose backend is named first.
+  """
+  packages, found = _PACKAGES, {}
+  if keras == 'keras':
+    backend = importlib.import_module('keras').backend.backend()
+    packages, found = ('keras', backend, 'numpy'), {'backend': backend}
+  found |= {name: importlib.metadata.version(name) for name in packages}
   try:
     found['tf_unilth'] = importlib.metadata.version('tf_unilth')
   except importlib.metadata.PackageNotFoundError:
@@ -54,6 +63,11 @@ def commit() -> str | None:
   return found.stdout.strip()
 
 
-def record() -> dict[str, Any]:
-  """Returns versions, machine and commit, for the head of a JSON file."""
-  return {'versions': versions(), 'machine': machine(), 'commit': commit()}
+def record(keras: str = 'tf_keras') -> dict[str, Any]:
+  """Returns versions, machine and commit, for the head of a JSON file.
+
+  Args:
+    keras: as of `versions`.
+  """
+  found = versions(keras)
+  return {'versions': found, 'machine': machine(), 'commit': commit()}

@@ -1,7 +1,7 @@
 """Runs of a recipe in parallel, each in a process on its own core or GPU.
 
-The processes are forked from a server that has imported TensorFlow, which saves
-each run some seconds.
+The processes are forked from a server that has imported the framework, which
+saves each run some seconds.
 """
 
 import dataclasses
@@ -16,9 +16,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
-import tensorflow as tf
-
-from recipes.training import catalogue, distribution, experiment
+from recipes.training import catalogue, devices, experiment
 
 LOG = 'log.txt'
 
@@ -42,24 +40,38 @@ class DeviceSlot:
 
   Args:
     gpu: index of the GPU, `None` for the CPU.
-    threads: of TensorFlow's operations.
+    threads: of the operations on a CPU.
+    keras: of the runs, one of `devices.KERASES`.
   """
 
   gpu: int | None
   threads: int
+  keras: str = 'tf_keras'
 
 
-def slots(wanted: int | None) -> list[DeviceSlot]:
+def slots(wanted: int | None, keras: str = 'tf_keras') -> list[DeviceSlot]:
   """Returns the slots for a number of runs in parallel.
 
   Args:
     wanted: how many; `None` for one per GPU, or per core without GPUs.
+    keras: of the runs, one of `devices.KERASES`.
   """
-  cores = distribution.cpus()
-  gpus = len(tf.config.list_physical_devices('GPU'))
+  cores = devices.cpus()
+  gpus = _count_gpus(keras)
   count = wanted or gpus or cores
   threads = max(1, cores // count)
-  return [DeviceSlot(i % gpus if gpus else None, threads) for i in range(count)]
+  return [
+    DeviceSlot(i % gpus if gpus else None, threads, keras) for i in range(count)
+  ]
+
+
+def _count_gpus(keras: str) -> int:
+  if keras == 'keras' and devices.backend() != 'tensorflow':
+    # Without JAX or torch, which would take memory of the GPU in this process.
+    return len(list(pathlib.Path('/dev').glob('nvidia[0-9]*')))
+  import tensorflow as tf  # Only here: other backends do not need it.
+
+  return len(tf.config.list_physical_devices('GPU'))
 
 
 def run(
@@ -79,7 +91,9 @@ def run(
     slots: the devices; one job at a time runs on each.
   """
   context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(['recipes.training.experiment'])
+  context.set_forkserver_preload(
+    ['recipes.training.experiment', *_frameworks(slots[0].keras)]
+  )
   waiting, free = list(reversed(jobs)), list(slots)
   running: dict[Any, tuple[Any, Job, DeviceSlot]] = {}
   try:
@@ -116,14 +130,38 @@ def _run(recipe: str, job: Job, slot: DeviceSlot) -> None:
       os.dup2(log.fileno(), stream)
   if slot.gpu is not None:
     os.environ['CUDA_VISIBLE_DEVICES'] = str(slot.gpu)
-  tf.config.threading.set_intra_op_parallelism_threads(slot.threads)
-  tf.config.threading.set_inter_op_parallelism_threads(slot.threads)
+  _limit_threads(slot)
   arguments = [recipe, *job.flags, f'--output_dir={job.directory}']
   error = experiment.main(catalogue.load(recipe), arguments)
   if error:
     sys.exit(error)
   # A finished run is not resumed.
   shutil.rmtree(job.directory / 'checkpoints', ignore_errors=True)
+
+
+def _frameworks(keras: str) -> list[str]:
+  """Returns the modules that all runs import, for the server."""
+  if keras == 'tf_keras':
+    return ['tf_keras', 'tensorflow_model_optimization']
+  # A process with JAX must not fork.
+  return [] if devices.backend() == 'jax' else ['keras']
+
+
+def _limit_threads(slot: DeviceSlot) -> None:
+  """Limits the threads of a run's operations, so that runs share the cores.
+
+  On JAX a run computes on all cores.
+  """
+  backend = 'tensorflow' if slot.keras == 'tf_keras' else devices.backend()
+  if backend == 'torch':
+    import torch
+
+    torch.set_num_threads(slot.threads)
+  elif backend == 'tensorflow':
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(slot.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(slot.threads)
 
 
 def _stop_with_parent() -> None:

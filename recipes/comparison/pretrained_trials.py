@@ -13,7 +13,7 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes.data.dataset import DataOptions, Dataset, Split
-from recipes.training import catalogue, methods, optimization
+from recipes.training import catalogue, keras_classes, methods
 from recipes.training.recipe import Recipe
 
 Settings = Mapping[str, float]
@@ -158,7 +158,8 @@ class Bench:
     os.replace(beside, self._weights)
 
   def _built(self) -> keras.Model:
-    return self._task.recipe.build(self._data.image_shape, self._data.classes)
+    data = self._data
+    return self._task.recipe.build(keras, data.image_shape, data.classes)
 
   def _trained(self) -> keras.Model:
     model = self._built()
@@ -177,9 +178,9 @@ class Bench:
       warmup=settings.get('warmup', 0.0),
     )
 
-  def _sgd(self, rate: tf_unilth.StagedLearningRate) -> optimization.SGD:
+  def _sgd(self, rate: tf_unilth.StagedLearningRate) -> Any:
     recipe = self._task.recipe
-    return optimization.SGD(
+    return keras_classes.sgd(keras)(
       rate,
       recipe.weight_decay,
       momentum=recipe.momentum,

@@ -37,7 +37,7 @@ def _mlp() -> keras.Model:
 
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
   'mlp': _mlp,
-  'resnet20': lambda: resnet.resnet20((32, 32, 3), 10),
+  'resnet20': lambda: resnet.resnet20(keras, (32, 32, 3), 10),
   'resnet50': lambda: keras.applications.ResNet50(weights=None),
 }
 

@@ -108,7 +108,7 @@ def _main(_: Sequence[str]) -> None:
   config = command_line.run_config(recipe)
   recipe = recipe.configured(config.recipe_flags)
   data = recipe.load(config.data_options)
-  model = recipe.build(data.image_shape, data.classes)
+  model = recipe.build(keras, data.image_shape, data.classes)
   speeds = measure(
     data, model, config.batch_size, _SECONDS.value, _REPEATS.value
   )

@@ -41,7 +41,7 @@ def _mlp() -> keras.Model:
 
 
 _NETWORKS = {
-  'digits_cnn': lambda: small.digits_cnn((8, 8, 1), 10),
+  'digits_cnn': lambda: small.digits_cnn(keras, (8, 8, 1), 10),
   'mlp': _mlp,
 }
 

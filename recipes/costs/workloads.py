@@ -6,6 +6,7 @@ model.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,12 +52,16 @@ class Workload:
 
 
 def _application(name: str) -> Callable[..., keras.Model]:
-  return lambda shape, classes: registry.application(name, shape, classes)
+  return functools.partial(registry.application, name, keras)
 
 
 WORKLOADS = {
-  'lenet': Workload(small.lenet_300_100, (28, 28, 1), 60, 100),
-  'resnet20': Workload(registry.MODELS['resnet20'], (32, 32, 3), 64, 3),
+  'lenet': Workload(
+    functools.partial(small.lenet_300_100, keras), (28, 28, 1), 60, 100
+  ),
+  'resnet20': Workload(
+    functools.partial(registry.MODELS['resnet20'], keras), (32, 32, 3), 64, 3
+  ),
   'mobilenet_v2': Workload(_application('MobileNetV2'), (96, 96, 3), 16, 3),
   'resnet50': Workload(_application('ResNet50'), (64, 64, 3), 16, 2),
 }

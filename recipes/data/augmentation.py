@@ -6,10 +6,12 @@ the epoch and the step, determines its augmentation.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from recipes.data.channels import Channels as Channels
 
 # Fractions of the area, and ratios of width to height: Szegedy et al. (2015).
 _AREA = (0.08, 1.0)
@@ -29,37 +31,6 @@ class Transform:
 
   train: Callable[[Any, Any], Any]
   evaluate: Callable[[Any], Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Channels:
-  """Normalization: (x / 255 - mean) / deviation, per channel.
-
-  Args:
-    mean: of the training set's pixels, in [0, 1].
-    deviation: their standard deviation.
-  """
-
-  mean: Sequence[float]
-  deviation: Sequence[float]
-
-  def normalize(self, images: Any) -> Any:
-    """Returns float32 images of mean 0 and deviation 1.
-
-    Args:
-      images: [n, height, width, channels], uint8 or floating in [0, 1].
-    """
-    # On whole rows of pixels: operations on three channels are not vectorized.
-    width, channels = images.shape[2:]
-    rows = tf.reshape(
-      tf.image.convert_image_dtype(images, tf.float32), [-1, width * channels]
-    )
-    mean, deviation = (
-      tf.tile(tf.constant(values, tf.float32), [width])
-      for values in (self.mean, self.deviation)
-    )
-    normal = tf.reshape((rows - mean) / deviation, tf.shape(images))
-    return tf.ensure_shape(normal, images.shape)
 
 
 UNCHANGED = Transform(train=lambda images, _: images, evaluate=tf.identity)

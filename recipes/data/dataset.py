@@ -2,16 +2,25 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from recipes.data.arrays import DataError as DataError
 from recipes.data.arrays import Parts
 
 # For data sets without a test set.
 _TEST_FRACTION = 0.2
+
+
+class Batches(Protocol):
+  """Batches in order: a `tf.data.Dataset`, or an `ArrayBatches`."""
+
+  def __iter__(self) -> Any:
+    """Yields all of them once."""
+
+  def repeat(self) -> Any:
+    """Returns the batches so that each evaluation begins anew."""
 
 
 class Split(Protocol):
@@ -23,7 +32,7 @@ class Split(Protocol):
 
   def epochs(
     self, batch_size: int, seed: int, first_epoch: int, epochs: int
-  ) -> tf.data.Dataset:
+  ) -> Any:
     """Returns shuffled batches (images, labels) of some epochs of training.
 
     Epochs `first_epoch` to `epochs` - 1 come one after the other, with
@@ -31,7 +40,7 @@ class Split(Protocol):
     functions of (seed, epoch, step) alone.
     """
 
-  def batches(self, batch_size: int) -> tf.data.Dataset:
+  def batches(self, batch_size: int) -> Batches:
     """Returns all (images, labels) once, in order and not augmented."""
 
   def check(self) -> None:
@@ -73,6 +82,8 @@ class DataOptions:
     seed: of the validation split, in [0, 2^32).
     train_examples: how many images of what the split leaves; `None` for all.
     download: whether Keras or TFDS may fetch what is not there.
+    as_arrays: whether images in memory come as NumPy arrays, which every
+      backend of Keras 3 takes, in place of tensors of TensorFlow.
   """
 
   data_dir: str | None = None
@@ -80,6 +91,7 @@ class DataOptions:
   seed: int = 0
   train_examples: int | None = None
   download: bool = False
+  as_arrays: bool = False
 
 
 def assembled(

@@ -6,9 +6,7 @@ import pathlib
 from collections.abc import Callable
 
 import numpy as np
-import tf_keras as keras
 
-from recipes.data import image_files
 from recipes.data.arrays import Arrays, DataError, Parts, checked, reason
 from recipes.data.formats import cifar, class_folders, idx, npz, tfds
 
@@ -135,6 +133,8 @@ def _joined(arrays: Arrays, source: pathlib.Path) -> Images:
 def _folders(
   place: pathlib.Path, image_shape: tuple[int, ...], classes: int
 ) -> Images:
+  from recipes.data import image_files  # It imports TensorFlow.
+
   found = class_folders.read(place)
   if len(found.classes) != classes:
     raise DataError(
@@ -158,6 +158,8 @@ def _download(name: str, place: pathlib.Path) -> None:
   # Otherwise Keras would use a temporary folder.
   if not os.access(place, os.W_OK):
     raise DataError(f"data_dir='{place}' cannot be written to.")
+  import tf_keras as keras  # Here, because arrays need no TensorFlow.
+
   try:
     keras.utils.get_file(
       file,

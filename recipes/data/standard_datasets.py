@@ -2,19 +2,14 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from recipes.data import image_files, pipeline, readers, tfds_stream
+from recipes.data import array_batches, readers
 from recipes.data.arrays import DataError
-from recipes.data.augmentation import (
-  CENTRAL,
-  Channels,
-  Transform,
-  plain,
-  resized,
-  shifted,
-)
+from recipes.data.channels import Channels
 from recipes.data.dataset import DataOptions, Dataset, Split, assembled
 from recipes.data.formats import class_folders, tfds
 
@@ -33,14 +28,17 @@ class SmallImages:
     name: of files and builders.
     classes: how many labels there are.
     image_shape: height, width, channels.
-    transform: of a batch.
+    channels: how images are normalized.
+    padding: pixels by which training images are shifted at most, and then half
+      of them are mirrored; 0 for neither.
     shrunk: by how much height and width are divided once they are read.
   """
 
   name: str
   classes: int
   image_shape: tuple[int, int, int]
-  transform: Transform
+  channels: Channels
+  padding: int = 0
   shrunk: int = 1
 
   def load(self, options: DataOptions) -> Dataset:
@@ -61,7 +59,23 @@ class SmallImages:
       read = dataclasses.replace(read, images=_shrink(read.images, self.shrunk))
       shape = read.images.shape[1:]
       name = f'{name} at {shape[0]}x{shape[1]}'
-    return _in_memory(name, self.classes, shape, read, self.transform, options)
+    split = self._splitter(read, options)
+    return assembled(name, self.classes, shape, read.parts, options, split)
+
+  def _splitter(
+    self, read: readers.Images, options: DataOptions
+  ) -> Callable[[np.ndarray], Split]:
+    """Returns a function from indices to a part of the data."""
+    if options.as_arrays:
+      return lambda indices: array_batches.ArraySplit(
+        read.images, read.labels, indices, self.channels, self.padding
+      )
+    from recipes.data import augmentation  # It imports TensorFlow.
+
+    transform = augmentation.plain(self.channels)
+    if self.padding:
+      transform = augmentation.shifted(self.channels, self.padding)
+    return _tensor_splitter(read, transform)
 
 
 def _shrink(images: np.ndarray, by: int) -> np.ndarray:
@@ -74,32 +88,22 @@ def _shrink(images: np.ndarray, by: int) -> np.ndarray:
   return means.astype(images.dtype)
 
 
-def _in_memory(
-  name: str,
-  classes: int,
-  image_shape: tuple[int, int, int],
-  read: readers.Images,
-  transform: Transform,
-  options: DataOptions,
-) -> Dataset:
+def _tensor_splitter(
+  read: readers.Images, transform: Any
+) -> Callable[[np.ndarray], Split]:
+  """Returns a function from indices to a part, in batches of TensorFlow."""
+  from recipes.data import pipeline  # It imports TensorFlow.
+
   images, labels = map(pipeline.on_host, (read.images, read.labels))
-
-  def split(indices: np.ndarray) -> Split:
-    return pipeline.ArraySplit(images, labels, indices, transform)
-
-  return assembled(name, classes, image_shape, read.parts, options, split)
+  return lambda indices: pipeline.ArraySplit(images, labels, indices, transform)
 
 
-MNIST = SmallImages('mnist', 10, (28, 28, 1), plain(_MNIST))
-CIFAR10 = SmallImages('cifar10', 10, (32, 32, 3), shifted(_CIFAR10, padding=4))
-CIFAR10_16X16 = dataclasses.replace(
-  CIFAR10, transform=shifted(_CIFAR10, padding=2), shrunk=2
-)
-CIFAR100 = SmallImages(
-  'cifar100', 100, (32, 32, 3), shifted(_CIFAR100, padding=4)
-)
+MNIST = SmallImages('mnist', 10, (28, 28, 1), _MNIST)
+CIFAR10 = SmallImages('cifar10', 10, (32, 32, 3), _CIFAR10, padding=4)
+CIFAR10_16X16 = dataclasses.replace(CIFAR10, padding=2, shrunk=2)
+CIFAR100 = SmallImages('cifar100', 100, (32, 32, 3), _CIFAR100, padding=4)
 TINY_IMAGENET = SmallImages(
-  'tiny_imagenet', 200, (64, 64, 3), shifted(_IMAGENET, padding=8)
+  'tiny_imagenet', 200, (64, 64, 3), _IMAGENET, padding=8
 )
 
 
@@ -109,6 +113,8 @@ def imagenet(options: DataOptions) -> Dataset:
   Raises:
     DataError: it is missing, damaged, or too small for the options.
   """
+  from recipes.data import tfds_stream  # It imports TensorFlow.
+
   folder = _folder('imagenet', options)
   prepared = tfds.find('imagenet2012', folder)
   if prepared:
@@ -133,6 +139,8 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
     DataError: there are no images, a class is empty, an image that is kept in
       memory cannot be decoded, or there are too few for the options.
   """
+  from recipes.data import augmentation, image_files, pipeline  # TensorFlow.
+
   folder = _folder('image_folder', options)
   if not class_folders.find(folder):
     raise DataError(
@@ -141,12 +149,12 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
   found = class_folders.read(folder)
   name, classes = folder.resolve().name, len(found.classes)
   shape = (size, size, 3)
-  stored = round(size / CENTRAL)
+  stored = round(size / augmentation.CENTRAL)
   if image_files.fits(len(found.paths), (stored, stored, 3)):
     squares = image_files.read_squares(found.paths, stored)
     read = readers.Images(squares, found.labels, found.parts)
-    transform = resized(_IMAGENET, size)
-    return _in_memory(name, classes, shape, read, transform, options)
+    cut = _tensor_splitter(read, augmentation.resized(_IMAGENET, size))
+    return assembled(name, classes, shape, found.parts, options, cut)
   paths = pipeline.on_host(np.array(found.paths, object))
   labels = pipeline.on_host(found.labels)
 

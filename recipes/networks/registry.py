@@ -1,24 +1,25 @@
-"""The networks of the recipes, in tf_keras; all of them give logits."""
+"""The networks of the recipes, in either Keras; all of them give logits."""
 
 import functools
 from collections.abc import Callable
-
-import tf_keras as keras
+from typing import Any
 
 from recipes.networks import resnet
 from recipes.networks.small import digits_cnn, lenet_300_100, small_cnn
 from recipes.networks.vgg import vgg16
 
-Build = Callable[[tuple[int, ...], int], keras.Model]
+# From the module of a Keras, (height, width, channels) and the classes.
+Build = Callable[[Any, tuple[int, ...], int], Any]
 
 
 def application(
-  name: str, input_shape: tuple[int, ...], classes: int
-) -> keras.Model:
+  name: str, keras: Any, input_shape: tuple[int, ...], classes: int
+) -> Any:
   """Returns an untrained network of keras.applications.
 
   Args:
     name: of the network in keras.applications.
+    keras: the module of a Keras.
     input_shape: height, width, channels.
     classes: number of labels.
   """

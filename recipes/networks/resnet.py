@@ -1,17 +1,15 @@
-"""Residual networks for small images (He et al. 2016), in tf_keras."""
+"""Residual networks for small images (He et al. 2016), in either Keras."""
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
-import tf_keras as keras
-
-layers = keras.layers
-
-_Shortcut = Callable[[Any, int, int], Any]
+_Shortcut = Callable[[Any, Any, int, int], Any]
 
 
-def _convolution(x: Any, filters: int, size: int, strides: int) -> Any:
+def _convolution(
+  layers: Any, x: Any, filters: int, size: int, strides: int
+) -> Any:
   x = layers.Conv2D(
     filters,
     size,
@@ -23,7 +21,7 @@ def _convolution(x: Any, filters: int, size: int, strides: int) -> Any:
   return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
 
-def _padded(x: Any, filters: int, strides: int) -> Any:
+def _padded(layers: Any, x: Any, filters: int, strides: int) -> Any:
   """Returns shortcut A: every other pixel, padded with channels of zeros.
 
   It has no parameters, and only layers that Keras and TFLite readers know.
@@ -37,54 +35,61 @@ def _padded(x: Any, filters: int, strides: int) -> Any:
   return layers.Reshape((height, width, filters))(x)
 
 
-def _projected(x: Any, filters: int, strides: int) -> Any:
+def _projected(layers: Any, x: Any, filters: int, strides: int) -> Any:
   """Returns shortcut B: a convolution of size 1."""
-  return _convolution(x, filters, 1, strides)
+  return _convolution(layers, x, filters, 1, strides)
 
 
-def _block(x: Any, filters: int, strides: int, shortcut: _Shortcut) -> Any:
-  y = layers.ReLU()(_convolution(x, filters, 3, strides))
-  y = _convolution(y, filters, 3, 1)
+def _block(
+  layers: Any, x: Any, filters: int, strides: int, shortcut: _Shortcut
+) -> Any:
+  y = layers.ReLU()(_convolution(layers, x, filters, 3, strides))
+  y = _convolution(layers, y, filters, 3, 1)
   if strides != 1:
-    x = shortcut(x, filters, strides)
+    x = shortcut(layers, x, filters, strides)
   return layers.ReLU()(layers.add([y, x]))
 
 
 def _network(
+  keras: Any,
   input_shape: tuple[int, ...],
   classes: int,
   stages: tuple[int, ...],
   blocks: int,
   shortcut: _Shortcut,
   name: str,
-) -> keras.Model:
+) -> Any:
   """Returns stages of blocks; each stage but the first halves the size."""
+  layers = keras.layers
   inputs = layers.Input(input_shape)
-  x = layers.ReLU()(_convolution(inputs, stages[0], 3, 1))
+  x = layers.ReLU()(_convolution(layers, inputs, stages[0], 3, 1))
   for stage, filters in enumerate(stages):
     for block in range(blocks):
-      x = _block(x, filters, 2 if stage and not block else 1, shortcut)
+      strides = 2 if stage and not block else 1
+      x = _block(layers, x, filters, strides, shortcut)
   outputs = layers.Dense(classes)(layers.GlobalAveragePooling2D()(x))
   return keras.Model(inputs, outputs, name=name)
 
 
 def _cifar(
-  blocks: int, input_shape: tuple[int, ...], classes: int
-) -> keras.Model:
+  blocks: int, keras: Any, input_shape: tuple[int, ...], classes: int
+) -> Any:
   """Returns the CIFAR network of 6 * blocks + 2 layers, with shortcut A."""
   name = f'resnet{6 * blocks + 2}'
-  return _network(input_shape, classes, (16, 32, 64), blocks, _padded, name)
+  stages = (16, 32, 64)
+  return _network(keras, input_shape, classes, stages, blocks, _padded, name)
 
 
 resnet20 = functools.partial(_cifar, 3)
 resnet56 = functools.partial(_cifar, 9)
 
 
-def resnet18(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def resnet18(keras: Any, input_shape: tuple[int, ...], classes: int) -> Any:
   """Returns ResNet-18 with shortcut B, for images of about 64x64.
 
   As on Tiny ImageNet, the first convolution is 3x3, with neither a stride nor
   pooling.
   """
   stages = (64, 128, 256, 512)
-  return _network(input_shape, classes, stages, 2, _projected, 'resnet18')
+  shortcut, name = _projected, 'resnet18'
+  return _network(keras, input_shape, classes, stages, 2, shortcut, name)

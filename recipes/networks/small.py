@@ -1,14 +1,14 @@
-"""Small convolutional and dense networks; all of them give logits."""
+"""Small convolutional and dense networks; all of them give logits.
+
+A network is written once for both Kerases, whose module is an argument.
+"""
 
 from typing import Any
 
-import tf_keras as keras
 
-layers = keras.layers
-
-
-def digits_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def digits_cnn(keras: Any, input_shape: tuple[int, ...], classes: int) -> Any:
   """Returns two convolutions and two dense layers, for 8x8 images."""
+  layers = keras.layers
   return keras.Sequential(
     [
       layers.Input(input_shape),
@@ -27,8 +27,9 @@ def digits_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
   )
 
 
-def small_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def small_cnn(keras: Any, input_shape: tuple[int, ...], classes: int) -> Any:
   """Returns three convolutions and two dense layers, for 16x16 images."""
+  layers = keras.layers
   stack: list[Any] = [layers.Input(input_shape)]
   for filters, pools in ((32, True), (64, False), (64, True)):
     stack += [
@@ -46,8 +47,11 @@ def small_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
   return keras.Sequential(stack, name='small_cnn')
 
 
-def lenet_300_100(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def lenet_300_100(
+  keras: Any, input_shape: tuple[int, ...], classes: int
+) -> Any:
   """Returns two hidden dense layers, for MNIST (LeCun et al. 1998)."""
+  layers = keras.layers
   return keras.Sequential(
     [
       layers.Input(input_shape),

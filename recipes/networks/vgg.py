@@ -2,22 +2,18 @@
 
 from typing import Any
 
-import tf_keras as keras
-
-layers = keras.layers
-
-
 # Filters of each convolution; M halves the size.
 _VGG16 = (64, 64, 'M', 128, 128, 'M', *(256,) * 3, 'M', *(512,) * 3, 'M')
 
 
-def vgg16(input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def vgg16(keras: Any, input_shape: tuple[int, ...], classes: int) -> Any:
   """Returns VGG-16 with batch normalization and one dense layer.
 
   It is the network for 32x32 images of the pruning literature (14.7 million
   parameters), not that of Simonyan and Zisserman (2015) for 224x224 images with
   three dense layers (138 million).
   """
+  layers = keras.layers
   stack: list[Any] = [layers.Input(input_shape)]
   for filters in (*_VGG16, *(512,) * 3):
     if filters == 'M':

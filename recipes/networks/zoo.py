@@ -20,7 +20,7 @@ WORDS = 200
 
 
 def _application(name: str) -> keras.Model:
-  return registry.application(name, IMAGE, CLASSES)
+  return registry.application(name, keras, IMAGE, CLASSES)
 
 
 def _text(encode: Callable[[Any], Any]) -> keras.Model:

@@ -12,11 +12,16 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from recipes.training import pruning_flags, run_directory, run_flags
+from recipes.training import (
+  devices,
+  exports,
+  pruning_flags,
+  run_directory,
+  run_flags,
+)
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import PruningConfig, RunConfig
 
@@ -25,14 +30,6 @@ FLAGS = flags.FLAGS
 # The group in the help of the flags that one recipe defines itself.
 RECIPE_FLAGS = 'Recipe'
 _LONGEST = 400  # Characters of an error that absl found.
-# Errors of data, flags or files: they are shown in one line.
-EXPECTED = (
-  ValueError,
-  FloatingPointError,
-  OSError,
-  run_directory.RunDirectoryError,
-  tf.errors.OpError,
-)
 _HELP = {'--help', '-help', '-h'}
 # The flags whose defaults a recipe sets.
 _RECIPE_DEFAULTS = (
@@ -44,6 +41,24 @@ _RECIPE_DEFAULTS = (
 )
 # Left out of the command of a report.
 _NOT_IN_COMMAND = ('output_dir', 'overwrite', 'data_dir', 'verbose', 'debug')
+
+
+def expected_errors() -> tuple[type[BaseException], ...]:
+  """Returns the errors of data, flags or files, which are shown in one line."""
+  of_tensorflow = _tensorflow_error()
+  return (
+    ValueError,
+    FloatingPointError,
+    OSError,
+    run_directory.RunDirectoryError,
+    *([of_tensorflow] if of_tensorflow else []),
+  )
+
+
+def _tensorflow_error() -> type[Any] | None:
+  """Returns the class of TensorFlow's errors, `None` if it is not imported."""
+  tensorflow = sys.modules.get('tensorflow')
+  return None if tensorflow is None else tensorflow.errors.OpError
 
 
 def set_flag_defaults(recipe: Recipe) -> None:
@@ -99,15 +114,14 @@ def run_config(recipe: Recipe) -> RunConfig:
     share = recipe.warmup_epochs / recipe.epochs
     values['warmup_epochs'] = share * values['epochs']
   pruning = _pruning_config(recipe)
-  directory = values['output_dir'] or pathlib.Path(
-    'runs',
-    recipe.name,
-    f'{pruning.method}-{pruning.target_sparsity}-seed{values["seed"]}',
-  )
+  name = f'{pruning.method}-{pruning.target_sparsity}-seed{values["seed"]}'
+  if values['keras'] == 'keras':
+    name += f'-{devices.backend()}'
+  directory = values['output_dir'] or pathlib.Path('runs', recipe.name, name)
   return RunConfig(
     **{
       **values,
-      'export': tuple(values['export']),
+      'export': _export(values),
       'output_dir': pathlib.Path(directory),
     },
     pruning=pruning,
@@ -116,6 +130,13 @@ def run_config(recipe: Recipe) -> RunConfig:
     ),
     command=_command(recipe),
   )
+
+
+def _export(values: dict[str, Any]) -> tuple[str, ...]:
+  """Returns the formats; nothing by default where nothing can be exported."""
+  if FLAGS['export'].using_default_value and exports.why_not(values['keras']):
+    return ()
+  return tuple(values['export'])
 
 
 def _pruning_config(recipe: Recipe) -> PruningConfig:
@@ -188,9 +209,11 @@ def error_line(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
   """Returns what a user needs of an error's message."""
-  if isinstance(error, tf.errors.OpError):
+  of_tensorflow = _tensorflow_error()
+  if of_tensorflow and isinstance(error, of_tensorflow):
     # The lines after the first have the graph and the stack.
-    return error.message.strip().partition('\n')[0]
+    message: str = getattr(error, 'message')  # noqa: B009
+    return message.strip().partition('\n')[0]
   if isinstance(error, OSError) and error.strerror:
     place = f'{error.filename}: ' if error.filename else ''
     return place + error.strerror

@@ -1,17 +1,16 @@
-"""Devices, distribution strategy and precision of a run."""
+"""Devices, distribution strategy and precision of a run of tf_keras."""
 
 import contextlib
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
 from recipes.common.wording import count
-
-STRATEGIES = ('none', 'mirrored', 'multi_worker')
-PRECISIONS = ('none', 'float16', 'bfloat16')
+from recipes.training.devices import cpus
 
 
 def check(strategy: str, jit_compile: bool) -> None:
@@ -59,9 +58,9 @@ def prepared(
   TensorFlow must not have executed an operation before.
 
   Args:
-    strategy: one of `STRATEGIES`; `'mirrored'` uses all GPUs, or without GPUs
-      all logical CPUs.
-    precision: one of `PRECISIONS`.
+    strategy: one of `devices.STRATEGIES`; `'mirrored'` uses all GPUs, or
+      without GPUs all logical CPUs.
+    precision: one of `devices.PRECISIONS`.
     jit_compile: whether the train step is to be compiled.
     deterministic: whether operations give the same result each time.
 
@@ -179,8 +178,44 @@ def describe(strategy: tf.distribute.Strategy) -> str:
   return count(min(threads or cpus(), cpus()), 'CPU')
 
 
-def cpus() -> int:
-  """Returns the number of CPU cores that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
+class StrategyDevices:
+  """The devices of a distribution strategy; see `devices.Devices`.
+
+  Args:
+    strategy: that trains.
+  """
+
+  def __init__(self, strategy: tf.distribute.Strategy):
+    self._strategy = strategy
+
+  @property
+  def is_chief(self) -> bool:
+    """Whether this process writes the files."""
+    return is_chief(self._strategy)
+
+  def scope(self) -> contextlib.AbstractContextManager[Any]:
+    """Returns the scope of the strategy."""
+    return self._strategy.scope()
+
+  def set_seed(self, seed: int) -> None:
+    """Seeds TensorFlow's global generator."""
+    # It is part of checkpoints; deterministic operations need a seed.
+    tf.random.set_global_generator(tf.random.Generator.from_seed(seed))
+
+  def check_agreement(self, done: int) -> None:
+    """Raises if processes have found different numbers of finished epochs."""
+    check_agreement(self._strategy, done)
+
+  def on_replicas(
+    self, batches: tf.data.Dataset, weighted: bool
+  ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Returns batches split into even slices, one per replica."""
+    return on_replicas(self._strategy, batches, weighted)
+
+  def as_input(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns the batches as they are."""
+    return batches
+
+  def describe(self) -> str:
+    """Returns the number and kind of the devices."""
+    return describe(self._strategy)

@@ -1,15 +1,16 @@
 """The program of a recipe: from flags to a finished run."""
 
 import functools
+import logging as standard_logging
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
 from absl import app, logging
 
 from recipes.training import (
   command_line,
-  distribution,
+  devices,
+  exports,
   pruning_setup,
   report,
   run_directory,
@@ -50,7 +51,7 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   # No warnings, such as that a callback is slower than a step: it makes a mask.
   logging.set_verbosity(logging.ERROR)
-  tf.get_logger().setLevel('ERROR')
+  standard_logging.getLogger('tensorflow').setLevel('ERROR')
   config = command_line.run_config(recipe)
   try:
     command_line.reject_positional_arguments(arguments)
@@ -61,7 +62,7 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
       flush=True,
     )
     raise stop
-  except command_line.EXPECTED as error:
+  except command_line.expected_errors() as error:
     return command_line.error_line(error)
   if results is not None:
     print(f'\n{report.table(results)}\n\nwritten to {config.output_dir}')
@@ -81,8 +82,12 @@ def run(recipe: Recipe, config: RunConfig) -> dict[str, Any] | None:
     The content of `results.json`; `None` in a process that is not the chief.
   """
   # Before anything is written, so that a bad flag leaves nothing behind.
-  pruning_setup.check(config.pruning)
-  distribution.check(config.strategy, config.jit_compile)
+  devices.check(config)
+  exports.check_backend(config.export, config.keras)
+  pruning_setup.check(config.pruning, config.keras_module)
+  reason = exports.why_not(config.keras)
+  if reason and config.verbose and not config.export:
+    print(f'nothing is exported: {reason}')
   directory = config.output_dir
   if config.overwrite:
     run_directory.check_clears(directory)
@@ -93,10 +98,5 @@ def run(recipe: Recipe, config: RunConfig) -> dict[str, Any] | None:
     if results is not None:
       print(f'finished before, in {directory}')
       return results
-  with distribution.prepared(
-    config.strategy,
-    config.mixed_precision,
-    config.jit_compile,
-    config.deterministic,
-  ) as strategy:
-    return Run(recipe, config, strategy).run()
+  with devices.prepared(config) as prepared:
+    return Run(recipe, config, prepared).run()

@@ -1,15 +1,19 @@
 """Exports of the sparse model: SavedModel, TFLite, ticket."""
 
 import dataclasses
+import importlib.util
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import tf_keras as keras
 
 import tf_unilth
+from recipes.training import devices
 
 KINDS = ('saved_model', 'tflite', 'ticket')
+# Those that TensorFlow writes.
+OF_TENSORFLOW = ('saved_model', 'tflite')
 
 
 def check(kinds: Sequence[str], method: str, target_sparsity: float) -> None:
@@ -24,6 +28,39 @@ def check(kinds: Sequence[str], method: str, target_sparsity: float) -> None:
       '--export=ticket needs zeros, but --method='
       f'{method} --target_sparsity={target_sparsity} makes none.'
     )
+
+
+def why_not(keras: str) -> str | None:
+  """Returns why a Keras cannot write `OF_TENSORFLOW`; `None` if it can.
+
+  Args:
+    keras: one of `devices.KERASES`.
+  """
+  if keras == 'tf_keras':
+    return None
+  backend = devices.backend()
+  if backend == 'torch':
+    return (
+      'a model on the torch backend has no SavedModel and no TFLite file; '
+      '--export=ticket is possible, and a run with KERAS_BACKEND=jax or '
+      'tensorflow exports both'
+    )
+  if importlib.util.find_spec('tensorflow') is None:
+    return 'a SavedModel and a TFLite file need TensorFlow: pip install it'
+  return None
+
+
+def check_backend(kinds: Sequence[str], keras: str) -> None:
+  """Raises a `ValueError` for formats that a Keras cannot write.
+
+  Args:
+    kinds: of `KINDS`.
+    keras: one of `devices.KERASES`.
+  """
+  reason = why_not(keras)
+  for kind in kinds:
+    if reason and kind in OF_TENSORFLOW:
+      raise ValueError(f'--export={kind} is not possible: {reason}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +81,7 @@ class Export:
 def write(
   kinds: Sequence[str],
   directory: pathlib.Path,
-  plain: keras.Model,
+  plain: Any,
   ticket: tf_unilth.Ticket | None,
   inputs: np.ndarray,
 ) -> dict[str, Export]:

@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import numpy as np
-import tf_keras as keras
 
 from recipes.common import files
 from recipes.training import run_directory
@@ -15,7 +14,7 @@ HISTORY, PROGRESS = 'history.csv', 'progress.json'
 _BINS = 200
 
 
-def histogram(model: keras.Model) -> dict[str, Any]:
+def histogram(model: Any) -> dict[str, Any]:
   """Returns a histogram of the non-zero weights of all kernels.
 
   Returns:
@@ -34,12 +33,13 @@ def histogram(model: keras.Model) -> dict[str, Any]:
   return {'limit': limit, 'counts': np.asarray(counts).tolist()}
 
 
-class HistoryWriter(keras.callbacks.Callback):
+class HistoryWriter:
   """Writes `history.csv` and `progress.json` after each epoch.
 
   It adds `learning_rate`, that of the epoch's last step, to the logs. Keras's
   `CSVLogger` is not used: a resumed run must drop the epochs after its
   checkpoint, and each file must be complete at any moment.
+  `keras_classes.callback` makes a callback of it.
 
   Args:
     directory: of the run; `None` writes nothing.
@@ -47,10 +47,12 @@ class HistoryWriter(keras.callbacks.Callback):
     first_epoch: how many epochs are done; the logs of these are kept.
   """
 
+  model: Any  # Keras sets it.
+
   def __init__(
     self,
     directory: pathlib.Path | None,
-    rate: keras.optimizers.schedules.LearningRateSchedule,
+    rate: Any,
     first_epoch: int,
   ):
     super().__init__()

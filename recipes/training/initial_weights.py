@@ -6,16 +6,17 @@ difference between file and network, before a weight is changed.
 """
 
 import hashlib
+import importlib
 import os
 import pathlib
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import h5py
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
 from recipes.data.arrays import DataError
 from tf_unilth import inspection
@@ -49,7 +50,7 @@ def digest(path: str | os.PathLike[str]) -> str:
   return found.hexdigest()
 
 
-def load(model: keras.Model, path: str | os.PathLike[str]) -> None:
+def load(model: Any, path: str | os.PathLike[str]) -> None:
   """Loads the weights of a file into a model.
 
   Args:
@@ -110,7 +111,7 @@ def _files(place: pathlib.Path) -> list[pathlib.Path]:
   return sorted(file for file in place.rglob('*') if file.is_file())
 
 
-def _read(model: keras.Model, place: pathlib.Path) -> Named:
+def _read(model: Any, place: pathlib.Path) -> Named:
   """Returns names and values in the order of the model's weights."""
   if place.is_dir():
     variables = tf.saved_model.load(str(place)).variables
@@ -121,7 +122,7 @@ def _read(model: keras.Model, place: pathlib.Path) -> Named:
   return _read_hdf5(model, h5py.File(place, 'r'))
 
 
-def _read_hdf5(model: keras.Model, file: h5py.File) -> Named:
+def _read_hdf5(model: Any, file: h5py.File) -> Named:
   with file:
     whole = file.get('model_weights', file)  # Of a model, or weights alone.
     if 'layer_names' in whole.attrs:
@@ -144,12 +145,13 @@ def _texts(group: h5py.Group, attribute: str) -> list[str]:
   ]
 
 
-def _of_paths(model: keras.Model, file: h5py.File) -> Named:
+def _of_paths(model: Any, file: h5py.File) -> Named:
   """Returns the arrays of a `.weights.h5` file in the order of the weights.
 
   The file names arrays by paths. To find the path of each weight, a copy of the
   model is saved whose weights have their own indices as values.
   """
+  keras = importlib.import_module(type(model).__module__.partition('.')[0])
   marked = keras.models.clone_model(model)
   marked.set_weights(
     [np.full(w.shape, i) for i, w in enumerate(model.get_weights())]

@@ -4,16 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import tensorflow_model_optimization as tfmot
-import tf_keras as keras
-
 import tf_unilth
-from tf_unilth import inspection
-
-_sparsity = tfmot.sparsity.keras
-
-_GRADUAL_UPDATES = 60
 
 TicketCallback = (
   tf_unilth.LTH | tf_unilth.DLTH | tf_unilth.UniLTH | tf_unilth.UniDLTH
@@ -31,7 +22,7 @@ class TrainingSetup:
   """
 
   schedule: Any
-  callbacks: list[keras.callbacks.Callback]
+  callbacks: list[Any]
   ticket: TicketCallback | None = None
 
 
@@ -43,7 +34,7 @@ class Settings:
     target_sparsity: fraction of zeros in [0, 1).
     steps: training steps of the whole run.
     seed: of random tickets.
-    rate: the run's learning-rate schedule.
+    rate: the run's learning-rate schedule; `None` to try the arguments only.
     lr_restart: whether tfmot's methods restart the schedule when they begin to
       prune; ticket callbacks always do, if it can be restarted.
     begin_fraction: fraction of the steps after which tfmot's methods begin to
@@ -56,44 +47,12 @@ class Settings:
   target_sparsity: float
   steps: int
   seed: int
-  rate: keras.optimizers.schedules.LearningRateSchedule | None
+  rate: Any
   lr_restart: bool
   begin_fraction: float | None
   end_fraction: float
   schedule: dict[str, Any]
   callback: dict[str, Any]
-
-
-class _RestartAt(keras.callbacks.Callback):
-  """Restarts a `StagedLearningRate` at a step, for tfmot's methods."""
-
-  def __init__(self, rate: Any, step: int, steps: int):
-    super().__init__()
-    self._rate, self._step, self._steps = rate, step, steps
-    self._restarted = False
-
-  def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-    self._restart_if_due()  # In an earlier process, if the run goes on.
-
-  def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-    self._restart_if_due()
-
-  def _restart_if_due(self) -> None:
-    if self._restarted:
-      return
-    if self.model.optimizer.iterations.numpy() >= self._step:
-      self._rate.restart(self._step, self._steps - self._step)
-      self._restarted = True
-
-
-class _SparsityLog(keras.callbacks.Callback):
-  """Puts the sparsity into the epoch logs, as ticket callbacks do."""
-
-  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-    kernels = inspection.read_kernels(self.model)
-    masks = [kernel.mask for kernel in kernels if kernel.mask is not None]
-    kept = sum(int(np.count_nonzero(mask)) for mask in masks)
-    logs['sparsity'] = 1 - kept / sum(mask.size for mask in masks)
 
 
 def _dense(settings: Settings) -> TrainingSetup:
@@ -123,40 +82,13 @@ def _seeded(
   return setup
 
 
-def _tfmot_setup(
-  settings: Settings, schedule: Any, begin: int
-) -> TrainingSetup:
-  callbacks = [_sparsity.UpdatePruningStep(), _SparsityLog()]
-  if settings.lr_restart:
-    callbacks.append(_RestartAt(settings.rate, begin, settings.steps))
-  return TrainingSetup(schedule, callbacks)
+def _of_tfmot(name: str) -> Callable[[Settings], TrainingSetup]:
+  def setup(settings: Settings) -> TrainingSetup:
+    from recipes.training import tfmot_methods  # It imports tfmot.
 
+    return tfmot_methods.SETUPS[name](settings)
 
-def _gmp(settings: Settings) -> TrainingSetup:
-  share = 0.2 if settings.begin_fraction is None else settings.begin_fraction
-  if not share < settings.end_fraction:
-    raise ValueError(
-      f'--begin_fraction must be below --end_fraction={settings.end_fraction}, '
-      f'but is {share}.'
-    )
-  begin = round(share * settings.steps)
-  updates = max(1, round((settings.end_fraction - share) * settings.steps))
-  frequency = max(1, updates // _GRADUAL_UPDATES)
-  # The end must be a step at which tfmot updates, or it misses the target.
-  end = begin + updates // frequency * frequency
-  schedule = _sparsity.PolynomialDecay(
-    0.0, settings.target_sparsity, begin, end, frequency=frequency
-  )
-  return _tfmot_setup(settings, schedule, begin)
-
-
-def _oneshot(settings: Settings) -> TrainingSetup:
-  share = 0.5 if settings.begin_fraction is None else settings.begin_fraction
-  step = max(1, round(share * settings.steps))
-  schedule = _sparsity.ConstantSparsity(
-    settings.target_sparsity, step, step, frequency=1
-  )
-  return _tfmot_setup(settings, schedule, step)
+  return setup
 
 
 _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
@@ -165,14 +97,16 @@ _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   'dlth': _seeded(tf_unilth.DLTH),
   'unilth': _ticket(tf_unilth.UniLTH),
   'unidlth': _seeded(tf_unilth.UniDLTH),
-  'gmp': _gmp,
-  'oneshot': _oneshot,
+  'gmp': _of_tfmot('gmp'),
+  'oneshot': _of_tfmot('oneshot'),
   'random': _seeded(
     tf_unilth.DLTH, ramp=tf_unilth.L2Ramp(limit=0), finetune_fraction=1.0
   ),
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
 }
 METHODS = tuple(_SETUPS)
+# Those that prune by tfmot, which knows models of tf_keras alone.
+OF_TFMOT = ('gmp', 'oneshot')
 # Methods that a ticket callback of another name implements.
 _BASELINES = ('random', 'lr_rewind')
 

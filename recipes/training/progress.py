@@ -5,19 +5,19 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import tf_keras as keras
-
 _STAGES = {0: '', 1: 'dense', 2: 'rounds done: {}', 3: 'finetuning'}
 _REFRESH = 0.2  # Seconds.
 
 
-class Progress(keras.callbacks.Callback):
+class Progress:
   """Prints a line per epoch, and a progress bar while it runs.
 
   Both have the sparsity. Keras's own callback knows it only at the end of an
-  epoch, and shows the stage as `stage: 2.0000`.
+  epoch, and shows the stage as `stage: 2.0000`. `keras_classes.callback` makes
+  a callback of it.
 
   Args:
+    keras: the module of the model's Keras.
     verbose: 0 is silent, 1 a bar where the output is a terminal, 2 lines only.
     ticket: the ticket callback, which knows the current sparsity.
   """
@@ -25,8 +25,11 @@ class Progress(keras.callbacks.Callback):
   # Keras need not wait for a step's metrics that are not shown.
   _supports_tf_logs = True
 
-  def __init__(self, verbose: int, ticket: Any = None):
+  params: dict[str, Any]  # Keras sets it.
+
+  def __init__(self, keras: Any, verbose: int, ticket: Any = None):
     super().__init__()
+    self._keras = keras
     self._prints_lines = verbose > 0
     self._has_bar = verbose == 1 and sys.stdout.isatty()
     self._ticket = ticket
@@ -37,7 +40,7 @@ class Progress(keras.callbacks.Callback):
     self._began = self._shown = time.monotonic()
     if self._has_bar:
       print(self._epoch, flush=True)
-      self._bar = keras.utils.Progbar(
+      self._bar = self._keras.utils.Progbar(
         self.params['steps'],
         interval=0,  # `on_train_batch_end` sees to it.
         # Shown as they are: not averaged over the steps.

@@ -3,18 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
-import tf_keras as keras
-
 import tf_unilth
 from recipes.training import methods, pruning_flags
 from recipes.training.run_config import PruningConfig
 
 
-def check(config: PruningConfig) -> None:
+def check(config: PruningConfig, keras: Any) -> None:
   """Raises a `ValueError` for flags from which no run can be made.
 
   A flag that the method would ignore is one of them.
+
+  Args:
+    config: of the run.
+    keras: the module of its Keras.
   """
+  is_keras_3 = keras.__name__ == 'keras'
+  if is_keras_3 and config.method in methods.OF_TFMOT:
+    raise ValueError(
+      f'--method={config.method} needs --keras=tf_keras: tfmot prunes no '
+      'models of Keras 3.'
+    )
   for name in config.given(pruning_flags.OPTIONAL):
     readers = pruning_flags.readers(name)
     if config.method not in readers:
@@ -28,13 +36,18 @@ def check(config: PruningConfig) -> None:
         f'--{name} is about the dense stage, which a run from '
         '--initial_weights does not have: give --nopretrained for one.'
       )
-  wrapping(config)
+  wrapping(config, keras)
   # Without a rate, since variables must not be made before the strategy.
   training_setup(config, steps=1000, seed=0, rate=None)
 
 
-def wrapping(config: PruningConfig) -> dict[str, Any]:
-  """Returns the arguments of `prune_low_magnitude` that say what to wrap."""
+def wrapping(config: PruningConfig, keras: Any) -> dict[str, Any]:
+  """Returns the arguments of `prune_low_magnitude` that say what to wrap.
+
+  Args:
+    config: of the run.
+    keras: the module of its Keras.
+  """
   given = config.given(pruning_flags.WRAPPING)
   structure: dict[str, Any] = {
     name: tuple(map(int, value))
@@ -42,11 +55,12 @@ def wrapping(config: PruningConfig) -> dict[str, Any]:
     if name != 'skip'
   }
   # A layer with a name of its own: Keras numbers those of the model from 1.
-  tf_unilth.prune_low_magnitude(
-    keras.layers.Dense(1, name='checked'),
-    tf_unilth.IterativeSparsity(0.5),
-    **structure,
+  checked = keras.Sequential(
+    [keras.layers.Input((1,)), keras.layers.Dense(1, name='checked')],
+    name='checked_model',
   )
+  schedule = tf_unilth.IterativeSparsity(0.5)
+  tf_unilth.prune_low_magnitude(checked, schedule, **structure)
   return {**given, **structure}
 
 
@@ -68,7 +82,7 @@ def training_setup(
   config: PruningConfig,
   steps: int,
   seed: int,
-  rate: keras.optimizers.schedules.LearningRateSchedule | None,
+  rate: Any,
   verbose: bool = False,
 ) -> methods.TrainingSetup:
   """Returns the schedule and the callbacks of a run's method.

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tf_keras as keras
-
 from recipes.data.dataset import DataOptions, Dataset
 
 
@@ -19,7 +17,8 @@ class Recipe:
   Args:
     name: of the program.
     load: returns the data as its options say.
-    build: returns the model for (image_shape, classes), which gives logits.
+    build: returns the model for (keras, image_shape, classes), which gives
+      logits; `keras` is the module of either Keras.
     epochs: of the run.
     batch_size: images per step, over all replicas.
     learning_rate: the peak.
@@ -40,7 +39,7 @@ class Recipe:
 
   name: str
   load: Callable[[DataOptions], Dataset]
-  build: Callable[[tuple[int, ...], int], keras.Model]
+  build: Callable[[Any, tuple[int, ...], int], Any]
   epochs: int
   batch_size: int
   learning_rate: float

@@ -1,19 +1,16 @@
 """One run of a recipe: data, model, fit, export, evaluation, report."""
 
-import functools
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import tf_keras as keras
 
 import tf_unilth
 from recipes.common import figures, files, provenance
-from recipes.data.dataset import Dataset
+from recipes.data.dataset import Dataset, Split
 from recipes.training import (
-  distribution,
   exports,
   history_writer,
+  keras_classes,
   optimization,
   plots,
   progress,
@@ -21,6 +18,7 @@ from recipes.training import (
   report,
   run_directory,
 )
+from recipes.training.devices import Devices
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
 
@@ -31,33 +29,26 @@ class Run:
   Args:
     recipe: what to train on what.
     config: what its flags say.
-    strategy: that it trains under.
+    devices: that it trains on.
   """
 
-  def __init__(
-    self,
-    recipe: Recipe,
-    config: RunConfig,
-    strategy: tf.distribute.Strategy,
-  ):
+  def __init__(self, recipe: Recipe, config: RunConfig, devices: Devices):
     self._recipe = recipe.configured(config.recipe_flags)
-    self._config, self._strategy = config, strategy
+    self._config, self._devices = config, devices
+    self._keras = config.keras_module
     self._directory = config.output_dir
     self._values = config.result_values(recipe.name)
-    self._chief = distribution.is_chief(strategy)
+    self._chief = devices.is_chief
     self._verbose = config.verbose if self._chief else 0
 
   def run(self) -> dict[str, Any] | None:
     """Trains and writes; returns the results, `None` outside of the chief."""
-    keras.utils.set_random_seed(self._config.seed)
+    self._keras.utils.set_random_seed(self._config.seed)
     self._data = data = self._recipe.load(self._config.data_options)
     per_epoch = -(-data.train.examples // self._config.batch_size)
     self._steps = self._config.epochs * per_epoch
-    with self._strategy.scope():
-      # It is part of checkpoints; deterministic operations need a seed.
-      tf.random.set_global_generator(
-        tf.random.Generator.from_seed(self._config.seed)
-      )
+    with self._devices.scope():
+      self._devices.set_seed(self._config.seed)
       self._rate = optimization.learning_rate(
         self._recipe, self._config, self._steps
       )
@@ -93,30 +84,27 @@ class Run:
       for part in (data.train, data.validation, data.test):
         part.check()
 
-  def _wrapped(self) -> keras.Model:
+  def _wrapped(self) -> Any:
     model = optimization.build(
       self._recipe, self._config, self._data.image_shape, self._data.classes
     )
     schedule = self._setup.schedule
     if schedule is None:
       return model
-    return tf_unilth.prune_low_magnitude(
-      model, schedule, **pruning_setup.wrapping(self._config.pruning)
-    )
+    wrapping = pruning_setup.wrapping(self._config.pruning, self._keras)
+    return tf_unilth.prune_low_magnitude(model, schedule, **wrapping)
 
   def _fit(self, per_epoch: int) -> history_writer.HistoryWriter:
     data, batch_size = self._data, self._config.batch_size
-    resume = tf_unilth.CheckpointAndResume(
-      self._directory / run_directory.CHECKPOINTS,
-      config={**self._values, 'dataset': data.name},
-      verbose=int(self._verbose > 0),
-    )
-    first = resume.initial_epoch
-    distribution.check_agreement(self._strategy, first)
+    resume = self._checkpoints()
+    first = resume[0].initial_epoch if resume else 0
+    self._devices.check_agreement(first)
     directory = self._directory if self._chief else None
-    writer = history_writer.HistoryWriter(directory, self._rate, first)
+    writer = keras_classes.callback(
+      self._keras, history_writer.HistoryWriter, directory, self._rate, first
+    )
     validation = data.validation.batches(batch_size)
-    on_replicas = functools.partial(distribution.on_replicas, self._strategy)
+    on_replicas = self._devices.on_replicas
     self._model.fit(
       on_replicas(
         data.train.epochs(
@@ -134,14 +122,30 @@ class Run:
         *self._setup.callbacks,
         *self._config_writer(first),
         writer,
-        resume,
+        *resume,
         *self._progress_callbacks(),
       ],
       verbose=0,
+      # Keras 3 would shuffle batches, whose order is that of the seed.
+      shuffle=self._config.keras == 'tf_keras',
     )
     return writer
 
-  def _config_writer(self, first: int) -> list[keras.callbacks.Callback]:
+  def _checkpoints(self) -> list[Any]:
+    """Returns the callback that resumes the run; none for Keras 3."""
+    if self._config.keras == 'keras':
+      if self._verbose and (self._directory / run_directory.CONFIG).exists():
+        print('runs of Keras 3 are not resumed: this one starts again')
+      return []
+    return [
+      tf_unilth.CheckpointAndResume(
+        self._directory / run_directory.CHECKPOINTS,
+        config={**self._values, 'dataset': self._data.name},
+        verbose=int(self._verbose > 0),
+      )
+    ]
+
+  def _config_writer(self, first: int) -> list[Any]:
     """Returns a callback that writes the configuration, for the chief.
 
     It runs when the first epoch begins, after the ticket callback has checked
@@ -154,18 +158,20 @@ class Run:
       if epoch == first:
         run_directory.begin(self._directory, self._values)
 
-    return [keras.callbacks.LambdaCallback(on_epoch_begin=begin)]
+    return [self._keras.callbacks.LambdaCallback(on_epoch_begin=begin)]
 
-  def _progress_callbacks(self) -> list[keras.callbacks.Callback]:
+  def _progress_callbacks(self) -> list[Any]:
     """Returns the callbacks that show the progress of the run."""
-    callbacks: list[keras.callbacks.Callback] = []
+    keras, callbacks = self._keras, []
     if self._config.tensorboard and self._chief:
       callbacks.append(
         keras.callbacks.TensorBoard(
           self._directory / 'tensorboard', write_graph=False, profile_batch=0
         )
       )
-    shown = progress.Progress(self._verbose, self._setup.ticket)
+    shown = keras_classes.callback(
+      keras, progress.Progress, keras, self._verbose, self._setup.ticket
+    )
     return [*callbacks, shown]
 
   def _finish(
@@ -183,7 +189,7 @@ class Run:
     plain = self._on_one_device(stripped, weights)
     inputs, _ = next(iter(self._data.test.batches(self._config.batch_size)))
     written = exports.write(
-      self._config.export, self._directory, plain, ticket, inputs.numpy()
+      self._config.export, self._directory, plain, ticket, np.asarray(inputs)
     )
     if self._config.verbose:
       print(
@@ -209,13 +215,11 @@ class Run:
       provenance={'dataset': self._data.name, 'recipe': self._recipe.name},
     )
 
-  def _on_one_device(
-    self, stripped: keras.Model, weights: list[np.ndarray]
-  ) -> keras.Model:
+  def _on_one_device(self, stripped: Any, weights: list[np.ndarray]) -> Any:
     """Returns the stripped model without replicas, ready to be evaluated."""
     model = stripped
     if self._config.strategy != 'none':
-      keras.backend.reset_uids()  # For the same names of layers.
+      self._keras.backend.reset_uids()  # For the same names of layers.
       model = optimization.build(
         self._recipe, self._config, self._data.image_shape, self._data.classes
       )
@@ -226,13 +230,12 @@ class Run:
   def _results(
     self,
     summary: tf_unilth.SparsitySummary,
-    plain: keras.Model,
+    plain: Any,
     written: dict[str, exports.Export],
   ) -> dict[str, Any]:
     data, ticket = self._data, self._setup.ticket
     test, validation = (
-      _accuracy(plain, split.batches(self._config.batch_size))
-      for split in (data.test, data.validation)
+      self._accuracy(plain, split) for split in (data.test, data.validation)
     )
     saved = written.get('saved_model')
     return {
@@ -257,11 +260,11 @@ class Run:
       'epochs': self._config.epochs,
       'steps': self._steps,
       'seconds': 0.0,
-      'devices': distribution.describe(self._strategy),
+      'devices': self._devices.describe(),
       'rounds': ticket.rounds if ticket else 0,
       'plateau_epoch': ticket.plateau_epoch if ticket else None,
       'rewound_to_epoch': ticket.rewound_to_epoch if ticket else None,
-      'versions': provenance.versions(),
+      'versions': provenance.versions(self._config.keras),
     }
 
   def _report(
@@ -299,6 +302,6 @@ class Run:
       drawn,
     )
 
-
-def _accuracy(model: keras.Model, batches: tf.data.Dataset) -> float:
-  return model.evaluate(batches, verbose=0)[1]
+  def _accuracy(self, model: Any, split: Split) -> float:
+    batches = split.batches(self._config.batch_size)
+    return model.evaluate(self._devices.as_input(batches), verbose=0)[1]

@@ -1,12 +1,13 @@
 """RunConfig: the flags of a run, read once where its program starts."""
 
 import dataclasses
+import importlib
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recipes.data.dataset import DataOptions
-from recipes.training import initial_weights, pruning_flags, run_flags
+from recipes.training import devices, pruning_flags, run_flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,7 @@ class RunConfig:
   label_smoothing: float
   clipnorm: float | None
   seed: int
+  keras: str
   strategy: str
   mixed_precision: str
   jit_compile: bool
@@ -99,6 +101,11 @@ class RunConfig:
   verbose: int
 
   @property
+  def keras_module(self) -> Any:
+    """The module of the run's Keras."""
+    return importlib.import_module(self.keras)
+
+  @property
   def data_options(self) -> DataOptions:
     """The data that the run asks for."""
     return DataOptions(
@@ -107,6 +114,7 @@ class RunConfig:
       seed=self.seed,
       train_examples=self.train_examples,
       download=self.download,
+      as_arrays=self.keras == 'keras',
     )
 
   def result_values(self, recipe_name: str) -> dict[str, Any]:
@@ -125,7 +133,12 @@ class RunConfig:
     given |= self.recipe_flags
     given = {name: v for name, v in given.items() if v is not None}
     if path := given.pop('initial_weights', None):
+      from recipes.training import initial_weights  # It imports TensorFlow.
+
       given['initial_weights'] = initial_weights.digest(path)
+    # Runs of before there was a choice do not name it.
+    if given.pop('keras') == 'keras':
+      given['keras'] = f'Keras 3 on {devices.backend()}'
     values = {'recipe': recipe_name, **self.pruning.read_flags(), **given}
     return {
       name: list(value) if isinstance(value, tuple) else value

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-from recipes.training import distribution, exports, pruning_flags
+from recipes.training import devices, exports, pruning_flags
 
 # How one group of flags is headed in `--help`.
 _DATA, _TRAINING, _DEVICES, _OUTPUT = 'Data', 'Training', 'Devices', 'Output'
@@ -119,9 +119,18 @@ flags.DEFINE_integer(
 )
 
 flags.DEFINE_enum(
+  'keras',
+  'tf_keras',
+  devices.KERASES,
+  'Keras of the model. tf_keras: Keras 2 on TensorFlow. keras: Keras 3, on the '
+  'backend that the environment variable KERAS_BACKEND names (tensorflow, jax '
+  'or torch).',
+  module_name=_DEVICES,
+)
+flags.DEFINE_enum(
   'strategy',
   'none',
-  distribution.STRATEGIES,
+  devices.STRATEGIES,
   'Distribution strategy. none: one device. mirrored: all GPUs of this '
   'machine. multi_worker: several machines; run the same command on each with '
   'TF_CONFIG set and an output_dir that all of them share.',
@@ -130,7 +139,7 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
   'mixed_precision',
   'none',
-  distribution.PRECISIONS,
+  devices.PRECISIONS,
   'Compute in half precision with float32 weights: float16 for GPUs (with loss '
   'scaling), bfloat16 for GPUs since 2020, TPUs and newer CPUs.',
   module_name=_DEVICES,
@@ -160,7 +169,8 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
   'output_dir',
   None,
-  'Run directory. By default runs/RECIPE/METHOD-TARGET_SPARSITY-seedSEED.',
+  'Run directory. By default runs/RECIPE/METHOD-TARGET_SPARSITY-seedSEED, with '
+  '-BACKEND for Keras 3.',
   module_name=_OUTPUT,
 )
 flags.DEFINE_bool(
@@ -213,6 +223,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     'seed',
   ),
   _DEVICES: (
+    'keras',
     'strategy',
     'mixed_precision',
     'jit_compile',

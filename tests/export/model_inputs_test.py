@@ -7,7 +7,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from tf_unilth.engines.tfmot.input_ids import input_ids
+from tf_unilth.engines import served_model
+from tf_unilth.engines.input_ids import input_ids
 from tf_unilth.export import saved_model_verification
 from tf_unilth.export.model_inputs import ModelInputs
 
@@ -56,7 +57,7 @@ def test_a_nested_model_of_all_kinds_is_compared(tmp_path):
 
 def test_outputs_that_are_ragged_or_sparse_are_compared():
   model = _mixed_model()
-  takes = ModelInputs(model)
+  takes, served = ModelInputs(model), served_model.of_model(model)
   batch = takes.nest(takes.made_up(0).values())
   for name, change in (
     ('ragged', lambda x: tf.ragged.map_flat_values(lambda v: v + 1, x)),
@@ -69,14 +70,16 @@ def test_outputs_that_are_ragged_or_sparse_are_compared():
       outputs = model(inputs)
       return {**outputs, name: change(outputs[name])}
 
-    found, _ = saved_model_verification._compare(model, model, changed, batch)
+    found, _ = saved_model_verification._compare(served, model, changed, batch)
     assert found >= 1
-    assert saved_model_verification._compare(model, model, model, batch)[0] == 0
+    found, _ = saved_model_verification._compare(served, model, model, batch)
+    assert found == 0
 
 
 def _taken(model, inputs):
   """Returns inputs as the model takes them, flat."""
-  batch = saved_model_verification.checked_batch(model, inputs)
+  served = served_model.of_model(model)
+  batch = saved_model_verification.checked_batch(served, inputs)
   return tf.nest.flatten(batch)
 
 
@@ -184,7 +187,8 @@ def test_what_cannot_be_made_up_says_how_to_compare(tmp_path):
 def _ids(model):
   """Returns how many ids each input may hold."""
   specs = ModelInputs(model).specs
-  found = input_ids(model, list(specs.values()))
+  served = served_model.of_model(model)
+  found = input_ids(model, list(specs.values()), served)
   return {n: ids and len(ids) for n, ids in zip(specs, found, strict=True)}
 
 

@@ -8,6 +8,7 @@ import runpy
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
 
@@ -264,7 +265,7 @@ def test_bad_annotations_are_named(tmp_path):
 def test_input_speed_times_both_in_turn(tmp_path):
   _mnist(tmp_path)
   data = standard_datasets.MNIST.load(DataOptions(str(tmp_path)))
-  model = small.lenet_300_100(data.image_shape, data.classes)
+  model = small.lenet_300_100(keras, data.image_shape, data.classes)
   before = model.get_weights()
   speeds = input_pipeline.measure(data, model, 4, seconds=0.01, repeats=2)
   assert list(speeds) == ['pipeline', 'training']

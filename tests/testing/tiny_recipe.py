@@ -5,7 +5,6 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-import tf_keras as keras
 from absl import flags
 from absl.testing import flagsaver
 
@@ -13,11 +12,10 @@ from recipes.data import digits
 from recipes.training import command_line, experiment
 from recipes.training.run_config import RunConfig
 
-layers = keras.layers
 
-
-def build(image_shape: tuple[int, ...], classes: int) -> keras.Model:
+def build(keras: Any, image_shape: tuple[int, ...], classes: int) -> Any:
   """Two dense layers with batch normalisation, for the digits."""
+  layers = keras.layers
   return keras.Sequential(
     [
       layers.Input(image_shape),

@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot import input_ids, model_layers, random_inputs
+from tf_unilth.engines import input_ids, random_inputs, served_model
+from tf_unilth.engines.tfmot import model_layers
 from tf_unilth.engines.tfmot.keras_access import keras
 
 _SAMPLES = 4
@@ -73,7 +74,7 @@ def made_up_inputs(model: keras.Model, seed: int) -> Any:
     ValueError: an input is neither a number nor a bool.
   """
   rng = np.random.default_rng(seed)
-  ids = input_ids.input_ids(model, model.inputs)
+  ids = input_ids.input_ids(model, model.inputs, served_model.of_model(model))
   values = [
     random_inputs.draw_input(
       _spec(model, tensor), rng, tensor.shape[0] or _SAMPLES, limit, seed == 1

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tf_unilth.engines import engine_choice
 from tf_unilth.engines.engine import Kernel
 from tf_unilth.run.run_state import RunState
 
@@ -93,3 +94,16 @@ class ModelAccess(Protocol):
     Args:
       masks: masks by key. A kernel without one keeps its mask.
     """
+
+
+def of_model(model: Any) -> ModelAccess:
+  """Returns the kernels and weights of a model.
+
+  Args:
+    model: a built model of either Keras.
+
+  Raises:
+    TypeError: `model` is not a Keras model.
+  """
+  module = engine_choice.module_for(model, 'model', 'Model', 'model_access')
+  return module.access(model)

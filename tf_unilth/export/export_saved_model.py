@@ -1,4 +1,7 @@
-"""Exports sparse SavedModels: small, verified and written atomically."""
+"""Exports sparse SavedModels: small, verified and written atomically.
+
+The checks need no TensorFlow: a model of Keras 3 may run on another backend.
+"""
 
 import dataclasses
 import os
@@ -11,26 +14,23 @@ from typing import Any
 import numpy as np
 
 from tf_unilth.argument_checks import check_bool, check_option, format_value
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.export import (
-  export_checks,
-  packed_saved_model,
-  saved_model_verification,
-)
+from tf_unilth.engines import served_model
+from tf_unilth.export import export_checks
+from tf_unilth.export.exported_model import ExportedModel
 from tf_unilth.files import directory_swap, output_paths
 
 _DTYPES = ('float32', 'float16')
 
 
 def export_saved_model(
-  model: keras.Model,
+  model: Any,
   path: str | os.PathLike[str],
   inputs: Any = None,
   overwrite: bool = False,
   signatures: Mapping[str, Any] | None = None,
   dtype: str = 'float32',
   packed: bool = True,
-) -> saved_model_verification.ExportedModel:
+) -> ExportedModel:
   """Writes a stripped model as a small, verified SavedModel.
 
   Weights with zeros are packed: only their nonzero values and the positions of
@@ -48,8 +48,14 @@ def export_saved_model(
   is replaced, it is briefly at `.<name>.previous` beside `path`. If the process
   is killed then, the next call with this `path` restores it.
 
+  A Keras 3 model on the JAX backend is converted by jax2tf: its SavedModel
+  needs a TensorFlow with XLA, as all but stripped builds have, and its outputs
+  can differ from the model's in their last bits. On the torch backend an error
+  says how to export by way of a `.keras` file.
+
   Args:
-    model: a built tf_keras model, after `strip_pruning`.
+    model: a built model of tf_keras, or of Keras 3 on the TensorFlow or JAX
+      backend, after `strip_pruning`.
     path: the directory to write.
     inputs: a batch for the comparison, in the model's structure or as a dict by
       input name: arrays, ragged or sparse tensors. Default: random inputs,
@@ -66,10 +72,11 @@ def export_saved_model(
     if the model has no zeros.
 
   Raises:
-    ValueError: the model is still wrapped or was never called; `inputs` do not
-      match it; `dtype` is unknown, cannot represent a weight, or is
-      `'float16'` with `packed=False`; or `signatures` is invalid.
-    TypeError: `model` is not a tf_keras model.
+    ValueError: the model is still wrapped or was never called; its backend is
+      torch, or TensorFlow is not installed; `inputs` do not match it; `dtype`
+      is unknown, cannot represent a weight, or is `'float16'` with
+      `packed=False`; or `signatures` is invalid.
+    TypeError: `model` is not a Keras model.
     FileExistsError: `path` exists and `overwrite` is not set.
     OSError: `path` cannot be written.
     RuntimeError: the loaded SavedModel has other weights than the model.
@@ -85,35 +92,54 @@ def export_saved_model(
   zeros: 57,000 of 57,000 kept; weights the same to the bit
   outputs differ by at most 0 (on made-up inputs)
   """
-  export_checks.check_model(model)
+  export_checks.check_model(model, 'export_saved_model')
   _check_options(dtype, packed, {} if signatures is None else signatures)
   target = _check_target(path, overwrite)
+  stored_type = np.dtype(dtype) if dtype != 'float32' else None
+  exported = _export(
+    served_model.of_model(model),
+    target,
+    inputs,
+    signatures or {},
+    stored_type,
+    packed,
+  )
+  return dataclasses.replace(
+    exported, path=str(target), notes=export_checks.notes_on_zeros(model)
+  )
+
+
+def _export(
+  model: served_model.ServedModel,
+  target: pathlib.Path,
+  inputs: Any,
+  signatures: Mapping[str, Any],
+  dtype: np.dtype | None,
+  packed: bool,
+) -> ExportedModel:
+  """Writes a SavedModel beside `target`, verifies it and renames it."""
+  # Only here, because they import TensorFlow.
+  from tf_unilth.export import packed_saved_model, saved_model_verification
+
   batch = saved_model_verification.checked_batch(model, inputs)
-  notes = export_checks.notes_on_zeros(model)
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
     prefix=f'.{target.name}-', dir=target.parent, ignore_cleanup_errors=True
   ) as folder:
     written = os.path.join(folder, 'saved_model')
     serve, groups = packed_saved_model.write(
-      model,
-      written,
-      signatures or {},
-      np.dtype(dtype) if dtype != 'float32' else None,
-      packed,
+      model, written, signatures, dtype, packed
     )
     exported = saved_model_verification.verify(
-      model, written, serve, batch, exact=dtype == 'float32'
+      model, written, serve, batch, exact=dtype is None
     )
     directory_swap.replace(
       pathlib.Path(written), target, pathlib.Path(folder, 'replaced')
     )
   return dataclasses.replace(
     exported,
-    path=str(target),
     packed=sum(len(group.weights) for group in groups),
     stored_bytes=exported.dense_bytes - sum(g.saved_bytes for g in groups),
-    notes=notes,
   )
 
 

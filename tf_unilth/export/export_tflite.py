@@ -1,52 +1,35 @@
-"""Exports TFLite files, sparse or quantized, verified before they are kept."""
+"""export_tflite: writes TFLite files, sparse or quantized, and verifies them.
+
+The checks need no TensorFlow: a model of Keras 3 may run on another backend.
+"""
+
+from __future__ import annotations
 
 import os
 import pathlib
-import tempfile
-from typing import Any
-
-import numpy as np
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from tf_unilth.argument_checks import check_bool, check_option, format_value
-from tf_unilth.engines.tfmot import prunable_weights, sparsity_summary
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.export import export_checks, float32, representative_data
-from tf_unilth.export.model_inputs import Arrays, ModelInputs
-from tf_unilth.export.quiet import silenced
-from tf_unilth.export.tflite_converter import ConvertedFile, TFLiteConversion
-from tf_unilth.export.tflite_kernels import KernelsInFile, find_kernels
-from tf_unilth.export.tflite_report import TFLiteExport, count_zeros_kept
-from tf_unilth.export.tflite_verification import (
-  TOLERANCES,
-  Tolerance,
-  WrongOutputsError,
-  compare,
-  expected_outputs,
-)
+from tf_unilth.export import export_checks
 from tf_unilth.files import output_paths
-from tf_unilth.wording import count
 
-# How much outputs may change when a model is rebuilt in float32.
-_REBUILD_TOLERANCES = {
-  'half precision': Tolerance(0.15, 0.97),
-  'float64': Tolerance(0.01, 0.999),
-}
+if TYPE_CHECKING:
+  from tf_unilth.export.tflite_report import TFLiteExport
+
+_QUANTIZATIONS = ('float16', 'dynamic', 'int8')
 _INFERENCE_TYPES = ('float32', 'int8', 'uint8')
-_SEEDS = (0, 1, 2)  # One batch of random inputs for each.
-_COMPARED_SAMPLES = 64  # Of the representative data.
 
 
 def export_tflite(
-  model: keras.Model,
+  model: Any,
   path: str | os.PathLike[str],
   quantization: str | None = None,
   representative_data: Any = None,
   inputs: Any = None,
   overwrite: bool = False,
   sparse: bool = True,
-  inference_input_type: str | tf.DType = 'float32',
-  inference_output_type: str | tf.DType = 'float32',
+  inference_input_type: Any = 'float32',
+  inference_output_type: Any = 'float32',
 ) -> TFLiteExport:
   """Converts a stripped model to a TFLite file and verifies the file.
 
@@ -70,7 +53,8 @@ def export_tflite(
   not supported by TFLite.
 
   Args:
-    model: a built tf_keras model, after `strip_pruning`.
+    model: a built model of tf_keras, or of Keras 3 on the TensorFlow or JAX
+      backend, after `strip_pruning`.
     path: the file to write.
     quantization: `None` for float32; `'float16'` for float16 weights;
       `'dynamic'` for int8 weights; `'int8'` for int8 weights and activations.
@@ -98,10 +82,11 @@ def export_tflite(
     runs; print it.
 
   Raises:
-    ValueError: the model is still wrapped; TFLite does not support its inputs,
-      its operations or the requested input and output types; no encoding
-      reproduces the model's outputs; or an argument is invalid.
-    TypeError: `model` is not a tf_keras model.
+    ValueError: the model is still wrapped; its backend is torch, or TensorFlow
+      is not installed; TFLite does not support its inputs, its operations or
+      the requested input and output types; no encoding reproduces the model's
+      outputs; or an argument is invalid.
+    TypeError: `model` is not a Keras model.
     FileExistsError: `path` exists and `overwrite` is not set.
     OSError: `path` cannot be written.
 
@@ -112,7 +97,7 @@ def export_tflite(
   >>> export.encoding, export.zeros_kept, export.bytes < export.dense_bytes / 5
   ('sparse', 4032, True)
   """
-  export_checks.check_model(model)
+  export_checks.check_model(model, 'export_tflite')
   target = output_paths.check_new_file('path', path, overwrite)
   _check_quantization(quantization, representative_data)
   _check_not_a_folder(target)
@@ -120,81 +105,15 @@ def export_tflite(
     inference_input_type, inference_output_type, quantization
   )
   sparse = check_bool('sparse', sparse)
-  kernels = sparsity_summary.sparsity_summary(model).rows
-  _check_dense_inputs(model)
-  float32_model = float32.in_float32(model)
-  model_inputs = ModelInputs(float32_model)
-  calibration, calibration_notes = _calibration_batches(
-    model_inputs, representative_data
-  )
-  samples = _comparison_batches(model_inputs, inputs, calibration)
-  notes = (
-    *export_checks.notes_on_zeros(model),
-    *calibration_notes,
-    *_notes_on_precision(model, float32_model, samples),
-  )
-  conversion = TFLiteConversion(
-    float32_model, quantization, calibration, samples, types
-  )
-  file, stored = _write(conversion, target, sparse, _values(float32_model))
-  return _report(path, quantization, kernels, notes, file, stored)
+  from tf_unilth.export import tflite_export  # Imports TensorFlow.
 
-
-def _values(model: keras.Model) -> list[tuple[str, np.ndarray]]:
-  return [
-    (name, weight.numpy())
-    for name, weight in prunable_weights.model_kernels(model)
-  ]
-
-
-def _write(
-  conversion: TFLiteConversion,
-  target: pathlib.Path,
-  sparse: bool,
-  kernels: list[tuple[str, np.ndarray]],
-) -> tuple[ConvertedFile, KernelsInFile]:
-  """Writes the file to a temporary folder and renames it to `target`."""
-  target.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(
-    prefix=f'.{target.name}-', dir=target.parent
-  ) as folder:
-    temporary = pathlib.Path(folder, 'model.tflite')
-    with silenced():
-      file = conversion.write(temporary, sparse)
-    stored = find_kernels(temporary, kernels)
-    os.replace(temporary, target)
-  return file, stored
-
-
-def _report(
-  path: str | os.PathLike[str],
-  quantization: str | None,
-  kernels: tuple[sparsity_summary.KernelSparsity, ...],
-  notes: tuple[str, ...],
-  file: ConvertedFile,
-  stored: KernelsInFile,
-) -> TFLiteExport:
-  return TFLiteExport(
-    path=os.fspath(path),
-    bytes=file.bytes,
-    dense_bytes=file.dense_bytes,
-    encoding='sparse' if stored.has_sparse else 'dense',
-    quantization=quantization,
-    batch=file.batch,
-    difference=file.difference,
-    tolerance=TOLERANCES[quantization].difference,
-    zeros=sum(row.zeros for row in kernels),
-    zeros_kept=count_zeros_kept(kernels, stored.kernels, stored.others),
-    notes=(*notes, *file.notes),
-    inputs=file.inputs,
-    outputs=file.outputs,
-    kernels=stored.kernels,
+  return tflite_export.write(
+    model, target, quantization, representative_data, inputs, sparse, types
   )
 
 
 def _check_quantization(quantization: str | None, representative: Any) -> None:
-  kinds = [kind for kind in TOLERANCES if kind]
-  check_option('quantization', quantization, kinds, none=True)
+  check_option('quantization', quantization, _QUANTIZATIONS, none=True)
   if (quantization == 'int8') != (representative is not None):
     raise ValueError(
       "quantization='int8' needs representative_data, samples to calibrate the "
@@ -220,76 +139,10 @@ def _inference_types(
 
 
 def _inference_type(name: str, value: Any, quantization: str | None) -> str:
-  value = value.name if isinstance(value, tf.DType) else value
+  value = getattr(value, 'name', value)  # Of a `tf.DType`.
   dtype = check_option(name, value, _INFERENCE_TYPES)
   if dtype != 'float32' and quantization != 'int8':
     raise ValueError(
       f"{name}={dtype!r} needs quantization='int8', but it is {quantization!r}."
     )
   return dtype
-
-
-def _check_dense_inputs(model: keras.Model) -> None:
-  for name, spec in ModelInputs(model).specs.items():
-    if not isinstance(spec, tf.TensorSpec):
-      kind = 'ragged' if isinstance(spec, tf.RaggedTensorSpec) else 'sparse'
-      raise ValueError(
-        f'model takes a {kind} tensor as {name}, but TFLite supports only '
-        'dense tensors. Build the model with a dense Input (pad ragged data '
-        'and use keras.layers.Masking) and set the same weights, or use '
-        'export_saved_model.'
-      )
-
-
-def _calibration_batches(
-  model_inputs: ModelInputs, data: Any
-) -> tuple[list[Arrays], list[str]]:
-  """Returns the representative data as batches, and notes about them."""
-  if data is None:
-    return [], []
-  batches, samples = representative_data.read(model_inputs, data)
-  if model_inputs.batch is not None:
-    batches = representative_data.joined(batches)
-  return batches, [f'calibrated on {count(samples, "sample")}']
-
-
-def _comparison_batches(
-  model_inputs: ModelInputs, inputs: Any, calibration: list[Arrays]
-) -> list[Arrays]:
-  if inputs is not None:
-    return [model_inputs.named(inputs, 'inputs')]
-  if calibration:
-    # Random inputs may lie far outside the calibrated ranges.
-    samples = max(_COMPARED_SAMPLES, model_inputs.batch or 0)
-    return representative_data.first(calibration, samples)
-  return [model_inputs.made_up(seed) for seed in _SEEDS]
-
-
-def _notes_on_precision(
-  model: keras.Model, rebuilt: keras.Model, batches: list[Arrays]
-) -> list[str]:
-  """Compares a model with its float32 copy, and returns a note on it."""
-  if rebuilt is model:
-    return []
-  precision = float32.precision(model)
-  largest = 0.0
-  for expected, found in zip(
-    expected_outputs(model, batches), expected_outputs(rebuilt, batches)
-  ):
-    for name in found:
-      with np.errstate(over='ignore'):  # `compare` reports infinite values.
-        wanted = expected[name].astype(np.float32)
-      try:
-        difference = compare(
-          wanted, found[name], _REBUILD_TOLERANCES[precision]
-        )
-      except WrongOutputsError as error:
-        raise ValueError(
-          f'the model computes in {precision}, and its float32 copy computes '
-          f'different outputs; {name}: {error}.'
-        ) from error
-      largest = max(largest, difference)
-  return [
-    f'the model computes in {precision}, the file in float32; the outputs '
-    f'differ by {largest:.1e} of the largest'
-  ]

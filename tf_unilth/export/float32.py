@@ -1,22 +1,24 @@
 """Rebuilds models that compute in half precision or float64 in float32."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot import model_layers
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines import served_model, which_keras
 
 _HALF = ('float16', 'bfloat16')
 _NOT_FLOAT32 = (*_HALF, 'float64')
-_WITHOUT_OPERATIONS = (keras.layers.InputLayer, keras.Model)
+# The class of a layer's policy in a config of tf_keras, and of Keras 3.
+_POLICIES = ('Policy', 'DTypePolicy')
 
 
-def precision(model: keras.Model) -> str:
+def precision(model: Any) -> str:
   """Returns the precision in which a model computes.
 
   Args:
-    model: a built tf_keras model.
+    model: a built model of either Keras.
 
   Returns:
     `half precision` or `float64` if any layer computes in it, else `float32`.
@@ -25,21 +27,23 @@ def precision(model: keras.Model) -> str:
   >>> precision(keras.Sequential([layer]))
   'float64'
   """
-  layers = [model, *model_layers.flatten_layers(model)]
+  served = served_model.of_model(model)
+  layers = [model, *served.flatten_layers(model)]
+  without_operations = (served.keras.layers.InputLayer, served.keras.Model)
   if any(layer.compute_dtype in _HALF for layer in layers):
     return 'half precision'
   # Layers cast a float64 input to their own compute dtype.
-  computing = [i for i in layers[1:] if not isinstance(i, _WITHOUT_OPERATIONS)]
+  computing = [i for i in layers[1:] if not isinstance(i, without_operations)]
   if any(layer.compute_dtype == 'float64' for layer in computing):
     return 'float64'
   return 'float32'
 
 
-def in_float32(model: keras.Model) -> keras.Model:
+def in_float32(model: Any) -> Any:
   """Returns a model that computes in float32: the model itself or a copy.
 
   Args:
-    model: a built tf_keras model.
+    model: a built model of either Keras.
 
   Returns:
     The model itself if all its layers compute in float32, else a copy with the
@@ -56,37 +60,54 @@ def in_float32(model: keras.Model) -> keras.Model:
   found = precision(model)
   if found == 'float32':
     return model
-  if not model_layers.is_network(model):
+  served = served_model.of_model(model)
+  if not served.is_network(model):
     raise ValueError(
       f'{model.name!r} computes in {found}, which TFLite does not support, and '
       'a subclassed model cannot be rebuilt automatically: build it again '
       "under keras.mixed_precision.set_global_policy('float32'), then "
       'new_model.set_weights(model.get_weights()).'
     )
-  kinds = {type(layer) for layer in model_layers.flatten_layers(model)}
-  policy: Any = keras.mixed_precision.global_policy()
-  if policy.name == keras.backend.floatx():
-    policy = None  # The default policy, which follows set_floatx.
   try:
-    # Layers that create inner layers use the global policy for them.
-    keras.mixed_precision.set_global_policy('float32')
-    rebuilt = type(model).from_config(
-      _to_float32(model.get_config()),
-      custom_objects={kind.__name__: kind for kind in kinds},
-    )
-    rebuilt.set_weights(model.get_weights())
+    with _float32_policy(served):
+      rebuilt = _rebuild(served)
   except (TypeError, ValueError, KeyError, AttributeError) as error:
     reason = str(error).strip().split('\n')[0]
     raise _rebuild_error(model, found, reason) from error
-  finally:
-    keras.mixed_precision.set_global_policy(policy)
   found = precision(rebuilt)
   if found != 'float32':
     raise _rebuild_error(model, found, f'a layer always computes in {found}')
   return rebuilt
 
 
-def _rebuild_error(model: keras.Model, found: str, reason: str) -> ValueError:
+@contextlib.contextmanager
+def _float32_policy(served: served_model.ServedModel) -> Iterator[None]:
+  """Makes float32 the global policy: layers use it for those they create."""
+  keras = served.keras
+  policy: Any = keras.mixed_precision.global_policy()
+  is_default = policy.name == keras.backend.floatx()
+  if is_default and not which_keras.is_keras_3(served.model):
+    policy = None  # The default policy, which follows set_floatx.
+  try:
+    keras.mixed_precision.set_global_policy('float32')
+    yield
+  finally:
+    keras.mixed_precision.set_global_policy(policy)
+
+
+def _rebuild(served: served_model.ServedModel) -> Any:
+  """Returns a copy of a network with float32 in place of its dtypes."""
+  model = served.model
+  kinds = {type(layer) for layer in served.flatten_layers(model)}
+  rebuilt = type(model).from_config(
+    _to_float32(model.get_config()),
+    custom_objects={kind.__name__: kind for kind in kinds},
+  )
+  rebuilt.set_weights(model.get_weights())
+  return rebuilt
+
+
+def _rebuild_error(model: Any, found: str, reason: str) -> ValueError:
   return ValueError(
     f'{model.name!r} computes in {found}, which TFLite does not support, and '
     f'cannot be rebuilt in float32: {reason}'
@@ -97,7 +118,7 @@ def _to_float32(config: Any) -> Any:
   """Returns a config in which float32 replaces other floating dtypes."""
   if isinstance(config, dict):
     name = config.get('config') if 'class_name' in config else None
-    if config.get('class_name') == 'Policy' and isinstance(name, dict):
+    if config.get('class_name') in _POLICIES and isinstance(name, dict):
       replace = str(name.get('name')).endswith(_NOT_FLOAT32)
       return 'float32' if replace else config
     return {

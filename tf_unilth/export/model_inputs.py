@@ -8,37 +8,18 @@ import numpy as np
 import tensorflow as tf
 
 from tf_unilth.argument_checks import format_value
-from tf_unilth.engines.tfmot import input_ids, random_inputs
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines import input_ids, random_inputs, served_model
 from tf_unilth.export import input_values
 from tf_unilth.wording import count
 
 Arrays = dict[str, np.ndarray]
 
 
-def signature(model: keras.Model) -> Any:
-  """Returns the specs of a model's inputs, such as `TensorSpec`, as a nest.
-
-  Args:
-    model: a tf_keras model.
-
-  Raises:
-    ValueError: the model was never called and has no known inputs.
-  """
-  spec = model.save_spec()
-  if spec is None or not spec[0]:
-    raise ValueError(
-      f'model {model.name!r} was never called, so its inputs are unknown: '
-      'call it once on a batch.'
-    )
-  return spec[0][0]
-
-
 class ModelInputs:
   """The inputs and outputs of a model by name, for any nested structure.
 
   Args:
-    model: a built tf_keras model.
+    model: a built model of either Keras.
 
   Raises:
     ValueError: the model is subclassed and was never called.
@@ -48,9 +29,10 @@ class ModelInputs:
   [[None, 3]]
   """
 
-  def __init__(self, model: keras.Model):
+  def __init__(self, model: Any):
+    self.served = served_model.of_model(model)
     self._model = model
-    self._structure = signature(model)
+    self._structure = self.served.signature()
     flat = tf.nest.flatten(self._structure)
     self._keras_names = self._find_names(flat)
     self.specs: dict[str, Any] = dict(
@@ -83,12 +65,24 @@ class ModelInputs:
     return tf.nest.pack_sequence_as(self._structure, list(values))
 
   def call(self, arrays: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """Returns the model's outputs by name, in inference mode.
+    """Returns the model's outputs by name, as tensors, in inference mode.
 
     Args:
       arrays: the inputs by name, in the order of `specs`.
     """
-    outputs = self._model(self.nest(arrays.values()), training=False)
+    return self._named_outputs(self.served.call(self.nest(arrays.values())))
+
+  def compute(self, arrays: dict[str, Any]) -> Arrays:
+    """Returns the outputs by name that the model itself computes.
+
+    Args:
+      arrays: as of `call`.
+    """
+    outputs = self.served.compute(self.nest(arrays.values()))
+    named = self._named_outputs(outputs)
+    return {name: np.asarray(value) for name, value in named.items()}
+
+  def _named_outputs(self, outputs: Any) -> dict[str, Any]:
     flat = tf.nest.flatten(outputs)
     if isinstance(outputs, dict):
       names = sorted(outputs)  # The order of tf.nest.
@@ -165,7 +159,7 @@ class ModelInputs:
       ValueError: an input has strings or another type that cannot be drawn.
     """
     specs = list(self.specs.values())
-    ids = input_ids.input_ids(self._model, specs)
+    ids = input_ids.input_ids(self._model, specs, self.served)
     return made_up(
       self.specs, seed, self.batch or count, dict(zip(self.specs, ids))
     )

@@ -7,17 +7,14 @@ initializers of a SavedModel's resources once, as it does for lookup tables. The
 served graph is that of a dense SavedModel and uses dense weights.
 """
 
-import contextlib
-import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot import keras_access
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.export import model_inputs, packing, saved_model_archive
+from tf_unilth.engines.served_model import ServedModel
+from tf_unilth.export import packing, saved_model_archive
 
 # Bytes of the unpacking graph: a fixed part, and a part for each weight.
 _OVERHEAD, _OVERHEAD_PER_WEIGHT = 16_000, 500
@@ -68,7 +65,7 @@ class PackedWeights(tf.Module):
     sizes = [variable.shape.num_elements() for variable in variables]
     for variable, flat in zip(variables, tf.split(self._flat(), sizes)):
       tf.raw_ops.AssignVariableOp(
-        resource=keras_access.handle(variable),
+        resource=saved_model_archive.handle(variable),
         value=tf.reshape(flat, variable.shape),
       )
 
@@ -135,7 +132,7 @@ class _Unpacker(tf.saved_model.experimental.TrackableResource):
 
 
 def write(
-  model: keras.Model,
+  model: ServedModel,
   path: str,
   signatures: Mapping[str, Any],
   dtype: np.dtype | None = None,
@@ -157,17 +154,11 @@ def write(
     ValueError: the model was never called, or `dtype` cannot represent a
       weight.
   """
-  archive = saved_model_archive.ExportArchive()
-  archive.track(model)
-  # Keras's `export` does not set `training`, so its augmentation layers stay
-  # active in the served model.
+  archive = saved_model_archive.ExportArchive(model)
   archive.add_endpoint(
-    'serve',
-    lambda inputs: model(inputs, training=False),
-    [model_inputs.signature(model)],
+    'serve', lambda inputs: model.call(inputs), [model.signature()]
   )
   for name, function in signatures.items():
-    function.get_concrete_function()
     archive.add_endpoint(name, function)
   groups = _pack(archive.used_variables(), dtype) if packed else []
   if groups:
@@ -176,8 +167,7 @@ def write(
     )
     archive.packed_weights = groups
     archive.unpacker = _Unpacker(groups)
-  with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a summary.
-    archive.write_out(path)
+  archive.write_out(path)
   return archive.serve, groups
 
 

@@ -1,12 +1,12 @@
-"""Keras's export archive, extended to omit the values of variables."""
+"""What a SavedModel is written from; values of variables can be omitted."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-import tf_keras as keras
 
-from tf_unilth.engines.tfmot.keras_access import handle
+from tf_unilth.engines.served_model import ServedModel
 
 
 def call_without_grappler(function: Callable[[], None]) -> None:
@@ -71,17 +71,60 @@ class WithoutValue(tf.__internal__.tracking.Trackable):
     self._write_object_proto = variable._write_object_proto
 
 
-class ExportArchive(keras.export.ExportArchive):
-  """Keras's export archive, extended to omit the values of variables."""
+class ExportArchive(tf.__internal__.tracking.AutoTrackable):
+  """The content of a SavedModel, for models of either Keras.
 
-  def __init__(self) -> None:
+  It has what the archives of both Kerases have, except that values of variables
+  can be omitted.
+
+  Args:
+    model: the model, whose variables and lookup tables are saved.
+  """
+
+  def __init__(self, model: ServedModel):
     super().__init__()
+    self.variables = list(model.variables)
+    self.trainable_variables = list(model.trainable_variables)
+    trainable = {id(handle(v)) for v in self.trainable_variables}
+    self.non_trainable_variables = [
+      v for v in self.variables if id(handle(v)) not in trainable
+    ]
+    # The tables, under the name that Keras gives them.
+    self._misc_assets = list(model.resources)
+    self._signatures = Untracked({})
     self._without_values = Untracked({})
+
+  def add_endpoint(
+    self, name: str, function: Any, input_signature: Any = None
+  ) -> None:
+    """Adds a function to serve, which becomes an attribute.
+
+    Args:
+      name: its name.
+      function: a `tf.function` with an input signature; any function if
+        `input_signature` is given.
+      input_signature: the specs of the arguments.
+    """
+    signature = function
+    if input_signature is None:
+      signature = function.get_concrete_function()
+    else:
+      signature = function = tf.function(
+        function, input_signature=input_signature
+      )
+    setattr(self, name, function)
+    self._signatures.value[name] = signature
 
   def used_variables(self) -> list[Any]:
     """Returns all variables that the endpoints use, without duplicates."""
-    trainable, others = self._get_variables_used_by_endpoints()
-    return list({id(handle(v)): v for v in [*trainable, *others]}.values())
+    functions = [
+      function.get_concrete_function()
+      if hasattr(function, 'get_concrete_function')
+      else function
+      for function in self._signatures.value.values()
+    ]
+    used = itertools.chain.from_iterable(f.variables for f in functions)
+    return list({id(handle(v)): v for v in used}.values())
 
   def save_without_value(self, variables: list[Any]) -> None:
     """Omits the values of these variables from the SavedModel.
@@ -99,8 +142,21 @@ class ExportArchive(keras.export.ExportArchive):
     replacements = self._without_values.value
     return [replacements.get(id(handle(v)), v) for v in variables]
 
-  def _filter_and_track_resources(self) -> None:
-    super()._filter_and_track_resources()
-    if self._without_values.value:
-      variables = self._replaced(self._all_variables)  # type: ignore[has-type]
-      self._all_variables = variables
+  def write_out(self, path: str) -> None:
+    """Writes the SavedModel.
+
+    Args:
+      path: a folder that does not exist.
+    """
+    # Those of further endpoints may not be the model's.
+    self._all_variables = self._replaced(self.used_variables())
+    signatures = dict(self._signatures.value)
+    first = next(iter(signatures.values()))
+    tf.saved_model.save(
+      self, path, signatures={'serving_default': first, **signatures}
+    )
+
+
+def handle(variable: Any) -> tf.Tensor:
+  """Returns a variable's handle; of a mirrored variable, its first copy's."""
+  return getattr(variable, '_primary', variable).handle

@@ -1,6 +1,5 @@
 """Verifies a SavedModel: loads it and compares weights and outputs."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 from concurrent import futures
@@ -10,80 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 from tf_unilth.argument_checks import format_value
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.engines.served_model import ServedModel
 from tf_unilth.export import input_values
+from tf_unilth.export.exported_model import ExportedModel
 from tf_unilth.export.model_inputs import ModelInputs
 from tf_unilth.wording import count
 
 _RANDOM_SAMPLES = 2  # Batch size of random inputs.
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportedModel:
-  """The verified result of `export_saved_model`; prints as a report.
-
-  Args:
-    path: the directory of the SavedModel.
-    packed: the number of packed weights.
-    dense_bytes: the size of all weights and biases in memory.
-    stored_bytes: the size of all weights and biases as stored.
-    total_bytes: the size of all files.
-    zeros: the number of zeros in weights with at least two dimensions.
-    zeros_kept: the number of those zeros after loading.
-    weight_difference: the largest absolute difference of weights after loading.
-    output_difference: the largest absolute difference of outputs after loading;
-      `None` if outputs were not compared.
-    compared_on: the inputs of the comparison, or why there was none.
-    notes: remarks, one sentence each.
-  """
-
-  path: str
-  packed: int
-  dense_bytes: int
-  stored_bytes: int
-  total_bytes: int
-  zeros: int
-  zeros_kept: int
-  weight_difference: float
-  output_difference: float | None
-  compared_on: str
-  notes: tuple[str, ...] = ()
-
-  @property
-  def ratio(self) -> float:
-    """The size of the weights in memory divided by their size on disk."""
-    return self.dense_bytes / self.stored_bytes if self.stored_bytes else 1.0
-
-  def __str__(self) -> str:
-    weights = f'weights differ by at most {self.weight_difference:.2g}'
-    outputs = 'outputs not compared'
-    if self.output_difference is not None:
-      outputs = f'outputs differ by at most {self.output_difference:.2g}'
-    return '\n'.join(
-      (
-        f'{self.path}: {self.total_bytes:,} bytes, verified by loading it',
-        f'weights: {self.dense_bytes:,} bytes dense, {self.stored_bytes:,} '
-        f'stored{self._ratio_text()}; {self._packed_text()}',
-        f'zeros: {self.zeros_kept:,} of {self.zeros:,} kept; '
-        + (
-          weights if self.weight_difference else 'weights the same to the bit'
-        ),
-        f'{outputs} ({self.compared_on})',
-        *(f'note: {note}' for note in self.notes),
-      )
-    )
-
-  def _ratio_text(self) -> str:
-    return f', {self.ratio:.3g} times smaller' if self.ratio > 1.05 else ''
-
-  def _packed_text(self) -> str:
-    if self.packed:
-      return f'{self.packed} packed'
-    return 'none packed' + ('' if self.zeros else ': there are no zeros')
-
-
 def verify(
-  model: keras.Model,
+  model: ServedModel,
   path: str,
   serve: Callable[..., Any],
   batch: Any,
@@ -107,8 +43,8 @@ def verify(
   """
   loaded = _load(path)
   pairs = [
-    (variable.numpy(), found.numpy())
-    for variable, found in zip(model.variables, loaded.variables, strict=True)
+    (value, found.numpy())
+    for value, found in zip(model.values(), loaded.variables, strict=True)
   ]
   if exact and not all(_same_bits(*pair) for pair in pairs):
     raise RuntimeError(
@@ -131,7 +67,7 @@ def verify(
   )
 
 
-def checked_batch(model: keras.Model, inputs: Any) -> Any:
+def checked_batch(model: ServedModel, inputs: Any) -> Any:
   """Returns a user's inputs as a batch of tensors, after a run of the model.
 
   Args:
@@ -142,7 +78,7 @@ def checked_batch(model: keras.Model, inputs: Any) -> Any:
   Raises:
     ValueError: the model does not accept `inputs`.
   """
-  model_inputs = ModelInputs(model)
+  model_inputs = ModelInputs(model.model)
   if inputs is None:
     return None
   try:
@@ -153,7 +89,7 @@ def checked_batch(model: keras.Model, inputs: Any) -> Any:
       raise ValueError(
         f'the model takes {model_inputs.batch} samples, not {size}'
       )
-    model(batch, training=False)
+    model.compute(batch)
   except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
     raise ValueError(
       'inputs must be a batch, nested as the inputs of the model, but is '
@@ -180,17 +116,19 @@ def _load(path: str) -> Any:
 
 
 def _compare(
-  model: keras.Model,
+  model: ServedModel,
   serve: Callable[..., Any],
   loaded_serve: Callable[..., Any],
   batch: Any,
 ) -> tuple[float | None, str]:
   """Returns the largest output difference, and the inputs it was found on."""
+  # On JAX the served function is a conversion, so the model itself is run.
+  expected = serve if model.runs_in_tensorflow else model.compute
   if batch is None:
-    model_inputs = ModelInputs(model)
+    model_inputs = ModelInputs(model.model)
     try:
       batch = _to_batch(model_inputs, model_inputs.made_up(0, _RANDOM_SAMPLES))
-      outputs = _flatten(serve(batch))
+      outputs = _flatten(expected(batch))
     except (ValueError, TypeError, tf.errors.OpError):
       return None, (
         'no inputs given, and random ones cannot be made up: give some by '
@@ -198,7 +136,7 @@ def _compare(
       )
     compared_on = 'on made-up inputs'
   else:
-    outputs = _flatten(serve(batch))
+    outputs = _flatten(expected(batch))
     number = input_values.count_samples(tf.nest.flatten(batch)[0])
     compared_on = f'on {count(number, "input")} given'
   pairs = list(zip(outputs, _flatten(loaded_serve(batch)), strict=True))

@@ -4,11 +4,11 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.export import sparse_int8
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 from tf_unilth.export.tflite_failures import ConversionError, failure_message
@@ -68,7 +68,7 @@ class TFLiteConversion:
 
   def __init__(
     self,
-    model: keras.Model,
+    model: Any,
     quantization: str | None,
     calibration: list[Arrays],
     samples: list[Arrays],

@@ -1,11 +1,16 @@
 """The report of a TFLite export."""
 
-import dataclasses
+from __future__ import annotations
 
-from tf_unilth.engines.tfmot import sparsity_summary
+import dataclasses
+from typing import TYPE_CHECKING
+
+from tf_unilth.engines.kernel_sparsity import KernelSparsity
 from tf_unilth.export.kernel_encoding import KernelEncoding, encoding_lines
-from tf_unilth.export.tflite_file import StoredTensor
-from tf_unilth.export.tflite_verification import Port
+
+if TYPE_CHECKING:  # Both import TensorFlow.
+  from tf_unilth.export.tflite_file import StoredTensor
+  from tf_unilth.export.tflite_verification import Port
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +77,7 @@ def _quantized_ports(kind: str, ports: tuple[Port, ...]) -> list[str]:
 
 
 def count_zeros_kept(
-  kernels: tuple[sparsity_summary.KernelSparsity, ...],
+  kernels: tuple[KernelSparsity, ...],
   found: tuple[KernelEncoding, ...],
   others: tuple[StoredTensor, ...],
 ) -> int:

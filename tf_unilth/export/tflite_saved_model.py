@@ -6,15 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.model_layers import flatten_layers
+from tf_unilth.engines.served_model import ServedModel
 from tf_unilth.export.model_inputs import ModelInputs
 from tf_unilth.export.tflite_failures import ConversionError
 from tf_unilth.export.tflite_verification import SIGNATURE
 
 
 def save_for_conversion(
-  model: keras.Model, path: str, batch: int | None, quantization: str | None
+  model: Any, path: str, batch: int | None, quantization: str | None
 ) -> None:
   """Saves a model with one signature, which keeps all input and output names.
 
@@ -34,7 +33,7 @@ def save_for_conversion(
   }
   module = tf.Module()
   # Tracking the model itself would trace each of its layers as well.
-  module.variables_of_model = model.variables
+  module.variables_of_model = list(model_inputs.served.variables)
 
   @tf.function(autograph=False)
   def serve(**arrays: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -42,7 +41,7 @@ def save_for_conversion(
     return _check_dense(model_inputs.call(ordered))
 
   try:
-    with without_fused_recurrence(model):
+    with without_fused_recurrence(model_inputs.served):
       concrete = serve.get_concrete_function(**specs)
     if quantization == 'int8' and _has_loops(concrete):
       raise ConversionError(
@@ -56,14 +55,15 @@ def save_for_conversion(
 
 
 @contextlib.contextmanager
-def without_fused_recurrence(model: keras.Model) -> Iterator[None]:
-  """Makes LSTM and GRU layers trace as loops over their cells.
+def without_fused_recurrence(model: ServedModel) -> Iterator[None]:
+  """Makes LSTM and GRU layers of tf_keras trace as loops over their cells.
 
   By default TFLite converts them to a fused operation that starts from the
   final state of the previous call, so outputs are wrong from the second call.
   """
   name = '_could_use_gpu_kernel'
-  layers = [i for i in flatten_layers(model) if getattr(i, name, False)]
+  inside = model.flatten_layers(model.model)
+  layers = [layer for layer in inside if getattr(layer, name, False)]
   for layer in layers:
     setattr(layer, name, False)
   try:

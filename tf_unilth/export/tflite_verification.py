@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 
 SIGNATURE = 'serving_default'
@@ -191,11 +190,11 @@ def outputs_of(
   return [run(batch) for batch in batches]
 
 
-def expected_outputs(model: keras.Model, batches: list[Arrays]) -> list[Arrays]:
+def expected_outputs(model: Any, batches: list[Arrays]) -> list[Arrays]:
   """Returns the outputs of a model by name, for each batch.
 
   Args:
-    model: a built tf_keras model.
+    model: a built model of either Keras.
     batches: the inputs by name.
 
   Raises:
@@ -203,10 +202,7 @@ def expected_outputs(model: keras.Model, batches: list[Arrays]) -> list[Arrays]:
   """
   model_inputs = ModelInputs(model)
   try:
-    return [
-      {name: value.numpy() for name, value in model_inputs.call(batch).items()}
-      for batch in batches
-    ]
+    return [model_inputs.compute(batch) for batch in batches]
   except (tf.errors.InvalidArgumentError, ValueError) as error:
     shapes = {name: array.shape for name, array in batches[0].items()}
     raise ValueError(

@@ -10,9 +10,8 @@ import numpy as np
 
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import check_int, check_json, check_str
-from tf_unilth.engines import engine_choice
+from tf_unilth.engines import model_access
 from tf_unilth.engines.layer_selection import Selector
-from tf_unilth.engines.model_access import ModelAccess
 from tf_unilth.tickets import ticket_file, ticket_from_model, ticket_onto_model
 from tf_unilth.tickets.ticket_data import TicketData
 from tf_unilth.wording import count
@@ -131,7 +130,7 @@ class Ticket:
     >>> ticket.masks['head'].tolist(), ticket.method, ticket.sparsity
     ([[True, False], [False, True]], 'by hand', 0.5)
     """
-    access = _access(model)
+    access = model_access.of_model(model)
     if not isinstance(callback, TicketCallback | None):
       raise TypeError(
         'callback must be the ticket callback of a fit, such as a UniLTH, but '
@@ -301,7 +300,7 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
     ['prune_low_magnitude_body', 'classes']
     """
     return ticket_onto_model.apply_ticket(
-      self._data, _access(model), weights, skip
+      self._data, model_access.of_model(model), weights, skip
     )
 
   @property
@@ -319,8 +318,3 @@ shape (2, 2), the model's 'dense_7' of shape (2, 3).
       f'{count(len(self.masks), "kernel")} are zero; {content}; '
       f'{ticket_file.size(self._data):,} bytes>'
     )
-
-
-def _access(model: Any) -> ModelAccess:
-  module = engine_choice.module_for(model, 'model', 'Model', 'model_access')
-  return module.access(model)

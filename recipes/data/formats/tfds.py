@@ -4,7 +4,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from recipes.data.arrays import Arrays, DataError, reason
 
@@ -68,6 +67,8 @@ def _split(
 ) -> tuple[np.ndarray, np.ndarray]:
   if split not in made.info.splits:
     raise DataError(f"'{folder}' has no split {split!r}.")
+  import tensorflow as tf  # Here, because `find` is called for all folders.
+
   images, labels = [], []
   try:
     batches = made.as_dataset(split, as_supervised=True).batch(1024)

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from recipes.training import optimization
+from recipes.training import keras_classes
 from tests.testing import toys
 from tf_unilth.engines.tfmot import optimizer_traits
 
@@ -29,7 +29,9 @@ _OPTIMIZERS = {
   'legacy momentum': keras.optimizers.legacy.SGD(momentum=0.9),
   'amsgrad': keras.optimizers.Adam(amsgrad=True),
   'centered': keras.optimizers.RMSprop(momentum=0.9, centered=True),
-  "the recipes'": optimization.SGD(0.1, l2=0.01, momentum=0.9, nesterov=True),
+  "the recipes'": keras_classes.sgd(keras)(
+    0.1, l2=0.01, momentum=0.9, nesterov=True
+  ),
 }
 
 

@@ -14,7 +14,7 @@ def _small():
 
 def test_the_residual_network_is_that_of_the_recipe():
   measured = export.NETWORKS['resnet20']()
-  recipe = resnet.resnet20((32, 32, 3), 10)
+  recipe = resnet.resnet20(keras, (32, 32, 3), 10)
   assert measured.name == recipe.name == 'resnet20'
   assert measured.count_params() == recipe.count_params() == 271_098
 

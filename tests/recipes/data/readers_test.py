@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from recipes.costs import memory
 from recipes.data import readers
@@ -127,7 +128,7 @@ def test_a_download_goes_through_keras_and_is_read(tmp_path, monkeypatch):
     asked.append((name, given['file_hash']))
     made_data.write_npz(pathlib.Path(given['cache_dir'], name), data)
 
-  monkeypatch.setattr(readers.keras.utils, 'get_file', get_file)
+  monkeypatch.setattr(keras.utils, 'get_file', get_file)
   place = str(tmp_path / 'new' / 'folder')
   found = readers.read('mnist', _MNIST, 10, place, download=True)
   _assert_holds(found, data)
@@ -138,7 +139,7 @@ def test_a_download_goes_through_keras_and_is_read(tmp_path, monkeypatch):
   def fail(*_, **__):
     raise Exception('URL fetch failure\non ...')
 
-  monkeypatch.setattr(readers.keras.utils, 'get_file', fail)
+  monkeypatch.setattr(keras.utils, 'get_file', fail)
   (tmp_path / 'file').touch()
   place = str(tmp_path / 'file' / 'folder')
   with pytest.raises(DataError, match=r"folder': Not a directory\."):

@@ -20,7 +20,7 @@ _SHAPE, _CLASSES = (8, 8, 1), 10
 
 
 def _network():
-  return tiny_recipe.build(_SHAPE, _CLASSES)
+  return tiny_recipe.build(keras, _SHAPE, _CLASSES)
 
 
 def _of_keras_3(classes=_CLASSES):
@@ -260,7 +260,7 @@ def test_weights_of_another_network_leave_nothing_behind(tmp_path):
 
 def _plan(**given):
   config = tiny_recipe.config(**given).pruning
-  pruning_setup.check(config)
+  pruning_setup.check(config, keras)
   made = pruning_setup.training_setup(config, steps=100, seed=0, rate=None)
   return made.ticket.settings
 

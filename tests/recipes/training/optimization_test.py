@@ -5,8 +5,17 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from recipes.training import distribution, optimization, progress
+from recipes.training import (
+  devices,
+  distribution,
+  keras_classes,
+  optimization,
+  progress,
+)
 from tests.testing import tiny_recipe, toys
+
+_SGD = keras_classes.sgd(keras)
+_OneDecay = keras_classes.one_decay(keras)
 
 
 @pytest.mark.parametrize('nesterov', [False, True])
@@ -15,7 +24,7 @@ def test_weight_decay_is_l2_in_the_gradient(nesterov):
   # v <- momentum v + (g + l2 w); w <- w - rate v.
   rate, momentum, l2 = 0.1, 0.9, 0.5
   variable = tf.Variable([2.0, -3.0])
-  optimizer = optimization.SGD(rate, l2, momentum=momentum, nesterov=nesterov)
+  optimizer = _SGD(rate, l2, momentum=momentum, nesterov=nesterov)
   weight, velocity = np.array([2.0, -3.0]), np.zeros(2)
   for gradient in ([1.0, 0.0], [-2.0, 0.5], [0.0, 0.0]):
     optimizer.apply_gradients([(tf.constant(gradient), variable)])
@@ -28,22 +37,20 @@ def test_weight_decay_is_l2_in_the_gradient(nesterov):
 
 def test_weight_decay_is_not_clipped():
   variable = tf.Variable([4.0])
-  optimizer = optimization.SGD(1.0, 0.5, clipnorm=1.0)
+  optimizer = _SGD(1.0, 0.5, clipnorm=1.0)
   optimizer.apply_gradients([(tf.constant([100.0]), variable)])
   assert variable.numpy() == pytest.approx(4 - (1 + 0.5 * 4))
 
 
 def test_the_optimizer_can_be_copied():
-  optimizer = optimization.SGD(0.1, 0.25, momentum=0.5)
-  copy = optimization.SGD.from_config(optimizer.get_config())
+  optimizer = _SGD(0.1, 0.25, momentum=0.5)
+  copy = _SGD.from_config(optimizer.get_config())
   assert copy.l2 == 0.25 and copy.get_config() == optimizer.get_config()
 
 
 def test_one_decay_can_be_copied():
-  rate = optimization.OneDecay(
-    initial_learning_rate=0.5, decay_steps=8, warmup=0.25
-  )
-  copy = optimization.OneDecay.from_config(rate.get_config())
+  rate = _OneDecay(initial_learning_rate=0.5, decay_steps=8, warmup=0.25)
+  copy = _OneDecay.from_config(rate.get_config())
   assert [float(copy(t)) for t in range(9)] == [
     float(rate(t)) for t in range(9)
   ]
@@ -56,7 +63,7 @@ def test_smoothed_labels_are_kerass_one_hot_ones():
   theirs = keras.losses.CategoricalCrossentropy(
     from_logits=True, label_smoothing=0.2
   )
-  ours = optimization.SmoothedCrossentropy(0.2)
+  ours = keras_classes.smoothed_crossentropy(keras)(0.2)
   expected = theirs(np.eye(4)[labels], logits)
   # Keras hands labels to a compiled loss as a column.
   for shape in ((6,), (6, 1)):
@@ -65,7 +72,7 @@ def test_smoothed_labels_are_kerass_one_hot_ones():
     )
 
 
-@pytest.mark.parametrize('precision', distribution.PRECISIONS)
+@pytest.mark.parametrize('precision', devices.PRECISIONS)
 def test_logits_are_float32_under_each_policy(precision):
   tiny_recipe.parse_flags()
   with distribution.prepared('none', precision, False, False):
@@ -95,7 +102,9 @@ class _Terminal:
 def test_the_bar_shows_the_sparsity(verbose, bars, monkeypatch, capsys):
   monkeypatch.setattr(progress, '_REFRESH', 0.0)
   monkeypatch.setattr('sys.stdout.isatty', lambda: True)
-  shown = progress.Progress(verbose, _Terminal)
+  shown = keras_classes.callback(
+    keras, progress.Progress, keras, verbose, _Terminal
+  )
   toys.fit(toys.compiled_for_labels(toys.dense()), shown, epochs=1)
   said = capsys.readouterr().out
   assert said.count('sparsity: 0.4321') == bars

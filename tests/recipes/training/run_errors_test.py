@@ -13,7 +13,7 @@ import pytest
 
 from recipes.common import figures, files
 from recipes.training import (
-  distribution,
+  devices,
   epoch_plot,
   progress,
   report,
@@ -50,7 +50,7 @@ def test_a_method_prints_its_own_name(method, no_plots, tmp_path, capsys):
   }
   assert speakers == {'UniDLTH' if method == 'unidlth' else method}
   assert not re.search(r'\de[+-]\d', said)
-  assert f'on {count(distribution.cpus(), "CPU")}' in report.table(
+  assert f'on {count(devices.cpus(), "CPU")}' in report.table(
     json.loads((tmp_path / 'results.json').read_text())
   )
 

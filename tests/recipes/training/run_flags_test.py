@@ -66,6 +66,7 @@ _SEEN_WITHOUT: dict[str, dict] = {}  # By the flags that are needed.
 _ELSEWHERE = {
   *('output_dir', 'overwrite', 'export', 'plots', 'debug'),
   *('initial_weights', 'pretrained'),
+  'keras',  # In tests/integration/keras_3_recipes_test.py.
 }
 
 

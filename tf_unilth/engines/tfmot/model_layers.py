@@ -1,10 +1,11 @@
 """The layers of a model at any depth, and how a functional model calls them."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
+from tf_unilth.engines.served_model import Call
 from tf_unilth.engines.tfmot.keras_access import PruneLowMagnitude
 
 
@@ -50,22 +51,6 @@ def runs_its_graph(network: Any) -> bool:
   return getattr(network, '_is_graph_network', False) and (
     type(network).call in calls
   )
-
-
-class Call(NamedTuple):
-  """The call of a layer in a functional model, with its symbolic tensors.
-
-  Args:
-    layer: the layer.
-    inputs: the symbolic tensors among its arguments.
-    outputs: its outputs.
-    node: Keras's node, which has all arguments.
-  """
-
-  layer: keras.layers.Layer
-  inputs: list[Any]
-  outputs: list[Any]
-  node: Any = None
 
 
 def network_calls(network: keras.layers.Layer) -> list[Call] | None:

@@ -3,23 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tf_unilth.engines.tfmot import model_layers
-from tf_unilth.engines.tfmot.keras_access import keras
+import tensorflow as tf
 
-layers = keras.layers
+from tf_unilth.engines.served_model import Call, ServedModel
 
 # The inputs of these layers are not ids of the embeddings after them.
-_ENCODERS = (
-  layers.Discretization,
-  layers.Hashing,
-  layers.StringLookup,
-  layers.TextVectorization,
-)
+_ENCODERS = ('Discretization', 'Hashing', 'StringLookup', 'TextVectorization')
 
 Ids = Sequence[int]
 
 
-def input_ids(layer: Any, inputs: Sequence[Any]) -> list[Ids | None]:
+def input_ids(
+  layer: Any, inputs: Sequence[Any], model: ServedModel
+) -> list[Ids | None]:
   """Returns the valid ids of each input.
 
   In Sequential and functional models each input is traced to the embeddings
@@ -29,28 +25,32 @@ def input_ids(layer: Any, inputs: Sequence[Any]) -> list[Ids | None]:
   Args:
     layer: a built layer or model.
     inputs: the inputs of its call, each with a `dtype`.
+    model: the model that has the layer.
 
   Returns:
     For each input the valid integers, or `None` if it is not known to hold ids.
 
   >>> model = keras.Sequential([keras.layers.Embedding(9, 2, input_length=3)])
-  >>> input_ids(model, model.inputs)
+  >>> input_ids(model, model.inputs, served_model.of_model(model))
   [range(0, 9)]
   """
-  found = _ids_of_layer(layer, inputs)
+  found = _ids_of_layer(layer, inputs, model)
   if found is None or len(found) != len(inputs):
-    ids = _ids_of_smallest_embedding(layer)
+    ids = _ids_of_smallest_embedding(layer, model)
     # Embeddings accept floats too, but one of several float inputs may be a
     # feature.
     return [
-      ids if len(inputs) == 1 or tensor.dtype.is_integer else None
+      ids if len(inputs) == 1 or tf.as_dtype(tensor.dtype).is_integer else None
       for tensor in inputs
     ]
   return found
 
 
-def _ids_of_layer(layer: Any, inputs: Sequence[Any]) -> list[Ids | None] | None:
+def _ids_of_layer(
+  layer: Any, inputs: Sequence[Any], model: ServedModel
+) -> list[Ids | None] | None:
   """Returns the ids of a layer's inputs; `None` if its calls are unknown."""
+  layers = model.keras.layers
   if isinstance(layer, layers.Embedding):
     return [range(layer.input_dim)] * len(inputs)
   if isinstance(layer, layers.CategoryEncoding):
@@ -58,24 +58,24 @@ def _ids_of_layer(layer: Any, inputs: Sequence[Any]) -> list[Ids | None] | None:
     return [range(tokens) if tokens else None] * len(inputs)
   if isinstance(layer, layers.IntegerLookup):
     return [_vocabulary(layer)] * len(inputs)
-  if isinstance(layer, _ENCODERS):
+  if isinstance(layer, _encoders(model)):
     return [None] * len(inputs)
   if isinstance(layer, layers.TimeDistributed):
-    return input_ids(layer.layer, inputs)
-  calls = model_layers.network_calls(layer)
-  return None if calls is None else _ids_of_network(layer, calls)
+    return input_ids(layer.layer, inputs, model)
+  calls = model.network_calls(layer)
+  return None if calls is None else _ids_of_network(layer, calls, model)
 
 
 def _ids_of_network(
-  network: Any, calls: list[model_layers.Call]
+  network: Any, calls: list[Call], model: ServedModel
 ) -> list[Ids | None]:
   """Traces ids from the outputs of a network back to its inputs."""
   found: dict[int, Ids] = {}
   for call in reversed(calls):
     later = [found[id(out)] for out in call.outputs if id(out) in found]
-    if _changes_values(call.layer):
+    if _changes_values(call.layer, model):
       later = []
-    ids = input_ids(call.layer, call.inputs)
+    ids = input_ids(call.layer, call.inputs, model)
     for tensor, own in zip(call.inputs, ids, strict=True):
       known = [found.get(id(tensor)), own, *later]
       limits = [limit for limit in known if limit is not None]
@@ -84,20 +84,27 @@ def _ids_of_network(
   return [found.get(id(tensor)) for tensor in network.inputs]
 
 
-def _changes_values(layer: Any) -> bool:
-  return bool(layer.weights) or isinstance(
-    layer, (*_ENCODERS, layers.IntegerLookup, layers.CategoryEncoding)
-  )
+def _encoders(model: ServedModel) -> tuple[type, ...]:
+  return tuple(getattr(model.keras.layers, name) for name in _ENCODERS)
 
 
-def _vocabulary(layer: keras.layers.IntegerLookup) -> Ids | None:
+def _changes_values(layer: Any, model: ServedModel) -> bool:
+  layers = model.keras.layers
+  lookups = (layers.IntegerLookup, layers.CategoryEncoding)
+  # An operation in a functional model of Keras 3 has no weights.
+  has_weights = bool(getattr(layer, 'weights', ()))
+  return has_weights or isinstance(layer, (*_encoders(model), *lookups))
+
+
+def _vocabulary(layer: Any) -> Ids | None:
   """Returns the vocabulary of a lookup that rejects all other values."""
   if layer.num_oov_indices:
     return None
   return layer.get_vocabulary(include_special_tokens=False) or None
 
 
-def _ids_of_smallest_embedding(layer: Any) -> Ids | None:
-  inside = [layer, *model_layers.flatten_layers(layer)]
-  sizes = [i.input_dim for i in inside if isinstance(i, layers.Embedding)]
+def _ids_of_smallest_embedding(layer: Any, model: ServedModel) -> Ids | None:
+  kind = model.keras.layers.Embedding
+  inside = [layer, *model.flatten_layers(layer)]
+  sizes = [i.input_dim for i in inside if isinstance(i, kind)]
   return range(min(sizes)) if sizes else None
