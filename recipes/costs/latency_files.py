@@ -69,7 +69,7 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
     for width in (256, 1022, 1024, 2048)
   },
   **{
-    name: functools.partial(registry.MODELS[name], *shape)
+    name: functools.partial(registry.MODELS[name], keras, *shape)
     for name, shape in _SHAPES.items()
   },
 }

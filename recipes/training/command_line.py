@@ -43,7 +43,7 @@ _RECIPE_DEFAULTS = (
 _NOT_IN_COMMAND = ('output_dir', 'overwrite', 'data_dir', 'verbose', 'debug')
 
 
-def expected_errors() -> tuple[type[BaseException], ...]:
+def expected_errors() -> tuple[type[Exception], ...]:
   """Returns the errors of data, flags or files, which are shown in one line."""
   of_tensorflow = _tensorflow_error()
   return (
