@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
+from tensorflow.lite.tools import flatbuffer_utils
 
 import tf_unilth
 from tests.testing import toys
@@ -94,6 +95,32 @@ def test_a_padded_kernel_computes_the_same_at_every_batch_size(tmp_path):
       np.testing.assert_allclose(
         found['head'], model.predict_on_batch(data), atol=1e-5
       )
+
+
+def test_data_of_several_axes_is_joined_before_it_is_padded(tmp_path):
+  model = _dense(50, 4)
+  export = tf_unilth.export_tflite(model, tmp_path / 'a', sparse=False)
+  content = bytearray((tmp_path / 'a').read_bytes())
+  file = flatbuffer_utils.read_model_from_bytearray(content)
+  (graph,) = file.subgraphs
+  data = graph.tensors[graph.inputs[0]]
+  # A product joins the axes of its data by itself, as of 5 x 10.
+  data.shape, data.shapeSignature = [1, 5, 10], [-1, 5, 10]
+  found = tflite_padding.sparse_with_padding(
+    bytes(flatbuffer_utils.convert_object_to_bytearray(file))
+  )
+  interpreter = tf.lite.Interpreter(model_content=found)
+  interpreter.resize_tensor_input(graph.inputs[0], [3, 5, 10])
+  interpreter.allocate_tensors()
+  (place,) = interpreter.get_input_details()
+  x = np.random.default_rng(0).random((3, 5, 10), np.float32)
+  interpreter.set_tensor(place['index'], x)
+  interpreter.invoke()
+  (place,) = interpreter.get_output_details()
+  y = interpreter.get_tensor(place['index'])
+  expected = model.predict_on_batch(x.reshape(3, 50))
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+  assert export.encoding == 'dense'
 
 
 def test_a_ticket_in_blocks_of_any_inputs_runs_sparse(tmp_path):
