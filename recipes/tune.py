@@ -258,7 +258,10 @@ def _main(arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   logging.set_verbosity(logging.ERROR)
   tf.get_logger().setLevel('ERROR')
-  errors = *command_line.expected_errors(), RuntimeError
+  errors: tuple[type[Exception], ...] = (
+    *command_line.expected_errors(),
+    RuntimeError,
+  )
   try:
     command_line.reject_positional_arguments(arguments)
     recipe = catalogue.load(FLAGS.recipe)
