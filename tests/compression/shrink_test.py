@@ -325,3 +325,18 @@ def test_other_arguments_are_errors():
   model = keras.Sequential([layers.Input((3,)), NoConfig(object())])
   with pytest.raises(ValueError, match=r"layer 'mine' \(NoConfig\)"):
     tf_unilth.shrink(model)
+
+
+def test_a_model_inside_with_a_call_of_its_own_keeps_its_weights():
+  class Negative(keras.Model):
+    def call(self, inputs):
+      return -super().call(inputs)
+
+  x = layers.Input((3,))
+  inside = Negative(x, layers.Dense(4)(x))
+  y = layers.Dense(6, name='free')(inside(layers.Dense(3, name='read')(x)))
+  model = keras.Model(x, layers.Dense(2)(y))
+  shrinkable.zero_units(model, 0.5)
+  smaller = tf_unilth.shrink(model)
+  assert smaller.get_layer('read').units == smaller.get_layer('free').units == 3
+  assert _difference(model, smaller) < 1e-6

@@ -52,7 +52,7 @@ class SmallerModel:
     """
     smaller = self._clone(model)
     for layer, clone in self._clones.values():
-      if clone is not layer and not model_layers.is_network(layer):
+      if clone is not layer and not model_layers.runs_its_graph(layer):
         self._set_weights(layer, clone)
     return smaller
 
