@@ -340,3 +340,19 @@ def test_a_model_inside_with_a_call_of_its_own_keeps_its_weights():
   smaller = tf_unilth.shrink(model)
   assert smaller.get_layer('read').units == smaller.get_layer('free').units == 3
   assert _difference(model, smaller) < 1e-6
+
+
+def test_blocks_that_lose_their_positions_are_a_warning(recwarn):
+  model = _sequential(
+    layers.Dense(9, 'relu', input_shape=(3,), name='first'),
+    layers.Dense(5, name='blocks'),
+    layers.Dense(2),
+  )
+  kernel, bias = model.layers[1].get_weights()
+  kernel[:4, 1:] = kernel[4:8, :2] = kernel[8:, 2:] = 0
+  model.layers[1].set_weights([kernel, bias])
+  tf_unilth.shrink(model)
+  assert not [w for w in recwarn if 'blocks' in str(w.message)]
+  _set_zero(model.layers[0], slice(1, 2))
+  with pytest.warns(UserWarning, match='blocks of 4 zeros .* speed: blocks'):
+    tf_unilth.shrink(model)
