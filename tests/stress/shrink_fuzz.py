@@ -1,15 +1,17 @@
 """Shrinks random models, of which random units or weights are zeros.
 
   python -m tests.stress.shrink_fuzz --count=200 --seed=0
+  python -m tests.stress.shrink_fuzz --networks
 
 Each case is a random model of `random_models.py` or `random_networks.py` with
 random statistics and biases. A shrunk model must have the same outputs, and the
 sizes that the report says; any error is a failure. A case is a pure function of
-(seed, index).
+(seed, index). With `--networks`, the models are networks of Keras, whole ones.
 """
 
 import collections
 import dataclasses
+import functools
 import gc
 import sys
 import time
@@ -33,6 +35,7 @@ SMALLER, SAME, FAILED = 'smaller', 'same', 'failed'
 # Drawn models that Keras cannot build, or that are subclassed, do not count.
 _ATTEMPTS = 50
 _TOLERANCE = 1e-5
+_NETWORKS = ('MobileNetV2', 'ResNet50', 'DenseNet121', 'EfficientNetB0')
 
 
 @dataclasses.dataclass
@@ -76,6 +79,26 @@ def run(seed: int, index: int) -> Row:
       row.text = f'{type(error).__name__}: {str(error)[:600]}'
   keras.backend.clear_session()
   gc.collect()
+  row.seconds = round(time.perf_counter() - begin, 1)
+  return row
+
+
+def run_network(index: int) -> Row:
+  """Runs one of Keras's networks, with half of its units zeroed."""
+  begin = time.perf_counter()
+  name = _NETWORKS[index // 2]
+  roles = shrinkable.KERNELS if index % 2 else shrinkable.ALL
+  row = Row(0, index, name, f'0.5 of {roles}')
+  model = getattr(keras.applications, name)(
+    input_shape=(64, 64, 3), weights=None, classes=5
+  )
+  shrinkable.randomize(model)
+  shrinkable.zero_units(model, 0.5, roles)
+  try:
+    row.text, row.outcome = _check(Draw(index), model), SMALLER
+  except Exception as error:
+    row.text = f'{type(error).__name__}: {str(error)[:600]}'
+  keras.backend.clear_session()
   row.seconds = round(time.perf_counter() - begin, 1)
   return row
 
@@ -158,8 +181,12 @@ def main(argv: list[str]) -> None:
   """Runs the cases and sums up."""
   del argv
   rows = []
-  for index in range(FLAGS.start, FLAGS.start + FLAGS.count):
-    row = run(FLAGS.seed, index)
+  case = functools.partial(run, FLAGS.seed)
+  indices = range(FLAGS.start, FLAGS.start + FLAGS.count)
+  if FLAGS.networks:
+    case, indices = run_network, range(2 * len(_NETWORKS))
+  for index in indices:
+    row = case(index)
     print(
       f'{row.index:5} {row.outcome:8}{row.seconds:6.1f} s  {row.zeros}: '
       f'{row.layers}\n      {row.text}',
@@ -175,4 +202,5 @@ if __name__ == '__main__':
   flags.DEFINE_integer('count', 200, 'How many cases.', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'What all is drawn from.')
   flags.DEFINE_integer('start', 0, 'The index of the first case.')
+  flags.DEFINE_bool('networks', False, 'Whether networks of Keras are shrunk.')
   app.run(main)

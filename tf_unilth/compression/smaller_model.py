@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_unilth.compression import block_alignment
 from tf_unilth.compression.analysis import Analysis
 from tf_unilth.engines.tfmot import model_layers, prunable_weights
 from tf_unilth.engines.tfmot.channel_graph import inner_layer
@@ -52,9 +53,17 @@ class SmallerModel:
     """
     smaller = self._clone(model)
     for layer, clone in self._clones.values():
-      if clone is not layer and not model_layers.is_network(layer):
+      if clone is not layer and not model_layers.runs_its_graph(layer):
         self._set_weights(layer, clone)
+    block_alignment.warn_if_lost(self._matrices())
     return smaller
+
+  def _matrices(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yields the name of each Dense layer, its old and its new kernel."""
+    for layer, clone in self._clones.values():
+      kernel = self.analysis.weights.of(layer, 'kernel')
+      if type(layer) is layers.Dense and kernel is not None:
+        yield layer.name, kernel, clone.kernel.numpy()
 
   def _clone(self, layer: Any) -> Any:
     """Returns the copy of a layer, the same one at each call."""
