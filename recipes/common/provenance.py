@@ -21,7 +21,8 @@ def versions(keras: str = 'tf_keras') -> dict[str, str]:
   Args:
     keras: `'tf_keras'`, or `'keras'` for Keras 3, whose backend is named first.
   """
-  packages, found = _PACKAGES, {}
+  packages: tuple[str, ...] = _PACKAGES
+  found: dict[str, str] = {}
   if keras == 'keras':
     backend = importlib.import_module('keras').backend.backend()
     packages, found = ('keras', backend, 'numpy'), {'backend': backend}
