@@ -83,6 +83,22 @@ def torture() -> list[str]:
   ]
 
 
+def int8() -> list[str]:
+  """README: int8 after pruning, in either Keras."""
+  ours, theirs = (
+    load(f'check/mnist/int8_{name}/int8.json')
+    for name in ('keras_3', 'tf_keras')
+  )
+  assert ours['zeros_lost'] == theirs['zeros_lost'] == 0
+  return [
+    f'LeNet-300-100 at {ours["sparsity"]:.0%} on MNIST, one seed: '
+    f'{ours["test_accuracy"]:.2%} before and '
+    f'{ours["quantized_test_accuracy"]:.2%} after on Keras 3 (JAX), '
+    f'{theirs["test_accuracy"]:.2%} and '
+    f'{theirs["quantized_test_accuracy"]:.2%} on tf_keras.'
+  ]
+
+
 def arguments() -> list[str]:
   """README: good and bad arguments."""
   found = load('check/random/arguments/arguments.json')
@@ -207,7 +223,14 @@ def stopping_early() -> list[str]:
   return early_stopping.table()
 
 
-README = (mixed_precision, tflite, torture, arguments, search_in_the_readme)
+README = (
+  mixed_precision,
+  tflite,
+  torture,
+  arguments,
+  int8,
+  search_in_the_readme,
+)
 COMPARISON = (size_of_the_digits,)
 TUNER = (search,)
 MODELS = (models,)
