@@ -80,8 +80,9 @@ def test_backup_and_restore_continues_a_run(tmp_path, capsys):
 
 def test_a_backup_with_other_weights_begins_a_warned_new_run(tmp_path):
   masks = _died(4, _backup(tmp_path))
-  state = tmp_path / 'backup' / 'pruning_run.state'
-  state.write_bytes(state.read_bytes()[:-1])
+  # As after a kill between the two files: these weights have another digest.
+  with (tmp_path / 'backup' / 'latest.weights.h5').open('ab') as weights:
+    weights.write(b'\0')  # HDF5 does not read it.
   with pytest.warns(UserWarning, match='has no state of the run') as said:
     spy = _fit(_planned(), _backup(tmp_path))
   assert any('begins from these zeros' in str(one.message) for one in said)
