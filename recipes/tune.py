@@ -263,7 +263,7 @@ def _main(arguments: Sequence[str]) -> str | None:
     recipe = catalogue.load(FLAGS.recipe)
     config, settings = read_flags(recipe)
     summary = run(recipe, config, settings)
-  except (*command_line.expected_errors(), RuntimeError) as error:
+  except command_line.expected_errors() + (RuntimeError,) as error:
     return command_line.error_line(error)
   except KeyboardInterrupt:
     return f'stopped; the same command resumes it in {settings.directory}'

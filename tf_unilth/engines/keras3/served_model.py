@@ -28,7 +28,7 @@ class ServedModel:
 
   keras = keras
 
-  def __init__(self, model: keras.Model):
+  def __init__(self, model: Any):
     backend_values.sync(model)
     self.model = model
 
