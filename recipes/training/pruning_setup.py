@@ -55,10 +55,9 @@ def wrapping(config: PruningConfig, keras: Any) -> dict[str, Any]:
     if name != 'skip'
   }
   # A layer with a name of its own: Keras numbers those of the model from 1.
-  checked = keras.Sequential(
-    [keras.layers.Input((1,)), keras.layers.Dense(1, name='checked')],
-    name='checked_model',
-  )
+  checked = keras.layers.Dense(1, name='checked')
+  if keras.__name__ == 'keras':  # It prunes no layer by itself.
+    checked = keras.Sequential([checked], name='checked_model')
   schedule = tf_unilth.IterativeSparsity(0.5)
   tf_unilth.prune_low_magnitude(checked, schedule, **structure)
   return {**given, **structure}
