@@ -38,6 +38,7 @@ def _widths(model):
   [
     (shrinkable.vgg, ALL),
     (shrinkable.resnet, ALL),
+    (shrinkable.densenet, ALL),
     (shrinkable.encoder, KERNELS),
   ],
 )
@@ -58,9 +59,8 @@ def test_networks_lose_what_was_zeroed(build, roles):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize('roles', [ALL, KERNELS])
 @pytest.mark.parametrize(
-  'name', ['MobileNetV2', 'ResNet50', 'DenseNet121', 'EfficientNetB0']
+  ('name', 'roles'), [('MobileNetV2', KERNELS), ('EfficientNetB0', ALL)]
 )
 def test_networks_of_keras(name, roles):
   model = getattr(applications, name)(
@@ -324,4 +324,35 @@ def test_other_arguments_are_errors():
 
   model = keras.Sequential([layers.Input((3,)), NoConfig(object())])
   with pytest.raises(ValueError, match=r"layer 'mine' \(NoConfig\)"):
+    tf_unilth.shrink(model)
+
+
+def test_a_model_inside_with_a_call_of_its_own_keeps_its_weights():
+  class Negative(keras.Model):
+    def call(self, inputs):
+      return -super().call(inputs)
+
+  x = layers.Input((3,))
+  inside = Negative(x, layers.Dense(4)(x))
+  y = layers.Dense(6, name='free')(inside(layers.Dense(3, name='read')(x)))
+  model = keras.Model(x, layers.Dense(2)(y))
+  shrinkable.zero_units(model, 0.5)
+  smaller = tf_unilth.shrink(model)
+  assert smaller.get_layer('read').units == smaller.get_layer('free').units == 3
+  assert _difference(model, smaller) < 1e-6
+
+
+def test_blocks_that_lose_their_positions_are_a_warning(recwarn):
+  model = _sequential(
+    layers.Dense(9, 'relu', input_shape=(3,), name='first'),
+    layers.Dense(5, name='blocks'),
+    layers.Dense(2),
+  )
+  kernel, bias = model.layers[1].get_weights()
+  kernel[:4, 1:] = kernel[4:8, :2] = kernel[8:, 2:] = 0
+  model.layers[1].set_weights([kernel, bias])
+  tf_unilth.shrink(model)
+  assert not [w for w in recwarn if 'blocks' in str(w.message)]
+  _set_zero(model.layers[0], slice(1, 2))
+  with pytest.warns(UserWarning, match='blocks of 4 zeros .* speed: blocks'):
     tf_unilth.shrink(model)

@@ -95,6 +95,23 @@ def resnet(width: int = 8) -> keras.Model:
   return keras.Model(inputs, layers.Dense(10, activation='softmax')(x))
 
 
+def densenet(growth: int = 4) -> keras.Model:
+  inputs = layers.Input((8, 8, 3))
+  x = layers.Conv2D(2 * growth, 3, padding='same', use_bias=False)(inputs)
+  for _ in range(2):
+    for _ in range(2):
+      y = layers.ReLU()(layers.BatchNormalization()(x))
+      y = layers.Conv2D(2 * growth, 1, use_bias=False)(y)
+      y = layers.ReLU()(layers.BatchNormalization()(y))
+      y = layers.Conv2D(growth, 3, padding='same', use_bias=False)(y)
+      x = layers.Concatenate()([x, y])
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Conv2D(2 * growth, 1, use_bias=False)(x)
+    x = layers.AveragePooling2D()(x)
+  x = layers.GlobalAveragePooling2D()(x)
+  return keras.Model(inputs, layers.Dense(5)(x))
+
+
 def encoder(width: int = 8) -> keras.Model:
   inputs = layers.Input((6,), dtype='int32')
   x = layers.Embedding(20, width, mask_zero=True)(inputs)

@@ -1,5 +1,7 @@
 """Analysis: the units of a model, and which of them contribute to outputs."""
 
+from typing import Any
+
 import numpy as np
 
 from tf_unilth.compression import live_units
@@ -50,3 +52,19 @@ class Analysis:
       multiple_of: what widths are rounded up to a multiple of.
     """
     return live_units.fill_widths(self.groups, self.live, multiple_of)
+
+  def bias_shift(self, layer: Any) -> np.ndarray | None:
+    """Returns what is added to the bias of a layer, which it may not have yet.
+
+    Args:
+      layer: the layer; of a wrapped layer the inner one.
+
+    Returns:
+      A value for each of its present output channels; `None` if nothing is
+      added.
+    """
+    for reader in self.readers:
+      if reader.layer is layer:
+        shift = reader.bias_shift(self.live)
+        return shift if shift.any() else None
+    return None

@@ -34,7 +34,9 @@ def kernel_matrices(
   assert kernel is not None and step.in_axis is not None
   kernel = np.moveaxis(kernel, (step.in_axis, step.out_axis), (-2, -1))
   kernel = kernel.reshape(-1, *kernel.shape[-2:])
-  return kernel.sum(0, dtype=np.float64), (kernel != 0).any(0)
+  # No copy of a Dense layer's kernel, which may be large.
+  sums = kernel[0] if len(kernel) == 1 else kernel.sum(0, dtype=np.float64)
+  return sums, (kernel != 0).any(0)
 
 
 def usable(step: Step, values: np.ndarray) -> np.ndarray:
@@ -86,7 +88,8 @@ def _create(
     return np.where(same, table[0].astype(np.float64), np.nan)
   sums, is_nonzero = kernel_matrices(step, weights)
   known = usable(step, inputs[0])
-  constant = np.where(known, inputs[0], 0.0) @ sums + _bias(step, weights)
+  rows = np.flatnonzero(known & (inputs[0] != 0))
+  constant = inputs[0][rows] @ sums[rows] + _bias(step, weights)
   return np.where(is_nonzero[~known].any(0), np.nan, constant)
 
 

@@ -29,8 +29,10 @@ class Reader:
     outputs: the units of its output channels.
     reads: a matrix (inputs, outputs): whether the kernel reads a channel other
       than as a constant that can be folded into the bias.
-    shifts: a matrix (inputs, outputs): what the bias gains if an input channel
-      that is constant is removed.
+    constants: the units of the input channels that are constants other than
+      zero.
+    shifts: a matrix (constants, outputs): what the bias gains if these channels
+      are removed.
   """
 
   layer: Any
@@ -38,7 +40,8 @@ class Reader:
   inputs: np.ndarray
   outputs: np.ndarray
   reads: np.ndarray
-  shifts: np.ndarray | None
+  constants: np.ndarray
+  shifts: np.ndarray
 
   def bias_shift(self, live: np.ndarray) -> np.ndarray:
     """Returns what is added to the bias when dead units are not read.
@@ -49,9 +52,8 @@ class Reader:
     Returns:
       A value for each output channel of the whole kernel, 0 for dead ones.
     """
-    if self.shifts is None:
-      return np.zeros(self.outputs.size)
-    return self.shifts[~live[self.inputs]].sum(0) * live[self.outputs]
+    removed = ~live[self.constants]
+    return self.shifts[removed].sum(0) * live[self.outputs]
 
 
 def find_readers(
@@ -93,16 +95,16 @@ def _reader(
       for step, value in zip(steps, constants, strict=True)
     ],
   )
-  shifts = None
-  if (constants[0][foldable] != 0).any():
-    shifts = np.where(foldable, constants[0], 0.0)[:, np.newaxis] * sums
+  inputs = units[trace.channels(first.inputs[0])]
+  rows = np.flatnonzero(foldable & (constants[0] != 0))
   return Reader(
     first.layer,
     first.kernel,
-    units[trace.channels(first.inputs[0])],
+    inputs,
     units[trace.channels(first.output)],
     is_nonzero & ~foldable[:, np.newaxis],
-    shifts,
+    inputs[rows],
+    constants[0][rows, np.newaxis] * sums[rows],
   )
 
 

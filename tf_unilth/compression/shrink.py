@@ -26,8 +26,8 @@ def shrink(model: Any, multiple_of: int = 1) -> 'keras.Model':
 
   Outputs are the same in inference. In training they are too, except for what
   batch statistics and dropout do to channels of a constant value. Single zeros
-  stay where they are, but blocks of zeros (`block_size`) lose their positions
-  if the inputs of their layer shrink: prune channels first, then blocks.
+  stay, but blocks of zeros (`block_size`) lose their positions if the inputs of
+  their layer shrink. A warning names such layers: prune blocks after `shrink`.
 
   Args:
     model: a built Sequential or functional tf_keras model, also with models

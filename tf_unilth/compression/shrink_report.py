@@ -22,7 +22,7 @@ class LayerShrinkage:
     channels: the number of its output channels; `None` if it is not traced.
     channels_kept: how many of them would stay.
     weights: the number of all its weights, also biases and statistics.
-    weights_kept: how many of them would stay.
+    weights_kept: how many it would have; a layer may get a bias.
     flops: floating-point operations for one sample, two for each
       multiply-accumulate of a kernel; `None` if an input size is unknown.
     flops_kept: how many of them would stay.
@@ -157,6 +157,9 @@ class _Rows:
       for sizes in self._sizes
     )
     units = self._units(layer)
+    if not getattr(layer, 'use_bias', True) and units is not None:
+      has_new_bias = self._analysis.bias_shift(layer) is not None
+      after += int(self._masks[1][units].sum()) * has_new_bias
     flops = [self._flops(layer, mask) for mask in self._masks]
     pinned, reasons = self._pinned(layer, units)
     return LayerShrinkage(

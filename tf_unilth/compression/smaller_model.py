@@ -1,10 +1,13 @@
 """Makes the model that has only some of the units of another."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from tf_unilth.compression import block_alignment
 from tf_unilth.compression.analysis import Analysis
 from tf_unilth.engines.tfmot import model_layers, prunable_weights
 from tf_unilth.engines.tfmot.channel_graph import inner_layer
@@ -50,9 +53,17 @@ class SmallerModel:
     """
     smaller = self._clone(model)
     for layer, clone in self._clones.values():
-      if clone is not layer and not model_layers.is_network(layer):
+      if clone is not layer and not model_layers.runs_its_graph(layer):
         self._set_weights(layer, clone)
+    block_alignment.warn_if_lost(self._matrices())
     return smaller
+
+  def _matrices(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yields the name of each Dense layer, its old and its new kernel."""
+    for layer, clone in self._clones.values():
+      kernel = self.analysis.weights.of(layer, 'kernel')
+      if type(layer) is layers.Dense and kernel is not None:
+        yield layer.name, kernel, clone.kernel.numpy()
 
   def _clone(self, layer: Any) -> Any:
     """Returns the copy of a layer, the same one at each call."""
@@ -96,16 +107,17 @@ class SmallerModel:
     try:
       config = layer.get_config()
       self._set_widths(layer, config)
-      clone = type(layer).from_config(config)
-      if isinstance(layer, _FINALIZED) and layer.built:
-        # The layer may know its shape from its data, and the model may not.
-        clone.build_from_config(layer.get_build_config())
-      return clone
+      with _known_classes(layer):
+        clone = type(layer).from_config(config)
     except Exception as error:
       raise ValueError(
         f'model has layer {layer.name!r} ({type(layer).__name__}), which Keras '
         f'cannot make again from its configuration: {error}'
       ) from error
+    if isinstance(layer, _FINALIZED) and layer.built:
+      # The layer may know its shape from its data, and the model may not.
+      clone.build_from_config(layer.get_build_config())
+    return clone
 
   def _set_widths(self, layer: Any, config: dict[str, Any]) -> None:
     """Changes the arguments of a layer that have widths or shapes."""
@@ -116,40 +128,33 @@ class SmallerModel:
     for axis in self.analysis.groups.shapes:
       if axis.layer is layer:  # A Reshape layer.
         config['target_shape'] = (*layer.target_shape[:-1], self._width(axis))
-    if self._shift(layer) is not None:
+    if self.analysis.bias_shift(layer) is not None:
       config['use_bias'] = True
     # An initializer may have values for the old shape; weights are set anyway.
     for name, value in config.items():
       if name.endswith('_initializer') and _has_shape(value):
         config[name] = 'zeros'
 
-  def _shift(self, layer: Any) -> np.ndarray | None:
-    """Returns what is added to a layer's bias; `None` if nothing is."""
-    for reader in self.analysis.readers:
-      if reader.layer is layer:
-        shift = reader.bias_shift(self.analysis.live)
-        shift = shift[self.kept[reader.outputs]]
-        return shift if shift.any() else None
-    return None
-
   def _set_weights(self, layer: Any, clone: Any) -> None:
     """Gives a copy the weights of its layer, without what is removed."""
     unwrap = prunable_weights.unwrap_autocast
     axes: dict[int, list[Any]] = {}
-    for axis in self.analysis.groups.layer_axes(layer):
+    layer_axes = self.analysis.groups.layer_axes(layer)
+    for axis in layer_axes:
       weight = unwrap(getattr(layer, axis.weight))
       axes.setdefault(id(weight), []).append(axis)
     values = []
-    shift, bias = self._shift(layer), getattr(layer, 'bias', None)
+    bias, shift = getattr(layer, 'bias', None), self.analysis.bias_shift(layer)
     for weight in layer.weights:
       value = self.analysis.weights.read(weight)
-      for axis in axes.get(id(unwrap(weight)), ()):
-        value = self._slice(axis, value)
       if shift is not None and unwrap(weight) is unwrap(bias):
         value = (value + shift).astype(value.dtype)
+      for axis in axes.get(id(unwrap(weight)), ()):
+        value = self._slice(axis, value)
       values.append(value)
     if shift is not None and bias is None:
-      values.append(shift)
+      (axis,) = [axis for axis in layer_axes if axis.role == 'creates']
+      values.append(shift[self.kept[axis.units]])
     clone.set_weights(values)
     for inner in model_layers.flatten_layers(clone, include_self=True):
       if isinstance(inner, _FINALIZED):
@@ -163,6 +168,20 @@ class SmallerModel:
       shape[axis.axis] = live.size
       value = np.where(live.reshape(shape), value, np.zeros_like(value))
     return np.compress(self.kept[axis.units], value, axis.axis)
+
+
+@contextlib.contextmanager
+def _known_classes(layer: Any) -> Iterator[None]:
+  """Lets Keras find the classes of the layers inside of a layer.
+
+  Keras's wrappers, such as TimeDistributed, look for them by their bare names,
+  and for functions in Lambda layers only if these are trusted.
+  """
+  inside = model_layers.flatten_layers(layer)
+  classes = {type(inner).__name__: type(inner) for inner in inside}
+  trusted = keras.src.saving.serialization_lib.SafeModeScope(False)
+  with trusted, keras.utils.custom_object_scope(classes):
+    yield
 
 
 def _has_shape(config: Any) -> bool:
