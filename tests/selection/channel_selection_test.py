@@ -77,6 +77,17 @@ def test_the_fewest_units_go_nested_and_in_the_order_of_ranks(of, scope):
     kept = new
 
 
+@SCOPES
+def test_a_unit_that_is_gone_stays_gone_whatever_its_score(scope):
+  channels, kept = _chain(6, 4), np.arange(10) > 0
+  scores = np.ones(10)
+  scores[0] = 100
+  new = channel_selection.select_units(
+    channels, scores, kept, 0.4, 'weights', scope
+  )
+  assert not new[0] and new[:6].any()
+
+
 def test_one_unit_of_each_group_stays_and_too_much_is_an_error():
   channels = _chain(6, 4)
   highest = channel_selection.highest_share(channels, 'weights')

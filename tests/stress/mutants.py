@@ -85,7 +85,7 @@ MUTANTS = (
     'selection/channel_selection.py',
     '  ranks[~kept] = -np.inf\n',
     '',
-    ('selection/channel_selection_test.py', 'nested'),
+    ('selection/channel_selection_test.py', 'stays_gone'),
   ),
   Mutant(
     'selection/channel_selection.py',
