@@ -104,25 +104,7 @@ class TFLiteConversion:
   def _write_with_batch(
     self, path: pathlib.Path, sparse: bool, batch: int | None
   ) -> ConvertedFile:
-    notes = []
-    if batch == 1 and self._batch is None:
-      notes.append('TFLite can run this model with a batch of 1 only')
-    if sparse and self._quantization in _NEVER_SPARSE:
-      notes.append(f'dense, since {_NEVER_SPARSE[self._quantization]}')
-      sparse = False
-    dense_bytes, files = self._encodings(path.parent, sparse, batch)
-    if len(files['dense']) <= len(files.get('sparse', b'')):
-      # Includes files in which the converter found no tensor sparse enough.
-      del files['sparse']
-      notes.append(
-        'dense, since too few weights are zero for the sparse encoding to be '
-        'smaller'
-      )
-    if 'sparse' in files and self._quantization == 'int8':
-      reason = sparse_int8.why_not(files['sparse'])
-      if reason:
-        del files['sparse']
-        notes.append(f'dense, since {reason}')
+    dense_bytes, files, notes = self._candidates(path.parent, sparse, batch)
     for encoding in reversed(files):
       path.write_bytes(files[encoding])
       try:
@@ -146,6 +128,31 @@ class TFLiteConversion:
           *self._ports(path),
         )
     raise AssertionError('unreachable: the dense file returns or raises')
+
+  def _candidates(
+    self, folder: pathlib.Path, sparse: bool, batch: int | None
+  ) -> tuple[int, dict[str, bytes], list[str]]:
+    """Returns what `_encodings` does, and why there is no sparse file."""
+    notes: list[str] = []
+    if batch == 1 and self._batch is None:
+      notes.append('TFLite can run this model with a batch of 1 only')
+    if sparse and self._quantization in _NEVER_SPARSE:
+      notes.append(f'dense, since {_NEVER_SPARSE[self._quantization]}')
+      sparse = False
+    dense_bytes, files = self._encodings(folder, sparse, batch)
+    if len(files['dense']) <= len(files.get('sparse', b'')):
+      # Includes files in which the converter found no tensor sparse enough.
+      del files['sparse']
+      notes.append(
+        'dense, since too few weights are zero for the sparse encoding to be '
+        'smaller'
+      )
+    if 'sparse' in files and self._quantization == 'int8':
+      reason = sparse_int8.why_not(files['sparse'])
+      if reason:
+        del files['sparse']
+        notes.append(f'dense, since {reason}')
+    return dense_bytes, files, notes
 
   def _encodings(
     self, folder: pathlib.Path, sparse: bool, batch: int | None

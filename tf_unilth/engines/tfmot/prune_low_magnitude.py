@@ -62,13 +62,13 @@ def prune_low_magnitude(
     PruneLowMagnitude, pruning_schedule=pruning_schedule, **units, **kwargs
   )
   wrapping = LayerWrapping(pruning_policy, set(), wrap)
-  wrapped: list[Any] = []
-  for layer in to_prune if isinstance(to_prune, list) else [to_prune]:
-    wrapped.append(
-      wrap_model(layer, pruning_schedule, pruning_policy, units)
-      if isinstance(layer, keras.Model)
-      else wrapping.wrap_layer(layer)
-    )
+  layers = to_prune if isinstance(to_prune, list) else [to_prune]
+  wrapped = [
+    wrap_model(layer, pruning_schedule, pruning_policy, units)
+    if isinstance(layer, keras.Model)
+    else wrapping.wrap_layer(layer)
+    for layer in layers
+  ]
   wrapping.warn(stacklevel=4)
   warn_of_empty_masks(wrapped)
   return wrapped if isinstance(to_prune, list) else wrapped[0]
