@@ -9,6 +9,7 @@ import pytest
 import tf_keras as keras
 
 import tf_unilth
+from recipes.common import call_times
 from recipes.costs import latency_files, latency_report, latency_times
 from tests.testing import pictures
 
@@ -70,7 +71,7 @@ def test_every_file_is_timed_at_every_batch_size(written):
   paths = [file.path for file in written]
   found = latency_times.measure(paths, [1, 2], threads=1, repeats=5)
   for times in (*found['1'].values(), *found['2'].values()):
-    assert len(times) == latency_times.PARTS and min(times) > 0
+    assert len(times) == call_times.PARTS and min(times) > 0
 
 
 def test_a_file_of_one_batch_size_is_timed_at_that_alone(tmp_path):
@@ -85,14 +86,14 @@ def test_a_file_of_one_batch_size_is_timed_at_that_alone(tmp_path):
 
 def test_calls_are_timed_in_turn_and_the_least_of_each_part_counts(monkeypatch):
   clock, log = [0.0], []
-  monkeypatch.setattr(latency_times.time, 'perf_counter', lambda: clock[0])
+  monkeypatch.setattr(call_times.time, 'perf_counter', lambda: clock[0])
 
   def call(name, seconds):
     log.append(name)
     clock[0] += seconds + len(log) // 100
 
   calls = {'a': lambda: call('a', 1), 'b': lambda: call('b', 2)}
-  found = latency_times.minima(calls, 10, 5)
+  found = call_times.minima(calls, 10, 5)
   assert ''.join(log[6:]) == 'ab' * 10
   assert found == {'a': [1.0] * 5, 'b': [2.0] * 5}
 
