@@ -12,6 +12,7 @@ import tf_unilth
 from recipes.common import call_times
 from recipes.costs import latency_files, latency_report, latency_times
 from tests.testing import pictures
+from tf_unilth import inspection
 
 layers = keras.layers
 
@@ -41,6 +42,8 @@ def test_there_is_a_file_of_each_variant_and_runtime(written):
     'SavedModel, unstructured 90%': {},
     'TFLite, blocks 90%': {'sparse 1x4': 2},
     'SavedModel, blocks 90%': {},
+    'TFLite, channels': {'dense': 2},
+    'SavedModel, channels': {},
     'TFLite, int8': {'dense': 2},
   }
   assert all(file.bytes > 0 for file in written)
@@ -65,6 +68,19 @@ def test_blocks_have_the_share_of_zeros_and_convolutions_none():
   assert zero_blocks.sum() * 4 == np.sum(dense == 0) == 180
   latency_files._zero_smallest(model, 0.5, 1)
   assert np.sum(model.layers[0].kernel == 0) == 36
+
+
+def test_channels_leave_a_quarter_of_the_flops(written):
+  dense, small = (
+    inspection.read(file.path).facts['FLOPs a sample']
+    for label in ('dense', 'channels')
+    for file in written
+    if file.label == f'SavedModel, {label}'
+  )
+  # Each of the 48 units is read 48 times and reads 30 values; the fewest go
+  # that leave a quarter.
+  assert dense == f'{2 * 48 * (30 + 48):,}'
+  assert small == f'{2 * 12 * (30 + 48):,}'
 
 
 def test_every_file_is_timed_at_every_batch_size(written):
