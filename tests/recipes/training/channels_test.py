@@ -10,7 +10,7 @@ import tf_keras as keras
 from recipes.common import call_times, figures
 from recipes.data import digits
 from recipes.data.dataset import DataOptions
-from recipes.training import smaller_network
+from recipes.training import run_directory, smaller_network
 from tests.testing import tiny_recipe
 
 layers = keras.layers
@@ -46,10 +46,13 @@ def test_a_run_ends_with_the_smaller_network(few_calls, tmp_path):
   assert results['test_accuracy'] == pytest.approx(accuracy)
   loaded = tf.saved_model.load(str(tmp_path / 'saved_model'))
   np.testing.assert_allclose(loaded.serve(images), outputs, atol=1e-4)
+  assert sum(v.numpy().size for v in loaded.variables) == 4 * 78 + 10
   told = (tmp_path / 'report.md').read_text()
   assert '| parameters | 1,258 -> 322 (25.60% are left) |' in told
   assert '| FLOPs | 2,368 -> 592 (25.00% are left) |' in told
   assert '| a call, batch 32 |' in told and ' times as fast (' in told
+  run_directory.clear(tmp_path)  # As --overwrite does.
+  assert not list(tmp_path.iterdir())
 
 
 def test_its_outputs_are_those_of_the_pruned_network(few_calls, tmp_path):
