@@ -99,7 +99,10 @@ _define_number(
   1e-3,
 )
 # Flags of recipes that a search does not read.
-_NOT_READ = ('strategy', 'steps_per_execution', 'lr_restart', 'overwrite')
+_NOT_READ = (
+  *('strategy', 'steps_per_execution', 'lr_restart', 'overwrite'),
+  *('structure', 'of'),
+)
 
 
 @flags.multi_flags_validator(

@@ -5,7 +5,8 @@
   python -m recipes.costs.latency --files=dense/saved_model,ticket/saved_model
 
 Each network is written dense, with single zeros, with zeros in blocks of 4
-inputs of its Dense layers, and in int8. The files are called in turn, in one
+inputs of its Dense layers, without so many of its channels that a quarter of
+the FLOPs is left, and in int8. The files are called in turn, in one
 process per number of threads. A ratio is the least time of the dense file of
 the same kind over the file's own, above 1 if the file is faster; in parentheses
 are the least and the largest of the same in five parts of the run. With

@@ -100,6 +100,33 @@ def _zero_smallest(model: keras.Model, sparsity: float, block: int) -> None:
     weight.assign(np.where(by_weight, values, 0))
 
 
+def _without_channels(model: keras.Model, share: float) -> keras.Model:
+  """Returns a network without channels, drawn at random.
+
+  They are those that a random ticket removes, of all groups an equal share.
+
+  Args:
+    model: a built model; it is changed.
+    share: of its FLOPs to remove, in (0, 1).
+  """
+  schedule = tf_unilth.IterativeSparsity(share, rounds=1, of='flops')
+  pruned = tf_unilth.prune_low_magnitude(model, schedule, structure='channels')
+  # Three steps that change nothing: fewer epochs are too few for a ticket.
+  pruned.compile(keras.optimizers.SGD(0.0), 'mse', run_eagerly=True)
+  no_ramp = tf_unilth.L2Ramp(limit=0)
+  inputs, outputs = (
+    np.zeros((1, *shape[1:]), np.float32)
+    for shape in (model.input_shape, model.output_shape)
+  )
+  pruned.fit(
+    *(inputs, outputs),
+    epochs=3,
+    callbacks=[tf_unilth.DLTH(no_ramp, finetune_fraction=1.0, verbose=0)],
+    verbose=0,
+  )
+  return tf_unilth.shrink(tf_unilth.strip_pruning(pruned))
+
+
 @dataclasses.dataclass(frozen=True)
 class Variant:
   """What is done to a network before its files are timed.
@@ -107,10 +134,12 @@ class Variant:
   Args:
     block: how many inputs are pruned together; 0 if nothing is pruned.
     quantization: of `export_tflite`; quantized networks have no SavedModel.
+    removed_flops: share of the FLOPs that goes with whole channels, in [0, 1).
   """
 
   block: int = 0
   quantization: str | None = None
+  removed_flops: float = 0.0
 
   @property
   def is_sparse(self) -> bool:
@@ -121,6 +150,8 @@ class Variant:
     """Returns the network of the variant; changes `model`."""
     if self.block:
       _zero_smallest(model, sparsity, self.block)
+    if self.removed_flops:
+      return _without_channels(model, self.removed_flops)
     return model
 
 
@@ -129,6 +160,7 @@ VARIANTS = {
   DENSE: Variant(),
   'unstructured': Variant(block=1),
   'blocks': Variant(block=4),
+  'channels': Variant(removed_flops=0.75),
   'int8': Variant(quantization='int8'),
 }
 

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from recipes.common import figures, tables
+from recipes.common import call_times, figures, tables
 from recipes.common.wording import count
 
 # A file: its network, label, base, bytes, kernels and times.
@@ -33,8 +33,7 @@ def speedup(
   times, others = row['seconds'].get(setting), base['seconds'].get(setting)
   if not times or not others:
     return None
-  ratios = [b / a for a, b in zip(times, others, strict=True)]
-  return min(others) / min(times), min(ratios), max(ratios)
+  return call_times.ratio(times, others)
 
 
 def with_bases(rows: Iterable[Row]) -> list[tuple[Row, Row]]:

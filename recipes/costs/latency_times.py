@@ -9,21 +9,20 @@ batch size, for each file, the least seconds of a call in each part of the run,
 import json
 import pathlib
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
+from recipes.common import call_times
+from recipes.common.call_times import Call
+
 _FILES = flags.DEFINE_list('files', None, 'SavedModels and TFLite files.')
 _THREADS = flags.DEFINE_integer('threads', 1, 'Threads of a call.', 1)
 _BATCHES = flags.DEFINE_list('batches', '1', 'Batch sizes.')
 _CALLS = flags.DEFINE_integer('calls', 60, 'Timed calls of each file.', 5)
-PARTS = 5
-
-Call = Callable[[], Any]
 
 
 def _values(shape: Sequence[int], dtype: Any) -> np.ndarray:
@@ -106,35 +105,6 @@ def _call_of(path: str, batch: int, threads: int) -> Call | None:
   return tflite_call(path, batch, threads)
 
 
-def minima(
-  calls: Mapping[str, Call], repeats: int, parts: int = PARTS
-) -> dict[str, list[float]]:
-  """Returns the least time of a call in each part of a run, in seconds.
-
-  The functions are called in turn, so that other programs on the machine slow
-  all of them down.
-
-  Args:
-    calls: functions by name.
-    repeats: how often each is timed in all, at least `parts`.
-    parts: how many parts the run has.
-  """
-  for call in calls.values():
-    for _ in range(3):  # The first calls trace and allocate.
-      call()
-  found: dict[str, list[float]] = {name: [] for name in calls}
-  for part in np.array_split(np.arange(repeats), parts):
-    least = dict.fromkeys(calls, float('inf'))
-    for _ in part:
-      for name, call in calls.items():
-        begin = time.perf_counter()
-        call()
-        least[name] = min(least[name], time.perf_counter() - begin)
-    for name, seconds in least.items():
-      found[name].append(seconds)
-  return found
-
-
 def measure(
   paths: Sequence[str], batches: Sequence[int], threads: int, repeats: int
 ) -> dict[str, dict[str, list[float] | None]]:
@@ -149,7 +119,8 @@ def measure(
   found = {}
   for batch in batches:
     calls = {path: _call_of(path, batch, threads) for path in paths}
-    taken = minima({p: c for p, c in calls.items() if c is not None}, repeats)
+    timed = {path: call for path, call in calls.items() if call is not None}
+    taken = call_times.minima(timed, repeats)
     found[str(batch)] = {path: taken.get(path) for path in paths}
   return found
 

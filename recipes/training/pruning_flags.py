@@ -15,8 +15,9 @@ from recipes.training import methods
 # How these flags are headed in `--help`.
 GROUP = 'Pruning'
 
-_STRUCTURE = ('block_size', 'sparsity_m_by_n')
-SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope')
+# Flags of two whole numbers.
+PAIRS = ('block_size', 'sparsity_m_by_n')
+SCHEDULE = ('prune_fraction', 'rounds', 'pace', 'scope', 'of')
 RAMP = ('limit', 'power', 'increment', 'interval')
 DENSE_STAGE = (
   'monitor',
@@ -33,7 +34,7 @@ _UNIFIED = (
   'pretrained',
 )
 # The flags that choose the layers to wrap, and the structure of the masks.
-WRAPPING = ('skip', *_STRUCTURE)
+WRAPPING = ('skip', *PAIRS, 'structure')
 _TICKET = (*WRAPPING, *SCHEDULE)
 # The flags that each method reads, beside `target_sparsity`.
 READ: dict[str, tuple[str, ...]] = {
@@ -113,7 +114,8 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
   'target_sparsity',
   0.9,
-  'Fraction of zeros among the wrapped weights at the end of the run.',
+  'Fraction of zeros among the wrapped weights at the end of the run; with '
+  '--structure=channels, least fraction of what --of names that is removed.',
   0.0,
   0.999999,
   module_name=GROUP,
@@ -178,6 +180,19 @@ for _name, _values, _text in (
     'the Erdos-Renyi-kernel rule (default of unidlth).',
   ),
   (
+    'structure',
+    ('channels',),
+    'Prune whole coupled channels. The run ends with the smaller network '
+    'without them: it is evaluated, exported and written to model.keras. Needs '
+    '--keras=tf_keras.',
+  ),
+  (
+    'of',
+    ('weights', 'flops'),
+    'What --target_sparsity is a fraction of. flops needs '
+    '--structure=channels.',
+  ),
+  (
     'mode',
     ('auto', 'min', 'max'),
     'Whether the monitored value is to fall or to rise, as in EarlyStopping.',
@@ -231,7 +246,7 @@ def _are_two_integers(value: list[str] | None) -> bool:
   )
 
 
-for _name in _STRUCTURE:
+for _name in PAIRS:
   flags.register_validator(
     _name, _are_two_integers, 'must be two whole numbers, as in 2,4'
   )

@@ -36,9 +36,29 @@ def check(config: PruningConfig, keras: Any) -> None:
         f'--{name} is about the dense stage, which a run from '
         '--initial_weights does not have: give --nopretrained for one.'
       )
+  _check_structure(config, is_keras_3)
   wrapping(config, keras)
   # Without a rate, since variables must not be made before the strategy.
   training_setup(config, steps=1000, seed=0, rate=None)
+
+
+def _check_structure(config: PruningConfig, is_keras_3: bool) -> None:
+  if config.of == 'flops' and config.structure is None:
+    raise ValueError(
+      '--of=flops needs --structure=channels: single zeros save no FLOPs.'
+    )
+  if config.structure is None:
+    return
+  chosen = f'--structure={config.structure}'
+  if is_keras_3:
+    raise ValueError(
+      f'{chosen} needs --keras=tf_keras: models of Keras 3 are not pruned by '
+      'whole channels.'
+    )
+  for name in config.given(pruning_flags.PAIRS):
+    raise ValueError(
+      f'{chosen} must be given without --{name}: its units are whole channels.'
+    )
 
 
 def wrapping(config: PruningConfig, keras: Any) -> dict[str, Any]:
@@ -49,18 +69,17 @@ def wrapping(config: PruningConfig, keras: Any) -> dict[str, Any]:
     keras: the module of its Keras.
   """
   given = config.given(pruning_flags.WRAPPING)
-  structure: dict[str, Any] = {
+  pairs: dict[str, Any] = {
     name: tuple(map(int, value))
-    for name, value in given.items()
-    if name != 'skip'
+    for name, value in config.given(pruning_flags.PAIRS).items()
   }
   # A layer with a name of its own: Keras numbers those of the model from 1.
   checked = keras.layers.Dense(1, name='checked')
   if keras.__name__ == 'keras':  # It prunes no layer by itself.
     checked = keras.Sequential([checked], name='checked_model')
   schedule = tf_unilth.IterativeSparsity(0.5)
-  tf_unilth.prune_low_magnitude(checked, schedule, **structure)
-  return {**given, **structure}
+  tf_unilth.prune_low_magnitude(checked, schedule, **pairs)
+  return {**given, **pairs}
 
 
 def as_arguments(given: Mapping[str, Any]) -> dict[str, Any]:

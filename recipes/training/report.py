@@ -73,11 +73,28 @@ def _rows(results: Mapping[str, Any]) -> dict[str, str]:
     'epochs, steps': f'{results["epochs"]}, {results["steps"]:,}',
     'time': f'{results["seconds"]:.1f} s on {results["devices"]}',
   }
+  if results.get('shrunk'):  # Results of 0.1.0 have no such key.
+    rows |= _shrunk_rows(results['shrunk'])
   for kind, found in results['exports'].items():
     rows[f'export {kind}'] = f'{found["bytes"]:,} bytes' + (
       f', outputs differ by {found["difference"]:.2g} at most'
       if found['difference'] is not None
       else ''
+    )
+  return rows
+
+
+def _shrunk_rows(shrunk: Mapping[str, Any]) -> dict[str, str]:
+  rows = {}
+  for name, key in (('parameters', 'parameters'), ('FLOPs', 'flops')):
+    before, after = shrunk[f'dense_{key}'], shrunk[key]
+    share = f'{100 * after / before:.2f}%'
+    rows[name] = f'{before:,} -> {after:,} ({share} are left)'
+  for batch, times in shrunk['latency'].items():
+    before, after = 1e3 * times['dense_seconds'], 1e3 * times['seconds']
+    rows[f'a call, batch {batch}'] = (
+      f'{before:.3g} ms -> {after:.3g} ms, {times["ratio"]:.2f} times as fast '
+      f'({times["least_ratio"]:.2f} to {times["largest_ratio"]:.2f})'
     )
   return rows
 

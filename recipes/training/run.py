@@ -17,6 +17,7 @@ from recipes.training import (
   pruning_setup,
   report,
   run_directory,
+  smaller_network,
 )
 from recipes.training.devices import Devices
 from recipes.training.recipe import Recipe
@@ -186,17 +187,18 @@ class Run:
     weights = stripped.get_weights()
     if not self._chief:
       return None
-    plain = self._on_one_device(stripped, weights)
+    model, shrunk = self._smaller(self._on_one_device(stripped, weights))
     inputs, _ = next(iter(self._data.test.batches(self._config.batch_size)))
     written = exports.write(
-      self._config.export, self._directory, plain, ticket, np.asarray(inputs)
+      self._config.export, self._directory, model, ticket, np.asarray(inputs)
     )
     if self._config.verbose:
       print(
         '\n'
         + '\n\n'.join([str(summary), *(w.report for w in written.values())])
       )
-    results = self._results(summary, plain, written)
+    results = self._results(summary, model, weights, written)
+    results['shrunk'] = shrunk
     results['seconds'] = writer.seconds
     histograms = {**writer.histograms, 'at the end': last}
     self._report(writer.history, results, summary, histograms)
@@ -216,7 +218,7 @@ class Run:
     )
 
   def _on_one_device(self, stripped: Any, weights: list[np.ndarray]) -> Any:
-    """Returns the stripped model without replicas, ready to be evaluated."""
+    """Returns the stripped model without replicas."""
     model = stripped
     if self._config.strategy != 'none':
       self._keras.backend.reset_uids()  # For the same names of layers.
@@ -224,18 +226,26 @@ class Run:
         self._recipe, self._config, self._data.image_shape, self._data.classes
       )
       model.set_weights(weights)
-    model.compile(loss=optimization.loss(self._config), metrics=['accuracy'])
     return model
+
+  def _smaller(self, plain: Any) -> tuple[Any, dict[str, Any] | None]:
+    """Returns the model to use, compiled, and what its shrinking saved."""
+    model, shrunk = plain, None
+    if self._config.pruning.structure == 'channels':
+      model, shrunk = smaller_network.write(plain, self._directory)
+    model.compile(loss=optimization.loss(self._config), metrics=['accuracy'])
+    return model, shrunk
 
   def _results(
     self,
     summary: tf_unilth.SparsitySummary,
-    plain: Any,
+    model: Any,
+    weights: list[np.ndarray],
     written: dict[str, exports.Export],
   ) -> dict[str, Any]:
     data, ticket = self._data, self._setup.ticket
     test, validation = (
-      self._accuracy(plain, split) for split in (data.test, data.validation)
+      self._accuracy(model, split) for split in (data.test, data.validation)
     )
     saved = written.get('saved_model')
     return {
@@ -249,7 +259,7 @@ class Run:
       'total_weights': summary.total_weights,
       'test_accuracy': test,
       'validation_accuracy': validation,
-      'dense_parameters_bytes': sum(w.nbytes for w in plain.get_weights()),
+      'dense_parameters_bytes': sum(w.nbytes for w in weights),
       'export_bytes': saved.bytes if saved else None,
       'export_difference': saved.difference if saved else None,
       'exports': {

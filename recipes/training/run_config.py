@@ -23,10 +23,12 @@ class PruningConfig:
   skip: tuple[str, ...] | None = None
   block_size: tuple[str, ...] | None = None
   sparsity_m_by_n: tuple[str, ...] | None = None
+  structure: str | None = None
   prune_fraction: float | None = None
   rounds: int | None = None
   pace: str | None = None
   scope: str | None = None
+  of: str | None = None
   limit: float | None = None
   power: float | None = None
   increment: float | None = None

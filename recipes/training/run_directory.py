@@ -21,7 +21,7 @@ _LOCK_FILES = ('lock', 'lock-owner.json')
 _FILES = (
   RESULTS,
   *('report.md', 'epochs.png', 'layers.png', 'weights.png'),
-  *('model.tflite', 'ticket', 'history.csv', 'progress.json'),
+  *('model.keras', 'model.tflite', 'ticket', 'history.csv', 'progress.json'),
   'tensorboard/*/events.*',
   f'{CHECKPOINTS}/epoch-*',
   *(f'{CHECKPOINTS}/{name}' for name in _LOCK_FILES),

@@ -81,6 +81,7 @@ def test_each_method_runs_to_its_target(method, tmp_path):
   slack = 2 if method in ('gmp', 'oneshot') else 0
   assert abs(zeros - round(target * results['total_weights'])) <= slack
   assert method in report.table(results)
+  assert results['shrunk'] is None and 'FLOPs' not in report.table(results)
 
 
 @pytest.mark.parametrize('method', ['gmp', 'oneshot'])

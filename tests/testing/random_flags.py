@@ -45,6 +45,8 @@ ARGUMENTS = {
   'sparsity_m_by_n': Argument(
     ('2,4',), ('4,4', '0,4', '5,4', '2', 'a,b', '-2,4', 'nan,4')
   ),
+  'structure': Argument(('channels',), (*_ODD, 'CHANNELS')),
+  'of': _one_of('weights', 'flops'),
   'prune_fraction': _number(('0.2', '0.5', '1e-9'), ('0', '1', '20')),
   'rounds': _whole(('1', '2', '3'), ('0',)),
   'pace': _one_of('geometric', 'cubic'),
@@ -89,8 +91,8 @@ ARGUMENTS = {
 }
 # Which methods read what, apart from those that all read, as `--help` says it.
 _OF_TICKETS = (
-  *('skip', 'block_size', 'sparsity_m_by_n', 'prune_fraction', 'rounds'),
-  *('pace', 'scope'),
+  *('skip', 'block_size', 'sparsity_m_by_n', 'structure', 'of'),
+  *('prune_fraction', 'rounds', 'pace', 'scope'),
 )
 _OF_RAMPS = (
   *('limit', 'power', 'increment', 'interval', 'finetune_fraction'),

@@ -9,8 +9,10 @@ import pytest
 import tf_keras as keras
 
 import tf_unilth
+from recipes.common import call_times
 from recipes.costs import latency_files, latency_report, latency_times
 from tests.testing import pictures
+from tf_unilth import inspection
 
 layers = keras.layers
 
@@ -40,6 +42,8 @@ def test_there_is_a_file_of_each_variant_and_runtime(written):
     'SavedModel, unstructured 90%': {},
     'TFLite, blocks 90%': {'sparse 1x4': 2},
     'SavedModel, blocks 90%': {},
+    'TFLite, channels': {'dense': 2},
+    'SavedModel, channels': {},
     'TFLite, int8': {'dense': 2},
   }
   assert all(file.bytes > 0 for file in written)
@@ -66,11 +70,24 @@ def test_blocks_have_the_share_of_zeros_and_convolutions_none():
   assert np.sum(model.layers[0].kernel == 0) == 36
 
 
+def test_channels_leave_a_quarter_of_the_flops(written):
+  dense, small = (
+    inspection.read(file.path).facts['FLOPs a sample']
+    for label in ('dense', 'channels')
+    for file in written
+    if file.label == f'SavedModel, {label}'
+  )
+  # Each of the 48 units is read 48 times and reads 30 values; the fewest go
+  # that leave a quarter.
+  assert dense == f'{2 * 48 * (30 + 48):,}'
+  assert small == f'{2 * 12 * (30 + 48):,}'
+
+
 def test_every_file_is_timed_at_every_batch_size(written):
   paths = [file.path for file in written]
   found = latency_times.measure(paths, [1, 2], threads=1, repeats=5)
   for times in (*found['1'].values(), *found['2'].values()):
-    assert len(times) == latency_times.PARTS and min(times) > 0
+    assert len(times) == call_times.PARTS and min(times) > 0
 
 
 def test_a_file_of_one_batch_size_is_timed_at_that_alone(tmp_path):
@@ -85,14 +102,14 @@ def test_a_file_of_one_batch_size_is_timed_at_that_alone(tmp_path):
 
 def test_calls_are_timed_in_turn_and_the_least_of_each_part_counts(monkeypatch):
   clock, log = [0.0], []
-  monkeypatch.setattr(latency_times.time, 'perf_counter', lambda: clock[0])
+  monkeypatch.setattr(call_times.time, 'perf_counter', lambda: clock[0])
 
   def call(name, seconds):
     log.append(name)
     clock[0] += seconds + len(log) // 100
 
   calls = {'a': lambda: call('a', 1), 'b': lambda: call('b', 2)}
-  found = latency_times.minima(calls, 10, 5)
+  found = call_times.minima(calls, 10, 5)
   assert ''.join(log[6:]) == 'ab' * 10
   assert found == {'a': [1.0] * 5, 'b': [2.0] * 5}
 

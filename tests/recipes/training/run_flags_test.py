@@ -28,6 +28,8 @@ _VALUES = {
   'skip': (['dense'], {}),
   'block_size': (['2', '1'], {}),
   'sparsity_m_by_n': (['2', '4'], {'target_sparsity': 0.5}),
+  'structure': ('channels', {}),
+  'of': ('flops', {'structure': 'channels'}),
   'prune_fraction': (0.4, {}),
   'rounds': (2, {}),
   'pace': ('geometric', {}),

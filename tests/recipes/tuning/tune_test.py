@@ -145,6 +145,7 @@ def test_the_sparsest_within_a_loss_of_the_dense(tmp_path):
     ),
     (['--strategy=mirrored'], '--strategy is not read'),
     (['--nolr_restart'], '--lr_restart is not read'),
+    (['--structure=channels'], '--structure is not read'),
     (['--epochs=2'], 'epochs must be a whole number >= 3'),
     (['--patience=-1'], 'flag --patience=-1: -1 is not a non-negative integer'),
     (['bayesian'], "'bayesian' is no flag"),
