@@ -97,33 +97,44 @@ class Run:
 
   def _fit(self, per_epoch: int) -> history_writer.HistoryWriter:
     data, batch_size = self._data, self._config.batch_size
-    resume = self._checkpoints()
-    first = resume[0].initial_epoch if resume else 0
+    resume = tf_unilth.CheckpointAndResume(
+      self._directory / run_directory.CHECKPOINTS,
+      config={**self._values, 'dataset': data.name},
+      verbose=int(self._verbose > 0),
+    )
+    first = resume.initial_epoch
     self._devices.check_agreement(first)
     directory = self._directory if self._chief else None
     writer = keras_classes.callback(
       self._keras, history_writer.HistoryWriter, directory, self._rate, first
     )
-    validation = data.validation.batches(batch_size)
+    validation, validation_steps = data.validation.batches(batch_size), None
+    if self._config.keras == 'tf_keras':
+      # Distributed data sets do not restart by themselves.
+      validation = validation.repeat()
+      validation_steps = -(-data.validation.examples // batch_size)
     on_replicas = self._devices.on_replicas
     self._model.fit(
       on_replicas(
         data.train.epochs(
-          batch_size, self._config.seed, first, self._config.epochs
+          batch_size,
+          self._config.seed,
+          # Keras 3 reads a batch even where no epoch is left.
+          min(first, self._config.epochs - 1),
+          self._config.epochs,
         ),
         weighted=True,
       ),
       initial_epoch=first,
       epochs=self._config.epochs,
       steps_per_epoch=per_epoch,
-      # Distributed data sets do not restart by themselves.
-      validation_data=on_replicas(validation.repeat(), weighted=False),
-      validation_steps=-(-data.validation.examples // batch_size),
+      validation_data=on_replicas(validation, weighted=False),
+      validation_steps=validation_steps,
       callbacks=[
         *self._setup.callbacks,
         *self._config_writer(first),
         writer,
-        *resume,
+        resume,
         *self._progress_callbacks(),
       ],
       verbose=0,
@@ -131,20 +142,6 @@ class Run:
       shuffle=self._config.keras == 'tf_keras',
     )
     return writer
-
-  def _checkpoints(self) -> list[Any]:
-    """Returns the callback that resumes the run; none for Keras 3."""
-    if self._config.keras == 'keras':
-      if self._verbose and (self._directory / run_directory.CONFIG).exists():
-        print('runs of Keras 3 are not resumed: this one starts again')
-      return []
-    return [
-      tf_unilth.CheckpointAndResume(
-        self._directory / run_directory.CHECKPOINTS,
-        config={**self._values, 'dataset': self._data.name},
-        verbose=int(self._verbose > 0),
-      )
-    ]
 
   def _config_writer(self, first: int) -> list[Any]:
     """Returns a callback that writes the configuration, for the chief.

@@ -61,7 +61,7 @@ class CheckpointRestorer:
     if self._data is not None:
       self._data.resume(
         newest,
-        lambda iterator: self._create_variables(iterator, newest),
+        lambda data: self._create_variables(data, newest),
         # Before on_train_end, in which some callbacks restore weights.
         lambda: self._restore_rest(newest),
         self._patches,
@@ -73,7 +73,7 @@ class CheckpointRestorer:
     if self._pending is not None:
       self._restore_rest(self._pending)
 
-  def _create_variables(self, iterator: Any, newest: Checkpoint) -> None:
+  def _create_variables(self, data: Any, newest: Checkpoint) -> None:
     """Creates variables that only a train step creates, and restores them.
 
     Those are the metrics of an epoch, and the slots of optimizers that the
@@ -81,11 +81,16 @@ class CheckpointRestorer:
     """
     access = self._state.access
     missing = newest.variables.keys() - self._state.variables().keys()
-    if missing or (newest.step and not access.has_metrics()):
-      access.create_variables(iterator)
+    has_metrics = not newest.step or (
+      newest.values['metrics'].keys() <= access.metric_variables().keys()
+    )
+    if missing or not has_metrics:
+      access.create_variables(data)
     if missing:
       self._state.set_variables({n: newest.variables[n] for n in missing})
       resume_checks.check_complete(self._directory, newest, self._state)
+    if not has_metrics:
+      self._state.set_metrics(newest.values)
 
   def _restore_rest(self, newest: Checkpoint) -> None:
     self._pending = None

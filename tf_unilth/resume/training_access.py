@@ -52,7 +52,8 @@ class FitData(Protocol):
 
     Args:
       checkpoint: the checkpoint of the earlier `fit`.
-      before_epoch: called with the iterator when it is in position.
+      before_epoch: called with the iterator when it is in position, or for
+        Keras 3 with the batch before it.
       at_end: called instead, if no epoch is left.
       patches: those of the `fit`.
     """
@@ -176,15 +177,12 @@ class TrainingAccess(Protocol):
   def made_by_training(self) -> tuple[str, ...]:
     """The name prefixes of variables that only a train step creates."""
 
-  def create_variables(self, iterator: Any) -> None:
-    """Creates these variables, if that needs no training.
+  def create_variables(self, data: Any) -> None:
+    """Creates these variables and the metrics, if that needs no training.
 
     Args:
-      iterator: an iterator over the batches of the `fit`; none is read.
+      data: what `before_epoch` of `FitData.resume` was called with.
     """
-
-  def has_metrics(self) -> bool:
-    """Returns whether the metrics of the model exist."""
 
   def read(self, variable: Any) -> np.ndarray:
     """Returns the value of a variable."""

@@ -36,6 +36,7 @@ class Keras3FitData:
     self._model, self._fit = model, fit
     self._iterator: Callable[[], Any] = fit.data_handler or (lambda: None)
     self._checkpoint: Any = None  # To resume from, until that is done.
+    self._before_epoch: Any = None  # To be called once that is done.
     self._first: Any = None  # The random state when the run began to read.
     self._epoch: Any = None  # The same of the present epoch.
     self._begin: _Begin | None = None
@@ -100,7 +101,8 @@ class Keras3FitData:
     del patches
     saved = checkpoint.values.get('data') or {}
     self._first, self._checkpoint = saved.get('first'), checkpoint
-    before_epoch(None)  # Keras has created all by now.
+    self._before_epoch = before_epoch
+    before_epoch(None)  # Keras has created all by now but for metrics.
     self._model._initial_epoch = checkpoint.epoch
     if checkpoint.finished:
       self._model._initial_epoch = self._epochs()
@@ -114,17 +116,20 @@ class Keras3FitData:
     self._model._initial_epoch = None  # `fit` has read it.
     iterator = self._iterator()
     checkpoint, self._checkpoint = self._checkpoint, None
+    before_epoch, self._before_epoch = self._before_epoch, None
     if checkpoint is not None:
       with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # They were given in the earlier run.
-        steps = self._move_to(checkpoint)
+        steps = self._move_to(checkpoint, before_epoch)
     else:
       self._epoch = random_generators.get_state()
       self._first = self._first or self._epoch
       steps = _steps(iterator)
     yield from steps
 
-  def _move_to(self, checkpoint: Any) -> Iterator[Any]:
+  def _move_to(
+    self, checkpoint: Any, before_epoch: Callable[[Any], None]
+  ) -> Iterator[Any]:
     """Returns the generator of the steps that follow a checkpoint."""
     iterator = self._iterator()
     now = random_generators.get_state()
@@ -134,13 +139,15 @@ class Keras3FitData:
         random_generators.set_state(self._first)
       for _ in range(self.initial_epoch, checkpoint.epoch):
         _read(iterator, _steps(iterator))
+    if checkpoint.epoch > checkpoint.first_epoch:
+      _begin_reading(iterator)
     restores = self.restores_random_state(checkpoint)
     if checkpoint.step:
       self._epoch = (checkpoint.values.get('data') or {}).get('epoch')
       if restores and self._epoch is not None:
         random_generators.set_state(self._epoch)
       steps = _steps(iterator)
-      _read(iterator, steps, checkpoint.step)
+      before_epoch(_read(iterator, steps, checkpoint.step))
       now = checkpoint.values['random']
     if restores:
       random_generators.set_state(now)
@@ -263,21 +270,34 @@ def _steps(iterator: Any) -> Iterator[Any]:
   return type(iterator)._enumerate_iterator(iterator)
 
 
-def _read(
-  iterator: Any, steps: Iterator[Any], count: int | None = None
-) -> None:
+def _begin_reading(iterator: Any) -> None:
+  """Makes the iterator that all epochs read from, if there is to be one.
+
+  In the run it was made before, and on torch that draws a random number.
+  """
+  if iterator.steps_per_epoch and iterator._current_iterator is None:
+    iterator._current_iterator = iter(iterator._get_iterator())
+    iterator._steps_seen = 0
+
+
+def _read(iterator: Any, steps: Iterator[Any], count: int | None = None) -> Any:
   """Reads batches without training, as `fit` reads them.
 
   Args:
     iterator: Keras's epoch iterator.
     steps: its generator of the steps of an epoch.
     count: how many to read; `None`: those of a whole epoch.
+
+  Returns:
+    The last batch, `None` without one.
   """
+  batch = None
   of_execution = iterator.steps_per_execution
   with iterator.catch_stop_iteration():
     for begin, _, batches in steps:
       last = iterator.num_batches or begin + of_execution
       for _ in range(min(of_execution, last - begin)):
-        next(batches)
+        batch = next(batches)
       if count is not None and begin + of_execution >= count:
-        return
+        break
+  return batch

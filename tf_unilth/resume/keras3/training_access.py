@@ -228,12 +228,14 @@ class Keras3Access:
       f'{path}/' for path in self.optimizers() if path != 'optimizer'
     )
 
-  def create_variables(self, iterator: Any) -> None:
-    """Does nothing: users build the optimizers of their own train steps."""
+  def create_variables(self, data: Any) -> None:
+    """Creates the metrics, given a batch.
 
-  def has_metrics(self) -> bool:
-    """Returns True: `fit` has created the metrics."""
-    return True
+    Users build the optimizers of their own train steps.
+    """
+    if data is not None:
+      # `fit` calls it on JAX; on other backends the first step makes metrics.
+      self._model._symbolic_build(data_batch=data)
 
   def read(self, variable: Any) -> np.ndarray:
     """Returns the value of a variable, or of its copy on one device."""

@@ -198,7 +198,7 @@ class TfKerasAccess:
     others = tracked_objects.optimizers(self._model)
     return tuple(f'{path}/' for path in others if path != 'optimizer')
 
-  def create_variables(self, iterator: Any) -> None:
+  def create_variables(self, data: Any) -> None:
     """Creates these variables by tracing a train step; no batch is read."""
     model = self._model
     if model.run_eagerly:
@@ -207,11 +207,7 @@ class TfKerasAccess:
       )
     else:
       train_function = model.train_tf_function
-    train_function.get_concrete_function(iterator)
-
-  def has_metrics(self) -> bool:
-    """Returns whether Keras has created the metrics of the model."""
-    return bool(self._model.metrics_names)
+    train_function.get_concrete_function(data)
 
   def read(self, variable: Any) -> np.ndarray:
     """Returns the value of a variable."""
