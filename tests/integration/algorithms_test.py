@@ -28,7 +28,7 @@ from tests.testing.algorithm_table import (
   SEED,
   Algorithm,
   Case,
-  optimizer,
+  make_optimizer,
 )
 from tf_unilth.selection import mask_selection, round_sparsity
 
@@ -87,7 +87,7 @@ def run(algorithm_name: str, case_name: str) -> Run:
   model, schedules = _wrap(case)
   toys.compiled_for_labels(
     model,
-    optimizer(case.optimizer, algorithm.staged),
+    make_optimizer(case.optimizer, algorithm.staged),
     run_eagerly=case.mode == 'eager',
     jit_compile=case.mode == 'jit',
     steps_per_execution=case.steps_per_execution,

@@ -14,7 +14,7 @@ from tests.testing.algorithm_table import (
   ALGORITHMS,
   ROUNDS,
   Algorithm,
-  optimizer,
+  make_optimizer,
 )
 
 every_algorithm = pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def _rewinding_run(algorithm: Algorithm, **arguments: Any) -> tuple[Any, Any]:
   model = toys.wrapped(
     toys.conv(),
     tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
-    optimizer('adam', algorithm.staged),
+    make_optimizer('adam', algorithm.staged),
   )
   start = toys.training_state(model)
   spy = toys.Spy()
@@ -104,7 +104,7 @@ def test_lth_rewinds_survivors_bit_for_bit_in_every_round(rewind_step):
   model = toys.wrapped(
     toys.conv(),
     tf_unilth.IterativeSparsity(0.9, rounds=ROUNDS),
-    optimizer('adam'),
+    make_optimizer('adam'),
   )
   watch = _RoundEnds(rewind_step)
   callback = tf_unilth.LTH(rewind_step=rewind_step, verbose=0)
@@ -162,7 +162,7 @@ class _Weights(keras.callbacks.Callback):
 @pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
 def test_only_candidates_shrink_and_val_loss_has_no_penalty(name, optimizer):
   watch, history = _nothing_to_learn(
-    optimizer(optimizer), tf_unilth.L2Ramp(limit=0.2), ALGORITHMS[name]
+    make_optimizer(optimizer), tf_unilth.L2Ramp(limit=0.2), ALGORITHMS[name]
   )
   assert any(history['l2_lambda']) and not any(history['val_loss'])
   first = watch.seen[0][3]
@@ -196,10 +196,10 @@ def test_a_target_of_zero_is_bit_identical_to_plain_keras(name):
       ]
     )
 
-  plain = toys.compiled_for_labels(build(), optimizer('adam'))
+  plain = toys.compiled_for_labels(build(), make_optimizer('adam'))
   plain_history = toys.fit(plain, shuffle=True)
   wrapped = toys.wrapped(
-    build(), tf_unilth.IterativeSparsity(0.0), optimizer('adam')
+    build(), tf_unilth.IterativeSparsity(0.0), make_optimizer('adam')
   )
   history = toys.fit(wrapped, ALGORITHMS[name].callback(), shuffle=True)
   assert plain_history.history['loss'] == history.history['loss']

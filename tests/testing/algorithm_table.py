@@ -133,7 +133,7 @@ CASES = {
 ROUNDS = 3
 
 
-def optimizer(name: str, staged: bool = False) -> Any:
+def make_optimizer(name: str, staged: bool = False) -> Any:
   """Returns a new optimizer for a case, or with a staged rate."""
   rate = 0.05 if name == 'sgd' else 0.01
   if staged:

@@ -30,8 +30,10 @@ def input_ids(
   Returns:
     For each input the valid integers, or `None` if it is not known to hold ids.
 
+  >>> from tf_unilth.engines import served_model
   >>> model = keras.Sequential([keras.layers.Embedding(9, 2, input_length=3)])
-  >>> input_ids(model, model.inputs, served_model.of_model(model))
+  >>> served = served_model.of_model(model)
+  >>> input_ids(model, model.inputs, served)
   [range(0, 9)]
   """
   found = _ids_of_layer(layer, inputs, model)

@@ -10,7 +10,7 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes.common import call_times
-from recipes.costs import latency_files, latency_report, latency_times
+from recipes.costs import file_calls, latency_files, latency_report
 from tests.testing import pictures
 from tf_unilth import inspection
 
@@ -85,7 +85,7 @@ def test_channels_leave_a_quarter_of_the_flops(written):
 
 def test_every_file_is_timed_at_every_batch_size(written):
   paths = [file.path for file in written]
-  found = latency_times.measure(paths, [1, 2], threads=1, repeats=5)
+  found = file_calls.measure(paths, [1, 2], threads=1, repeats=5)
   for times in (*found['1'].values(), *found['2'].values()):
     assert len(times) == call_times.PARTS and min(times) > 0
 
@@ -95,7 +95,7 @@ def test_a_file_of_one_batch_size_is_timed_at_that_alone(tmp_path):
   paths = [str(tmp_path / name) for name in ('a', 'b.tflite')]
   tf_unilth.export_saved_model(model, paths[0])
   tf_unilth.export_tflite(model, paths[1])
-  found = latency_times.measure(paths, [1, 2], threads=1, repeats=5)
+  found = file_calls.measure(paths, [1, 2], threads=1, repeats=5)
   assert found['1'] == {path: None for path in paths}
   assert all(found['2'].values())
 
