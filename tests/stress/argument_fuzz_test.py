@@ -1,5 +1,7 @@
 """The argument fuzz: some of its cases, and that it sees what is wrong."""
 
+import functools
+
 import hypothesis
 import hypothesis.strategies as st
 import pytest
@@ -118,7 +120,9 @@ def test_a_ticket_that_misses_its_target_is_a_failure(monkeypatch):
   calls = (argument_case.draw(0, index) for index in range(9 * COUNT))
   monkeypatch.setattr(toys, 'fit', lambda *args, **kwargs: None)
   rows = (
-    argument_case._row(0, call, lambda: argument_case._train_run(call))
+    argument_case._row(
+      0, call, functools.partial(argument_case._train_run, call)
+    )
     for call in calls
     if call.subject == 'a run with DLTH' and not call.bad
   )
