@@ -108,11 +108,7 @@ class Run:
     writer = keras_classes.callback(
       self._keras, history_writer.HistoryWriter, directory, self._rate, first
     )
-    validation, validation_steps = data.validation.batches(batch_size), None
-    if self._config.keras == 'tf_keras':
-      # Distributed data sets do not restart by themselves.
-      validation = validation.repeat()
-      validation_steps = -(-data.validation.examples // batch_size)
+    validation, validation_steps = self._validation()
     on_replicas = self._devices.on_replicas
     self._model.fit(
       on_replicas(
@@ -142,6 +138,14 @@ class Run:
       shuffle=self._config.keras == 'tf_keras',
     )
     return writer
+
+  def _validation(self) -> tuple[Any, int | None]:
+    """Returns the validation batches, and how many make a pass if not all."""
+    data, batch_size = self._data.validation, self._config.batch_size
+    if self._config.keras == 'tf_keras':
+      # Distributed data sets do not restart by themselves.
+      return data.batches(batch_size).repeat(), -(-data.examples // batch_size)
+    return data.batches(batch_size), None
 
   def _config_writer(self, first: int) -> list[Any]:
     """Returns a callback that writes the configuration, for the chief.

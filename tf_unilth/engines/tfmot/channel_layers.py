@@ -124,6 +124,8 @@ def _reshape(trace: ChannelTrace, layer: Any, call: LayerCall) -> int:
 
 
 def merge(kind: str) -> Handler:
+  """Returns what traces a layer that joins tensors, such as `Add`."""
+
   def handler(trace: ChannelTrace, layer: Any, call: LayerCall) -> int:
     ids = [trace.channels(tensor) for tensor in call.inputs]
     width = max(map(len, ids))
