@@ -1,12 +1,15 @@
 """Times the training steps of Keras 3 models, on one backend.
 
-Each repeat trains the dense network, the same with a fixed mask, and the same
-on the L2 ramp of DLTH, one after another, for three epochs each with the same
-callback. The CPU time of the second epoch counts: by then all is compiled, and
-other programs on the machine matter little. Ratios compare the trainings of one
-repeat.
+Three networks train in turns, a short epoch each: one is dense, one has a fixed
+mask, one is on the L2 ramp of DLTH. Ratios compare epochs that follow each
+other, so that what else the machine does affects both. The CPU time of a step
+counts, with one thread, because threads that wait for work would count too. The
+learning rate is so small that nothing is learned: a network that knows its data
+by heart has denormal gradients, which are slow to compute with.
 """
 
+import importlib
+import os
 import pathlib
 import statistics
 import time
@@ -19,7 +22,8 @@ import numpy as np
 import tf_unilth
 from recipes.common import files, provenance, tables
 
-_STEPS = 300  # Per epoch.
+_STEPS = 60  # Per epoch.
+_WARM = 10  # The first steps of an epoch are not timed.
 _BATCH_SIZE = 60
 _SPARSITY = 0.9
 DENSE, HELD, RAMP = 'dense', 'mask held', 'ramp'
@@ -53,55 +57,44 @@ NETWORKS = {'lenet': lenet, 'conv': conv}
 
 
 class _Clock(keras.callbacks.Callback):
-  """Measures the CPU time of the second epoch of a `fit`."""
+  """Measures the CPU time of a step, the mean of an epoch."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     super().__init__()
-    self.seconds = 0.0
+    self.seconds: list[float] = []
     self._begin = 0.0
 
-  def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-    """Starts the clock."""
-    self._begin = time.process_time()
-
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-    """Does nothing, as often as a ticket callback is called."""
+    """Starts the clock after the first steps, and stops it after the last."""
+    if batch + 1 == _WARM:
+      self._begin = time.process_time()
+    elif batch + 1 == _STEPS:
+      taken = time.process_time() - self._begin
+      self.seconds.append(taken / (_STEPS - _WARM))
 
-  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-    """Stops the clock."""
-    if epoch == 1:
-      self.seconds = time.process_time() - self._begin
 
-
-def train(build: Callable[[], keras.Model], kind: str, data: Any) -> float:
-  """Trains a network for three epochs.
+class _Turns(keras.callbacks.Callback):
+  """Trains other networks for an epoch after each epoch of a `fit`.
 
   Args:
-    build: returns the network.
-    kind: `'dense'`, `'mask held'` or `'ramp'`.
-    data: inputs and labels.
-
-  Returns:
-    The CPU seconds of the second epoch.
+    others: trains each of them for an epoch.
   """
-  keras.utils.set_random_seed(0)
-  model = build()
-  clock = _Clock()
-  callbacks: list[Any] = [clock]
-  if kind == HELD:
-    _make_sparse(model)
-    model = tf_unilth.prune_low_magnitude(model, tf_unilth.FixedMask())
-    callbacks.append(tf_unilth.UniLTH(verbose=0))
-  elif kind == RAMP:
-    schedule = tf_unilth.IterativeSparsity(_SPARSITY)
-    model = tf_unilth.prune_low_magnitude(model, schedule)
-    callbacks.append(tf_unilth.DLTH(finetune_fraction=0.2, verbose=0))
+
+  def __init__(self, others: Callable[[], None]):
+    super().__init__()
+    self._others = others
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    """Trains the others."""
+    self._others()
+
+
+def _compiled(model: keras.Model) -> keras.Model:
   model.compile(
-    keras.optimizers.SGD(0.01, momentum=0.9),
+    keras.optimizers.SGD(1e-5, momentum=0.9),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
   )
-  model.fit(*data, _BATCH_SIZE, epochs=3, verbose=0, callbacks=callbacks)
-  return clock.seconds
+  return model
 
 
 def _make_sparse(model: keras.Model) -> None:
@@ -115,22 +108,77 @@ def _make_sparse(model: keras.Model) -> None:
   )
 
 
+def _models(build: Callable[[], keras.Model]) -> dict[str, keras.Model]:
+  """Returns the three compiled networks, by kind."""
+  dense, held, ramp = build(), build(), build()
+  for model in (held, ramp):
+    model.set_weights(dense.get_weights())
+  _make_sparse(held)
+  prune = tf_unilth.prune_low_magnitude
+  held = prune(held, tf_unilth.FixedMask())
+  ramp = prune(ramp, tf_unilth.IterativeSparsity(_SPARSITY))
+  return {
+    kind: _compiled(model)
+    for kind, model in ((DENSE, dense), (HELD, held), (RAMP, ramp))
+  }
+
+
+def times(
+  build: Callable[[], keras.Model], data: Any, repeats: int
+) -> dict[str, list[float]]:
+  """Trains the three networks in turns.
+
+  Args:
+    build: returns the dense network.
+    data: inputs and labels of one epoch.
+    repeats: how many epochs of each are timed, at least 1.
+
+  Returns:
+    The CPU seconds per step of each epoch, by kind.
+  """
+  keras.utils.set_random_seed(0)
+  models, clocks = _models(build), {k: _Clock() for k in (DENSE, HELD, RAMP)}
+  held = tf_unilth.UniLTH(verbose=0)
+
+  def fit(kind: str, epochs: int, *callbacks: Any) -> None:
+    called = [*callbacks, clocks[kind]]
+    models[kind].fit(*data, _BATCH_SIZE, epochs, verbose=0, callbacks=called)
+
+  def others() -> None:
+    fit(DENSE, 1)
+    fit(HELD, 1, held)
+
+  # The first epoch compiles the steps, and the last cuts.
+  ramp = tf_unilth.DLTH(finetune_fraction=0.0, verbose=0)
+  fit(RAMP, repeats + 2, _Turns(others), ramp)
+  return {
+    kind: clock.seconds[1 : repeats + 1] for kind, clock in clocks.items()
+  }
+
+
+def _use_one_thread() -> None:
+  """Makes the backend compute with one thread; it must not have computed."""
+  backend = keras.backend.backend()
+  if backend == 'torch':
+    importlib.import_module('torch').set_num_threads(1)
+  elif backend == 'jax':
+    flags = os.environ.get('XLA_FLAGS', '')
+    os.environ['XLA_FLAGS'] = f'{flags} --xla_cpu_multi_thread_eigen=false'
+  else:
+    threading = importlib.import_module('tensorflow').config.threading
+    threading.set_intra_op_parallelism_threads(1)
+    threading.set_inter_op_parallelism_threads(1)
+
+
 def measure(repeats: int) -> dict[str, dict[str, list[float]]]:
   """Returns the CPU seconds per step, by network and kind of training.
 
   Args:
-    repeats: how often each is measured, at least 1.
+    repeats: how many epochs of each are timed, at least 1.
   """
   rng, count = np.random.default_rng(0), _STEPS * _BATCH_SIZE
   data = rng.normal(size=(count, 784)).astype(np.float32), np.arange(count) % 10
-  found: dict[str, dict[str, list[float]]] = {
-    name: {DENSE: [], HELD: [], RAMP: []} for name in NETWORKS
-  }
-  for name, build in NETWORKS.items():
-    for _ in range(repeats):
-      for kind, seconds in found[name].items():
-        seconds.append(train(build, kind, data) / _STEPS)
-  return found
+  return {n: times(build, data, repeats) for n, build in NETWORKS.items()}
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> str:
@@ -166,8 +214,9 @@ def run(output: pathlib.Path | None, repeats: int) -> None:
 
   Args:
     output: the file, whose extension becomes `.json`; `None` writes nothing.
-    repeats: how often each is measured, at least 1.
+    repeats: how many epochs of each are timed, at least 1.
   """
+  _use_one_thread()
   found = measure(repeats)
   print(table(found))
   if output:

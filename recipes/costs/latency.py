@@ -144,12 +144,12 @@ def _main(_: Sequence[str]) -> str | None:
         [float(sparsity) for sparsity in _SPARSITIES.value],
         *settings,
       )
+      _write(rows)  # After each, so that a run cut short keeps its networks.
   except ValueError as error:
     return f'error: {error}'
   except subprocess.CalledProcessError:
     return 'error: the files were not timed.'  # It has said why.
-  if _OUTPUT.value:
-    _write(pathlib.Path(_OUTPUT.value), rows)
+  _write(rows)
   return None
 
 
@@ -170,7 +170,10 @@ def _measure_network(
   return rows
 
 
-def _write(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write(rows: Sequence[dict[str, Any]]) -> None:
+  if not _OUTPUT.value:
+    return
+  path = pathlib.Path(_OUTPUT.value)
   content = {**provenance.record(), 'files': list(rows)}
   files.write_json(path.with_suffix('.json'), content)
   text = latency_report.table(rows)
