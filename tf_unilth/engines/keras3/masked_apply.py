@@ -153,17 +153,19 @@ class MaskedApply:
     iteration = ops.add(self._inner._iterations.value, 0)
     grads = list(grads)
     coefficient = self._coefficient(iteration) if ramps else None
+    in_gradient = ramps and self._in_gradient
+    scale = self._penalty_scale(coefficient) if in_gradient else None
     for index, position in found.items():
       gradient = grads[position]
       if masks:
         gradient = self._mask(index, gradient)
-      if ramps and self._in_gradient:
-        gradient = self._penalize(index, gradient, coefficient)
+      if in_gradient:
+        gradient = self._penalize(index, gradient, scale)
       grads[position] = gradient
     result = self._apply_own(grads, trainable_variables)
     if masks:
       self.apply_masks(self._unsafe & set(found))
-    if ramps and not self._in_gradient:
+    if ramps and not in_gradient:
       self._shrink(found, self._shrunk_share(iteration, coefficient))
     return result
 
@@ -200,17 +202,19 @@ class MaskedApply:
       return type(gradient)(values, gradient.indices, gradient.dense_shape)
     return _keep(mask, gradient)
 
-  def _penalize(self, index: int, gradient: Any, coefficient: Any) -> Any:
-    """Returns gradient + coefficient * candidates * weight."""
+  def _penalty_scale(self, coefficient: Any) -> Any:
+    """Returns what a candidate is multiplied by in its penalty's gradient."""
     cap = optimizer_traits.coefficient_cap(self.optimizer)
     if cap is not None:
       coefficient = ops.minimum(coefficient, cap)
-    kernel = self._kernels[index].variable
     # The optimizer will sum the gradients of the replicas.
-    scale = ops.cast(coefficient / _replica_count(), kernel.dtype)
-    penalty = _keep(
-      self.variables.candidates[index].value, scale * kernel.value
-    )
+    return coefficient / _replica_count()
+
+  def _penalize(self, index: int, gradient: Any, scale: Any) -> Any:
+    """Returns gradient + scale * candidates * weight."""
+    kernel = self._kernels[index].variable
+    product = ops.cast(scale, kernel.dtype) * kernel.value
+    penalty = _keep(self.variables.candidates[index].value, product)
     if gradient is None:
       return penalty
     if _is_sparse(gradient):
