@@ -189,15 +189,12 @@ def exports() -> list[str]:
 
 def faster() -> list[str]:
   """docs/faster.md: how many times as fast networks are."""
-  rows = load('cost/random/latency/latency.json')['files']
-  networks = list(dict.fromkeys(row['network'] for row in rows))
-  names, widths = zip(*(name.split('_') for name in networks))
-  assert {*names} == {'dense'}
-  shown = ' and '.join(f'{int(width):,}' for width in widths)
-  return [
-    f'networks of two Dense layers, {shown} wide',
-    *latency_report.summary(rows),
+  rows = [
+    row
+    for name in ('latency', 'latency_convolutional')
+    for row in load(f'cost/random/{name}/latency.json')['files']
   ]
+  return latency_report.summary(rows)
 
 
 def runs() -> list[str]:

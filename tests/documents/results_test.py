@@ -84,8 +84,9 @@ def test_a_table_of_costs_is_that_of_its_file(name):
   assert (folder / 'overhead.md').read_text() == '\n'.join(tables)
 
 
-def test_a_table_of_latencies_is_that_of_its_file():
-  folder = _PLACE / 'cost' / 'random' / 'latency'
+@pytest.mark.parametrize('name', ['latency', 'latency_convolutional'])
+def test_a_table_of_latencies_is_that_of_its_file(name):
+  folder = _PLACE / 'cost' / 'random' / name
   rows = json.loads((folder / 'latency.json').read_text())['files']
   lines = [*latency_report.summary(rows), '', latency_report.table(rows)]
   assert (folder / 'latency.md').read_text() == '\n'.join(lines)
