@@ -132,6 +132,7 @@ def _main(_: Sequence[str]) -> str | None:
     [int(batch) for batch in _BATCHES.value],
     _CALLS.value,
   )
+  output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
   rows: list[dict[str, Any]] = []
   try:
     if _FILES.value:
@@ -144,12 +145,12 @@ def _main(_: Sequence[str]) -> str | None:
         [float(sparsity) for sparsity in _SPARSITIES.value],
         *settings,
       )
-      _write(rows)  # After each, so that a run cut short keeps its networks.
+      _write(output, rows)  # After each, so that a run cut short keeps its networks.
   except ValueError as error:
     return f'error: {error}'
   except subprocess.CalledProcessError:
     return 'error: the files were not timed.'  # It has said why.
-  _write(rows)
+  _write(output, rows)
   return None
 
 
@@ -170,10 +171,9 @@ def _measure_network(
   return rows
 
 
-def _write(rows: Sequence[dict[str, Any]]) -> None:
-  if not _OUTPUT.value:
+def _write(path: pathlib.Path | None, rows: Sequence[dict[str, Any]]) -> None:
+  if path is None:
     return
-  path = pathlib.Path(_OUTPUT.value)
   content = {**provenance.record(), 'files': list(rows)}
   files.write_json(path.with_suffix('.json'), content)
   text = latency_report.table(rows)
