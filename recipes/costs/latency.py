@@ -145,7 +145,8 @@ def _main(_: Sequence[str]) -> str | None:
         [float(sparsity) for sparsity in _SPARSITIES.value],
         *settings,
       )
-      _write(output, rows)  # After each, so that a run cut short keeps its networks.
+      # After each, so that a run cut short keeps its networks.
+      _write(output, rows)
   except ValueError as error:
     return f'error: {error}'
   except subprocess.CalledProcessError:
