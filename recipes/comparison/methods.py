@@ -141,7 +141,13 @@ METHODS: dict[str, MethodConfig] = {
   'gmp_restart': MethodConfig(
     {'method': 'gmp', 'lr_restart': True}, _RESTARTED_SPANS
   ),
+  'gmp_global': MethodConfig({'method': 'gmp_global'}, _SPANS),
+  'gmp_global_restart': MethodConfig(
+    {'method': 'gmp_global', 'lr_restart': True}, _RESTARTED_SPANS
+  ),
   'lr_rewind': MethodConfig({'method': 'lr_rewind'}, _ROUNDS),
+  # The same learning rates, without the rounds.
+  'cyclic': MethodConfig({'method': 'cyclic'}, _ROUNDS),
   'lth': MethodConfig({'method': 'lth'}, _ROUNDS),
   'lth_late': MethodConfig({'method': 'lth', 'rewind_step': _LATE}, _ROUNDS),
   'unilth': MethodConfig({'method': 'unilth'}, _FIND),

@@ -13,7 +13,12 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes.data.dataset import DataOptions, Dataset, Split
-from recipes.training import catalogue, keras_classes, methods
+from recipes.training import (
+  catalogue,
+  keras_classes,
+  method_settings,
+  methods,
+)
 from recipes.training.recipe import Recipe
 
 Settings = Mapping[str, float]
@@ -193,13 +198,13 @@ class Bench:
     steps: int,
     rate: tf_unilth.StagedLearningRate,
     settings: dict[str, float],
-  ) -> methods.TrainingSetup:
+  ) -> method_settings.TrainingSetup:
     callback = {**method.callback, 'verbose': 0}
     if 'finetune_fraction' in settings:
       callback['finetune_fraction'] = settings['finetune_fraction']
     return methods.training_setup(
       method.plan,
-      methods.Settings(
+      method_settings.Settings(
         target_sparsity=self._task.sparsity,
         steps=steps,
         seed=self._seed,
@@ -209,6 +214,7 @@ class Bench:
         end_fraction=settings.get('end', 0.7),
         schedule=dict(method.schedule),
         callback=callback,
+        keras=keras,
       ),
     )
 

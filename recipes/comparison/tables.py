@@ -15,9 +15,12 @@ BASELINES = {
   'unilth': (
     'gmp',
     'gmp_restart',
+    'gmp_global',
+    'gmp_global_restart',
     'oneshot',
     'oneshot_restart',
     'lr_rewind',
+    'cyclic',
     'lth',
     'lth_late',
     'lth_full',

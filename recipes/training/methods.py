@@ -1,58 +1,11 @@
 """The training setup of each `--method`: a schedule and callbacks."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import tf_unilth
-
-TicketCallback = (
-  tf_unilth.LTH | tf_unilth.DLTH | tf_unilth.UniLTH | tf_unilth.UniDLTH
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingSetup:
-  """What a method needs to train a model.
-
-  Args:
-    schedule: to wrap the model with; `None` for a dense model, not wrapped.
-    callbacks: of `fit`.
-    ticket: the ticket callback among them, `None` if there is none.
-  """
-
-  schedule: Any
-  callbacks: list[Any]
-  ticket: TicketCallback | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """The arguments of a training setup.
-
-  Args:
-    target_sparsity: fraction of zeros in [0, 1).
-    steps: training steps of the whole run.
-    seed: of random tickets.
-    rate: the run's learning-rate schedule; `None` to try the arguments only.
-    lr_restart: whether tfmot's methods restart the schedule when they begin to
-      prune; ticket callbacks always do, if it can be restarted.
-    begin_fraction: fraction of the steps after which tfmot's methods begin to
-      prune; `None` for 0.2 (gmp) and 0.5 (oneshot).
-    end_fraction: fraction of the steps after which gmp is at its target.
-    schedule: further arguments of `IterativeSparsity`.
-    callback: further arguments of the ticket callback.
-  """
-
-  target_sparsity: float
-  steps: int
-  seed: int
-  rate: Any
-  lr_restart: bool
-  begin_fraction: float | None
-  end_fraction: float
-  schedule: dict[str, Any]
-  callback: dict[str, Any]
+from recipes.training import cyclic, gmp_global
+from recipes.training.method_settings import Settings, TrainingSetup
 
 
 def _dense(settings: Settings) -> TrainingSetup:
@@ -103,12 +56,16 @@ _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
     tf_unilth.DLTH, ramp=tf_unilth.L2Ramp(limit=0), finetune_fraction=1.0
   ),
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
+  'gmp_global': gmp_global.setup,
+  'cyclic': cyclic.setup,
 }
 METHODS = tuple(_SETUPS)
 # Those that prune by tfmot, which knows models of tf_keras alone.
 OF_TFMOT = ('gmp', 'oneshot')
 # Methods that a ticket callback of another name implements.
-_BASELINES = ('random', 'lr_rewind')
+_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'cyclic')
+# Those that restart the learning rate only with --lr_restart.
+ONE_DECAY = ('gmp_global',)
 
 
 def training_setup(method: str, settings: Settings) -> TrainingSetup:

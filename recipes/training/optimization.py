@@ -3,7 +3,7 @@
 from typing import Any
 
 import tf_unilth
-from recipes.training import keras_classes
+from recipes.training import keras_classes, methods
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
 
@@ -13,7 +13,7 @@ def learning_rate(
 ) -> Any:
   """Returns the learning-rate schedule of a run.
 
-  It is a `StagedLearningRate`, or with `--nolr_restart` one that decays once.
+  It is a `StagedLearningRate`, or without `--lr_restart` one that decays once.
 
   Args:
     recipe: defines how it decays.
@@ -21,7 +21,9 @@ def learning_rate(
     steps: training steps of the run.
     highest: the initial rate; `None` for that of the configuration.
   """
-  restarts = config.pruning.lr_restart is not False
+  restarts = config.pruning.lr_restart
+  if restarts is None:
+    restarts = config.pruning.method not in methods.ONE_DECAY
   schedule = tf_unilth.StagedLearningRate
   if not restarts:
     schedule = keras_classes.one_decay(config.keras_module)

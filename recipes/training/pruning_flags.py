@@ -43,6 +43,11 @@ READ: dict[str, tuple[str, ...]] = {
   'oneshot': ('lr_restart', 'begin_fraction', 'skip'),
   'random': _TICKET,
   'lr_rewind': _TICKET,
+  'gmp_global': (
+    *('lr_restart', 'begin_fraction', 'end_fraction'),
+    *(*WRAPPING, 'rounds', 'scope', 'of'),
+  ),
+  'cyclic': (*WRAPPING, 'rounds', 'scope', 'of'),
   'lth': (*_TICKET, 'rewind_step'),
   'dlth': (*_TICKET, *RAMP, 'finetune_fraction', 'lr_restart'),
   'unilth': (*_TICKET, *RAMP, *_UNIFIED),
@@ -108,7 +113,9 @@ flags.DEFINE_enum(
   'How to prune. lth, dlth, unilth and unidlth: the algorithms of this '
   "library. dense: no pruning. gmp: tfmot's gradual magnitude pruning. "
   'oneshot: magnitude pruning in one step. random: a random ticket trained '
-  'from scratch. lr_rewind: learning-rate rewinding (Renda et al. 2020).',
+  'from scratch. lr_rewind: learning-rate rewinding (Renda et al. 2020). '
+  'gmp_global: gradual magnitude pruning that ranks all layers together. '
+  'cyclic: the learning rate of lr_rewind, with one cut before its last cycle.',
   module_name=GROUP,
 )
 flags.DEFINE_float(
@@ -145,7 +152,9 @@ for _name, _least, _text in (
   (
     'rounds',
     1,
-    'Number of pruning rounds. By default as many as --prune_fraction needs.',
+    'Number of pruning rounds; for cyclic, of cycles before the cut. By '
+    'default as many as --prune_fraction needs; 4 for cyclic, 60 for '
+    'gmp_global.',
   ),
   ('interval', 1, 'Number of steps between two increments of lambda.'),
   (
@@ -209,8 +218,8 @@ flags.DEFINE_string(
 )
 for _name, _text in {
   'lr_restart': 'Restart the learning-rate schedule when pruning begins (dlth: '
-  'when it ends). By default unilth, unidlth and dlth restart it, gmp and '
-  'oneshot do not.',
+  'when it ends). By default unilth, unidlth and dlth restart it, gmp, '
+  'gmp_global and oneshot do not.',
   'pretrained': 'Treat the network as trained: no dense stage, no rewind, '
   'pruning from the first step. By default on with --initial_weights.',
 }.items():
@@ -221,7 +230,7 @@ flags.DEFINE_float(
   _help(
     'begin_fraction',
     'Fraction of the steps after which pruning begins. By default 0.2 for gmp '
-    'and 0.5 for oneshot.',
+    'and gmp_global, and 0.5 for oneshot.',
   ),
   0.0,
   0.99,

@@ -5,6 +5,7 @@ from typing import Any
 
 import tf_unilth
 from recipes.training import methods, pruning_flags
+from recipes.training.method_settings import Settings, TrainingSetup
 from recipes.training.run_config import PruningConfig
 
 
@@ -39,7 +40,7 @@ def check(config: PruningConfig, keras: Any) -> None:
   _check_structure(config, is_keras_3)
   wrapping(config, keras)
   # Without a rate, since variables must not be made before the strategy.
-  training_setup(config, steps=1000, seed=0, rate=None)
+  training_setup(config, steps=1000, seed=0, rate=None, keras=keras)
 
 
 def _check_structure(config: PruningConfig, is_keras_3: bool) -> None:
@@ -101,8 +102,9 @@ def training_setup(
   steps: int,
   seed: int,
   rate: Any,
+  keras: Any,
   verbose: bool = False,
-) -> methods.TrainingSetup:
+) -> TrainingSetup:
   """Returns the schedule and the callbacks of a run's method.
 
   Args:
@@ -110,6 +112,7 @@ def training_setup(
     steps: training steps of the whole run.
     seed: of random tickets.
     rate: the run's learning-rate schedule; `None` to try the arguments only.
+    keras: the module of its Keras.
     verbose: whether the ticket callback prints its events.
   """
   given = as_arguments(config.given(pruning_flags.READ[config.method]))
@@ -119,7 +122,7 @@ def training_setup(
     {name: given.pop(name) for name in names if name in given}
     for names in (pruning_flags.RAMP, pruning_flags.SCHEDULE)
   )
-  settings = methods.Settings(
+  settings = Settings(
     target_sparsity=config.target_sparsity,
     steps=steps,
     seed=seed,
@@ -129,6 +132,7 @@ def training_setup(
     end_fraction=given.pop('end_fraction', 0.7),
     schedule=schedule,
     callback={**given, 'verbose': int(verbose)},
+    keras=keras,
   )
   if ramp:
     settings.callback['ramp'] = tf_unilth.L2Ramp(**ramp)

@@ -58,6 +58,7 @@ class Run:
         self._steps,
         self._config.seed,
         self._rate,
+        self._keras,
         self._verbose > 0,
       )
       self._model = self._wrapped()

@@ -7,12 +7,14 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
-from recipes.training.methods import Settings, TrainingSetup
+from recipes.training.method_settings import (
+  GRADUAL_UPDATES,
+  Settings,
+  TrainingSetup,
+)
 from tf_unilth import inspection
 
 _sparsity = tfmot.sparsity.keras
-
-_GRADUAL_UPDATES = 60
 
 
 class _RestartAt(keras.callbacks.Callback):
@@ -57,15 +59,10 @@ def _tfmot_setup(
 
 
 def _gmp(settings: Settings) -> TrainingSetup:
-  share = 0.2 if settings.begin_fraction is None else settings.begin_fraction
-  if not share < settings.end_fraction:
-    raise ValueError(
-      f'--begin_fraction must be below --end_fraction={settings.end_fraction}, '
-      f'but is {share}.'
-    )
+  share, end_share = settings.gradual_span
   begin = round(share * settings.steps)
-  updates = max(1, round((settings.end_fraction - share) * settings.steps))
-  frequency = max(1, updates // _GRADUAL_UPDATES)
+  updates = max(1, round((end_share - share) * settings.steps))
+  frequency = max(1, updates // GRADUAL_UPDATES)
   # The end must be a step at which tfmot updates, or it misses the target.
   end = begin + updates // frequency * frequency
   schedule = _sparsity.PolynomialDecay(

@@ -28,7 +28,7 @@ def _switch() -> Argument:
 _FREE = Argument(('somewhere',), ())
 _METHODS = (
   *('lth', 'dlth', 'unilth', 'unidlth', 'dense', 'gmp', 'oneshot'),
-  *('random', 'lr_rewind'),
+  *('random', 'lr_rewind', 'gmp_global', 'cyclic'),
 )
 ARGUMENTS = {
   'method': _one_of(*_METHODS),
@@ -108,6 +108,14 @@ _READ = {
   'oneshot': ('lr_restart', 'begin_fraction', 'skip'),
   'random': _OF_TICKETS,
   'lr_rewind': _OF_TICKETS,
+  'gmp_global': (
+    *('lr_restart', 'begin_fraction', 'end_fraction', 'skip', 'block_size'),
+    *('sparsity_m_by_n', 'structure', 'of', 'rounds', 'scope'),
+  ),
+  'cyclic': (
+    *('skip', 'block_size', 'sparsity_m_by_n', 'structure', 'of'),
+    *('rounds', 'scope'),
+  ),
   'lth': (*_OF_TICKETS, 'rewind_step'),
   'dlth': (*_OF_TICKETS, *_OF_RAMPS),
   'unilth': (*_OF_TICKETS, *_OF_RAMPS, *_OF_PLATEAUS),

@@ -261,7 +261,9 @@ def test_weights_of_another_network_leave_nothing_behind(tmp_path):
 def _plan(**given):
   config = tiny_recipe.config(**given).pruning
   pruning_setup.check(config, keras)
-  made = pruning_setup.training_setup(config, steps=100, seed=0, rate=None)
+  made = pruning_setup.training_setup(
+    config, steps=100, seed=0, rate=None, keras=keras
+  )
   return made.ticket.settings
 
 
