@@ -1,5 +1,6 @@
 """Cyclic training: the learning rate of iterative pruning, but a single cut."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import tf_unilth
@@ -17,6 +18,10 @@ class _Cycles:
     rate: the learning rate of the run.
     count: the number of these cycles.
   """
+
+  # Keras sets them.
+  params: Mapping[str, int]
+  model: Any
 
   def __init__(self, rate: Any, count: int):
     super().__init__()
