@@ -37,6 +37,8 @@ def run(seed: int, index: int) -> Row:
   """Runs the case of a seed and an index."""
   keras.config.disable_traceback_filtering()
   conftest.prepare_for_short_runs()
+  # Keras collects garbage for each model, and would look through all packages.
+  gc.freeze()
   begin = time.perf_counter()
   row = Row(seed, index, backend=keras.backend.backend())
   with warnings.catch_warnings():
@@ -61,9 +63,8 @@ def run(seed: int, index: int) -> Row:
 
 
 def _clear() -> None:
-  keras.backend.clear_session()
+  keras.backend.clear_session()  # It collects garbage.
   keras.config.set_dtype_policy('float32')
-  gc.collect()
 
 
 class _Case:
