@@ -35,10 +35,15 @@ def pytest_addoption(parser):
   )
 
 
+def prepare_for_short_runs():
+  """Lets TensorFlow tune no dataset and optimize no graph of this process."""
+  tf.data.Dataset.__iter__ = _as_it_is
+  tf.config.optimizer.set_experimental_options({_AS_TRACED: True})
+
+
 def pytest_configure(config):
   if not config.getoption('plain_tensorflow'):
-    tf.data.Dataset.__iter__ = _as_it_is
-    tf.config.optimizer.set_experimental_options({_AS_TRACED: True})
+    prepare_for_short_runs()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tf_unilth
-from tests.testing import keras_3_toys
+from tests.testing import algorithm_table, keras_3_toys
 from tests.testing.algorithm_table import ALGORITHMS, ROUNDS, SEED
 from tf_unilth.engines.keras3 import backend_values
 from tf_unilth.selection import mask_selection, round_sparsity
@@ -76,13 +76,7 @@ class Run:
   callback: Any
 
 
-def _optimizer(name: str, staged: bool = False) -> Any:
-  rate = 0.05 if name == 'sgd' else 0.01
-  if staged:
-    rate = tf_unilth.StagedLearningRate(rate)
-  if name == 'sgd':
-    return keras.optimizers.SGD(rate, momentum=0.9)
-  return keras.optimizers.Adam(rate)
+_optimizer = functools.partial(algorithm_table.make_optimizer, package=keras)
 
 
 @functools.cache

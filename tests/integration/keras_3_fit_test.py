@@ -106,6 +106,20 @@ def test_steps_per_execution():
   _pruned(_planned(steps_per_execution=4))
 
 
+def test_a_run_begins_with_steps_whose_scaled_gradients_overflow():
+  """Run eagerly, they do not reach the inner optimizer."""
+  keras.config.set_dtype_policy('mixed_float16')
+  try:
+    model = keras_3_toys.dense()
+  finally:
+    keras.config.set_dtype_policy('float32')
+  optimizer = keras.optimizers.LossScaleOptimizer(
+    keras.optimizers.SGD(0.05, momentum=0.9), initial_scale=2.0**24
+  )
+  _pruned(_planned(model, optimizer=optimizer, run_eagerly=True))
+  assert float(optimizer.dynamic_scale) < 2.0**24
+
+
 @pytest.mark.long
 def test_run_eagerly():
   _hold(_fixed(run_eagerly=True), *toys.data(), batch_size=32)

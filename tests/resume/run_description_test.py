@@ -8,23 +8,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
-from tests.testing import interrupts, toys
-from tf_unilth.engines.fit_context import FitContext
+from tests.testing import described_runs, interrupts, toys
 from tf_unilth.resume import run_description
 
 layers = keras.layers
-
-
-def _describe(model, *callbacks):
-  return run_description.describe(
-    model, callbacks, {'epochs': 3, 'steps': None}, {}, FitContext()
-  )
-
-
-def _compiled(*inside, optimizer='sgd', loss='mse', **compiled):
-  model = keras.Sequential([layers.Input((4,)), *inside])
-  model.compile(optimizer, loss, **compiled)
-  return model
+_describe = described_runs.describe
+_compiled = functools.partial(described_runs.compiled, keras)
 
 
 def _dense(units=3, **arguments):
@@ -37,55 +26,6 @@ def _rate(optimizer):
 
 def _loss(loss, **compiled):
   return _compiled(layers.Dense(1), loss=loss, **compiled)
-
-
-class _WithoutConfig(layers.Layer):
-  """A layer that tells Keras nothing of its arguments."""
-
-  def __init__(self, share):
-    super().__init__()
-    self.share, self.dense = share, layers.Dense(2)
-    self.label = f'{self.name}_label'  # Another one in each model.
-
-  def call(self, inputs):
-    return self.share * self.dense(inputs)
-
-
-class _Subclassed(keras.Model):
-  def __init__(self, share):
-    super().__init__()
-    self.options = {'share': share, 'act': tf.nn.relu}
-    self.blocks = [layers.Dense(2, activation=lambda x: x), layers.Dense(1)]
-
-  def call(self, inputs):
-    for block in self.blocks:
-      inputs = block(inputs)
-    return self.options['share'] * inputs
-
-
-def _subclassed(share):
-  model = _Subclassed(share)
-  model.build((None, 4))
-  model.compile('sgd', 'mse')
-  return model
-
-
-def _connected(turned, factor=2.0):
-  inputs = layers.Input((4,))
-  found = [layers.Dense(2)(inputs), layers.Dense(2)(inputs) * factor]
-  both = layers.Concatenate()(found[::-1] if turned else found)
-  model = keras.Model(inputs, layers.Dense(1)(both))
-  model.compile('sgd', 'mse')
-  return model
-
-
-class _Weighted(keras.losses.Loss):
-  def __init__(self, weight):
-    super().__init__()
-    self._weight = weight
-
-  def call(self, y_true, y_pred):
-    return self._weight * tf.reduce_mean(y_true - y_pred, -1)
 
 
 def _made_loss(weight):
@@ -123,12 +63,6 @@ class _Square(keras.regularizers.Regularizer):
     return self.weight * tf.reduce_sum(kernel**2)
 
 
-def _with_another(rate):
-  model = _dense()
-  model.another = keras.optimizers.Adam(rate)
-  return model
-
-
 def _frozen(trainable):
   model = _dense()
   model.layers[0].trainable = trainable
@@ -141,12 +75,8 @@ def _pruned(frequency):
 
 
 _RUNS = {
+  **described_runs.changes(keras),
   # How a model is made, two values for it, and what their difference says.
-  'activation': (lambda v: _dense(activation=v), 'relu', 'tanh'),
-  'rate was 0.1 and is now 0.5': (
-    lambda v: _compiled(layers.Dropout(v), layers.Dense(1)),
-    *(0.1, 0.5),
-  ),
   'kernel_regularizer.l2 was 0.1': (
     lambda v: _dense(kernel_regularizer=keras.regularizers.L2(v)),
     *(0.1, 0.2),
@@ -157,24 +87,9 @@ _RUNS = {
   ),
   'dtype was': (lambda v: _dense(dtype=v), 'float32', 'mixed_float16'),
   'trainable was True': (_frozen, True, False),
-  'connections': (_connected, False, True),
-  'connections.': (functools.partial(_connected, False), 2.0, 3.0),
-  'share was 0.5 and is now 0.25': (
-    lambda v: _compiled(_WithoutConfig(v)),
-    *(0.5, 0.25),
-  ),
-  'layer attributes.0.options.share': (_subclassed, 0.5, 0.25),
-  'learning rate.optimizer was 0.1 and is now 0.01': (
-    lambda v: _rate(keras.optimizers.SGD(v)),
-    *(0.1, 0.01),
-  ),
   'learning rate.optimizer was 0.1 and is now 0.02': (
     lambda v: _rate(keras.optimizers.legacy.Adam(v)),
     *(0.1, 0.02),
-  ),
-  'optimizer.momentum was 0.5': (
-    lambda v: _rate(keras.optimizers.SGD(0.1, momentum=v)),
-    *(0.5, 0.9),
   ),
   'optimizer attributes.optimizer.momentum was 0.5': (
     lambda v: _rate(_Short(0.1, momentum=v)),
@@ -184,13 +99,11 @@ _RUNS = {
     lambda v: _rate(keras.optimizers.SGD(_Decay(v))),
     *(0.1, 0.2),
   ),
-  'another': (_with_another, 0.1, 0.2),
   'loss.from_logits was True': (
     lambda v: _loss(keras.losses.BinaryCrossentropy(from_logits=v)),
     *(True, False),
   ),
   'loss was': (_loss, 'mse', keras.losses.mean_absolute_error),
-  'loss._weight was 1': (lambda v: _loss(_Weighted(v)), 1, 2),
   'loss.with.weight was 1': (lambda v: _loss(_made_loss(v)), 1, 2),
   'loss.keywords.weight was 1': (
     lambda v: _loss(functools.partial(_penalised, weight=v)),

@@ -50,7 +50,20 @@ TRAINED, REFUSED, FAILED = 'trained', 'refused', 'failed'
 
 @dataclasses.dataclass
 class Row:
-  """What became of a case; `discarded` counts the models drawn in vain."""
+  """What became of a case.
+
+  Args:
+    seed: what all is drawn from.
+    index: of the case.
+    kind: of the model.
+    layers: of the model, in words.
+    pruning: what was asked for.
+    outcome: one of the three above.
+    text: the error, if there was one.
+    discarded: models that were drawn in vain.
+    seconds: that it took.
+    backend: of Keras 3; empty for tf_keras.
+  """
 
   seed: int
   index: int
@@ -61,6 +74,7 @@ class Row:
   text: str = ''
   discarded: int = 0
   seconds: float = 0.0
+  backend: str = ''
 
 
 def run(seed: int, index: int) -> Row:
@@ -275,12 +289,12 @@ class _Case:
     ]
     if not layers:
       return wrap(drawn.model), lambda: kernels(drawn.model)
-    skipped = [_at(layers, place) for place in pruning.skip]
+    skipped = [at(layers, place) for place in pruning.skip]
     if len(set(skipped)) == len(layers):
       skipped = []
     targets = {}
     if 'sparsity_m_by_n' not in pruning.structure:
-      targets = {_at(layers, p).name: t for p, t in pruning.targets.items()}
+      targets = {at(layers, p).name: t for p, t in pruning.targets.items()}
     for layer in layers:
       if isinstance(layer, keras.Model):
         targets.pop(layer.name, None)  # Only layers can have targets.
@@ -303,7 +317,7 @@ class _Case:
     batch = pruning.fit['batch_size']
     given = {'x': x, 'y': y, 'batch_size': batch}
     if pruning.data != 'arrays':
-      given = {'x': _dataset(x, y, batch, pruning.data)}
+      given = {'x': dataset(x, y, batch, pruning.data)}
     return model.fit(**given, callbacks=callbacks, verbose=0, **arguments)
 
   def _fit_arguments(self) -> dict[str, Any]:
@@ -341,15 +355,24 @@ class _Case:
         raise Wrong(f'FixedMask gave weights of {names([ref])} back.')
 
 
-def _dataset(x: Any, y: Any, batch: int, kind: str) -> tf.data.Dataset:
+def dataset(x: Any, y: Any, batch: int, kind: str) -> tf.data.Dataset:
+  """Returns arrays, or lists of them, in batches.
+
+  Args:
+    x: inputs.
+    y: labels.
+    batch: examples in a batch.
+    kind: 'generator' for data that do not tell their length.
+  """
   data = tuple(tuple(z) if isinstance(z, list) else z for z in (x, y))
-  dataset = tf.data.Dataset.from_tensor_slices(data).batch(batch)
+  batches = tf.data.Dataset.from_tensor_slices(data).batch(batch)
   if kind == 'generator':  # After a filter the length is unknown.
-    dataset = dataset.filter(lambda *_: True)
-  return dataset
+    batches = batches.filter(lambda *_: True)
+  return batches
 
 
-def _at(items: list[Any], place: float) -> Any:
+def at(items: list[Any], place: float) -> Any:
+  """Returns the item at a place in [0, 1) of a list."""
   return items[int(place * len(items))]
 
 

@@ -8,7 +8,8 @@ that names what is wrong; all else is a failure. A case is a pure function of
 (seed, index). What is in --output already is not run again.
 
 With `--keras=keras` the models are of Keras 3, on the backend of
-`KERAS_BACKEND`.
+`KERAS_BACKEND`, which is part of what makes a case: a file may hold those of
+several.
 """
 
 import collections
@@ -20,6 +21,7 @@ import pathlib
 import re
 import sys
 
+import keras
 from absl import app, flags
 
 from tests.stress import fuzz_case, keras_fuzz_case
@@ -32,19 +34,27 @@ FLAGS = flags.FLAGS
 _PER_PROCESS = 25
 
 
+def backend(package: str) -> str:
+  """Returns the `Row.backend` of a Keras, `'keras'` or `'tf_keras'`."""
+  return keras.backend.backend() if package == 'keras' else ''
+
+
 def worker(seed: int, limit: float, package: str = 'tf_keras') -> Worker:
   """Returns what runs the cases of a seed, of models of a Keras."""
   cases = keras_fuzz_case if package == 'keras' else fuzz_case
+  failed = functools.partial(
+    Row, seed, outcome=FAILED, backend=backend(package)
+  )
   return Worker(
     functools.partial(cases.run, seed),
-    lambda index, text: Row(seed, index, outcome=FAILED, text=text),
+    lambda index, text: failed(index, text=text),
     limit,
     _PER_PROCESS,
   )
 
 
-def known(path: pathlib.Path, seed: int) -> list[Row]:
-  """Returns the rows of a seed that a file holds."""
+def known(path: pathlib.Path, seed: int, backend: str = '') -> list[Row]:
+  """Returns the rows of a seed and a `Row.backend` that a file holds."""
   if not path.exists():
     return []
   with path.open(newline='') as file:
@@ -60,7 +70,7 @@ def known(path: pathlib.Path, seed: int) -> list[Row]:
       )
       for row in csv.DictReader(file)
     ]
-  return [row for row in rows if row.seed == seed]
+  return [row for row in rows if (row.seed, row.backend) == (seed, backend)]
 
 
 def add(path: pathlib.Path, row: Row) -> None:
@@ -100,8 +110,9 @@ def summary(rows: list[Row]) -> str:
   for row in failures:
     lines.append(f'  {row.text}')
     lines.append(
-      f'    python -m tests.stress.model_fuzz --seed={row.seed} '
-      f'--start={row.index} --count=1'
+      f'    {f"KERAS_BACKEND={row.backend} " * bool(row.backend)}'
+      f'python -m tests.stress.model_fuzz --seed={row.seed} '
+      f'--start={row.index} --count=1' + ' --keras=keras' * bool(row.backend)
     )
   return '\n'.join(lines)
 
@@ -118,7 +129,8 @@ def main(argv: list[str]) -> None:
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   path = pathlib.Path(FLAGS.output) if FLAGS.output else None
   wanted = range(FLAGS.start, FLAGS.start + FLAGS.count)
-  rows = known(path, FLAGS.seed) if path else []
+  found = backend(FLAGS.keras)
+  rows = known(path, FLAGS.seed, found) if path else []
   rows = [row for row in rows if row.index in wanted]
   cases = worker(FLAGS.seed, FLAGS.limit, FLAGS.keras)
   done = {row.index for row in rows}

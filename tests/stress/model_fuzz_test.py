@@ -1,15 +1,20 @@
 """The model fuzz test: a few of its cases, and that it sees what is wrong."""
 
+import dataclasses
+
 import keras
 import pytest
 
 from tests.stress import fuzz_case, keras_fuzz_case, model_fuzz
+from tf_unilth.engines.keras3 import layer_tree
 from tf_unilth.selection import mask_selection, round_sparsity
 
 pytestmark = pytest.mark.long
 
 # Of seed 0: quick ones, of every kind; one is refused.
 CASES = (62, 68, 73, 76, 80)
+# A quick one with several kernels.
+_KERAS_3 = 0
 
 
 @pytest.mark.parametrize('index', CASES)
@@ -21,10 +26,18 @@ def test_a_random_model_is_pruned_or_refused(index):
 @pytest.mark.keras3
 @pytest.mark.parametrize('index', range(6))
 def test_a_random_model_of_keras_3_is_pruned_or_refused(index):
-  if keras.backend.backend() != 'tensorflow':
-    pytest.skip('tried on one backend')
   row = keras_fuzz_case.run(0, index)
   assert row.outcome != fuzz_case.FAILED, row
+  assert row.backend == keras.backend.backend()
+
+
+@pytest.mark.keras3
+def test_a_kernel_of_keras_3_that_is_left_out_is_a_failure(monkeypatch):
+  found = layer_tree.kernel_layers
+  monkeypatch.setattr(layer_tree, 'kernel_layers', lambda m: list(found(m))[1:])
+  row = keras_fuzz_case.run(0, _KERAS_3)
+  assert row.outcome == fuzz_case.FAILED
+  assert 'kernels are pruned, of' in row.text
 
 
 def test_a_case_is_a_function_of_seed_and_index():
@@ -37,12 +50,19 @@ def test_a_case_is_a_function_of_seed_and_index():
   )
 
 
-def test_a_wrong_sparsity_is_a_failure(monkeypatch):
+@pytest.mark.parametrize(
+  ('run', 'index'),
+  [
+    (fuzz_case.run, 68),
+    pytest.param(keras_fuzz_case.run, _KERAS_3, marks=pytest.mark.keras3),
+  ],
+)
+def test_a_wrong_sparsity_is_a_failure(run, index, monkeypatch):
   for module in (round_sparsity, mask_selection):
     monkeypatch.setattr(
       module, 'zeros_at', lambda s, n: max(0, round(s * n) - 1)
     )
-  row = fuzz_case.run(0, 68)
+  row = run(0, index)
   assert row.outcome == fuzz_case.FAILED
   assert 'are pruned instead of' in row.text
 
@@ -68,8 +88,15 @@ def test_a_case_that_hangs_is_a_failure():
 
 def test_rows_are_read_again(tmp_path):
   row = fuzz_case.Row(3, 5, 'nested', 'Dense', outcome='failed', text='a\nb')
+  of_keras_3 = dataclasses.replace(row, backend='jax')
   path = tmp_path / 'rows.csv'
   model_fuzz.add(path, row)
+  model_fuzz.add(path, of_keras_3)
   assert model_fuzz.known(path, 3) == [row]
+  assert model_fuzz.known(path, 3, 'jax') == [of_keras_3]
+  assert model_fuzz.known(path, 3, 'torch') == []
   assert model_fuzz.known(path, 4) == []
-  assert '--seed=3 --start=5 --count=1' in model_fuzz.summary([row])
+  again = 'python -m tests.stress.model_fuzz --seed=3 --start=5 --count=1'
+  assert f'    {again}' in model_fuzz.summary([row]).splitlines()
+  again = f'    KERAS_BACKEND=jax {again} --keras=keras'
+  assert again in model_fuzz.summary([of_keras_3]).splitlines()

@@ -133,11 +133,19 @@ CASES = {
 ROUNDS = 3
 
 
-def make_optimizer(name: str, staged: bool = False) -> Any:
-  """Returns a new optimizer for a case, or with a staged rate."""
+def make_optimizer(
+  name: str, staged: bool = False, package: Any = keras
+) -> Any:
+  """Returns a new optimizer for a case.
+
+  Args:
+    name: 'sgd' or 'adam'.
+    staged: whether its rate is a `StagedLearningRate`.
+    package: the Keras that it is of.
+  """
   rate = 0.05 if name == 'sgd' else 0.01
   if staged:
     rate = tf_unilth.StagedLearningRate(rate)
   if name == 'sgd':
-    return keras.optimizers.SGD(rate, momentum=0.9)
-  return keras.optimizers.Adam(rate)
+    return package.optimizers.SGD(rate, momentum=0.9)
+  return package.optimizers.Adam(rate)

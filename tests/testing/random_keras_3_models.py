@@ -68,7 +68,7 @@ def make(d: Draw) -> RandomModel:
   if kind == 'sequential' and d.chance(0.2):
     return _of_words(d)
   if kind == 'subclassed':
-    model = _Subclassed([*_block(d, shape), *_head(d, shape)])
+    model = Subclassed([*_block(d, shape), *_head(d, shape)])
     model(np.zeros((2, *shape), np.float32))
     return RandomModel(kind, model, [shape])
   inputs = layers.Input(shape)
@@ -89,8 +89,11 @@ def make(d: Draw) -> RandomModel:
   return RandomModel(kind, model, [shape])
 
 
-class _Subclassed(keras.Model):
-  """Layers that are called in order."""
+class Subclassed(keras.Model):
+  """Layers that are called in order.
+
+  Its name begins as that of a scope of TensorFlow must, in which Keras puts it.
+  """
 
   def __init__(self, inside: list[Any]):
     super().__init__()

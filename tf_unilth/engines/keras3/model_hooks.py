@@ -36,6 +36,8 @@ class ModelHooks:
     self._fits: list[FitContext] = []
     self._end: Callable[[], None] | None = None
     self._functions: dict[tuple[bool, bool], Any] = {}
+    # The kinds of steps that are not known to train a kernel.
+    self._unchecked: set[tuple[bool, bool]] = set()
     self._patches = Patches()
     self._make_own: Callable[..., Any] = plan.model.make_train_function
 
@@ -114,17 +116,20 @@ class ModelHooks:
     if self.run is None:
       hook.has_penalty, hook.has_masks = False, self.plan.has_zeros
     kind = hook.has_penalty, hook.has_masks
-    is_new = kind not in self._functions
-    if is_new:
+    if kind not in self._functions:
       hook.trained = set()
       self._functions[kind] = self._make_function()
+      self._unchecked.add(kind)
+    scale = None
+    if kind in self._unchecked:
+      scale = optimizer_traits.loss_scale(hook.optimizer)
     hook.is_in_fit = True
     try:
       logs = self._functions[kind](*arguments)
     finally:
       hook.is_in_fit = False
-    if is_new:
-      self._check_trained(hook)
+    if kind in self._unchecked and self._has_trained(hook, scale):
+      self._unchecked.remove(kind)
     self.calls += 1
     return logs
 
@@ -143,10 +148,23 @@ class ModelHooks:
       made, model.train_function = model.train_function, before
     return made
 
-  def _check_trained(self, hook: MaskedApply) -> None:
-    """Raises if the optimizer trains no kernel in steps that have a penalty."""
+  def _has_trained(self, hook: MaskedApply, scale: float | None) -> bool:
+    """Returns whether the optimizer has trained a kernel, or need not.
+
+    Args:
+      hook: of the optimizer.
+      scale: its loss scale before the step.
+
+    Raises:
+      ValueError: it trains none in steps that have a penalty.
+    """
     if hook.trained or self.run is None or not self.run.needs_training:
-      return
+      return True
+    # Run eagerly, a step whose scaled gradients overflow trains nothing, and
+    # lowers the scale.
+    now = optimizer_traits.loss_scale(hook.optimizer)
+    if scale is not None and now is not None and now < scale:
+      return False
     raise ValueError(
       f'train_step of model {self.plan.model.name!r} must train its kernels by '
       'model.optimizer, whose `apply` holds the masks, but it does not.'

@@ -30,6 +30,18 @@ def inner(optimizer: Any) -> Any:
   return getattr(optimizer, 'inner_optimizer', optimizer)
 
 
+def loss_scale(optimizer: Any) -> float | None:
+  """Returns the scale of a `LossScaleOptimizer`, `None` without one.
+
+  Also `None` on JAX, where the variables have no values during `fit`.
+  """
+  if not isinstance(optimizer, optimizers.LossScaleOptimizer):
+    return None
+  if keras.backend.backend() == 'jax':
+    return None
+  return _number(optimizer.dynamic_scale)
+
+
 def penalty_through_gradient(optimizer: Any) -> bool:
   """Returns whether a penalty in the loss shrinks weights at its nominal rate.
 
