@@ -75,6 +75,8 @@ def _rows(results: Mapping[str, Any]) -> dict[str, str]:
   }
   if results.get('shrunk'):  # Results of 0.1.0 have no such key.
     rows |= _shrunk_rows(results['shrunk'])
+  elif results.get('flops') is not None:
+    rows['FLOPs'] = f'{results["flops"]:,} for a sample, with those of zeros'
   for kind, found in results['exports'].items():
     rows[f'export {kind}'] = f'{found["bytes"]:,} bytes' + (
       f', outputs differ by {found["difference"]:.2g} at most'

@@ -259,6 +259,8 @@ class Run:
       'sparsity': summary.sparsity,
       'nonzero_weights': summary.total_weights - summary.zeros,
       'total_weights': summary.total_weights,
+      'parameters': model.count_params(),
+      'flops': smaller_network.flops(model, self._config.keras),
       'test_accuracy': test,
       'validation_accuracy': validation,
       'dense_parameters_bytes': sum(w.nbytes for w in weights),

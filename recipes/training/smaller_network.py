@@ -42,6 +42,25 @@ def write(plain: Any, directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
   }
 
 
+def flops(model: Any, keras: str) -> int | None:
+  """Returns the FLOPs of a sample, those of products with zeros too.
+
+  Args:
+    model: a plain or stripped model.
+    keras: `'tf_keras'` or `'keras'`, where it is of.
+
+  Returns:
+    Two for each multiply-accumulate; `None` for a Keras 3 model, a subclassed
+    one, or one whose sizes are not known.
+  """
+  if keras != 'tf_keras':
+    return None
+  try:
+    return tf_unilth.shrink_report(model).flops
+  except ValueError:  # It has no graph to look at.
+    return None
+
+
 def _latency(dense: Any, smaller: Any, batch: int) -> dict[str, float]:
   """Times the calls of two models in turn.
 

@@ -71,6 +71,12 @@ for function in (
     assert 'must be a keras.' in str(error), error
     assert 'or a tf_keras.' in str(error), error
     assert 'builtins.int' in str(error), error
+for function in (tf_unilth.shrink, tf_unilth.shrink_report):
+  try:
+    function(3)
+    print('no error')
+  except TypeError as error:
+    assert 'must be a tf_keras.Model, but it is a builtins.int' in str(error)
 assert tf_unilth.SparsitySummary(()).sparsity == 0
 print(sorted({'tensorflow', 'tf_keras', 'keras'} & sys.modules.keys()))
 """

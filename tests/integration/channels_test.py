@@ -39,12 +39,12 @@ def _network():
   return keras.Model(inputs, layers.Dense(2, name='head')(x))
 
 
-def _wrapped(of='flops', optimizer=None, target=0.5, **arguments):
+def _wrapped(of='flops', optimizer=None, target=0.5, skip=(), **compiled):
   schedule = tf_unilth.IterativeSparsity(target, of=of, rounds=1)
   model = tf_unilth.prune_low_magnitude(
-    _network(), schedule, structure='channels', **arguments
+    _network(), schedule, structure='channels', skip=skip
   )
-  return toys.compiled_for_labels(model, optimizer)
+  return toys.compiled_for_labels(model, optimizer, **compiled)
 
 
 def _fit(model, *callbacks, **arguments):
@@ -169,6 +169,44 @@ def test_whole_channels_go_and_stay_zero_at_each_batch(
   np.testing.assert_array_equal(_removed(stripped), seen.removed[-1])
   np.testing.assert_allclose(
     stripped.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5
+  )
+
+
+_SGD = functools.partial(keras.optimizers.SGD, 0.05, momentum=0.9)
+
+
+@pytest.mark.parametrize(
+  ('policy', 'optimizer', 'compiled'),
+  [
+    ('mixed_bfloat16', _SGD, {}),
+    pytest.param('mixed_float16', _SGD, {}, marks=LONG),
+    pytest.param(
+      'float32',
+      functools.partial(_SGD, global_clipnorm=0.5),
+      {'steps_per_execution': 3},
+      marks=LONG,
+    ),
+  ],
+)
+def test_options_of_compile_keep_removed_channels_at_zero(
+  policy, optimizer, compiled
+):
+  keras.mixed_precision.set_global_policy(policy)
+  try:
+    model, seen = _wrapped(optimizer=optimizer(), **compiled), _EachBatch()
+    history = _fit(model, ALGORITHMS['unilth'](verbose=0), seen)
+    _check(model, history, seen, 'flops')
+    assert seen.removed[-1].any()
+    smaller = tf_unilth.shrink(model)
+    assert smaller.get_layer('stem').compute_dtype == policy.split('_')[-1]
+  finally:
+    keras.mixed_precision.set_global_policy('float32')
+  x, _ = toys.data()
+  np.testing.assert_allclose(
+    smaller(x),
+    model(x),
+    rtol=0,
+    atol=1e-5 if policy == 'float32' else 0.05,
   )
 
 
@@ -306,63 +344,3 @@ def test_shrinking_leaves_what_the_masks_leave():
   np.testing.assert_allclose(
     small.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5
   )
-
-
-def _prune(model=None, schedule=None, **arguments):
-  schedule = schedule or tf_unilth.IterativeSparsity(0.5)
-  arguments = {'structure': 'channels', **arguments}
-  model = _network() if model is None else model
-  return tf_unilth.prune_low_magnitude(model, schedule, **arguments)
-
-
-def _linear():
-  return keras.Sequential([layers.Dense(2, input_shape=(3,), name='only')])
-
-
-@pytest.mark.parametrize(
-  ('make', 'message'),
-  [
-    (lambda: _prune(structure='filters'), 'structure must be'),
-    (lambda: _prune(block_size=(2, 1)), 'excludes block_size'),
-    (lambda: _prune(sparsity_m_by_n=(2, 4)), 'excludes block_size'),
-    (lambda: _prune(targets={'stem': 0.5}), 'targets is given: use skip'),
-    (lambda: _prune(schedule=tf_unilth.FixedMask()), 'it is a FixedMask'),
-    (
-      lambda: _prune(schedule=tf_unilth.IterativeSparsity(0.5, begin_step=1)),
-      'begin_step of the schedule is 1',
-    ),
-    (lambda: _prune(layers.Dense(2)), 'to_prune is a Dense'),
-    (
-      lambda: _prune(keras.Sequential([layers.Dense(2)])),
-      'has no weights yet',
-    ),
-    (lambda: _prune(_prune()), 'call strip_pruning first'),
-    (lambda: _prune(_linear()), 'finds no channel that can go.*only .output'),
-    (
-      lambda: _prune(
-        schedule=tf_unilth.IterativeSparsity(0.5, of='flops'), structure=None
-      ),
-      "of='flops' of pruning_schedule needs structure='channels'",
-    ),
-  ],
-)
-def test_what_cannot_be_done_is_an_error(make, message):
-  with pytest.raises(ValueError, match=message):
-    make()
-
-
-def test_flops_of_inputs_without_a_fixed_shape_are_not_known():
-  inputs = layers.Input((None, None, 1))
-  x = layers.Conv2D(4, 3, name='conv')(inputs)
-  x = layers.GlobalAveragePooling2D()(x)
-  model = keras.Model(inputs, layers.Dense(2, name='head')(x))
-  wrapped = _prune(model)
-  assert tf_unilth.sparsity_summary(wrapped).channels.flops is None
-  toys.compiled_for_labels(wrapped)
-  history = toys.fit(wrapped, tf_unilth.LTH(verbose=0), epochs=3)
-  assert history.history['sparsity'][-1] >= 0.5
-  assert 'flops_sparsity' not in history.history
-  wrapped = _prune(model, schedule=tf_unilth.IterativeSparsity(0.5, of='flops'))
-  toys.compiled_for_labels(wrapped)
-  with pytest.raises(ValueError, match='inputs have a fixed shape'):
-    toys.fit(wrapped, tf_unilth.LTH(verbose=0), epochs=3)

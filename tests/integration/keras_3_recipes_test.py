@@ -36,6 +36,7 @@ def test_a_run_reaches_its_target_and_is_exported(tmp_path):
   zeros = results['total_weights'] - results['nonzero_weights']
   assert zeros == round(0.9 * results['total_weights'])
   assert results['test_accuracy'] > 0.3
+  assert results['parameters'] == 16 * 78 + 10 and results['flops'] is None
   assert results['versions']['backend'] == _BACKEND
   config = json.loads((tmp_path / 'config.json').read_text())
   assert config['keras'] == f'Keras 3 on {_BACKEND}'

@@ -81,7 +81,9 @@ def test_each_method_runs_to_its_target(method, tmp_path):
   slack = 2 if method in ('gmp', 'oneshot') else 0
   assert abs(zeros - round(target * results['total_weights'])) <= slack
   assert method in report.table(results)
-  assert results['shrunk'] is None and 'FLOPs' not in report.table(results)
+  assert results['shrunk'] is None
+  assert theirs or results['flops'] == 2 * 16 * (64 + 10)
+  assert f'{results["flops"]:,} for a sample' in report.table(results)
 
 
 @pytest.mark.parametrize('method', ['gmp', 'oneshot'])

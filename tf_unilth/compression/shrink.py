@@ -3,9 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tf_unilth.argument_checks import check_int
-from tf_unilth.compression import output_check
-from tf_unilth.compression.analysis import Analysis
-from tf_unilth.compression.smaller_model import SmallerModel
+from tf_unilth.engines import which_keras
 
 if TYPE_CHECKING:
   from tf_unilth.engines.tfmot.keras_access import keras
@@ -59,6 +57,12 @@ def shrink(model: Any, multiple_of: int = 1) -> 'keras.Model':
   [4, 2]
   """
   multiple_of = check_int('multiple_of', multiple_of, 1)
+  which_keras.check_tf_keras(model, 'model', 'Model')
+  # Here, since they import TensorFlow, which Keras 3 models may do without.
+  from tf_unilth.compression import output_check
+  from tf_unilth.compression.analysis import Analysis
+  from tf_unilth.compression.smaller_model import SmallerModel
+
   analysis = Analysis(model)
   smaller = SmallerModel(analysis, analysis.kept(multiple_of)).build(model)
   output_check.check_outputs(model, smaller)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tf_unilth.compression.analysis import Analysis
-from tf_unilth.engines.tfmot import model_layers
+from tf_unilth.engines import which_keras
 
 if TYPE_CHECKING:
-  pass
+  from tf_unilth.compression.analysis import Analysis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +121,10 @@ def shrink_report(model: Any) -> ShrinkReport:
   -----------------------------------
   total             50 -> 8  80 -> 10
   """
+  which_keras.check_tf_keras(model, 'model', 'Model')
+  # Here, since it imports TensorFlow, which Keras 3 models may do without.
+  from tf_unilth.compression.analysis import Analysis
+
   analysis = Analysis(model)
   return _Rows(analysis, analysis.kept()).report()
 
@@ -134,7 +137,7 @@ class _Rows:
     kept: for each unit, whether it stays.
   """
 
-  def __init__(self, analysis: Analysis, kept: np.ndarray):
+  def __init__(self, analysis: 'Analysis', kept: np.ndarray):
     self._analysis = analysis
     self._groups = analysis.groups
     everything = self._groups.all_kept()
@@ -142,6 +145,8 @@ class _Rows:
     self._sizes = [self._groups.weight_sizes(mask) for mask in self._masks]
 
   def report(self) -> ShrinkReport:
+    from tf_unilth.engines.tfmot import model_layers
+
     return ShrinkReport(
       tuple(
         self._row(layer)

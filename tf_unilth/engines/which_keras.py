@@ -33,6 +33,18 @@ def is_keras_3(thing: Any) -> bool:
   return package_of(thing) == 'keras'
 
 
+def check_tf_keras(thing: Any, argument: str, kind: str) -> None:
+  """Raises a `TypeError` if an object is not of tf_keras, without importing it.
+
+  Args:
+    thing: the value of the argument.
+    argument: its name.
+    kind: the name of the tf_keras class that it must be of.
+  """
+  if package_of(thing) != 'tf_keras':
+    raise wrong_keras_error(thing, argument, kind)
+
+
 def wrong_keras_error(
   thing: Any,
   argument: str,

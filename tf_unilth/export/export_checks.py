@@ -42,8 +42,10 @@ def notes_on_zeros(model: Any) -> tuple[str, ...]:
   if kernels.zeros or (not kernels.rows and _has_zeros(model)):
     return ()
   return (
-    'the model is dense: it has no zeros. To get a sparse one, train with a '
-    'ticket callback such as tf_unilth.UniLTH(), then export '
+    # A file of a shrunk model does not tell that it was shrunk.
+    'the model is dense: it has no zeros. One that tf_unilth.shrink returned '
+    'is smaller instead, without the removed channels. To get a sparse one, '
+    'train with a ticket callback such as tf_unilth.UniLTH(), then export '
     'tf_unilth.strip_pruning(model)',
   )
 

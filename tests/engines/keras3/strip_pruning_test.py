@@ -357,6 +357,12 @@ np.testing.assert_allclose(
 tf_unilth.prune_low_magnitude(loaded, tf_unilth.FixedMask())
 loaded.fit(x, y, epochs=1, verbose=0)
 assert tf_unilth.sparsity_summary(tf_unilth.strip_pruning(loaded)).zeros == 32
+for function in (tf_unilth.shrink, tf_unilth.shrink_report):
+  try:
+    function(loaded)
+    print('no error')
+  except TypeError as error:
+    assert 'That is Keras 3, but tf_keras is needed here' in str(error), error
 unwanted = {'tensorflow', 'tf_keras', 'tensorflow_model_optimization'}
 print('loaded', sorted(unwanted & sys.modules.keys()))
 """
