@@ -1,6 +1,7 @@
 """Files made to harm: what reads them must refuse, and do nothing else."""
 
 import gzip
+import hashlib
 import io
 import json
 import pickle
@@ -39,6 +40,7 @@ def attacks() -> Iterator[Attack]:
   """Yields all attacks, the same each time."""
   yield from _containers()
   yield from _json_files()
+  yield from _searches()
   yield from _npz_files()
   yield from _idx_files()
   yield from _pickles()
@@ -88,6 +90,37 @@ def _containers() -> Iterator[Attack]:
     *('deep JSON', 'checkpoint', 'epoch-000004-step-000000000.checkpoint'),
     forged_files.container(header),
   )
+
+
+def _sealed(content: dict[str, Any]) -> bytes:
+  digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+  return json.dumps({**content, 'sha256': digest.hexdigest()}).encode()
+
+
+def _searches() -> Iterator[Attack]:
+  space = {'space': [], 'values': {}}
+  state = {
+    **{'hyperparameters': space, 'values': {}, 'ongoing_trials': {}},
+    **{'start_order': [], 'end_order': [], 'retry_queue': [], 'run_times': {}},
+    **{'tried_so_far': [], 'id_to_hash': {}, 'seed': 1, 'seed_state': 1},
+    'display': {'search_start': None, 'trial_start': {}, 'trial_number': {}},
+  }
+
+  def search(name: str, is_fine: bool = False, **changed: Any) -> Attack:
+    content = _sealed({**state, **changed})
+    return Attack(
+      f'oracle.json: {name}', 'search', 'oracle.json', content, is_fine
+    )
+
+  yield search('an empty search', is_fine=True)
+  outside = '../../outside'
+  yield search('path as a trial', start_order=[outside], values={outside: {}})
+  layer = {'class_name': 'Lambda', 'config': {'function': 'x'}}
+  yield search('another class', hyperparameters={**space, 'space': [layer]})
+  yield search('no seed', seed='1')
+  yield search('trial twice', start_order=['1', '1'], values={'1': {}})
+  wrong = {'class_name': 'Float', 'config': {'name': 'a', 'min_value': 'b'}}
+  yield search('a wrong range', hyperparameters={**space, 'space': [wrong]})
 
 
 def _json_files() -> Iterator[Attack]:
@@ -179,9 +212,7 @@ def _pickles() -> Iterator[Attack]:
   yield pickled(
     'huge text', b'\x80\x04\x8d' + struct.pack('<Q', 1 << 40) + b'.'
   )
-  yield pickled(
-    'deep lists', b'\x80\x02' + b']' * 9000 + b'a' * 8999 + b'.'
-  )
+  yield pickled('deep lists', b'\x80\x02' + b']' * 9000 + b'a' * 8999 + b'.')
   laughs = b'\x80\x02]q\x00(K\x01K\x02e'
   for number in range(40):
     laughs += b'0]q%c(h%ch%ce' % (number + 1, number, number)

@@ -32,7 +32,7 @@ def check(*rooms: str, of: tuple[str, ...]) -> None:
     missing = [
       f'{row.where}{"." if ":" in row.where else ":"}{name}'
       for row in ROWS
-      if {*row.rooms} & {*rooms} and package_of(row) == package
+      if row.room in rooms and package_of(row) == package
       for name in missing_names(row)
     ]
     if missing:

@@ -19,286 +19,248 @@ TESTED = {
 
 
 class Row(NamedTuple):
-  """Names of one place, and the rooms that use them.
+  """Names of one place, and a room that uses them.
 
   Args:
     where: a module, or `module:attribute` of a class or namespace in it.
     names: of attributes of it or of its instances; one that ends in `_` is the
       beginning of names.
-    rooms: folders of `tf_unilth`.
+    room: a folder of `tf_unilth`.
   """
 
   where: str
   names: tuple[str, ...]
-  rooms: tuple[str, ...]
+  room: str
 
 
-def _row(where: str, names: str, rooms: str) -> Row:
-  return Row(where, tuple(names.split()), tuple(rooms.split()))
-
-
-_TFMOT, _RESUME = 'engines/tfmot', 'resume/tfmot'
-_KERAS_3, _RESUME_3 = 'engines/keras3', 'resume/keras3'
-_DATA_3 = 'keras.src.trainers.data_adapters'
+_FUNCTIONS = 'tensorflow.python.eager.polymorphic_function'
 _PRUNING = 'tensorflow_model_optimization.python.core.sparsity.keras'
-_TUNERS = 'keras_tuner.src.tuners'
-_ATTENTION = 'tf_keras.src.layers.attention.multi_head_attention'
-
-ROWS: tuple[Row, ...] = (
+# By place and room, as in `Row`; names are separated by spaces.
+_NAMES: dict[str, dict[str, str]] = {
   # TensorFlow.
-  _row(
-    'tensorflow:__internal__.tracking',
-    'Trackable AutoTrackable no_automatic_dependency_tracking',
-    f'{_TFMOT} export',
-  ),
-  _row('tensorflow.core.protobuf', 'trackable_object_graph_pb2', 'inspection'),
-  _row('tensorflow.lite.python', 'schema_py_generated', 'export'),
-  _row('tensorflow.lite.python.convert', 'mlir_sparsify', 'export'),
-  _row('tensorflow.lite.python.convert_phase', 'ConverterError', 'export'),
-  _row(
-    'tensorflow.python.data.ops.batch_op:_ParallelBatchDataset',
-    '_deterministic',
-    'resume',
-  ),
-  _row(
-    'tensorflow.python.data.ops.dataset_ops:DatasetV2',
-    '_functions _inputs',
-    'resume',
-  ),
-  _row(
-    'tensorflow.python.data.ops.from_tensors_op:_TensorDataset',
-    '_tensors',
-    'resume',
-  ),
-  _row(
-    'tensorflow.python.data.ops.from_tensor_slices_op:_TensorSliceDataset',
-    '_tensors',
-    'resume',
-  ),
-  _row(
-    'tensorflow.python.distribute.values:DistributedValues',
-    '_primary',
-    f'{_TFMOT} export',
-  ),
-  _row('tensorflow.python.eager', 'context', 'resume'),
-  _row('tensorflow.python.eager.context:Context', '_rng', 'resume'),
-  _row(
-    'tensorflow.python.eager.polymorphic_function.attributes',
-    '_noinline',
-    'export',
-  ),
-  _row(
-    'tensorflow.python.eager.polymorphic_function.polymorphic_function:Function',
-    '_list_all_concrete_functions',
-    f'{_RESUME} {_RESUME_3}',
-  ),
-  _row('tensorflow.python.framework', 'op_def_registry', 'resume'),
-  _row(
-    'tensorflow.python.framework.convert_to_constants',
-    'convert_variables_to_constants_v2',
-    'inspection',
-  ),
-  _row('tensorflow.python.framework.ops:Graph', '_get_function', _TFMOT),
-  _row('tensorflow.python.ops.lookup_ops', 'LookupInterface', _TFMOT),
-  _row(
-    'tensorflow.python.ops.resource_variable_ops',
-    '_should_act_as_resource_variable',
-    'export',
-  ),
-  _row(
-    'tensorflow.python.ops.resource_variable_ops:BaseResourceVariable',
-    '_export_to_saved_model_graph _write_object_proto',
-    'export',
-  ),
-  _row(
-    'tensorflow.python.trackable.constants',
-    '_CHECKPOINTABLE_OBJECT_GRAPH',
-    'inspection',
-  ),
-  _row(
-    'tensorflow.python.trackable.autotrackable:AutoTrackable',
-    '_trackable_children _self_',
-    f'{_TFMOT} resume export',
-  ),
-  _row('tensorflow.python.trackable.resource', 'RestoredResource', _TFMOT),
-  _row(
-    'tensorflow.python.trackable.resource:TrackableResource',
-    '_create_resource _destroy_resource _initialize '
-    '_export_to_saved_model_graph _trackable_children',
-    'export',
-  ),
+  'tensorflow:__internal__.tracking': {
+    'export': 'Trackable AutoTrackable',
+    'engines/tfmot': 'no_automatic_dependency_tracking',
+  },
+  'tensorflow.core.protobuf': {'inspection': 'trackable_object_graph_pb2'},
+  'tensorflow.lite.python': {'export': 'schema_py_generated'},
+  'tensorflow.lite.python.convert': {'export': 'mlir_sparsify'},
+  'tensorflow.lite.python.convert_phase': {'export': 'ConverterError'},
+  'tensorflow.python.data.ops.batch_op:_ParallelBatchDataset': {
+    'resume': '_deterministic',
+  },
+  'tensorflow.python.data.ops.dataset_ops:DatasetV2': {
+    'resume': '_functions _inputs',
+  },
+  'tensorflow.python.data.ops.from_tensors_op:_TensorDataset': {
+    'resume': '_tensors',
+  },
+  'tensorflow.python.data.ops.from_tensor_slices_op:_TensorSliceDataset': {
+    'resume': '_tensors',
+  },
+  'tensorflow.python.distribute.values:DistributedValues': {
+    'engines/tfmot': '_primary',
+    'export': '_primary',
+  },
+  'tensorflow.python.eager': {'resume': 'context'},
+  'tensorflow.python.eager.context:Context': {'resume': '_rng'},
+  f'{_FUNCTIONS}.attributes': {
+    'export': '_noinline',
+  },
+  f'{_FUNCTIONS}.polymorphic_function:Function': {
+    'resume/tfmot': '_list_all_concrete_functions',
+    'resume/keras3': '_list_all_concrete_functions',
+  },
+  'tensorflow.python.framework': {'resume': 'op_def_registry'},
+  'tensorflow.python.framework.convert_to_constants': {
+    'inspection': 'convert_variables_to_constants_v2',
+  },
+  'tensorflow.python.framework.ops:Graph': {'engines/tfmot': '_get_function'},
+  'tensorflow.python.ops.lookup_ops': {'engines/tfmot': 'LookupInterface'},
+  'tensorflow.python.ops.resource_variable_ops': {
+    'export': '_should_act_as_resource_variable',
+  },
+  'tensorflow.python.ops.resource_variable_ops:BaseResourceVariable': {
+    'export': '_export_to_saved_model_graph _write_object_proto',
+  },
+  'tensorflow.python.trackable.constants': {
+    'inspection': '_CHECKPOINTABLE_OBJECT_GRAPH',
+  },
+  'tensorflow.python.trackable.autotrackable:AutoTrackable': {
+    'engines/tfmot': '_trackable_children _self_',
+    'export': '_trackable_children',
+    'resume': '_self_',
+  },
+  'tensorflow.python.trackable.resource': {'engines/tfmot': 'RestoredResource'},
+  'tensorflow.python.trackable.resource:TrackableResource': {
+    'export': (
+      '_create_resource _destroy_resource _initialize '
+      '_export_to_saved_model_graph _trackable_children'
+    ),
+  },
   # tfmot.
-  _row('tensorflow_model_optimization.python.core.keras', 'utils', _TFMOT),
-  _row(_PRUNING, 'pruning_impl pruning_wrapper', _TFMOT),
-  _row(f'{_PRUNING}.pruning_impl:Pruning', '_pruning_schedule', _TFMOT),
-  _row(
-    f'{_PRUNING}.pruning_wrapper:PruneLowMagnitude',
-    '_PRUNE_CALLBACK_ERROR_MSG _batch_input_shape',
-    _TFMOT,
-  ),
+  'tensorflow_model_optimization.python.core.keras': {'engines/tfmot': 'utils'},
+  'tensorflow_model_optimization.python.core.sparsity.keras': {
+    'engines/tfmot': 'pruning_impl pruning_wrapper',
+  },
+  f'{_PRUNING}.pruning_impl:Pruning': {
+    'engines/tfmot': '_pruning_schedule',
+  },
+  f'{_PRUNING}.pruning_wrapper:PruneLowMagnitude': {
+    'engines/tfmot': '_PRUNE_CALLBACK_ERROR_MSG _batch_input_shape',
+  },
   # tf_keras.
-  _row('tf_keras:__internal__', 'KerasTensor', _TFMOT),
-  _row('tf_keras.src.backend', 'RandomGenerator', _TFMOT),
-  _row(
-    'tf_keras.src.backend:RandomGenerator',
-    '_built _generator _maybe_init _rng_type',
-    _RESUME,
-  ),
-  _row(
-    'tf_keras.src.callbacks:ModelCheckpoint',
-    '_batches_seen_since_last_saving _last_batch_seen',
-    'resume',
-  ),
-  _row(
-    'tf_keras.src.engine.base_layer:BaseRandomLayer',
-    '_random_generator',
-    _RESUME,
-  ),
-  _row(
-    'tf_keras.src.engine.base_layer:Layer',
-    '_batch_input_shape _build_input_shape _call_spec _flatten_layers '
-    '_name_scope _obj_',
-    f'{_TFMOT} compression resume',
-  ),
-  _row('tf_keras.src.engine.data_adapter', 'GeneratorDataAdapter', _TFMOT),
-  _row(
-    'tf_keras.src.engine.data_adapter:DataHandler',
-    '_adapter _dataset _inferred_steps _initial_epoch _initial_step',
-    f'{_TFMOT} resume {_RESUME}',
-  ),
-  _row(
-    'tf_keras.src.engine.data_adapter:TensorLikeDataAdapter', '_shuffle', _TFMOT
-  ),
-  _row(
-    'tf_keras.src.engine.functional',
-    'Functional get_network_config',
-    f'{_TFMOT} {_RESUME}',
-  ),
-  _row(
-    'tf_keras.src.engine.functional:Functional',
-    '_network_nodes _nodes_by_depth',
-    _TFMOT,
-  ),
-  _row('tf_keras.src.engine.node:Node', '_keras_history', 'compression'),
-  _row(
-    'tf_keras.src.engine.training:Model',
-    '_cluster_coordinator _compile_config _is_graph_network _should_eval '
-    '_steps_per_execution _train_counter',
-    f'{_TFMOT} {_RESUME}',
-  ),
-  _row('tf_keras.src.layers.core.tf_op_layer', 'TFOpLambda', _TFMOT),
-  _row('tf_keras.src.layers.preprocessing.index_lookup', 'IndexLookup', _TFMOT),
-  _row('tf_keras.src.layers.rnn.cell_wrappers', '_RNNCellWrapper', _TFMOT),
-  _row('tf_keras.src.layers.rnn.lstm:LSTM', '_could_use_gpu_kernel', 'export'),
-  _row('tf_keras.src.layers.rnn.gru:GRU', '_could_use_gpu_kernel', 'export'),
-  _row(
-    f'{_ATTENTION}:MultiHeadAttention',
-    '_built_from_signature _key_dense _key_shape _num_heads _output_dense '
-    '_query_dense _query_shape _value_dense _value_dim _value_shape',
-    _TFMOT,
-  ),
-  _row(
-    'tf_keras.src.losses:Loss',
-    '_allow_sum_over_batch_size _name_scope',
-    'resume',
-  ),
-  _row('tf_keras.src.losses:LossFunctionWrapper', '_fn_kwargs', 'resume'),
-  _row(
-    'tf_keras.src.mixed_precision.autocast_variable:AutoCastVariable',
-    '_variable',
-    _TFMOT,
-  ),
-  _row(
-    'tf_keras.src.optimizers.legacy.optimizer_v2:OptimizerV2',
-    '_create_all_weights _get_hyper _name',
-    _TFMOT,
-  ),
-  _row(
-    'tf_keras.src.optimizers.optimizer:_BaseOptimizer',
-    '_index_dict _learning_rate _var_key _variables',
-    f'{_TFMOT} engines',
-  ),
-  _row('tf_keras.src.saving.serialization_lib', 'SafeModeScope', 'compression'),
-  _row('tf_keras.src.utils.generic_utils', '_is_default', 'algorithms'),
-  _row(
-    'tf_keras.src.utils.traceback_utils', '_keras_call_info_injected', _TFMOT
-  ),
+  'tf_keras:__internal__': {'engines/tfmot': 'KerasTensor'},
+  'tf_keras.src.backend': {'engines/tfmot': 'RandomGenerator'},
+  'tf_keras.src.backend:RandomGenerator': {
+    'resume/tfmot': '_built _generator _maybe_init _rng_type',
+  },
+  'tf_keras.src.callbacks:ModelCheckpoint': {
+    'resume': '_batches_seen_since_last_saving _last_batch_seen',
+  },
+  'tf_keras.src.engine.base_layer:BaseRandomLayer': {
+    'resume/tfmot': '_random_generator',
+  },
+  'tf_keras.src.engine.base_layer:Layer': {
+    'engines/tfmot': '_batch_input_shape _call_spec _flatten_layers _obj_',
+    'compression': '_build_input_shape',
+    'resume': '_name_scope',
+  },
+  'tf_keras.src.engine.data_adapter': {'engines/tfmot': 'GeneratorDataAdapter'},
+  'tf_keras.src.engine.data_adapter:DataHandler': {
+    'engines/tfmot': '_adapter _dataset _inferred_steps',
+    'resume': '_adapter',
+    'resume/tfmot': '_inferred_steps _initial_epoch _initial_step',
+  },
+  'tf_keras.src.engine.data_adapter:TensorLikeDataAdapter': {
+    'engines/tfmot': '_shuffle',
+  },
+  'tf_keras.src.engine.functional': {
+    'engines/tfmot': 'Functional',
+    'resume/tfmot': 'get_network_config',
+  },
+  'tf_keras.src.engine.functional:Functional': {
+    'engines/tfmot': '_network_nodes _nodes_by_depth',
+  },
+  'tf_keras.src.engine.node:Node': {'compression': '_keras_history'},
+  'tf_keras.src.engine.training:Model': {
+    'engines/tfmot': (
+      '_cluster_coordinator _compile_config _is_graph_network '
+      '_steps_per_execution'
+    ),
+    'resume/tfmot': '_is_graph_network _should_eval _train_counter',
+  },
+  'tf_keras.src.layers.core.tf_op_layer': {'engines/tfmot': 'TFOpLambda'},
+  'tf_keras.src.layers.preprocessing.index_lookup': {
+    'engines/tfmot': 'IndexLookup',
+  },
+  'tf_keras.src.layers.rnn.cell_wrappers': {'engines/tfmot': '_RNNCellWrapper'},
+  'tf_keras.src.layers.rnn.lstm:LSTM': {'export': '_could_use_gpu_kernel'},
+  'tf_keras.src.layers.rnn.gru:GRU': {'export': '_could_use_gpu_kernel'},
+  'tf_keras.src.layers.attention.multi_head_attention:MultiHeadAttention': {
+    'engines/tfmot': (
+      '_built_from_signature _key_dense _key_shape _num_heads '
+      '_output_dense _query_dense _query_shape _value_dense _value_dim '
+      '_value_shape'
+    ),
+  },
+  'tf_keras.src.losses:Loss': {
+    'resume': '_allow_sum_over_batch_size _name_scope',
+  },
+  'tf_keras.src.losses:LossFunctionWrapper': {'resume': '_fn_kwargs'},
+  'tf_keras.src.mixed_precision.autocast_variable:AutoCastVariable': {
+    'engines/tfmot': '_variable',
+  },
+  'tf_keras.src.optimizers.legacy.optimizer_v2:OptimizerV2': {
+    'engines/tfmot': '_create_all_weights _get_hyper _name',
+  },
+  'tf_keras.src.optimizers.optimizer:_BaseOptimizer': {
+    'engines/tfmot': '_index_dict _learning_rate _var_key _variables',
+    'engines': '_variables',
+  },
+  'tf_keras.src.saving.serialization_lib': {'compression': 'SafeModeScope'},
+  'tf_keras.src.utils.generic_utils': {'algorithms': '_is_default'},
+  'tf_keras.src.utils.traceback_utils': {
+    'engines/tfmot': '_keras_call_info_injected',
+  },
   # Keras 3.
-  _row('keras.src.backend.common', 'global_state', _RESUME_3),
-  _row('keras.src.backend.common.variables:Variable', '_value', _RESUME_3),
-  _row(
-    'keras.src.callbacks.backup_and_restore:BackupAndRestore',
-    '_load_model _save_model _weights_path',
-    f'{_KERAS_3} engines',
-  ),
-  _row(
-    'keras.src.callbacks.model_checkpoint:ModelCheckpoint',
-    '_batches_seen_since_last_saving _last_batch_seen',
-    'resume',
-  ),
-  _row(
-    'keras.src.layers.layer:Layer',
-    '_build_shapes_dict _flatten_layers _layers _trainable_variables',
-    _KERAS_3,
-  ),
-  _row('keras.src.models', 'functional', _RESUME_3),
-  _row('keras.src.models.sequential:Sequential', '_functional', _KERAS_3),
-  _row(
-    'keras.src.ops.function:Function',
-    '_inputs_struct _nodes_by_depth',
-    _KERAS_3,
-  ),
-  _row(
-    'keras.src.optimizers.base_optimizer:BaseOptimizer',
-    '_get_variable_index _iterations _learning_rate _tracker '
-    '_trainable_variables _trainable_variables_indices _var_key _variables',
-    f'{_KERAS_3} engines',
-  ),
-  _row('keras.src.random', 'seed_generator', _RESUME_3),
-  _row(
-    f'{_DATA_3}.array_data_adapter:ArrayDataAdapter',
-    '_inputs _shuffle',
-    _RESUME_3,
-  ),
-  _row(f'{_DATA_3}.tf_dataset_adapter:TFDatasetAdapter', '_dataset', _RESUME_3),
-  _row(
-    'keras.src.trainers.epoch_iterator:EpochIterator',
-    '_current_iterator _enumerate_iterator _get_iterator _steps_seen',
-    f'{_RESUME_3} engines',
-  ),
-  _row(
-    'keras.src.trainers.trainer:Trainer',
-    '_compile_config _initial_epoch _should_eval _symbolic_build',
-    f'{_RESUME_3} engines',
-  ),
+  'keras.src.backend.common': {'resume/keras3': 'global_state'},
+  'keras.src.backend.common.variables:Variable': {'resume/keras3': '_value'},
+  'keras.src.callbacks.backup_and_restore:BackupAndRestore': {
+    'engines/keras3': '_load_model _save_model _weights_path',
+    'engines': '_load_model _save_model',
+  },
+  'keras.src.callbacks.model_checkpoint:ModelCheckpoint': {
+    'resume': '_batches_seen_since_last_saving _last_batch_seen',
+  },
+  'keras.src.layers.layer:Layer': {
+    'engines/keras3': (
+      '_build_shapes_dict _flatten_layers _layers _trainable_variables'
+    ),
+  },
+  'keras.src.models': {'resume/keras3': 'functional'},
+  'keras.src.models.sequential:Sequential': {'engines/keras3': '_functional'},
+  'keras.src.ops.function:Function': {
+    'engines/keras3': '_inputs_struct _nodes_by_depth',
+  },
+  'keras.src.optimizers.base_optimizer:BaseOptimizer': {
+    'engines/keras3': (
+      '_get_variable_index _iterations _learning_rate _tracker '
+      '_trainable_variables _trainable_variables_indices _var_key '
+      '_variables'
+    ),
+    'engines': '_variables',
+  },
+  'keras.src.random': {'resume/keras3': 'seed_generator'},
+  'keras.src.trainers.data_adapters.array_data_adapter:ArrayDataAdapter': {
+    'resume/keras3': '_inputs _shuffle',
+  },
+  'keras.src.trainers.data_adapters.tf_dataset_adapter:TFDatasetAdapter': {
+    'resume/keras3': '_dataset',
+  },
+  'keras.src.trainers.epoch_iterator:EpochIterator': {
+    'resume/keras3': (
+      '_current_iterator _enumerate_iterator _get_iterator _steps_seen'
+    ),
+    'engines': '_enumerate_iterator',
+  },
+  'keras.src.trainers.trainer:Trainer': {
+    'resume/keras3': (
+      '_compile_config _initial_epoch _should_eval _symbolic_build'
+    ),
+    'engines': '_initial_epoch',
+  },
   # keras-tuner.
-  _row('keras_tuner.engine.base_tuner', 'BaseTuner', 'tuner'),
-  _row('keras_tuner.engine.trial', 'Trial', 'tuner'),
-  _row('keras_tuner.src', 'protos', 'tuner'),
-  _row('keras_tuner.src.distribute', 'oracle_chief oracle_client', 'tuner'),
-  _row('keras_tuner.src.engine', 'hypermodel', 'tuner'),
-  _row(
-    'keras_tuner.src.engine.base_tuner:BaseTuner',
-    '_activate_all_conditions _get_tuner_fname _populate_initial_space',
-    'tuner',
-  ),
-  _row(
-    'keras_tuner.src.engine.oracle:Oracle',
-    '_directory _display _duplicate _project_name _random_values _retry_queue '
-    '_save_trial',
-    'tuner',
-  ),
-  _row(
-    f'{_TUNERS}.bayesian:BayesianOptimizationOracle', '_nonfixed_space', 'tuner'
-  ),
-  _row(
-    f'{_TUNERS}.gridsearch:GridSearchOracle',
-    '_compare _ordered_ids _populate_next',
-    'tuner',
-  ),
-  _row(
-    f'{_TUNERS}.hyperband:HyperbandOracle',
-    '_brackets _current_bracket _get_num_brackets _start_new_bracket',
-    'tuner',
-  ),
+  'keras_tuner.engine.base_tuner': {'tuner': 'BaseTuner'},
+  'keras_tuner.engine.trial': {'tuner': 'Trial'},
+  'keras_tuner.src': {'tuner': 'protos'},
+  'keras_tuner.src.distribute': {'tuner': 'oracle_chief oracle_client'},
+  'keras_tuner.src.engine': {'tuner': 'hypermodel'},
+  'keras_tuner.src.engine.base_tuner:BaseTuner': {
+    'tuner': (
+      '_activate_all_conditions _get_tuner_fname _populate_initial_space'
+    ),
+  },
+  'keras_tuner.src.engine.oracle:Oracle': {
+    'tuner': (
+      '_directory _display _duplicate _project_name _random_values '
+      '_retry_queue _save_trial'
+    ),
+  },
+  'keras_tuner.src.tuners.bayesian:BayesianOptimizationOracle': {
+    'tuner': '_nonfixed_space',
+  },
+  'keras_tuner.src.tuners.gridsearch:GridSearchOracle': {
+    'tuner': '_compare _ordered_ids _populate_next',
+  },
+  'keras_tuner.src.tuners.hyperband:HyperbandOracle': {
+    'tuner': (
+      '_brackets _current_bracket _get_num_brackets _start_new_bracket'
+    ),
+  },
+}
+ROWS = tuple(
+  Row(where, tuple(names.split()), room)
+  for where, rooms in _NAMES.items()
+  for room, names in rooms.items()
 )

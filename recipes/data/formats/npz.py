@@ -79,5 +79,6 @@ def _check_size(archive: Any, name: str, path: pathlib.Path) -> None:
       shape, _, dtype = np.lib.format.read_array_header_2_0(file)
   if math.prod(shape) * dtype.itemsize > member.file_size:
     raise DataError(
-      f"'{path}': {name} is too short for shape {list(shape)} of {dtype}."
+      f"'{path}': {name} cannot be read: it is too short for shape "
+      f'{list(shape)} of {dtype}.'
     )
