@@ -5,6 +5,9 @@ import pathlib
 
 import numpy as np
 
+# Images are not compressed to less; files made to fill the memory are.
+MAX_RATIO, _SMALL = 200, 2**20
+
 
 class DataError(ValueError):
   """Data is missing, damaged or of a wrong form; the message is one line."""
@@ -14,6 +17,27 @@ def reason(error: BaseException) -> str:
   """Returns the first line of an error's message, or its class."""
   lines = str(error).splitlines()
   return lines[0] if lines else type(error).__name__
+
+
+def check_unpacked(
+  name: str, unpacked: int, path: pathlib.Path, stored: int
+) -> None:
+  """Checks what a compressed file says of its size, before it is unpacked.
+
+  Args:
+    name: what is unpacked, for messages.
+    unpacked: its bytes, as the file says.
+    path: of the file.
+    stored: the bytes of the file.
+
+  Raises:
+    DataError: it is more than `MAX_RATIO` times the file, which no images are.
+  """
+  if unpacked > MAX_RATIO * stored + _SMALL:
+    raise DataError(
+      f"'{path}': {name} claims {unpacked:,} bytes, more than {MAX_RATIO} "
+      f'times the {stored:,} bytes of the file.'
+    )
 
 
 @dataclasses.dataclass(frozen=True)

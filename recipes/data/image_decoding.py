@@ -1,5 +1,6 @@
 """Decodes images, or the parts of them that are needed, in the graph."""
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,28 @@ from recipes.data import augmentation
 def decode(content: Any, channels: int) -> Any:
   """Returns uint8 [height, width, channels]; the first frame of animations."""
   return tf.image.decode_image(content, channels, expand_animations=False)
+
+
+def claimed_size(content: bytes) -> tuple[int, int]:
+  """Returns the height and width in the header of an image, (0, 0) if none.
+
+  Args:
+    content: of the file.
+
+  Raises:
+    tf.errors.InvalidArgumentError: it begins as a JPEG file, but is damaged.
+  """
+  if content[:8] == b'\x89PNG\r\n\x1a\n':
+    width, height = struct.unpack('>II', content[16:24].ljust(8, b'\0'))
+  elif content[:3] == b'GIF':
+    width, height = struct.unpack('<HH', content[6:10].ljust(4, b'\0'))
+  elif content[:2] == b'BM':
+    width, height = struct.unpack('<ii', content[18:26].ljust(8, b'\0'))
+  elif content[:3] == b'\xff\xd8\xff':
+    height, width = map(int, tf.io.extract_jpeg_shape(content)[:2])
+  else:
+    return 0, 0
+  return abs(height), abs(width)
 
 
 def cropped(

@@ -15,6 +15,9 @@ from recipes.data.arrays import DataError
 
 # Decoded images up to this size are kept in memory.
 FITS_BYTES = 2 * 2**30
+# An image may be larger, decoded, if its file is not much smaller: a byte of a
+# PNG file is at most 1032 bytes.
+_LARGE_BYTES, _MAX_RATIO = 2**26, 1032
 
 
 def fits(images: int, image_shape: Sequence[int]) -> bool:
@@ -65,11 +68,24 @@ def read_squares(paths: Sequence[str], size: int) -> np.ndarray:
 
 def _decoded(path: str, channels: int) -> Any:
   try:
-    return image_decoding.decode(tf.io.read_file(path), channels)
+    content = tf.io.read_file(path)
+    _check_size(path, content.numpy(), channels)
+    return image_decoding.decode(content, channels)
   except tf.errors.OpError as error:
     # Without the names of the operation and the device.
     reason = re.sub(r'{{.*?}} ?| \[Op:.*', '', error.message.splitlines()[0])
     raise DataError(f"'{path}' cannot be decoded: {reason}") from error
+
+
+def _check_size(path: str, content: bytes, channels: int) -> None:
+  """Compares the size that an image claims with its file, before decoding."""
+  height, width = image_decoding.claimed_size(content)
+  unpacked = height * width * channels
+  if unpacked > max(_LARGE_BYTES, _MAX_RATIO * len(content)):
+    raise DataError(
+      f"'{path}' cannot be decoded: it claims {height} x {width} pixels, too "
+      f'many for a file of {len(content):,} bytes.'
+    )
 
 
 def _stacked(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from recipes.common import files
 from recipes.training import run_directory
 from tf_unilth import inspection
 
@@ -83,7 +82,7 @@ class HistoryWriter:
     if logs.get('sparsity') == 0:
       self.histograms['before pruning'] = histogram(self.model)
     run_directory.write_history(self._directory / HISTORY, self.history)
-    files.write_json(
+    run_directory.write_json(
       self._directory / PROGRESS,
       {
         'epochs': epoch + 1,
@@ -99,3 +98,10 @@ class HistoryWriter:
       directory / PROGRESS, ('histograms', 'seconds')
     )
     self.histograms, self._seconds = known['histograms'], known['seconds']
+    if not (
+      isinstance(self.histograms, dict)
+      and isinstance(self._seconds, int | float)
+    ):
+      raise run_directory.RunDirectoryError(
+        f'{str(directory / PROGRESS)!r} is damaged: a value has another type.'
+      )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import tf_unilth
-from recipes.common import figures, files, provenance
+from recipes.common import figures, provenance
 from recipes.data.dataset import Dataset, Split
 from recipes.training import (
   exports,
@@ -205,7 +205,7 @@ class Run:
     histograms = {**writer.histograms, 'at the end': last}
     self._report(writer.history, results, summary, histograms)
     # Last, since this file marks the run as finished.
-    files.write_json(self._directory / run_directory.RESULTS, results)
+    run_directory.write_json(self._directory / run_directory.RESULTS, results)
     return results
 
   def _ticket(self) -> tf_unilth.Ticket | None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import tf_unilth
 from recipes.common import files
-from recipes.common.files import write_json
 from recipes.common.wording import count
 
 CONFIG, RESULTS, CHECKPOINTS = 'config.json', 'results.json', 'checkpoints'
+# Of its JSON files. Those of 0.1.0 do not state it.
+_VERSION, _VERSION_KEY = 1, 'format_version'
 # Of `tf_unilth.DirectoryLock`.
 _LOCK_FILES = ('lock', 'lock-owner.json')
 # The files of a run. The configuration is deleted last: it marks the directory
@@ -45,15 +46,43 @@ def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
     keys: keys that it must contain.
 
   Raises:
-    RunDirectoryError: it is damaged.
+    RunDirectoryError: it is damaged, or of a newer version.
   """
   try:
+    _check_regular(path)
     content = json.loads(path.read_text())
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise RunDirectoryError(f'{str(path)!r} is damaged: {error}.') from error
-  if not isinstance(content, dict) or not content.keys() >= set(keys):
+  if not isinstance(content, dict):
+    raise RunDirectoryError(f'{str(path)!r} is damaged: it is no object.')
+  version = content.pop(_VERSION_KEY, _VERSION)
+  if type(version) is not int or version != _VERSION:
+    raise RunDirectoryError(
+      f'{str(path)!r} cannot be read: it has format version {version!r:.40}, '
+      f'but this tf_unilth reads version {_VERSION}.'
+    )
+  if not content.keys() >= set(keys):
     raise RunDirectoryError(f'{str(path)!r} is damaged: a key is missing.')
   return content
+
+
+def _check_regular(path: pathlib.Path) -> None:
+  """Raises if a path is a pipe or a device, which may have no end."""
+  if path.exists() and not path.is_file():
+    raise RunDirectoryError(f'{str(path)!r} is damaged: it is no file.')
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes a JSON file of a run directory, with its version, atomically.
+
+  Args:
+    path: of the file.
+    content: what `read_json` shall return.
+
+  Raises:
+    OSError: it cannot be written; the message names the file.
+  """
+  files.write_json(path, {_VERSION_KEY: _VERSION, **content})
 
 
 def finished(
@@ -134,8 +163,9 @@ def _other_run(
   """Returns why the run in a directory is not resumed, and what to do."""
   kind, why = 'run', 'Give its flags again to resume it, or '
   if results is not None:
-    epochs = results.get('epochs', 0)
-    kind = f'finished run of {count(epochs, "epoch")}'
+    epochs = results.get('epochs')
+    of = f' of {count(epochs, "epoch")}' if isinstance(epochs, int) else ''
+    kind = f'finished run{of}'
     why = (
       'A finished run is not trained further: its learning rate and rounds '
       'were planned for its own epochs. Give '
@@ -227,10 +257,11 @@ def read_history(path: pathlib.Path) -> dict[str, list[float]]:
   Raises:
     RunDirectoryError: it is damaged.
   """
-  with path.open(newline='') as file:
-    rows = list(csv.DictReader(file))
+  _check_regular(path)
   try:
+    with path.open(newline='') as file:
+      rows = list(csv.DictReader(file))
     names = [name for name in rows[0] if name != 'epoch']
     return {name: [float(row[name]) for row in rows] for name in names}
-  except (IndexError, KeyError, TypeError, ValueError) as error:
+  except (IndexError, KeyError, TypeError, ValueError, csv.Error) as error:
     raise RunDirectoryError(f'{str(path)!r} is damaged.') from error

@@ -7,7 +7,6 @@ import keras_tuner
 import tensorflow as tf
 import tf_keras as keras
 
-from recipes.common import files
 from recipes.training import optimization, run_directory
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
@@ -105,7 +104,7 @@ class RecipeModel(keras_tuner.HyperModel):
       print(f'dense: val_accuracy {accuracy:.4f}', flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {'config': config, 'accuracy': accuracy}
-    files.write_json(path, content)
+    run_directory.write_json(path, content)
     return accuracy
 
   def test_accuracy(self, model: keras.Model) -> float:

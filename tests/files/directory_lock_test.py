@@ -130,7 +130,11 @@ def test_a_killed_process_is_named_while_it_runs_and_leaves_no_lock(tmp_path):
   lock = DirectoryLock(tmp_path)
   lock.acquire()
   owner = json.loads((tmp_path / 'lock-owner.json').read_text())
-  assert owner == {'pid': os.getpid(), 'host': socket.gethostname()}
+  assert owner == {
+    'format_version': 1,
+    'pid': os.getpid(),
+    'host': socket.gethostname(),
+  }
   lock.release()
   assert [path.name for path in tmp_path.iterdir()] == ['lock']
 

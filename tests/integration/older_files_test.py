@@ -1,5 +1,6 @@
 """Files that earlier versions have written: loaded, they go on."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -7,10 +8,13 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 import tf_unilth
+from recipes.training import history_writer, run_directory
 from tests.testing import older_files, toys
+from tf_unilth import inspection
 
 _FOLDERS = sorted((pathlib.Path(__file__).parents[1] / 'fixtures').iterdir())
 _MODELS = [case for case in older_files.CASES if 'saved_model' not in case]
@@ -112,3 +116,43 @@ def test_a_ticket_is_read_and_applied(folder):
   masks = [noted[f'mask {name}'] for name in ticket.masks]
   for mask, expected in zip(toys.masks(model), masks, strict=True):
     np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_packed_saved_model_computes_what_it_did(folder):
+  path = folder / 'packed.saved_model'
+  loaded = tf.saved_model.load(str(path))
+  with np.load(folder / 'packed.saved_model.npz') as file:
+    found = loaded.serve(file['x']).numpy()
+    np.testing.assert_allclose(found, file['y'], rtol=1e-5, atol=1e-6)
+    zeros = np.sum(file['kernel'] == 0)
+  contents = inspection.read(path)
+  assert contents.facts['packed tensors'] == '1 of 1'
+  assert contents.zeros == zeros > 0
+
+
+def test_a_search_goes_on_with_its_trials(folder, tmp_path):
+  pytest.importorskip('keras_tuner')
+  from tests.testing import tuned
+
+  path = tmp_path / 'search'
+  shutil.copytree(folder / 'search', path)
+  search = tuned.search(path, max_trials=2)
+  saved = [
+    json.loads(file.read_text())
+    for file in sorted(path.glob('trial_*/trial.json'))
+  ]
+  assert tuned.found(search) == [
+    (one['trial_id'], one['hyperparameters']['values'], one['score'])
+    for one in saved
+  ]
+  assert len(search.get_best_tickets(2)) == 2
+
+
+def test_a_run_directory_is_that_of_a_finished_run(folder):
+  path = folder / 'run'
+  config = json.loads((path / 'config.json').read_text())
+  results = run_directory.finished(path, config)
+  assert results == json.loads((path / 'results.json').read_text())
+  history = run_directory.read_history(path / 'history.csv')
+  assert len(history['loss']) == results['epochs']
+  history_writer.HistoryWriter(path, None, results['epochs'])

@@ -9,14 +9,16 @@ optimizer state and masks, and those that the run ended with.
 
 import contextlib
 import pathlib
+import shutil
 import sys
+import tempfile
 from typing import Any
 
 import numpy as np
 import tf_keras as keras
 
 import tf_unilth
-from tests.testing import toys
+from tests.testing import tiny_recipe, toys
 
 EPOCHS = 12
 # The plateau is seen at epoch 4 and rewound to the end of epoch 2.
@@ -95,6 +97,9 @@ def write(folder: pathlib.Path) -> None:
     _note(folder / name, save.saved, state(model))
   _write_checkpoints(folder / 'checkpoints')
   _write_ticket(folder / 'unilth.ticket')
+  _write_packed(folder / 'packed.saved_model')
+  _write_search(folder / 'search')
+  _write_run(folder / 'run')
 
 
 def _note(
@@ -132,6 +137,35 @@ def _write_ticket(path: pathlib.Path) -> None:
   assert ticket.rewind_weights is not None
   arrays |= {f'rewind {n}': a for n, a in ticket.rewind_weights.items()}
   np.savez_compressed(path.with_name(f'{path.name}.npz'), **arrays)
+
+
+def _write_packed(path: pathlib.Path) -> None:
+  keras.utils.set_random_seed(1)
+  model = keras.Sequential([keras.layers.Dense(200, input_shape=(100,))])
+  kernel, bias = model.get_weights()
+  kernel[np.random.default_rng(0).random(kernel.shape) < 0.97] = 0
+  model.set_weights([kernel, bias])
+  tf_unilth.export_saved_model(model, path)
+  x = np.random.default_rng(1).normal(size=(4, 100)).astype(np.float32)
+  arrays = {'kernel': kernel, 'x': x, 'y': model(x).numpy()}
+  np.savez_compressed(path.with_name(f'{path.name}.npz'), **arrays)
+
+
+def _write_search(folder: pathlib.Path) -> None:
+  from tests.testing import tuned  # It needs keras-tuner.
+
+  tuned.run(tuned.search(folder, max_trials=2))
+  (folder / 'lock').unlink()
+
+
+def _write_run(folder: pathlib.Path) -> None:
+  """Writes the JSON and CSV files of a finished run of a recipe."""
+  with tempfile.TemporaryDirectory() as name:
+    directory = pathlib.Path(name)
+    tiny_recipe.run(directory, plots=False, export=['ticket'])
+    folder.mkdir()
+    for path in [*directory.glob('*.json'), *directory.glob('*.csv')]:
+      shutil.copy(path, folder)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tf_unilth.argument_checks import check_bool, check_option, format_value
-from tf_unilth.engines import served_model
+from tf_unilth.engines import private_name_check, served_model
 from tf_unilth.export import export_checks
 from tf_unilth.export.exported_model import ExportedModel
 from tf_unilth.files import directory_swap, output_paths
@@ -119,6 +119,7 @@ def _export(
 ) -> ExportedModel:
   """Writes a SavedModel beside `target`, verifies it and renames it."""
   # Only here, because they import TensorFlow.
+  private_name_check.check('export', of=('tensorflow',))
   from tf_unilth.export import packed_saved_model, saved_model_verification
 
   batch = saved_model_verification.checked_batch(model, inputs)

@@ -10,6 +10,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from tf_unilth.argument_checks import check_bool, check_option, format_value
+from tf_unilth.engines import private_name_check
 from tf_unilth.export import export_checks
 from tf_unilth.files import output_paths
 
@@ -105,6 +106,7 @@ def export_tflite(
     inference_input_type, inference_output_type, quantization
   )
   sparse = check_bool('sparse', sparse)
+  private_name_check.check('export', of=('tensorflow',))
   from tf_unilth.export import tflite_export  # Imports TensorFlow.
 
   return tflite_export.write(

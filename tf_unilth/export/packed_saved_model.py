@@ -7,6 +7,7 @@ initializers of a SavedModel's resources once, as it does for lookup tables. The
 served graph is that of a dense SavedModel and uses dense weights.
 """
 
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,11 @@ import tensorflow as tf
 
 from tf_unilth.engines.served_model import ServedModel
 from tf_unilth.export import packing, saved_model_archive
+from tf_unilth.files import checksummed_json, format_version
 
+# The format version of packed weights, and its file, in the folder that
+# SavedModels have for what TensorFlow does not read.
+_VERSION, _VERSION_FILE = 1, ('assets.extra', 'tf_unilth.json')
 # Bytes of the unpacking graph: a fixed part, and a part for each weight.
 _OVERHEAD, _OVERHEAD_PER_WEIGHT = 16_000, 500
 # Weights are unpacked in groups, since for small weights the overhead of an
@@ -168,7 +173,31 @@ def write(
     archive.packed_weights = groups
     archive.unpacker = _Unpacker(groups)
   archive.write_out(path)
+  if groups:
+    checksummed_json.write(
+      pathlib.Path(path, *_VERSION_FILE), {'packed_weights': _VERSION}
+    )
   return archive.serve, groups
+
+
+def check_version(path: pathlib.Path) -> None:
+  """Checks the format version of the packed weights of a SavedModel.
+
+  TensorFlow loads any version, since the SavedModel unpacks itself; who reads
+  the packed arrays must know them.
+
+  Args:
+    path: its folder.
+
+  Raises:
+    DamagedError: the file with the version is damaged.
+    VersionError: it is of a newer version.
+  """
+  file = path.joinpath(*_VERSION_FILE)
+  # Files of 0.1.0, and without packed weights, do not state it.
+  if file.exists():
+    found = checksummed_json.read(file).get('packed_weights')
+    format_version.check(found, _VERSION)
 
 
 def _pack(variables: list[Any], dtype: np.dtype | None) -> list[PackedWeights]:

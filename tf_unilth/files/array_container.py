@@ -26,8 +26,9 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from tf_unilth.files import checksummed_file
+from tf_unilth.files import checksummed_file, format_version
 from tf_unilth.files.checksummed_file import DamagedError, require
+from tf_unilth.files.format_version import VersionError
 
 # TensorFlow and JAX take bfloat16 from ml_dtypes too.
 DTYPES: dict[str, Any] = {
@@ -114,11 +115,17 @@ class Container:
 
     Raises:
       DamagedError: the file is incomplete, altered or of another format.
+      VersionError: the file is intact, but of another version of the format.
       OSError: the file cannot be read.
     """
     with checksummed_file.open_regular(path) as file:
       size = os.fstat(file.fileno()).st_size
-      header = self._read_header(file, size)
+      try:
+        header = self._read_header(file, size)
+      except VersionError as error:
+        if _is_intact(file):
+          raise
+        raise DamagedError(str(error)) from None
       file.seek(0)
       data = file.read(size)
     metadata = header.pop('__metadata__')
@@ -198,19 +205,17 @@ class Container:
 
   def _check_metadata(self, header: dict[str, Any]) -> None:
     metadata = header['__metadata__']
-    what = 'its __metadata__'
+    found = metadata.get('format'), metadata.get('version')
+    if all(isinstance(value, str) for value in found):
+      require(
+        found[0] == f'tf_unilth {self.noun}',
+        f'it is not a {self.noun}, but a file of {found[0]!r}.',
+      )
+      # First, since another version may have other fields.
+      format_version.check(found[1], self.version)
     keys = {'sha256', 'format', 'version', 'description'}
     checksummed_file.check_fields(
-      metadata, {key: (str, 'a string') for key in keys}, what
-    )
-    require(
-      metadata['format'] == f'tf_unilth {self.noun}',
-      f'it is not a {self.noun}, but a file of {metadata["format"]!r}.',
-    )
-    require(
-      metadata['version'] == str(self.version),
-      f'it has format version {metadata["version"]!r}, but this tf_unilth '
-      f'reads version {self.version}.',
+      metadata, {key: (str, 'a string') for key in keys}, 'its __metadata__'
     )
 
 
@@ -256,6 +261,14 @@ def _digest(begin: bytes | memoryview, *rest: Any) -> str:
   for part in rest:
     digest.update(part)
   return digest.hexdigest()
+
+
+def _is_intact(file: BinaryIO) -> bool:
+  """Returns whether a file's digest is that of its content."""
+  file.seek(0)
+  begin = file.read(_DIGEST.stop)
+  found = _digest(begin, file.read()).encode()
+  return found == begin[_DIGEST]
 
 
 def _stated_size(header: dict[str, Any]) -> int:

@@ -5,23 +5,25 @@ import json
 import pathlib
 from typing import Any
 
-from tf_unilth.files import checksummed_file
+from tf_unilth.files import checksummed_file, format_version
 from tf_unilth.files.checksummed_file import DamagedError
 
 _DIGEST_KEY = 'sha256'
+_VERSION = 1  # Files of 0.1.0 do not state it.
 
 
 def write(path: pathlib.Path, content: dict[str, Any]) -> None:
-  """Writes a JSON object with its SHA-256, atomically.
+  """Writes a JSON object with its version and SHA-256, atomically.
 
-  The digest is stored under one more key, so any JSON reader reads the file.
+  They are stored under two more keys, so any JSON reader reads the file.
 
   Args:
     path: the path of the file; missing parent directories are created.
-    content: a dict that is serializable as JSON, without the key `sha256`.
+    content: a dict that is serializable as JSON, without the keys
+      `format_version` and `sha256`.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  plain = json.loads(json.dumps(content))
+  plain = json.loads(json.dumps({**content, format_version.KEY: _VERSION}))
   signed = {**plain, _DIGEST_KEY: _digest(plain)}
   checksummed_file.write(path, [json.dumps(signed, indent=1).encode(), b'\n'])
 
@@ -34,11 +36,15 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
   Raises:
     DamagedError: the file is missing, incomplete or altered.
+    VersionError: the file is intact, but of a newer version.
   """
   try:
-    content = json.loads(path.read_bytes())
+    with checksummed_file.open_regular(path) as file:
+      content = json.loads(file.read())
   except FileNotFoundError:
     raise DamagedError('it does not exist.') from None
+  except DamagedError:
+    raise
   except (ValueError, RecursionError) as error:
     raise DamagedError(f'it is not valid JSON ({error}).') from None
   checksummed_file.require(
@@ -49,6 +55,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     digest == _digest(content),
     'its SHA-256 does not match its content: it was altered.',
   )
+  format_version.check(content.pop(format_version.KEY, _VERSION), _VERSION)
   return content
 
 

@@ -13,11 +13,13 @@ from collections.abc import Callable
 
 import filelock
 
+from tf_unilth.files import format_version
 from tf_unilth.files.checkpoint_errors import DirectoryInUseError
 
 # The locked file and the file that names the owner. They are two files because
 # Windows lets no other process read a locked one.
 LOCK_FILES = ('lock', 'lock-owner.json')
+_VERSION = 1  # Of the owner's file.
 # Errors of `flock` on a file system without locks.
 _UNSUPPORTED = (
   errno.ENOTSUP,
@@ -80,7 +82,11 @@ class DirectoryLock:
       key = _key(self._directory)
       self._take_over(key)
       self._acquire_file(lock)
-      owner = {'pid': os.getpid(), 'host': socket.gethostname()}
+      owner = {
+        format_version.KEY: _VERSION,
+        'pid': os.getpid(),
+        'host': socket.gethostname(),
+      }
       self._owner.write_text(json.dumps(owner))
     except filelock.Timeout:
       raise self._in_use_error(self._read_owner()) from None
@@ -146,8 +152,12 @@ class DirectoryLock:
   def _read_owner(self) -> str:
     try:
       owner = json.loads(self._owner.read_text())
+      format_version.check(owner.get(format_version.KEY, _VERSION), _VERSION)
       return f'process {int(owner["pid"])} on host {owner["host"]!r}'
-    except (OSError, ValueError, KeyError, TypeError):
+    except format_version.VersionError as error:
+      return f'another process ({self._owner.name}: {str(error)[:-1]})'
+    # Any text may stand there, such as JSON that is nested too deeply.
+    except Exception:
       return 'another process'
 
 

@@ -6,6 +6,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tf_unilth.engines import private_name_check
+
 if TYPE_CHECKING:
   from tf_unilth.inspection.command import main
   from tf_unilth.inspection.contents import Contents
@@ -53,6 +55,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
   if name not in _MODULES:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  if _MODULES[name] in ('command', 'readers'):  # They import TensorFlow.
+    private_name_check.check('inspection', of=('tensorflow',))
   module = importlib.import_module(f'{__name__}.{_MODULES[name]}')
   value = globals()[name] = getattr(module, name)
   return value

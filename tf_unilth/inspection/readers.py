@@ -17,9 +17,10 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from tf_unilth.engines.tfmot import keras_3_errors
 from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
-from tf_unilth.export import packing
+from tf_unilth.export import packed_saved_model, packing
 from tf_unilth.export.quiet import silenced
 from tf_unilth.export.tflite_file import read_tflite
+from tf_unilth.files import format_version
 from tf_unilth.inspection import flops
 from tf_unilth.inspection.contents import (
   Check,
@@ -133,6 +134,7 @@ def _folder_bytes(path: pathlib.Path) -> int:
 
 
 def _read_saved_model(path: pathlib.Path) -> Contents:
+  packed_saved_model.check_version(path)
   loaded = tf.saved_model.load(str(path))
   facts = {'signatures': ', '.join(loaded.signatures) or 'none'}
   stored = dict(_variables(path))
@@ -236,14 +238,21 @@ def _read_keras(path: pathlib.Path) -> Contents:
   )
 
 
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the content of a JSON file of a run directory."""
+  content = json.loads(path.read_text())
+  format_version.check(content.pop(format_version.KEY, 1), 1)
+  return content
+
+
 def _read_run(path: pathlib.Path) -> Contents:
-  config = json.loads((path / 'config.json').read_text())
+  config = _read_json(path / 'config.json')
   facts = {key: str(value) for key, value in config.items()}
   size = _folder_bytes(path)
   if not (path / 'results.json').exists():
     checks = (Check('finished', False, 'no results.json'),)
     return Contents('run directory', str(path), (), size, checks, facts)
-  results = json.loads((path / 'results.json').read_text())
+  results = _read_json(path / 'results.json')
   inner = read(path / 'saved_model')
   said = results['total_weights'] - results['nonzero_weights']
   facts |= {

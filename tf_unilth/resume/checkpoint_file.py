@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth.files import array_container, checksummed_file
+from tf_unilth.files import array_container, checksummed_file, format_version
 from tf_unilth.files.array_container import DTYPES
 from tf_unilth.files.checksummed_file import DamagedError, require
 
@@ -89,12 +89,11 @@ def read(path: pathlib.Path) -> Checkpoint:
 
   Raises:
     DamagedError: it is not a checkpoint, or is incomplete or corrupted.
+    VersionError: it has another format version.
     OSError: it cannot be read.
   """
-  require(
-    not checksummed_file.begins_with(path, _MAGIC_1),
-    f'it has format version 1, but this tf_unilth reads version {_VERSION}.',
-  )
+  if checksummed_file.begins_with(path, _MAGIC_1):
+    format_version.check(1, _VERSION)
   description, arrays = _CONTAINER.read(path)
   checksummed_file.check_fields(description, _FIELDS, 'its description')
   values = _decode(description['values'], arrays)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tf_unilth.files import checksummed_file
 from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.files.format_version import VersionError
 from tf_unilth.resume import checkpoint_file
 from tf_unilth.resume.checkpoint_file import Checkpoint
 
@@ -34,7 +35,8 @@ class CheckpointDirectory:
     A warning names damaged checkpoints that are newer.
 
     Raises:
-      CheckpointError: there are checkpoints, but all are damaged.
+      CheckpointError: there are checkpoints, but all are damaged; or a newer
+        one than the newest that is intact has another format version.
     """
     damaged = []
     for _, path in self._files():
@@ -42,6 +44,11 @@ class CheckpointDirectory:
         checkpoint = checkpoint_file.read(path)
       except FileNotFoundError:
         continue  # Another process has just removed it.
+      except VersionError as error:
+        # To use an older one would lose what another version has trained.
+        raise CheckpointError(
+          f'checkpoint {str(path)!r}: {error} Or choose another directory.'
+        ) from None
       except DamagedError as error:
         damaged.append(f'{path}: {error}')
         continue

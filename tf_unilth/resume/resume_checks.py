@@ -76,7 +76,8 @@ def check_same(
     CheckpointError: the checkpoint is of another run or of a newer version.
     ValueError: the `initial_epoch` of the `fit` does not fit.
   """
-  _check_version(where, newest.run['version'])
+  _check_version(where, newest.run.get('version'))
+  _check_values(where, newest.values)
   if data is not None:
     _check_initial_epoch(data, newest.first_epoch, newest.epoch)
   saved = [name for name, _ in newest.values['callbacks']]
@@ -128,6 +129,24 @@ def _check_version(where: str, version: Any) -> None:
       f'directory {where!r} contains checkpoints of version {version}, but '
       f'this tf_unilth reads version {run_description.VERSION}: install the '
       'version that wrote them, or choose another directory.'
+    )
+
+
+def _check_values(where: str, values: Mapping[str, Any]) -> None:
+  """Raises a `CheckpointError` unless the values are those of a run."""
+  callbacks = values.get('callbacks')
+  fits = isinstance(callbacks, list) and all(
+    isinstance(pair, list | tuple)
+    and [type(part) for part in pair] == [str, dict]
+    for pair in callbacks
+  )
+  fits = fits and all(
+    isinstance(values.get(name), dict) for name in ('states', 'metrics')
+  )
+  if not fits or not values.keys() >= {'history', 'epochs', 'random'}:
+    raise CheckpointError(
+      f'directory {where!r} contains a checkpoint with values that no run has '
+      'saved: remove it, or choose another directory.'
     )
 
 

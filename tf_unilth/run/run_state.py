@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 
 from tf_unilth.run.snapshot import Snapshot
+from tf_unilth.wording import version_mismatch
 
+# The format version of the state in files. Those of 0.1.0 do not state it.
+VERSION, VERSION_KEY = 2, 'format_version'
+_OLDEST_VERSION = 1
 # Files of version 0.1.0 have the CRC of an algorithm's name.
 _NAMES_BY_CRC = {
   zlib.crc32(name.encode()): name
@@ -142,7 +146,11 @@ class RunState:
       {'epoch': snapshot.epoch, 'sizes': [len(v) for v in snapshot.values]}
       for snapshot in self.snapshots
     ]
-    header = {'numbers': self.numbers(), 'snapshots': snapshots}
+    header = {
+      VERSION_KEY: VERSION,
+      'numbers': self.numbers(),
+      'snapshots': snapshots,
+    }
     values = (value for s in self.snapshots for value in s.values)
     return b''.join([json.dumps(header).encode(), b'\n', *values])
 
@@ -151,9 +159,13 @@ class RunState:
 
     Args:
       serialized: what `to_bytes` returned.
+
+    Raises:
+      ValueError: it has another format version.
     """
     header, _, payload = serialized.partition(b'\n')
     fields = json.loads(header)
+    check_version(fields)
     self.set_numbers(fields['numbers'])
     self.snapshots = []
     begin = 0
@@ -164,3 +176,18 @@ class RunState:
       snapshot.take(values, entry['epoch'])
       self.snapshots.append(snapshot)
       begin = ends[-1]
+
+
+def check_version(saved: Mapping[str, Any]) -> None:
+  """Checks the format version of a saved state.
+
+  Args:
+    saved: the state, with the version under `VERSION_KEY`.
+
+  Raises:
+    ValueError: it has another version than those that are read.
+  """
+  found = saved.get(VERSION_KEY, _OLDEST_VERSION)
+  message = version_mismatch(found, _OLDEST_VERSION, VERSION)
+  if message is not None:
+    raise ValueError(f'the state of a pruning run cannot be read: {message}')

@@ -23,6 +23,7 @@ import numpy as np
 from tf_unilth.files import array_container, checksummed_file, output_paths
 from tf_unilth.files.array_container import DTYPES
 from tf_unilth.files.checksummed_file import DamagedError, require
+from tf_unilth.files.format_version import VersionError
 from tf_unilth.tickets import ticket_file_1
 from tf_unilth.tickets.ticket_data import TicketData
 
@@ -31,7 +32,7 @@ _MASKS, _WEIGHTS = 'masks/', 'rewind_weights/'
 
 
 class TicketFileError(DamagedError):
-  """A file is not a ticket, or is incomplete or corrupted.
+  """A file is not a ticket, is incomplete or corrupted, or of a newer version.
 
   Tickets are not signed: a file that was forged on purpose is not detected.
 
@@ -96,6 +97,10 @@ def read(path: str | os.PathLike[str]) -> TicketData:
     if checksummed_file.begins_with(source, ticket_file_1.MAGIC):
       return ticket_file_1.read(source)
     return _parse(*_CONTAINER.read(source))
+  except VersionError as error:
+    raise TicketFileError(
+      f'path {str(source)!r} is a ticket that cannot be read: {error}'
+    ) from None
   except DamagedError as error:
     raise TicketFileError(
       f'path {str(source)!r} is not an intact ticket: {error}'

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth.files import array_container, checksummed_file
+from tf_unilth.files import array_container, checksummed_file, format_version
 from tf_unilth.files.array_container import DTYPES
 from tf_unilth.files.checksummed_file import require
 from tf_unilth.tickets.ticket_data import TicketData
@@ -75,7 +75,7 @@ def _check_prefix(prefix: bytes, length: int) -> None:
   least = _PREFIX.size + _DIGEST
   require(length >= least, f'it has {length} bytes, which is too short.')
   _, version, header, written = _PREFIX.unpack(prefix)
-  require(version == _VERSION, f'it has the unknown format version {version}.')
+  format_version.check(version, _VERSION)
   require(
     length == written,
     f'it has {length} bytes, but {written} were written: it is truncated, or '

@@ -9,6 +9,10 @@ except ModuleNotFoundError as error:
   raise ModuleNotFoundError(
     'tf_unilth.tuner needs keras-tuner: pip install tf_unilth[tuner].'
   ) from error
+else:
+  from tf_unilth.engines import private_name_check as _private_name_check
+
+  _private_name_check.check('tuner', of=('keras_tuner',))
 
 from tf_unilth.tuner.errors import SearchError
 from tf_unilth.tuner.machines import role

@@ -17,7 +17,9 @@ from keras_tuner.engine.trial import Trial
 
 from tf_unilth.files import checksummed_json
 from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.files.format_version import VersionError
 from tf_unilth.tickets.ticket import Ticket
+from tf_unilth.tuner import search_state
 from tf_unilth.tuner.objectives import Outcome, TicketObjective
 
 RUNNING, IDLE, STOPPED = 'RUNNING', 'IDLE', 'STOPPED'
@@ -224,15 +226,25 @@ class TicketOracle(keras_tuner.Oracle):
 
     Raises:
       DamagedError: the file of the state is damaged.
+      VersionError: it, or that of a trial, is of a newer version.
     """
     path = self._path(STATE_FILE)
     try:
       state = checksummed_json.read(path)
+      search_state.check_state(state)
+      with search_state.damaged_if_rejected():
+        self._load_state(state)
+    except VersionError as error:
+      raise VersionError(
+        f'{str(path.parent)!r} cannot be continued: {error}'
+      ) from None
     except DamagedError as error:
       raise DamagedError(
         f'{str(path)!r} is damaged, and the search cannot go on: {error} '
         'Start a new search in another directory.'
       ) from None
+
+  def _load_state(self, state: dict[str, Any]) -> None:
     space = keras_tuner.HyperParameters.from_config(state['hyperparameters'])
     self.trials, again = {}, []
     for trial_id in state['start_order']:
@@ -255,10 +267,15 @@ class TicketOracle(keras_tuner.Oracle):
     directory = self._path(f'trial_{trial_id}')
     path = directory / _TRIAL_FILE
     try:
-      trial = Trial.from_state(checksummed_json.read(path))
+      content = checksummed_json.read(path)
+      search_state.check_trial(content, trial_id)
+      with search_state.damaged_if_rejected():
+        trial = Trial.from_state(content)
       if trial.status == COMPLETED:
         for path in (directory / TICKET_FILE, directory / TRAINED_FILE):
           Ticket.load(path)
+    except VersionError:
+      raise
     except (DamagedError, OSError) as error:
       warnings.warn(
         f'{str(path)!r} is damaged: {error} Trial {trial_id} is run again.',

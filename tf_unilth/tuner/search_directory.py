@@ -8,6 +8,7 @@ from typing import Any
 from tf_unilth.files import checksummed_json
 from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.files.directory_lock import DirectoryLock
+from tf_unilth.files.format_version import VersionError
 from tf_unilth.resume import run_description
 from tf_unilth.tuner.errors import SearchError
 from tf_unilth.tuner.oracles import STATE_FILE, TicketOracle
@@ -52,11 +53,16 @@ class SearchDirectory:
       settings: of the new search; `epochs` is compared only if present.
 
     Raises:
-      SearchError: they differ.
+      SearchError: they differ, or are of a newer version.
       DamagedError: the file is damaged.
     """
     try:
       saved = checksummed_json.read(self._settings)
+    except VersionError as error:
+      raise SearchError(
+        f'directory {str(self.path)!r} cannot be used: {self._settings.name}: '
+        f'{error}'
+      ) from None
     except DamagedError as error:
       raise DamagedError(
         f'{str(self._settings)!r} is damaged: {error}'

@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 
-from recipes.data.arrays import Arrays, DataError
+from recipes.data.arrays import Arrays, DataError, check_unpacked
 
 _STEMS = (
   ('train-images', 'idx3-ubyte'),
@@ -73,6 +73,7 @@ def read_one(path: pathlib.Path) -> np.ndarray:
       # Before memory of that size is allocated.
       if count > size * (_MOST_DEFLATED if packed else 1):
         raise DataError(f"'{path}' is too short for shape {list(shape)}.")
+      check_unpacked(f'shape {list(shape)}', count, path, size)
       content = file.read(count + 1)
   except (OSError, EOFError, zlib.error) as error:
     raise DataError(f"'{path}' cannot be read: {error}.") from error

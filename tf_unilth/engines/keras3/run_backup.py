@@ -12,7 +12,9 @@ from tf_unilth.engines.keras3 import backend_values
 from tf_unilth.engines.keras3.pruning_plan import PruningPlan
 from tf_unilth.engines.patches import Patches
 from tf_unilth.files.array_container import Container
+from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.files.checksummed_file import DamagedError
+from tf_unilth.files.format_version import VersionError
 
 _CONTAINER = Container('backup of a pruning run', 1)
 _NAME, _PREVIOUS = 'pruning_run.state', 'pruning_run.state.bkp'
@@ -83,6 +85,8 @@ class RunBackup:
     """Restores a state; returns whether there is one with these weights."""
     try:
       description, arrays = _CONTAINER.read(self._folder / name)
+    except VersionError as error:
+      raise CheckpointError(f'{str(self._folder / name)!r}: {error}') from None
     except (FileNotFoundError, DamagedError):
       return False
     variables = self._variables()

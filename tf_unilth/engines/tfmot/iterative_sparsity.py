@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_unilth.engines.tfmot import fit_introspection
 from tf_unilth.engines.tfmot.keras_access import PruningSchedule, register
+from tf_unilth.run import run_state
 from tf_unilth.schedules import iterative_sparsity as schedules
 
 if TYPE_CHECKING:
@@ -160,9 +161,14 @@ class IterativeSparsity(
 
     Args:
       config: the result, or only its inner config.
+
+    Raises:
+      ValueError: the state of the run in it is of a newer version.
     """
     arguments = dict(config.get('config', config))
     state = arguments.pop('run_state', None)
+    if state is not None:
+      run_state.check_version(state)
     schedule = super().from_config(arguments)
     # Each layer loads its own copy of a shared schedule, and only one copy is
     # used. Its variables are created at first use, because a SavedModel has no

@@ -1,19 +1,8 @@
 """The Keras that the library uses, and non-public names of Keras and tfmot.
 
 tfmot uses `tf_keras` (Keras 2) regardless of import order, so this module does
-too. These other files access non-public attributes:
-
-- of tfmot: `pruned_model.py` and `pruning_wrapper.py`;
-- of Keras models and layers: `channel_graph.py`, `channel_operations.py`,
-  `model_layers.py`, `model_wrapping.py`, `prunable_weights.py` (attention
-  kernels), `sparsity_summary.py`, `unpruned_layers.py` and `train_hook.py`;
-- of Keras optimizers: `optimizer_traits.py`;
-- of Keras data handlers: `data_handler.py` and `optimizer_search.py`;
-- of TensorFlow graphs: `traced_writes.py`;
-- in `resume/`: `tfmot/fit_data.py` and `data_description.py` (data handlers and
-  datasets), `tfmot/random_generators.py`, `tfmot/training_access.py` (models);
-- in `compression/`: `smaller_model.py` (inputs of models);
-- in `export/`: `saved_model_archive.py` (variables).
+too. `engines/private_names.py` lists all names that are not public, and the
+rooms that use them.
 
 `fit_introspection.py` reads the local variables of Keras's `fit`.
 """

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_unilth.engines.tfmot.keras_access import PythonState
 from tf_unilth.engines.tfmot.ramp_variables import RampVariables
+from tf_unilth.run import run_state
 from tf_unilth.run.run_state import RunState
 from tf_unilth.run.snapshot import Snapshot
 
@@ -37,6 +38,7 @@ class TrackedRun(tf.Module):
   def get_config(self) -> dict[str, Any]:
     """Returns the exact state as values that JSON can represent."""
     return {
+      run_state.VERSION_KEY: run_state.VERSION,
       'numbers': self.state.numbers(),
       'candidates': [_pack_bits(chosen) for chosen in self.ramp.candidates],
       'snapshots': [
