@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from tf_unilth.files import checksummed_file
+from tf_unilth.files import checksummed_file, synchronization
 from tf_unilth.files.checksummed_file import DamagedError
 
 _DIGEST_KEY = 'sha256'
@@ -20,7 +20,7 @@ def write(path: pathlib.Path, content: dict[str, Any]) -> None:
     path: the path of the file; missing parent directories are created.
     content: a dict that is serializable as JSON, without the key `sha256`.
   """
-  path.parent.mkdir(parents=True, exist_ok=True)
+  synchronization.make_folder(path.parent)
   plain = json.loads(json.dumps(content))
   signed = {**plain, _DIGEST_KEY: _digest(plain)}
   checksummed_file.write(path, [json.dumps(signed, indent=1).encode(), b'\n'])
