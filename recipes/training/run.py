@@ -204,6 +204,8 @@ class Run:
     results['seconds'] = writer.seconds
     histograms = {**writer.histograms, 'at the end': last}
     self._report(writer.history, results, summary, histograms)
+    # Keras, matplotlib and TensorBoard synchronise nothing.
+    files.flush_tree(self._directory)
     # Last, since this file marks the run as finished.
     run_directory.write_json(self._directory / run_directory.RESULTS, results)
     return results

@@ -123,7 +123,7 @@ def make(directory: pathlib.Path) -> None:
     RunDirectoryError: it cannot be written.
   """
   with _readable(directory, 'written'):
-    directory.mkdir(parents=True, exist_ok=True)
+    files.make_folder(directory)
 
 
 def begin(directory: pathlib.Path, config: Mapping[str, Any]) -> None:

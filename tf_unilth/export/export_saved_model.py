@@ -17,7 +17,7 @@ from tf_unilth.argument_checks import check_bool, check_option, format_value
 from tf_unilth.engines import private_name_check, served_model
 from tf_unilth.export import export_checks
 from tf_unilth.export.exported_model import ExportedModel
-from tf_unilth.files import directory_swap, output_paths
+from tf_unilth.files import directory_swap, output_paths, synchronization
 
 _DTYPES = ('float32', 'float16')
 
@@ -123,20 +123,21 @@ def _export(
   from tf_unilth.export import packed_saved_model, saved_model_verification
 
   batch = saved_model_verification.checked_batch(model, inputs)
-  target.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(
-    prefix=f'.{target.name}-', dir=target.parent, ignore_cleanup_errors=True
-  ) as folder:
-    written = os.path.join(folder, 'saved_model')
-    serve, groups = packed_saved_model.write(
-      model, written, signatures, dtype, packed
-    )
-    exported = saved_model_verification.verify(
-      model, written, serve, batch, exact=dtype is None
-    )
-    directory_swap.replace(
-      pathlib.Path(written), target, pathlib.Path(folder, 'replaced')
-    )
+  with output_paths.write_errors('path', target):
+    synchronization.make_folder(target.parent)
+    with tempfile.TemporaryDirectory(
+      prefix=f'.{target.name}-', dir=target.parent, ignore_cleanup_errors=True
+    ) as folder:
+      written = os.path.join(folder, 'saved_model')
+      serve, groups = packed_saved_model.write(
+        model, written, signatures, dtype, packed
+      )
+      exported = saved_model_verification.verify(
+        model, written, serve, batch, exact=dtype is None
+      )
+      directory_swap.replace(
+        pathlib.Path(written), target, pathlib.Path(folder, 'replaced')
+      )
   return dataclasses.replace(
     exported,
     packed=sum(len(group.weights) for group in groups),

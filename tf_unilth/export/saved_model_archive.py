@@ -1,5 +1,6 @@
 """What a SavedModel is written from; values of variables can be omitted."""
 
+import errno
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,15 @@ from typing import Any
 import tensorflow as tf
 
 from tf_unilth.engines.served_model import ServedModel
+
+# Errors of TensorFlow's file system, and the numbers that they stand for.
+_ERROR_NUMBERS = {
+  tf.errors.ResourceExhaustedError: errno.ENOSPC,
+  tf.errors.PermissionDeniedError: errno.EACCES,
+  tf.errors.FailedPreconditionError: errno.EROFS,
+  tf.errors.UnavailableError: errno.EINTR,
+  tf.errors.UnknownError: errno.EIO,
+}
 
 
 def call_without_grappler(function: Callable[[], None]) -> None:
@@ -147,14 +157,21 @@ class ExportArchive(tf.__internal__.tracking.AutoTrackable):
 
     Args:
       path: a folder that does not exist.
+
+    Raises:
+      OSError: it cannot be written.
     """
     # Those of further endpoints may not be the model's.
     self._all_variables = self._replaced(self.used_variables())
     signatures = dict(self._signatures.value)
     first = next(iter(signatures.values()))
-    tf.saved_model.save(
-      self, path, signatures={'serving_default': first, **signatures}
-    )
+    try:
+      tf.saved_model.save(
+        self, path, signatures={'serving_default': first, **signatures}
+      )
+    except tuple(_ERROR_NUMBERS) as error:
+      number = _ERROR_NUMBERS[type(error)]
+      raise OSError(number, error.message) from error
 
 
 def handle(variable: Any) -> tf.Tensor:

@@ -23,6 +23,7 @@ from tf_unilth.export.tflite_verification import (
   compare,
   expected_outputs,
 )
+from tf_unilth.files import output_paths, synchronization
 from tf_unilth.wording import count
 
 # How much outputs may change when a model is rebuilt in float32.
@@ -87,15 +88,18 @@ def _write(
   kernels: list[tuple[str, np.ndarray]],
 ) -> tuple[ConvertedFile, KernelsInFile]:
   """Writes the file to a temporary folder and renames it to `target`."""
-  target.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(
-    prefix=f'.{target.name}-', dir=target.parent
-  ) as folder:
-    temporary = pathlib.Path(folder, 'model.tflite')
-    with silenced():
-      file = conversion.write(temporary, sparse)
-    stored = find_kernels(temporary, kernels)
-    os.replace(temporary, target)
+  with output_paths.write_errors('path', target):
+    synchronization.make_folder(target.parent)
+    with tempfile.TemporaryDirectory(
+      prefix=f'.{target.name}-', dir=target.parent
+    ) as folder:
+      temporary = pathlib.Path(folder, 'model.tflite')
+      with silenced():
+        file = conversion.write(temporary, sparse)
+      stored = find_kernels(temporary, kernels)
+      synchronization.flush_file(temporary)
+      os.replace(temporary, target)
+      synchronization.flush_folder(target.parent)
   return file, stored
 
 

@@ -3,7 +3,6 @@
 Reading executes and imports nothing from a file.
 """
 
-import contextlib
 import json
 import os
 import pathlib
@@ -11,6 +10,8 @@ import stat
 import uuid
 from collections.abc import Iterable
 from typing import Any, BinaryIO
+
+from tf_unilth.files import synchronization
 
 
 class DamagedError(ValueError):
@@ -62,6 +63,7 @@ def write(path: pathlib.Path, chunks: Iterable[Any]) -> None:
   """Writes a file atomically: to a temporary file, which is then renamed.
 
   If the write is interrupted, `path` has its old content or all of the new.
+  Once this returns, the new content survives a power cut.
 
   Args:
     path: the path of the file, in an existing directory.
@@ -78,25 +80,19 @@ def write(path: pathlib.Path, chunks: Iterable[Any]) -> None:
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
+    synchronization.flush_folder(path.parent)
+  except OSError as error:  # That of a write has no file name.
+    raise OSError(
+      error.errno, error.strerror or str(error), str(path)
+    ) from error
   finally:
     temporary.unlink(missing_ok=True)
-  _flush_directory(path.parent)
 
 
 def remove_unfinished(directory: pathlib.Path) -> None:
   """Removes temporary files that killed processes left in a directory."""
   for path in directory.glob(f'.*-{"[0-9a-f]" * 32}'):
     path.unlink(missing_ok=True)
-
-
-def _flush_directory(directory: pathlib.Path) -> None:
-  """Makes a rename survive a power failure, if the system supports it."""
-  with contextlib.suppress(OSError):
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-      os.fsync(descriptor)
-    finally:
-      os.close(descriptor)
 
 
 def parse(text: bytes | str) -> Any:

@@ -5,7 +5,11 @@ import json
 import pathlib
 from typing import Any
 
-from tf_unilth.files import checksummed_file, format_version
+from tf_unilth.files import (
+  checksummed_file,
+  format_version,
+  synchronization,
+)
 from tf_unilth.files.checksummed_file import DamagedError
 
 _DIGEST_KEY = 'sha256'
@@ -22,7 +26,7 @@ def write(path: pathlib.Path, content: dict[str, Any]) -> None:
     content: a dict that is serializable as JSON, without the keys
       `format_version` and `sha256`.
   """
-  path.parent.mkdir(parents=True, exist_ok=True)
+  synchronization.make_folder(path.parent)
   plain = json.loads(json.dumps({**content, format_version.KEY: _VERSION}))
   signed = {**plain, _DIGEST_KEY: _digest(plain)}
   checksummed_file.write(path, [json.dumps(signed, indent=1).encode(), b'\n'])

@@ -1,8 +1,14 @@
-"""Replaces a directory so that an interruption loses neither old nor new."""
+"""Replaces a directory so that an interruption loses neither old nor new.
 
+A power cut is such an interruption too.
+"""
+
+import contextlib
 import os
 import pathlib
 import warnings
+
+from tf_unilth.files import synchronization
 
 
 def backup_of(path: pathlib.Path) -> pathlib.Path:
@@ -44,7 +50,8 @@ def replace(new: pathlib.Path, path: pathlib.Path, rest: pathlib.Path) -> None:
 
   Between the renames, the old directory is at `backup_of(path)`. If the second
   rename fails, the first is undone; if the process is killed between them,
-  `restore` undoes the first.
+  `restore` undoes the first. Once this returns, a power cut does not lose the
+  new directory.
 
   Args:
     new: the new directory, on the same file system.
@@ -52,19 +59,28 @@ def replace(new: pathlib.Path, path: pathlib.Path, rest: pathlib.Path) -> None:
     rest: a path that does not exist, to which the old directory is moved.
 
   Raises:
-    OSError: a rename failed. `path` is unchanged, or the message states that
-      the old directory is at its backup.
+    OSError: a rename failed, or the new directory cannot be synchronised.
+      `path` is unchanged, or the message states that the old directory is at
+      its backup.
   """
   backup = backup_of(path)
+  # Before the renames, which a power cut may otherwise keep without contents.
+  synchronization.flush_tree(new)
   if not os.path.lexists(path):
     os.rename(new, path)
+    synchronization.flush_folder(path.parent)
     return
+  if os.path.lexists(backup):  # `path` is newer: both renames were done.
+    os.rename(backup, rest.with_name(f'{rest.name}_before'))
   try:
-    if os.path.lexists(backup):  # `path` is newer: both renames were done.
-      os.rename(backup, rest.with_name(f'{rest.name}_before'))
     os.rename(path, backup)
     os.rename(new, path)
+    # Before the backup is removed, which a power cut may otherwise keep alone.
+    synchronization.flush_folder(path.parent)
   except BaseException:
+    if os.path.lexists(path) and os.path.lexists(backup):
+      with contextlib.suppress(OSError):
+        os.rename(path, new)
     restore(path)
     raise
   try:

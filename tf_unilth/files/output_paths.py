@@ -1,7 +1,9 @@
-"""Checks of path arguments."""
+"""Checks of path arguments, and errors that name them."""
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from tf_unilth.argument_checks import argument_error, check_bool, format_value
@@ -67,6 +69,32 @@ def check_new_file(name: str, value: Any, overwrite: Any) -> pathlib.Path:
     )
   _check_folders(name, path, list(path.parents))
   return path
+
+
+@contextlib.contextmanager
+def write_errors(name: str, path: pathlib.Path) -> Iterator[None]:
+  """Lets errors of a block that writes name the argument and its path.
+
+  Args:
+    name: the name of the argument.
+    path: its value.
+
+  Raises:
+    OSError: the block raised one.
+
+  >>> with write_errors('path', pathlib.Path('exports/model')):
+  ...   raise OSError(28, 'No space left on device')
+  Traceback (most recent call last):
+  OSError: [Errno 28] path 'exports/model' cannot be written: No space left \
+on device
+  """
+  try:
+    yield
+  except OSError as error:
+    raise OSError(
+      error.errno,
+      f'{name} {str(path)!r} cannot be written: {error.strerror or error}',
+    ) from error
 
 
 def _check_folders(

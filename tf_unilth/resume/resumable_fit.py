@@ -7,6 +7,7 @@ from typing import Any
 from tf_unilth.algorithms.event_log import EventLog
 from tf_unilth.algorithms.keras_callback import KerasCallback
 from tf_unilth.engines.fit_context import FitContext
+from tf_unilth.files import synchronization
 from tf_unilth.resume import resume_checks, run_description, training_access
 from tf_unilth.resume.checkpoint_file import Checkpoint
 from tf_unilth.resume.checkpoint_restore import CheckpointRestorer
@@ -101,7 +102,7 @@ class ResumableFit:
       DirectoryInUseError: another run that is alive has locked it.
     """
     if self._writes:
-      self._options.directory.path.mkdir(parents=True, exist_ok=True)
+      synchronization.make_folder(self._options.directory.path)
       self._resources.lock()
 
   def begin(self) -> None:

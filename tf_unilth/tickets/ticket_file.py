@@ -20,7 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from tf_unilth.files import array_container, checksummed_file, output_paths
+from tf_unilth.files import (
+  array_container,
+  checksummed_file,
+  output_paths,
+  synchronization,
+)
 from tf_unilth.files.array_container import DTYPES
 from tf_unilth.files.checksummed_file import DamagedError, require
 from tf_unilth.files.format_version import VersionError
@@ -72,14 +77,9 @@ def write(
   """
   target = output_paths.check_new_file('path', path, overwrite)
   description, arrays = _description(contents), _arrays(contents)
-  try:
-    target.parent.mkdir(parents=True, exist_ok=True)
+  with output_paths.write_errors('path', target):
+    synchronization.make_folder(target.parent)
     _CONTAINER.write(target, description, arrays)
-  except OSError as error:
-    raise OSError(
-      error.errno,
-      f'path {str(target)!r} cannot be written: {error.strerror or error}',
-    ) from None
 
 
 def read(path: str | os.PathLike[str]) -> TicketData:

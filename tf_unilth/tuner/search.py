@@ -11,7 +11,7 @@ from keras_tuner.engine.trial import Trial
 
 from tf_unilth.argument_checks import check_float, check_json
 from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.files import checksummed_file
+from tf_unilth.files import checksummed_file, synchronization
 from tf_unilth.resume import run_description
 from tf_unilth.tuner import chief, machines, oracles, search_checks, worker
 from tf_unilth.tuner.errors import SearchError
@@ -154,7 +154,7 @@ class TicketTuner(BaseTuner):
     if trial.message:
       # The call to a chief drops the message, so a file passes it on.
       path = self._directory.trial(trial.trial_id) / FAILURE_FILE
-      path.parent.mkdir(parents=True, exist_ok=True)
+      synchronization.make_folder(path.parent)
       checksummed_file.write(path, [trial.message.encode()])
     super().on_trial_end(trial)
 

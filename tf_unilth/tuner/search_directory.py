@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tf_unilth.files import checksummed_json
+from tf_unilth.files import checksummed_json, synchronization
 from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.files.directory_lock import DirectoryLock
 from tf_unilth.files.format_version import VersionError
@@ -93,7 +93,7 @@ class SearchDirectory:
     Raises:
       DirectoryInUseError: another process has the lock.
     """
-    self.path.mkdir(parents=True, exist_ok=True)
+    synchronization.make_folder(self.path)
     lock = DirectoryLock(self.path)
     lock.acquire()
     try:

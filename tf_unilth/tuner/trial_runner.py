@@ -21,6 +21,7 @@ from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
 from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
 from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
 from tf_unilth.tickets.ticket import Ticket
+from tf_unilth.tuner.errors import TicketNotSavedError
 from tf_unilth.tuner.oracles import (
   SECONDS,
   SPARSITY,
@@ -191,6 +192,7 @@ class TrialRunner:
 
     Raises:
       FailedTrialError: the ticket missed its target sparsity.
+      TicketNotSavedError: a file cannot be written.
     """
     start = time.perf_counter()
     model, schedule, callback = self.build_wrapped(hp)
@@ -202,12 +204,11 @@ class TrialRunner:
         f'the ticket missed its sparsity of {schedule.target_sparsity:.4%}: '
         f'{summary.zeros} of {summary.total_weights} weights are zero.'
       )
-    directory.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
       # `Ticket.apply` tells the user later that the ticket has masks only.
       warnings.filterwarnings('ignore', 'the ticket of model .* has masks only')
       ticket = Ticket.from_model(model, callback)
-    ticket.save(directory / TICKET_FILE, overwrite=True)
+    _save(ticket, directory / TICKET_FILE)
     stripped = strip_pruning(model)
     trained = Ticket.from_model(
       stripped,
@@ -215,7 +216,7 @@ class TrialRunner:
       seed=callback.seed,
       rewind_weights=stripped.get_weights(),
     )
-    trained.save(directory / TRAINED_FILE, overwrite=True)
+    _save(trained, directory / TRAINED_FILE)
     return {
       **{n: value for n, value in last.logs.items() if np.isfinite(value)},
       SPARSITY: callback.sparsity,
@@ -262,3 +263,10 @@ class TrialRunner:
     trained = strip_pruning(Ticket.load(directory / TRAINED_FILE).apply(model))
     trained.compile(**keras_access.compile_arguments(model))
     return trained, ticket
+
+
+def _save(ticket: Ticket, path: pathlib.Path) -> None:
+  try:
+    ticket.save(path, overwrite=True)
+  except OSError as error:
+    raise TicketNotSavedError(error.errno, error.strerror) from error
