@@ -8,7 +8,8 @@ Each trial trains a ticket with other values of the hyperparameters. Values that
 a flag sets are not searched. The first trial takes all defaults. The same
 command resumes a search that was stopped. The output directory receives
 trials.csv, report.md with its plot, and the model of the best ticket; with
---tensorboard also the data of TensorBoard's HParams.
+--tensorboard also the data of TensorBoard's HParams. With --keras=keras the
+models are of Keras 3, on the backend of KERAS_BACKEND.
 
 For a search on several machines that share an output_dir, run the same command
 on each, with KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the machine
@@ -18,18 +19,18 @@ KERASTUNER_TUNER_ID on each of the others.
 
 import dataclasses
 import functools
+import logging as standard_logging
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-import tf_keras as keras
 from absl import app, flags, logging
 
 from recipes.training import (
   catalogue,
   command_line,
-  distribution,
+  devices,
+  experiment,
   pruning_flags,
   pruning_setup,
 )
@@ -158,7 +159,10 @@ def read_flags(recipe: Recipe) -> tuple[RunConfig, Settings]:
   bounds = FLAGS.sparsity_range or [str(FLAGS.target_sparsity)]
   target: Any = tuple(map(float, bounds))
   name = '-'.join([FLAGS.tuner, FLAGS.objective, FLAGS.method, *bounds])
-  default = pathlib.Path('runs', recipe.name, f'{name}-seed{FLAGS.seed}')
+  name += f'-seed{FLAGS.seed}'
+  if config.keras == 'keras':
+    name += f'-{devices.backend()}'
+  default = pathlib.Path('runs', recipe.name, name)
   return config, Settings(
     tuner=FLAGS.tuner,
     max_trials=FLAGS.max_trials,
@@ -215,7 +219,7 @@ def _tuner(
     directory=settings.directory / 'search',
     seed=config.seed,
     config=config.result_values(model.recipe.name),
-    wrapping=pruning_setup.wrapping(config.pruning, keras),
+    wrapping=pruning_setup.wrapping(config.pruning, config.keras_module),
     worker_timeout=settings.worker_timeout,
     verbose=int(config.verbose > 0),
   )
@@ -237,11 +241,11 @@ def run(recipe: Recipe, config: RunConfig, settings: Settings) -> str | None:
       f'--method must be one of {", ".join(tuner.METHODS)} to be tuned, but is '
       f'{config.pruning.method}.'
     )
-  pruning_setup.check(config.pruning, keras)
-  with distribution.prepared(
-    'none', config.mixed_precision, config.jit_compile, config.deterministic
-  ):
-    model = recipe_model.RecipeModel(recipe, config, settings.searches_rate)
+  experiment.check(config)
+  with devices.prepared(config) as prepared:
+    model = recipe_model.RecipeModel(
+      recipe, config, prepared, settings.searches_rate
+    )
     search = _tuner(config, settings, model)
     hyperband = settings.tuner == 'hyperband'
     search.search(**({} if hyperband else {'epochs': config.epochs}))
@@ -260,17 +264,13 @@ def _parse(arguments: Sequence[str]) -> list[str]:
 def _main(arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   logging.set_verbosity(logging.ERROR)
-  tf.get_logger().setLevel('ERROR')
-  errors: tuple[type[Exception], ...] = (
-    *command_line.expected_errors(),
-    RuntimeError,
-  )
+  standard_logging.getLogger('tensorflow').setLevel('ERROR')
   try:
     command_line.reject_positional_arguments(arguments)
     recipe = catalogue.load(FLAGS.recipe)
     config, settings = read_flags(recipe)
     summary = run(recipe, config, settings)
-  except errors as error:
+  except (*command_line.expected_errors(), RuntimeError) as error:
     return command_line.error_line(error)
   except KeyboardInterrupt:
     return f'stopped; the same command resumes it in {settings.directory}'

@@ -69,6 +69,23 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> str | None:
   return None
 
 
+def check(config: RunConfig) -> None:
+  """Raises a `ValueError` for options that a run's Keras cannot serve.
+
+  It is called before anything is written, so that a bad flag leaves nothing
+  behind. If the Keras has no exports, it prints why.
+
+  Args:
+    config: of the run.
+  """
+  devices.check(config)
+  exports.check_backend(config.export, config.keras)
+  pruning_setup.check(config.pruning, config.keras_module)
+  reason = exports.why_not(config.keras)
+  if reason and config.verbose and not config.export:
+    print(f'nothing is exported: {reason}')
+
+
 def run(recipe: Recipe, config: RunConfig) -> dict[str, Any] | None:
   """Trains, strips, evaluates, exports and writes the run directory.
 
@@ -81,13 +98,7 @@ def run(recipe: Recipe, config: RunConfig) -> dict[str, Any] | None:
   Returns:
     The content of `results.json`; `None` in a process that is not the chief.
   """
-  # Before anything is written, so that a bad flag leaves nothing behind.
-  devices.check(config)
-  exports.check_backend(config.export, config.keras)
-  pruning_setup.check(config.pruning, config.keras_module)
-  reason = exports.why_not(config.keras)
-  if reason and config.verbose and not config.export:
-    print(f'nothing is exported: {reason}')
+  check(config)
   directory = config.output_dir
   if config.overwrite:
     run_directory.check_clears(directory)

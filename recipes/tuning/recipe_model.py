@@ -4,10 +4,9 @@ import pathlib
 from typing import Any
 
 import keras_tuner
-import tensorflow as tf
-import tf_keras as keras
 
 from recipes.training import optimization, run_directory
+from recipes.training.devices import Devices
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
 
@@ -23,6 +22,7 @@ class RecipeModel(keras_tuner.HyperModel):
   Args:
     recipe: what to train on what.
     config: what the flags say.
+    devices: that the models train on.
     searches_rate: whether the learning rate is a hyperparameter.
   """
 
@@ -30,15 +30,17 @@ class RecipeModel(keras_tuner.HyperModel):
     self,
     recipe: Recipe,
     config: RunConfig,
+    devices: Devices,
     searches_rate: bool,
   ):
     super().__init__(recipe.name)
     self.recipe = recipe.configured(config.recipe_flags)
     self.config, self._searches_rate = config, searches_rate
+    self._devices = devices
     self.data = self.recipe.load(config.data_options)
     self._per_epoch = -(-self.data.train.examples // self.config.batch_size)
 
-  def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+  def build(self, hp: keras_tuner.HyperParameters) -> Any:
     """Returns the compiled model, not wrapped."""
     rate = self.config.learning_rate
     if self._searches_rate:
@@ -49,10 +51,7 @@ class RecipeModel(keras_tuner.HyperModel):
         sampling='log',
         default=rate,
       )
-    # Layers may use it; deterministic operations need one with a seed.
-    tf.random.set_global_generator(
-      tf.random.Generator.from_seed(self.config.seed)
-    )
+    self._devices.set_seed(self.config.seed)
     model = optimization.build(
       self.recipe, self.config, self.data.image_shape, self.data.classes
     )
@@ -65,22 +64,27 @@ class RecipeModel(keras_tuner.HyperModel):
   def fit(
     self,
     hp: keras_tuner.HyperParameters,
-    model: keras.Model,
+    model: Any,
     *args: Any,
     epochs: int,
     initial_epoch: int = 0,
     **kwargs: Any,
-  ) -> keras.callbacks.History:
-    """Trains a model for some epochs."""
+  ) -> Any:
+    """Trains a model for some epochs; returns Keras's `History`."""
     del hp
     data, batch_size = self.data, self.config.batch_size
+    as_input = self._devices.as_input
     return model.fit(
-      data.train.epochs(batch_size, self.config.seed, initial_epoch, epochs),
+      as_input(
+        data.train.epochs(batch_size, self.config.seed, initial_epoch, epochs)
+      ),
       *args,
       steps_per_epoch=self._per_epoch,
-      validation_data=data.validation.batches(batch_size),
+      validation_data=as_input(data.validation.batches(batch_size)),
       epochs=epochs,
       initial_epoch=initial_epoch,
+      # Keras 3 would shuffle batches, whose order is that of the seed.
+      shuffle=self.config.keras == 'tf_keras',
       **kwargs,
     )
 
@@ -95,7 +99,7 @@ class RecipeModel(keras_tuner.HyperModel):
       known = run_directory.read_json(path, ('config', 'accuracy'))
       if known['config'] == config:
         return known['accuracy']
-    keras.utils.set_random_seed(self.config.seed)
+    self.config.keras_module.utils.set_random_seed(self.config.seed)
     hp = keras_tuner.HyperParameters()
     model = self.build(hp)
     history = self.fit(hp, model, epochs=self.config.epochs, verbose=0)
@@ -107,9 +111,10 @@ class RecipeModel(keras_tuner.HyperModel):
     run_directory.write_json(path, content)
     return accuracy
 
-  def test_accuracy(self, model: keras.Model) -> float:
+  def test_accuracy(self, model: Any) -> float:
     """Returns the accuracy of a compiled model on the test set."""
     batches = self.data.test.batches(self.config.batch_size)
-    return float(
-      model.evaluate(batches, verbose=0, return_dict=True)['accuracy']
+    found = model.evaluate(
+      self._devices.as_input(batches), verbose=0, return_dict=True
     )
+    return float(found['accuracy'])

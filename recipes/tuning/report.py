@@ -5,7 +5,7 @@ import shutil
 import textwrap
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
 from recipes.common import figures, files, provenance, tables
 from recipes.common.wording import count
@@ -35,7 +35,8 @@ def write(
   columns = list(dict.fromkeys(name for row in table for name in row))
   files.write_text(directory / CSV, files.csv_text(columns, table))
   tested = _tested(search, model, table, directory)
-  files.write_json(directory / RESULTS, {**provenance.record(), **tested})
+  record = provenance.record(model.config.keras)
+  files.write_json(directory / RESULTS, {**record, **tested})
   text = _summary(search, table, tested)
   lines = [
     f'# {model.recipe.name}: {count(len(table), "trial")}',
@@ -114,11 +115,11 @@ def _tested(
   if not any('accuracy' in row for row in table):
     return found
   (best,) = search.get_best_tickets()
-  batch = next(iter(model.data.test.batches(model.config.batch_size)))[
-    0
-  ].numpy()
+  inputs, _ = next(iter(model.data.test.batches(model.config.batch_size)))
   ticket = best.ticket if 'ticket' in model.config.export else None
-  exports.write(model.config.export, directory, best.model, ticket, batch)
+  exports.write(
+    model.config.export, directory, best.model, ticket, np.asarray(inputs)
+  )
   found['best'] = {
     'trial': best.trial_id,
     'validation_accuracy': best.accuracy,
@@ -158,7 +159,8 @@ def _short(value: Any) -> str:
 
 def write_hparams(directory: pathlib.Path, table: list[dict[str, Any]]) -> None:
   """Writes all trials for TensorBoard's HParams, replacing earlier files."""
-  # It imports Keras 3, which nothing else here needs.
+  # Here, because Keras 3 may need no TensorFlow.
+  import tensorflow as tf
   from tensorboard.plugins.hparams import api
 
   shutil.rmtree(directory, ignore_errors=True)

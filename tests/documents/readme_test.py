@@ -1,34 +1,59 @@
-"""README: its program runs as it stands, early in the text."""
+"""README: its programs run as they stand, the first early in the text."""
 
 import pathlib
 import re
 import subprocess
 import sys
 
+import keras
 import pytest
+import tensorflow as tf
+
+import tf_unilth
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _README = (_ROOT / 'README.md').read_text()
 
 
-@pytest.mark.long
-def test_the_program_stands_early_and_runs(tmp_path):
-  before, program = re.match(
-    r'(.*?)```python\n(.*?)```', _README, re.S
-  ).groups()
-  assert before.count('\n') + program.count('\n') < 25
+def _run(number, directory):
+  """Runs a program of the README in an empty folder; returns what it prints."""
+  program = re.findall(r'```python\n(.*?)```', _README, re.S)[number]
   finished = subprocess.run(
     [sys.executable, '-c', program],
     capture_output=True,
     text=True,
-    cwd=tmp_path,
+    cwd=directory,
     check=False,
   )
   assert finished.returncode == 0, finished.stderr
-  *_, total, _, _, _, outputs = finished.stdout.splitlines()
+  return finished.stdout.splitlines()
+
+
+def test_the_first_program_stands_early():
+  before, program = re.match(
+    r'(.*?)```python\n(.*?)```', _README, re.S
+  ).groups()
+  assert before.count('\n') + program.count('\n') < 25
+  assert 'import keras, tf_unilth' in program
+
+
+@pytest.mark.long
+def test_the_program_for_keras_3_runs(tmp_path):
+  *_, total = _run(0, tmp_path)
+  assert total.startswith('total') and '95.000%' in total
+  model = keras.saving.load_model(tmp_path / 'ticket.keras')
+  assert 'SGD' in type(model.optimizer).__name__
+  summary = tf_unilth.sparsity_summary(model)
+  assert summary.zeros == round(0.95 * summary.total_weights)
+
+
+@pytest.mark.long
+def test_the_program_for_tf_keras_runs(tmp_path):
+  *_, total, _, _, _, outputs = _run(1, tmp_path)
   assert total.startswith('total') and '95.000%' in total
   assert outputs.startswith('outputs differ by at most 0 ')
-  assert (tmp_path / 'export' / 'saved_model.pb').exists()
+  model = tf.saved_model.load(str(tmp_path / 'export'))
+  assert model.serve(tf.zeros((3, 64))).shape == (3, 10)
 
 
 def test_ci_runs_the_command_that_the_readme_gives():

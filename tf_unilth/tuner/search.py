@@ -10,7 +10,6 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
 from tf_unilth.argument_checks import check_float, check_json
-from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.files import checksummed_file, synchronization
 from tf_unilth.resume import run_description
 from tf_unilth.tuner import chief, machines, oracles, search_checks, worker
@@ -36,7 +35,7 @@ class TicketTuner(BaseTuner):
 
   Args:
     hypermodel: a `keras_tuner.HyperModel`, or a function of `hp`, that returns
-      a compiled, unwrapped tf_keras model.
+      a compiled, unwrapped model of tf_keras or Keras 3.
     space: a `TicketSpace`, or a function of `hp` that returns an
       `IterativeSparsity` and a ticket callback.
     oracle: returns the oracle; called with the keyword arguments `objective`,
@@ -53,7 +52,7 @@ class TicketTuner(BaseTuner):
     verbose: 0 is silent, 1 prints a line per trial.
 
   Raises:
-    TypeError: `hypermodel` does not return a tf_keras model, or `space` or
+    TypeError: `hypermodel` does not return a Keras model, or `space` or
       `objective` has the wrong type.
     SearchError: a `ValueError`; the space is empty, or the directory has
       another search.
@@ -158,7 +157,7 @@ class TicketTuner(BaseTuner):
       checksummed_file.write(path, [trial.message.encode()])
     super().on_trial_end(trial)
 
-  def load_model(self, trial: Trial) -> keras.Model:
+  def load_model(self, trial: Trial) -> Any:
     """Returns the stripped model of a trial."""
     return self._load(trial)[0]
 

@@ -11,7 +11,7 @@ from tf_unilth.algorithms.lth import LTH
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.algorithms.unilth import UniDLTH, UniLTH
 from tf_unilth.argument_checks import argument_error, check_float, check_option
-from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
+from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.schedules.l2_ramp import L2Ramp
 
 HyperParameters: TypeAlias = keras_tuner.HyperParameters

@@ -12,14 +12,17 @@ import keras_tuner
 import numpy as np
 from keras_tuner.errors import FailedTrialError
 
+from tf_unilth.algorithms.keras_callback import KerasCallback
 from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import format_value
-from tf_unilth.engines.tfmot import keras_3_errors, keras_access, model_layers
-from tf_unilth.engines.tfmot.iterative_sparsity import IterativeSparsity
-from tf_unilth.engines.tfmot.keras_access import keras
-from tf_unilth.engines.tfmot.prune_low_magnitude import prune_low_magnitude
-from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
-from tf_unilth.engines.tfmot.strip_pruning import strip_pruning
+from tf_unilth.engines import fresh_models, model_access, which_keras
+from tf_unilth.engines.pruning_api import (
+  prune_low_magnitude,
+  sparsity_summary,
+  strip_pruning,
+)
+from tf_unilth.resume import training_access
+from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.tickets.ticket import Ticket
 from tf_unilth.tuner.errors import TicketNotSavedError
 from tf_unilth.tuner.oracles import (
@@ -45,7 +48,7 @@ class BestTicket:
     sparsity: fraction of zeros in the wrapped weights, in (0, 1).
   """
 
-  model: keras.Model
+  model: Any
   ticket: Ticket
   trial_id: str
   values: Mapping[str, Any]
@@ -54,7 +57,7 @@ class BestTicket:
   sparsity: float
 
 
-class LastLogs(keras.callbacks.Callback):
+class LastLogs(KerasCallback):
   """Stores the logs of the last epoch in `logs`."""
 
   def __init__(self) -> None:
@@ -66,7 +69,7 @@ class LastLogs(keras.callbacks.Callback):
     self.logs = {name: float(value) for name, value in (logs or {}).items()}
 
 
-class OneStep(keras.callbacks.Callback):
+class OneStep(KerasCallback):
   """Stops training after one step."""
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -93,33 +96,20 @@ class TrialRunner:
 
   def build(
     self, hp: HyperParameters
-  ) -> tuple[keras.Model, IterativeSparsity, TicketCallback]:
+  ) -> tuple[Any, IterativeSparsity, TicketCallback]:
     """Returns a compiled model, its schedule and its callback.
 
     Args:
       hp: values of the hyperparameters.
 
     Raises:
-      TypeError: the model is not a tf_keras model, or the space returns
-        objects of another type.
+      TypeError: what the build function returns is not a Keras model, or the
+        space returns objects of another type.
       ValueError: the model is wrapped or not compiled.
     """
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(self.seed)
+    fresh_models.start_anew(self.seed)
     model = self.hypermodel.build(hp)
-    keras_3_errors.check_keras(
-      model, 'what the build function returns', keras.Model
-    )
-    if model_layers.has_wrappers(model):
-      raise ValueError(
-        'the build function must return a model that is not wrapped, since the '
-        f'tuner wraps it, but {model.name!r} is wrapped.'
-      )
-    if model.optimizer is None:
-      raise ValueError(
-        'the build function must compile its model, but '
-        f'{model.name!r} is not compiled.'
-      )
+    _check_model(model)
     return model, *self._call_space(hp)
 
   def _call_space(
@@ -140,16 +130,15 @@ class TrialRunner:
 
   def build_wrapped(
     self, hp: HyperParameters
-  ) -> tuple[keras.Model, IterativeSparsity, TicketCallback]:
-    """Returns the same as `build`, with the model wrapped and recompiled.
+  ) -> tuple[Any, IterativeSparsity, TicketCallback]:
+    """Returns the same as `build`, with the model prepared and compiled.
 
     Args:
       hp: values of the hyperparameters.
     """
     model, schedule, callback = self.build(hp)
     wrapped = prune_low_magnitude(model, schedule, **self.wrapping)
-    wrapped.compile(**keras_access.compile_arguments(model))
-    return wrapped, schedule, callback
+    return _compiled_as(model, wrapped), schedule, callback
 
   def probe_log_names(
     self, hp: HyperParameters, epochs: int, args: Any, kwargs: Any
@@ -226,7 +215,7 @@ class TrialRunner:
   def _fit(
     self,
     hp: HyperParameters,
-    model: keras.Model,
+    model: Any,
     epochs: int,
     callbacks: Sequence[Any],
     args: Any,
@@ -247,7 +236,7 @@ class TrialRunner:
 
   def load_ticket(
     self, hp: HyperParameters, directory: pathlib.Path
-  ) -> tuple[keras.Model, Ticket]:
+  ) -> tuple[Any, Ticket]:
     """Returns the stripped model and the ticket that `train_ticket` saved.
 
     Args:
@@ -261,8 +250,40 @@ class TrialRunner:
     ticket = Ticket.load(directory / TICKET_FILE)
     model, _, _ = self.build(hp)
     trained = strip_pruning(Ticket.load(directory / TRAINED_FILE).apply(model))
-    trained.compile(**keras_access.compile_arguments(model))
-    return trained, ticket
+    return _compiled_as(model, trained), ticket
+
+
+def _check_model(model: Any) -> None:
+  """Raises if a model of a build function cannot be tuned."""
+  if not which_keras.has_base(model, 'Model'):
+    raise TypeError(
+      'the build function must return a keras.Model or a tf_keras.Model, but '
+      f'returns {format_value(model)}.'
+    )
+  if model_access.of_model(model).pruned:
+    raise ValueError(
+      'the build function must return a model that is not wrapped, since the '
+      f'tuner wraps it, but {model.name!r} is wrapped.'
+    )
+  # A model of Keras 3 has no optimizer before it is compiled.
+  if getattr(model, 'optimizer', None) is None:
+    raise ValueError(
+      f'the build function must compile its model, but {model.name!r} is not '
+      'compiled.'
+    )
+
+
+def _compiled_as(model: Any, changed: Any) -> Any:
+  """Returns a changed model, compiled as the original one.
+
+  Args:
+    model: the compiled original.
+    changed: what `prune_low_magnitude` or `strip_pruning` has made of it. A
+      model of Keras 3 is the original itself, which stays compiled.
+  """
+  if changed is not model:
+    changed.compile(**training_access.access(model).compiled())
+  return changed
 
 
 def _save(ticket: Ticket, path: pathlib.Path) -> None:

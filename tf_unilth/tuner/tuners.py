@@ -1,4 +1,4 @@
-"""keras-tuner's four tuners, for tickets of tf_keras models."""
+"""keras-tuner's four tuners, for tickets of models of either Keras."""
 
 import functools
 from typing import Any
