@@ -64,9 +64,12 @@ def _read():
       for file in find(['**/*_test.py']):
         rule('py_test')(file, srcs=[file], deps=deps)
 
+    def room(rule=rule, find=find, **fields):
+      rule('py_library')(srcs=find(['**/*.py']), **fields)
+
     kinds = ('py_library', 'py_binary', 'filegroup')
     names = {kind: rule(kind) for kind in kinds}
-    names |= {'glob': find, 'room_tests': room_tests}
+    names |= {'glob': find, 'room': room, 'room_tests': room_tests}
     names |= {'load': lambda *_: None, 'exports_files': lambda *_: None}
     exec(build.read_text(), names)
   return targets

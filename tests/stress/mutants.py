@@ -269,6 +269,12 @@ MUTANTS = (
     '  callback_list.callbacks.append(callback)',
     _patches('does_not_grow'),
   ),
+  Mutant(
+    'engines/patches.py',
+    'in reversed(self._entries):\n      if',
+    'in self._entries:\n      if',
+    _patches('in_reverse_order'),
+  ),
 )
 
 

@@ -145,6 +145,17 @@ def test_what_was_there_before_is_restored():
   assert wrapper.get_config is mine
 
 
+def test_what_is_patched_twice_is_restored_in_reverse_order():
+  model = keras.Sequential()
+  before = lambda data: data  # noqa: E731
+  model.train_step = before
+  with patches.Patches() as both:
+    both.set('model', model, 'train_step', lambda data: 1)
+    both.set('model', model, 'train_step', lambda data: 2)
+    assert model.train_step(0) == 2
+  assert model.train_step is before
+
+
 def test_only_what_the_table_lists_can_be_set():
   class Thing:
     pass
