@@ -265,12 +265,16 @@ def _main(arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   logging.set_verbosity(logging.ERROR)
   standard_logging.getLogger('tensorflow').setLevel('ERROR')
+  errors: tuple[type[Exception], ...] = (
+    *command_line.expected_errors(),
+    RuntimeError,
+  )
   try:
     command_line.reject_positional_arguments(arguments)
     recipe = catalogue.load(FLAGS.recipe)
     config, settings = read_flags(recipe)
     summary = run(recipe, config, settings)
-  except (*command_line.expected_errors(), RuntimeError) as error:
+  except errors as error:
     return command_line.error_line(error)
   except KeyboardInterrupt:
     return f'stopped; the same command resumes it in {settings.directory}'

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import tf_unilth
-from recipes.common import figures, provenance
+from recipes.common import figures, files, provenance
 from recipes.data.dataset import Dataset, Split
 from recipes.training import (
   exports,
