@@ -1,6 +1,7 @@
 """Rounds, masks, rewinds and learning rates, on the fake engine."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -234,3 +235,47 @@ def test_lth_warns_of_a_schedule_over_the_whole_run():
   model = _model(rate=lambda step: 0.1 / (1 + float(step)))
   with pytest.warns(UserWarning, match='function over the whole run'):
     fake_engine.fit(model, LTH(verbose=0))
+
+
+# Warnings. Those of a `fit` are in warnings_test.py.
+
+
+def _warned(model, algorithm, *arguments, **keywords):
+  """Trains, and returns what was warned of."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    fake_engine.fit(model, algorithm, *arguments, **keywords)
+  return ' | '.join(str(w.message) for w in caught)
+
+
+@pytest.mark.parametrize(
+  'make, says, warns',
+  [
+    (LTH, '1 of 8 rounds to 79.93%; the budget of 4 epochs', True),
+    (UniDLTH, 'allows no more, ', False),
+    (DLTH, '1 of 1 round to 79.93%', False),
+  ],
+)
+def test_the_line_says_how_many_rounds_of_how_many(make, says, warns, capsys):
+  said = _warned(_model(0.8), make(), 4)
+  assert says in capsys.readouterr().out
+  assert ('would allow all' in said) == warns
+
+
+def test_the_epochs_that_would_allow_all_rounds_do(capsys):
+  # Four rounds, and a fifth training.
+  assert '15 epochs would allow all' in _warned(_model(0.5), LTH(verbose=0), 6)
+  for epochs, rounds in ((14, 3), (15, 4)):
+    _warned(_model(0.5), LTH(), epochs)
+    assert f' {rounds} of 4 rounds' in capsys.readouterr().out
+
+
+def test_trainings_of_lth_that_are_shorter_than_an_epoch_are_warned_of():
+  said = _warned(_model(0.8, rounds=7), LTH(verbose=0), 4)
+  assert 'each training has 4 steps, less than an epoch of 8' in said
+
+
+def test_a_plateau_of_a_network_that_has_not_learnt_is_warned_of():
+  for val_loss, warns in (((1.0, 2.0), True), ((2.0, 1.0, 3.0), False)):
+    said = _warned(_model(0.8), UniLTH(verbose=0), val_loss=val_loss)
+    assert ('no epoch was better than the first' in said) == warns

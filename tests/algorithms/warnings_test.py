@@ -120,45 +120,6 @@ def test_ticket_early_stopping_without_a_ticket_is_that_of_keras():
     assert len(toys.fit(model, *callbacks, epochs=5).epoch) == 2
 
 
-@pytest.mark.parametrize(
-  'make, says, warns',
-  [
-    (tf_unilth.LTH, '1 of 8 rounds to 79.93%; the budget of 4 epochs', True),
-    (tf_unilth.UniDLTH, 'allows no more, ', False),
-    (lambda: tf_unilth.DLTH(), '1 of 1 round to 79.93%', False),
-  ],
-)
-def test_the_line_says_how_many_rounds_of_how_many(make, says, warns, capsys):
-  said = _warned(_wrapped(), make(), epochs=4)
-  assert says in capsys.readouterr().out
-  assert ('would allow all' in said) == warns
-
-
-def test_the_epochs_that_would_allow_all_rounds_do(capsys):
-  model = _wrapped(0.5)  # Four rounds, and a fifth training.
-  assert '15 epochs would allow all' in _warned(
-    model, tf_unilth.LTH(verbose=0), epochs=6
-  )
-  for epochs, rounds in ((14, 3), (15, 4)):
-    _warned(_wrapped(0.5), tf_unilth.LTH(), epochs=epochs)
-    assert f' {rounds} of 4 rounds' in capsys.readouterr().out
-
-
-def test_trainings_of_lth_that_are_shorter_than_an_epoch_are_warned_of():
-  said = _warned(_wrapped(rounds=7), tf_unilth.LTH(verbose=0), epochs=4)
-  assert 'each training has 4 steps, less than an epoch of 8' in said
-
-
-def test_a_plateau_of_a_network_that_has_not_learnt_is_warned_of():
-  losses = toys.SetValLoss(1.0, 2.0)
-  ticket = tf_unilth.UniLTH(verbose=0)
-  assert 'no epoch was better than the first' in _warned(
-    _wrapped(), losses, ticket
-  )
-  losses = toys.SetValLoss(2.0, 1.0, 3.0)
-  assert not _warned(_wrapped(), losses, tf_unilth.UniLTH(verbose=0))
-
-
 @pytest.mark.parametrize('run_eagerly', [False, True])
 @pytest.mark.parametrize('train', ['fit', 'train_on_batch'])
 @pytest.mark.parametrize(

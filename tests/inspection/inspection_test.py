@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 
@@ -290,15 +291,10 @@ def test_what_cannot_be_read_gets_one_line(folder, tmp_path, name, keep, words):
   assert '\n' not in str(error.value)
 
 
-_COMMANDS = (('tf_unilth', 'inspect'), ('recipes.inspect_model',))
-
-
 @pytest.mark.long
-@pytest.mark.parametrize('command', _COMMANDS, ids=lambda c: c[0])
-def test_the_command_prints_and_compares(command, folder):
+def test_the_command_prints_and_compares(folder):
   finished = _run(
-    '-m',
-    *command,
+    *('-m', 'tf_unilth', 'inspect'),
     str(folder / 'model.tflite'),
     f'--against={folder / "run"}',
     cwd=_ROOT,
@@ -308,10 +304,23 @@ def test_the_command_prints_and_compares(command, folder):
   assert 'outputs differ by' in finished.stdout.splitlines()[-1]
 
 
+def test_the_recipe_is_the_command(monkeypatch):
+  given = []
+  monkeypatch.setattr(inspection, 'main', given.append)
+  monkeypatch.setattr(sys, 'argv', ['inspect_model', 'a', '--against=b'])
+  with pytest.raises(SystemExit):
+    runpy.run_module('recipes.inspect_model', run_name='__main__')
+  assert given == [['inspect', 'a', '--against=b']]
+
+
 @pytest.mark.parametrize(
   ('arguments', 'words'),
   [
-    (['inspect', 'nowhere'], "'nowhere': No such file"),
+    pytest.param(
+      ['inspect', 'nowhere'],
+      "'nowhere': No such file",
+      marks=pytest.mark.long,  # It imports TensorFlow.
+    ),
     (['inspect'], 'required: PATH. See tf-unilth inspect --help.'),
     ([], 'required: command'),
     (['inspect', 'a', '--input_seed=-1'], 'must be a whole number >= 0'),
@@ -340,6 +349,9 @@ def test_a_failed_check_is_an_error_of_the_command(tmp_path, capsys):
   said = capsys.readouterr()
   assert 'FAILED' in said.out
   assert said.err == 'error: checks failed: finite\n'
+  assert inspection.main(['inspect', 'nowhere']) == 1
+  said = capsys.readouterr()
+  assert "'nowhere': No such file" in said.err and not said.out
 
 
 def test_the_help_of_the_command_names_what_is_read():

@@ -17,7 +17,6 @@ EPOCHS = 6
 ALGORITHMS = {
   'lth': tf_unilth.LTH,
   'lth_late': functools.partial(tf_unilth.LTH, rewind_step=3),
-  'dlth': functools.partial(tf_unilth.DLTH, seed=2),
   'unilth': functools.partial(tf_unilth.UniLTH, patience=1),
   'unidlth': functools.partial(tf_unilth.UniDLTH, seed=2, patience=1),
 }
@@ -146,7 +145,6 @@ LONG = pytest.mark.long
   [
     ('unilth', 'flops', None),
     pytest.param('lth', 'weights', None, marks=LONG),
-    pytest.param('dlth', 'flops', 'adam', marks=LONG),
     pytest.param('unidlth', 'weights', 'adam', marks=LONG),
   ],
 )

@@ -17,16 +17,6 @@ from tests.testing.algorithm_table import (
   make_optimizer,
 )
 
-every_algorithm = pytest.mark.parametrize(
-  'name',
-  [
-    pytest.param(
-      name, marks=[] if name in ('unilth', 'dlth') else [pytest.mark.long]
-    )
-    for name in ALGORITHMS
-  ],
-)
-
 
 def _rewinding_run(algorithm: Algorithm, **arguments: Any) -> tuple[Any, Any]:
   keras.utils.set_random_seed(1)
@@ -47,12 +37,8 @@ def _rewinding_run(algorithm: Algorithm, **arguments: Any) -> tuple[Any, Any]:
   'name, rewind_epochs, to',
   [
     ('unilth', None, 2),
-    ('unidlth', 1, 3),
-    # Of all, pruning_run_test.py sees the same on the fake engine.
-    pytest.param('unilth', 1, 3, marks=pytest.mark.long),
-    pytest.param('unilth', 3, 1, marks=pytest.mark.long),
-    pytest.param('unidlth', None, 2, marks=pytest.mark.long),
-    pytest.param('unidlth', 3, 1, marks=pytest.mark.long),
+    # Of all others, rounds_test.py sees the same on the fake engine.
+    pytest.param('unidlth', 1, 3, marks=pytest.mark.long),
   ],
 )
 def test_a_plateau_rewinds_everything_bit_for_bit(name, rewind_epochs, to):
@@ -65,9 +51,8 @@ def test_a_plateau_rewinds_everything_bit_for_bit(name, rewind_epochs, to):
   assert any(changed) or to == 3
 
 
-@pytest.mark.parametrize('name', ['unilth', 'unidlth'])
-def test_a_rewind_never_goes_before_the_start(name):
-  start, spy = _rewinding_run(ALGORITHMS[name], rewind_epochs=7)
+def test_a_rewind_never_goes_before_the_start():
+  start, spy = _rewinding_run(ALGORITHMS['unilth'], rewind_epochs=7)
   weights = len(start) - 1  # The optimizer had no slots at the start.
   for before, after in zip(start[:weights], spy.states[3][:weights]):
     np.testing.assert_array_equal(before, after)
@@ -98,7 +83,9 @@ class _RoundEnds(keras.callbacks.Callback):
       self.masks.append(found)
 
 
-@pytest.mark.parametrize('rewind_step', [0, 5])
+@pytest.mark.parametrize(
+  'rewind_step', [5, pytest.param(0, marks=pytest.mark.long)]
+)
 def test_lth_rewinds_survivors_bit_for_bit_in_every_round(rewind_step):
   keras.utils.set_random_seed(1)
   model = toys.wrapped(
@@ -180,7 +167,9 @@ def test_only_candidates_shrink_and_val_loss_has_no_penalty(name, optimizer):
     np.testing.assert_array_equal(before, after)  # Stage 3: none either.
 
 
-@every_algorithm
+@pytest.mark.parametrize(
+  'name', ['unilth', 'dlth', pytest.param('lth', marks=pytest.mark.long)]
+)
 @pytest.mark.usefixtures('optimized')
 def test_a_target_of_zero_is_bit_identical_to_plain_keras(name):
   def build() -> keras.Model:

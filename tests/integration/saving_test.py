@@ -117,9 +117,9 @@ def test_a_model_file_goes_on_as_if_never_stopped(
   _assert_equal(whole, resumed)
 
 
-@pytest.mark.parametrize('suffix', ['.keras', '.h5'])
-def test_so_does_one_of_tfmots_wrapper_in_its_scope(suffix, tmp_path):
-  path = str(tmp_path / f'model{suffix}')
+def test_so_does_one_of_tfmots_wrapper_in_its_scope(tmp_path):
+  # With the format of Keras 3: the wrapper around a layer without kernels.
+  path = str(tmp_path / 'model.h5')
   whole = _run_and_save(tfmots, 'unilth', 6, lambda model: model.save(path))
   with prune_scope():
     resumed = keras.models.load_model(path)

@@ -53,10 +53,7 @@ def _other_data(count=64):
   ('make', 'weights'),
   [
     (tf_unilth.UniLTH, True),
-    (tf_unilth.UniLTH, False),  # The re-initialised control.
-    (tf_unilth.UniDLTH, False),
-    (tf_unilth.LTH, True),
-    (tf_unilth.DLTH, False),
+    (tf_unilth.DLTH, False),  # The re-initialised control.
   ],
 )
 def test_it_trains_sparse_on_other_data(make, weights, tmp_path):

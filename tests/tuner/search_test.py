@@ -76,17 +76,49 @@ def test_the_best_tickets_are_stripped_models_and_tickets(left_alone):
   assert len(left_alone.get_best_tickets(9)) == 3
 
 
+class _Model(keras_tuner.HyperModel):
+  """Trains, and keeps the first and the last epoch of each trial."""
+
+  def __init__(self):
+    super().__init__()
+    self.seen = []
+
+  def build(self, hp):
+    return tuned.build(hp)
+
+  def fit(self, hp, model, *args, **kwargs):
+    if kwargs['callbacks'][0].__class__.__name__ != 'OneStep':
+      self.seen.append((kwargs['initial_epoch'], kwargs['epochs']))
+      assert model.optimizer.iterations.numpy() == 0
+    return model.fit(*args, **kwargs)
+
+
 @pytest.mark.parametrize(
-  'kind, given, ended',
+  'kind, given, ended, epochs_of_trials',
   [
-    (tuner.BayesianOptimization, {'max_trials': 5, 'num_initial_points': 2}, 3),
-    (tuner.Hyperband, {'max_epochs': 9, 'max_trials': 6}, 5),
+    (
+      tuner.BayesianOptimization,
+      {'max_trials': 4, 'num_initial_points': 2},
+      2,
+      [3] * 4,
+    ),
+    # Five short ones, of which the best is repeated from epoch 0.
+    (
+      tuner.Hyperband,
+      {'max_epochs': 9, 'max_trials': 6},
+      5,
+      [3] * 5 + [9],
+    ),
   ],
 )
-def test_a_killed_search_goes_on_with_the_same(kind, given, ended, tmp_path):
+def test_a_killed_search_goes_on_with_the_same(
+  kind, given, ended, epochs_of_trials, tmp_path
+):
   epochs = {'epochs': None} if kind is tuner.Hyperband else {}
-  whole = tuned.search(tmp_path / 'whole', kind, **given)
+  model = _Model()
+  whole = tuned.search(tmp_path / 'whole', kind, hypermodel=model, **given)
   tuned.run(whole, **epochs)
+  assert model.seen == [(0, count) for count in epochs_of_trials]
   _KillAt.left = 3 * ended + 2  # In the trial after those that ended.
   with pytest.raises(_Killed):
     killed = tuned.search(tmp_path / 'killed', kind, **given)
@@ -95,32 +127,6 @@ def test_a_killed_search_goes_on_with_the_same(kind, given, ended, tmp_path):
   assert len(resumed.oracle.end_order) == ended
   tuned.run(resumed, **epochs)
   assert tuned.found(resumed) == tuned.found(whole)
-
-
-def test_hyperband_begins_every_ticket_at_epoch_0(tmp_path):
-  seen = []
-
-  class Model(keras_tuner.HyperModel):
-    def build(self, hp):
-      return tuned.build(hp)
-
-    def fit(self, hp, model, *args, **kwargs):
-      if kwargs['callbacks'][0].__class__.__name__ != 'OneStep':
-        seen.append((kwargs['initial_epoch'], kwargs['epochs']))
-        assert model.optimizer.iterations.numpy() == 0
-      return model.fit(*args, **kwargs)
-
-  made = tuned.search(
-    tmp_path / 'search',
-    tuner.Hyperband,
-    hypermodel=Model(),
-    max_epochs=9,
-    max_trials=6,
-  )
-  tuned.run(made, epochs=None)
-  # Five short ones, of which the best is repeated.
-  assert [epochs for _, epochs in seen] == [3] * 5 + [9]
-  assert {first for first, _ in seen} == {0}
 
 
 @pytest.fixture

@@ -129,19 +129,20 @@ def _of(kind):
   return lambda net: kind(net.layers)
 
 
-@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
+# Each kind once: the optimizer comes after the passes, but for the last.
 @pytest.mark.parametrize(
-  'make, options',
+  'make, options, optimizer',
   [
-    (_keras_sam, {}),
-    (_of(_Sharp), {}),
-    (_of(_Sharp), {'jit_compile': True}),
-    (_of(_Sharp), {'run_eagerly': True}),
-    (_of(_SharpFunction), {}),
-    (_of(_Noisy), {}),
-    (_of(_Nudged), {}),
+    (_keras_sam, {}, 'adam'),
+    (_of(_Sharp), {}, 'sgd'),
+    (_of(_Sharp), {'jit_compile': True}, 'adam'),
+    (_of(_Sharp), {'run_eagerly': True}, 'sgd'),
+    (_of(_SharpFunction), {}, 'adam'),
+    (_of(_Noisy), {}, 'sgd'),
+    (_of(_Nudged), {}, 'adam'),
+    (_of(_Nudged), {}, 'sgd'),
   ],
-  ids=['keras', 'hand', 'jit', 'eager', 'function', 'noise', 'nudge'],
+  ids=['keras', 'hand', 'jit', 'eager', 'function', 'noise', 'nudge', 'sgd'],
 )
 def test_masks_hold_in_each_pass_and_after_each_step(make, options, optimizer):
   net = _net()

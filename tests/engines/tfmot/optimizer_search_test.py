@@ -63,10 +63,9 @@ def _fit(model, *callbacks, **arguments):
   'optimizer',
   [
     lambda: keras.optimizers.SGD(0.05, momentum=0.9),
-    lambda: keras.optimizers.Adam(0.01),
     lambda: keras.optimizers.legacy.Adam(0.01),
   ],
-  ids=['sgd', 'adam', 'legacy'],
+  ids=['sgd', 'legacy'],
 )
 def test_the_ramp_follows_the_optimizer_of_the_wrapped_network(optimizer):
   shrunk = []
@@ -136,12 +135,11 @@ class _Hidden(keras.Sequential):
 _HIDDEN: list = []
 
 
-@pytest.mark.parametrize('own', ['SGD', 'Adam'])
-def test_an_optimizer_that_cannot_be_found_is_an_error_that_names_ours(own):
+def test_an_optimizer_that_cannot_be_found_is_an_error_that_names_ours():
   _HIDDEN[:] = [keras.optimizers.Adam(0.01)]
   model = _Hidden(_net().layers)
-  toys.compiled_for_labels(model, keras.optimizers.get(own))
-  with pytest.raises(ValueError, match=f"by model.optimizer, {own} '{own}'"):
+  toys.compiled_for_labels(model, keras.optimizers.SGD())
+  with pytest.raises(ValueError, match=r"by model\.optimizer, SGD 'SGD'"):
     _fit(model, tf_unilth.DLTH(verbose=0), epochs=6)
 
 

@@ -52,7 +52,6 @@ def _text(encode, mask_zero=True):
 @pytest.mark.parametrize(
   'encode',
   [
-    lambda x: layers.LSTM(3)(x),
     lambda x: layers.Bidirectional(layers.GRU(3))(x),
     lambda x: layers.GlobalAveragePooling1D()(layers.Dense(3)(x)),
     lambda x: layers.MultiHeadAttention(2, 3)(x, x),
@@ -60,7 +59,7 @@ def _text(encode, mask_zero=True):
       layers.LSTM(3, return_sequences=True)(x)
     ),
   ],
-  ids=['lstm', 'bidirectional', 'dense', 'attention', 'time_distributed'],
+  ids=['bidirectional', 'dense', 'attention', 'time_distributed'],
 )
 def test_masks_of_sequences_go_on(encode):
   tokens = _tokens()
@@ -232,12 +231,12 @@ def test_activity_regularizers_count_once(built):
 # Precision.
 
 
-@pytest.mark.parametrize('head', ['float32', None])
 @pytest.mark.parametrize(
-  'policy',
+  ('policy', 'head'),
   [
-    pytest.param('mixed_bfloat16', marks=pytest.mark.long),
-    'mixed_float16',
+    pytest.param('mixed_bfloat16', None, marks=pytest.mark.long),
+    pytest.param('mixed_float16', 'float32', marks=pytest.mark.long),
+    ('mixed_float16', None),
   ],
 )
 def test_half_precision_trains_as_without_the_wrapper(policy, head):
@@ -250,12 +249,11 @@ def test_half_precision_trains_as_without_the_wrapper(policy, head):
     keras.mixed_precision.set_global_policy('float32')
 
 
-@pytest.mark.parametrize('make', [tf_unilth.UniLTH, tf_unilth.LTH])
-def test_half_precision_reaches_the_target(make):
+def test_half_precision_reaches_the_target():
   keras.mixed_precision.set_global_policy('mixed_float16')
   try:
     model = toys.compiled_for_labels(ours(toys.conv(), _schedule(0.9)))
-    toys.fit(model, make(verbose=0), epochs=6)
+    toys.fit(model, tf_unilth.UniLTH(verbose=0), epochs=4)
   finally:
     keras.mixed_precision.set_global_policy('float32')
   kernels = [kernel.weight for kernel in PrunedLayers(model).kernels]

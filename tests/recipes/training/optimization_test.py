@@ -86,7 +86,9 @@ def test_logits_are_float32_under_each_policy(precision):
 
 
 def test_mixed_precision_trains_to_the_target(tmp_path):
-  results = tiny_recipe.run(tmp_path, mixed_precision='bfloat16')
+  results = tiny_recipe.run(
+    tmp_path, mixed_precision='bfloat16', export=[], plots=False
+  )
   zeros = results['total_weights'] - results['nonzero_weights']
   assert zeros == round(0.9 * results['total_weights'])
   assert results['test_accuracy'] > 0.3

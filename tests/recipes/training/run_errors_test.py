@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 
 import numpy as np
@@ -98,6 +99,16 @@ def test_a_directory_that_cannot_be_written(tmp_path):
   assert 'is not a folder' in said
 
 
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """The directory of a run of one epoch."""
+  directory = tmp_path_factory.mktemp('finished') / 'run'
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(figures, 'available', lambda: False)
+    tiny_recipe.run(directory, method='dense', epochs=1)
+  return directory
+
+
 @pytest.mark.parametrize(
   ('name', 'content'),
   [
@@ -110,13 +121,14 @@ def test_a_directory_that_cannot_be_written(tmp_path):
     ('progress.json', '{}'),
   ],
 )
-def test_damaged_files_are_named(name, content, tmp_path, no_plots):
-  tiny_recipe.run(tmp_path, method='dense', epochs=1)
+def test_damaged_files_are_named(name, content, finished, tmp_path):
+  directory = tmp_path / 'run'
+  shutil.copytree(finished, directory)
   if name in ('history.csv', 'progress.json'):
-    (tmp_path / 'results.json').unlink()
-  (tmp_path / name).write_text(content)
+    (directory / 'results.json').unlink()
+  (directory / name).write_text(content)
   said = tiny_recipe.main(
-    '--method=dense', '--epochs=1', f'--output_dir={tmp_path}'
+    '--method=dense', '--epochs=1', f'--output_dir={directory}'
   )
   assert f'{name}' in said and 'is damaged' in said and '\n' not in said
 
