@@ -75,6 +75,11 @@ def _containers() -> Iterator[Attack]:
   huge = {'mask_shapes': {'a': [1 << 40, 1 << 40]}, **empty}
   yield ticket('huge shape of a mask', bits, huge)
   yield ticket('huge array', {'masks/a': _entry('U8', [1 << 62], 0, 1)})
+  empty_axis = _entry('U8', [0, 1 << 40, 1 << 40], 0, 0)
+  header = {'__metadata__': forged_files.metadata('ticket', one)}
+  header |= {**bits, 'rewind_weights/w': empty_axis}
+  content = forged_files.container(header, b'\x80')
+  yield Attack('empty and too long', 'ticket', 'a.ticket', content)
   yield ticket('NaN', bits, '{"mask_shapes":NaN}')
   yield ticket('deep JSON', bits, '[' * 100_000)
   yield ticket('key twice', bits, '{"seed":1,"seed":2}')
@@ -193,6 +198,10 @@ def _idx_files() -> Iterator[Attack]:
   bomb = head + struct.pack('>III', side, 1, 1) + bytes(side)
   yield Attack('zip bomb', 'idx', 'b.gz', gzip.compress(bomb))
   yield Attack('many axes', 'idx', 'a', b'\0\0\x08\xff' + bytes(8))
+  ones = b'\0\0\x08\xff' + struct.pack('>I', 1) * 255 + b'1'
+  yield Attack('axes of one', 'idx', 'a', ones)
+  empty = head + struct.pack('>III', 0, 1 << 31, 1 << 31)
+  yield Attack('empty and too long', 'idx', 'a', empty)
   yield Attack('truncated', 'idx', 'b.gz', gzip.compress(many)[:-9])
 
 

@@ -17,6 +17,7 @@ give equal bytes.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -303,6 +304,9 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
       fits = not values.size or values.max() <= 1
       require(fits, f'array {name!r} has values other than 0 and 1.')
     little = np.dtype(DTYPES[_NAMES[tensor['dtype']]]).newbyteorder('<')
+    # NumPy refuses an empty array if its other axes are too long.
+    longest = math.prod(filter(None, tensor['shape'])) * little.itemsize
+    require(longest < 1 << 63, f'array {name!r} has an invalid shape.')
     flat = np.frombuffer(tensor['data'], little)
     found[name] = flat.reshape(tensor['shape']).astype(
       little.newbyteorder('='), copy=False

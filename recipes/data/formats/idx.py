@@ -21,6 +21,7 @@ _STEMS = (
   ('t10k-labels', 'idx1-ubyte'),
 )
 _UINT8 = 8
+_MOST_AXES = 8
 # A compressed byte is at most this many bytes.
 _MOST_DEFLATED = 1032
 
@@ -89,4 +90,9 @@ def _shape(magic: bytes, file: object, path: pathlib.Path) -> tuple[int, ...]:
   lengths = file.read(4 * magic[3])  # type: ignore[attr-defined]
   if len(lengths) < 4 * magic[3]:
     raise DataError(f"'{path}' ends within its header.")
-  return struct.unpack(f'>{magic[3]}I', lengths)
+  shape = struct.unpack(f'>{magic[3]}I', lengths)
+  # Images have three axes. NumPy also refuses an empty array whose other axes
+  # are too long.
+  if len(shape) > _MOST_AXES or not all(shape):
+    raise DataError(f"'{path}' has the invalid shape {list(shape[:9])}.")
+  return shape
