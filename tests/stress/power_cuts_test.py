@@ -264,14 +264,15 @@ def test_the_shim_sees_what_python_and_hdf5_write(tmp_path):
 
 @pytest.mark.long
 def test_the_short_form_of_power_cuts_loses_nothing():
-  assert '| SavedModel |' in _run(
-    '-m', 'tests.stress.power_cuts', '--cuts=60', '--continued=0'
+  kinds = '--kinds=ticket,checkpoints,run directory'
+  assert '| run directory |' in _run(
+    '-m', 'tests.stress.power_cuts', kinds, '--cuts=60', '--continued=0'
   )
 
 
 @pytest.mark.long
 def test_the_short_form_of_io_errors_finds_no_fault():
-  kinds = '--kinds=ticket,checkpoints,TFLite file'
+  kinds = '--kinds=ticket,checkpoints'
   assert '| ticket |' in _run(
-    '-m', 'tests.stress.io_errors', kinds, '--trials=5'
+    '-m', 'tests.stress.io_errors', kinds, '--trials=3'
   )
