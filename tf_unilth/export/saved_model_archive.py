@@ -1,6 +1,5 @@
 """What a SavedModel is written from; values of variables can be omitted."""
 
-import errno
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_unilth.engines.served_model import ServedModel
-
-# Errors of TensorFlow's file system, and the numbers that they stand for.
-_ERROR_NUMBERS = {
-  tf.errors.ResourceExhaustedError: errno.ENOSPC,
-  tf.errors.PermissionDeniedError: errno.EACCES,
-  tf.errors.FailedPreconditionError: errno.EROFS,
-  tf.errors.UnavailableError: errno.EINTR,
-  tf.errors.UnknownError: errno.EIO,
-}
+from tf_unilth.export import file_errors
 
 
 def call_without_grappler(function: Callable[[], None]) -> None:
@@ -165,13 +156,10 @@ class ExportArchive(tf.__internal__.tracking.AutoTrackable):
     self._all_variables = self._replaced(self.used_variables())
     signatures = dict(self._signatures.value)
     first = next(iter(signatures.values()))
-    try:
+    with file_errors.as_os_errors():
       tf.saved_model.save(
         self, path, signatures={'serving_default': first, **signatures}
       )
-    except tuple(_ERROR_NUMBERS) as error:
-      number = _ERROR_NUMBERS[type(error)]
-      raise OSError(number, error.message) from error
 
 
 def handle(variable: Any) -> tf.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tf_unilth.export import sparse_int8
+from tf_unilth.export import file_errors, sparse_int8
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 from tf_unilth.export.tflite_failures import ConversionError, failure_message
 from tf_unilth.export.tflite_padding import sparse_with_padding
@@ -158,7 +158,10 @@ class TFLiteConversion:
     self, folder: pathlib.Path, sparse: bool, batch: int | None
   ) -> tuple[int, dict[str, bytes]]:
     """Returns the size of a dense float32 file, and a file per encoding."""
-    with tempfile.TemporaryDirectory(dir=folder) as saved:
+    with (
+      tempfile.TemporaryDirectory(dir=folder) as saved,
+      file_errors.as_os_errors(),
+    ):
       save_for_conversion(self._model, saved, batch, self._quantization)
       plain = self._convert(saved, None, sparse=False)
       files = {'dense': plain}
