@@ -36,9 +36,9 @@ from tf_unilth.selection import mask_selection, round_sparsity
 # is there with a ticket that is found, and most with one that is drawn.
 _IN_SUITE = {
   'unilth': 'abcdefgh',
-  'unidlth': 'bdh',
-  'dlth': 'adg',
-  'lth': 'acg',
+  'unidlth': 'bh',
+  'dlth': 'ag',
+  'lth': 'g',
   'lth_late': 'h',
   'lr_rewind': 'd',
   'unilth_pretrained': 'a',

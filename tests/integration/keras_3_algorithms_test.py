@@ -56,11 +56,14 @@ CASES = {
     units=_blocks,
   ),
 }
+# Backends differ in how a step runs, not in the algorithms: TensorFlow has all
+# rows, the others one of each kind.
+_ALL = dict.fromkeys(ALGORITHMS, 'a') | {'unilth': 'abcd', 'lth': 'bc'}
+_SOME = {'unilth': 'abcd', 'lth': 'b', 'lr_rewind': 'a', 'dlth': 'a'}
 _CELLS = [
   (name, case)
-  for name in ALGORITHMS
-  for case in CASES
-  if case in {'unilth': 'abcd', 'dlth': 'ad', 'lth': 'bc'}.get(name, 'a')
+  for name, cases in (_ALL if BACKEND == 'tensorflow' else _SOME).items()
+  for case in cases
 ]
 every_cell = pytest.mark.parametrize('name, case', _CELLS)
 
@@ -167,7 +170,9 @@ def test_the_epoch_logs_tell_sparsity_stage_round_and_lambda(name, case):
   assert finished.callback.reached_target
 
 
-@pytest.mark.parametrize('name', ['dlth', 'unidlth'])
+@pytest.mark.parametrize(
+  'name', [name for name in ('dlth', 'unidlth') if (name, 'a') in _CELLS]
+)
 def test_a_random_ticket_is_the_one_that_the_seed_drew(name):
   masks = keras_3_toys.masks(run(name, 'a').model)
   shapes = [mask.shape for mask in masks]
@@ -195,7 +200,7 @@ def _dropout_model() -> keras.Model:
   )
 
 
-@pytest.mark.parametrize('name', ['lth', 'dlth', 'unilth', 'unidlth'])
+@pytest.mark.parametrize('name', ['lth', 'unidlth'])
 def test_a_target_of_zero_is_bit_identical_to_plain_keras(name):
   plain = keras_3_toys.compiled_for_labels(_dropout_model(), _optimizer('adam'))
   plain_history = keras_3_toys.fit(plain, shuffle=True)
@@ -225,8 +230,7 @@ class _SetValLoss(keras.callbacks.Callback):
     logs['val_loss'] = self._values[min(epoch, len(self._values) - 1)]
 
 
-@pytest.mark.parametrize('name, to', [('unilth', 2), ('unidlth', 2)])
-def test_a_plateau_rewinds_everything_bit_for_bit(name, to):
+def test_a_plateau_rewinds_everything_bit_for_bit():
   keras.utils.set_random_seed(1)
   model = keras_3_toys.planned(
     keras_3_toys.conv(),
@@ -236,8 +240,8 @@ def test_a_plateau_rewinds_everything_bit_for_bit(name, to):
   spy = keras_3_toys.Spy()
   # The lowest at epoch 2, a plateau of two epochs at epoch 4.
   val_loss = _SetValLoss(3.0, 2.0, 2.5, 2.2)
-  keras_3_toys.fit(model, val_loss, ALGORITHMS[name].callback(), spy)
-  kept, rewound = spy.states[to - 1], spy.states[3]
+  keras_3_toys.fit(model, val_loss, ALGORITHMS['unilth'].callback(), spy)
+  kept, rewound = spy.states[1], spy.states[3]
   assert len(kept) == len(rewound) > 20  # Weights, statistics, slots, steps.
   for before, after in zip(kept, rewound, strict=True):
     np.testing.assert_array_equal(before, after)
@@ -304,8 +308,9 @@ class _Weights(keras.callbacks.Callback):
     self.seen.append((plan.state.round, plan.state.ramp_limit, chosen, kernels))
 
 
-@pytest.mark.parametrize('name', ['unilth', 'dlth'])
-@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
+@pytest.mark.parametrize(
+  ('name', 'optimizer'), [('dlth', 'sgd'), ('unilth', 'adam')]
+)
 def test_only_candidates_shrink_and_val_loss_has_no_penalty(name, optimizer):
   keras.utils.set_random_seed(1)
   model = tf_unilth.prune_low_magnitude(

@@ -1,5 +1,6 @@
 """Tickets and the callbacks that wait for the target, on Keras 3 models."""
 
+import functools
 import os
 
 import keras
@@ -21,6 +22,7 @@ def _planned(model=keras_3_toys.conv, target=0.9):
   )
 
 
+@functools.cache
 def _found():
   """Returns the ticket of a run that has rewound, and its model."""
   model, callback = _planned(), tf_unilth.LTH(verbose=0)

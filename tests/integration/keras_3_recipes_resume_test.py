@@ -143,7 +143,7 @@ def test_a_process_that_was_killed_ends_bit_identical(tmp_path):
   def start(directory):
     return subprocess.Popen(
       [
-        *(sys.executable, '-c', _PROGRAM, '--keras=keras', '--epochs=30'),
+        *(sys.executable, '-c', _PROGRAM, '--keras=keras', '--epochs=20'),
         *('--batch_size=64', '--export=ticket', '--noplots'),
         *('--verbose=0', f'--output_dir={directory}'),
       ],
