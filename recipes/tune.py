@@ -261,6 +261,11 @@ def _parse(arguments: Sequence[str]) -> list[str]:
   return command_line.parse(arguments, [catalogue.GROUP, _SEARCH, *own])
 
 
+def _expected_errors() -> tuple[type[Exception], ...]:
+  """Returns the errors that are shown in one line."""
+  return (*command_line.expected_errors(), RuntimeError)
+
+
 def _main(arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   logging.set_verbosity(logging.ERROR)
@@ -270,7 +275,7 @@ def _main(arguments: Sequence[str]) -> str | None:
     recipe = catalogue.load(FLAGS.recipe)
     config, settings = read_flags(recipe)
     summary = run(recipe, config, settings)
-  except (*command_line.expected_errors(), RuntimeError) as error:
+  except _expected_errors() as error:
     return command_line.error_line(error)
   except KeyboardInterrupt:
     return f'stopped; the same command resumes it in {settings.directory}'
