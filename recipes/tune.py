@@ -261,20 +261,21 @@ def _parse(arguments: Sequence[str]) -> list[str]:
   return command_line.parse(arguments, [catalogue.GROUP, _SEARCH, *own])
 
 
+def _expected_errors() -> tuple[type[Exception], ...]:
+  """Returns the errors that are shown in one line."""
+  return (*command_line.expected_errors(), RuntimeError)
+
+
 def _main(arguments: Sequence[str]) -> str | None:
   """Returns an error's one line, `None` if all went well."""
   logging.set_verbosity(logging.ERROR)
   standard_logging.getLogger('tensorflow').setLevel('ERROR')
-  errors: tuple[type[Exception], ...] = (
-    *command_line.expected_errors(),
-    RuntimeError,
-  )
   try:
     command_line.reject_positional_arguments(arguments)
     recipe = catalogue.load(FLAGS.recipe)
     config, settings = read_flags(recipe)
     summary = run(recipe, config, settings)
-  except errors as error:
+  except _expected_errors() as error:
     return command_line.error_line(error)
   except KeyboardInterrupt:
     return f'stopped; the same command resumes it in {settings.directory}'

@@ -89,8 +89,28 @@ np.savez('mnist.npz', **{
   for axis, high, shape in (('x', 256, (40, 28, 28)), ('y', 10, 40))
 })
 options = dataset.DataOptions(data_dir='.', as_arrays=True)
-images, _ = mnist_lenet.RECIPE.load(options).train.epochs(8, 0, 0, 1)[0]
+images, labels = mnist_lenet.RECIPE.load(options).train.epochs(8, 0, 0, 1)[0]
 assert images.shape == (8, 28, 28, 1) and abs(images.mean() - 1.2) < 0.1
+
+import keras
+from tf_unilth import tuner
+
+def build(hp):
+  inputs = keras.Input((28, 28, 1))
+  outputs = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+  model = keras.Model(inputs, outputs)
+  rate = hp.Float('learning_rate', 0.01, 0.1)
+  loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+  model.compile(keras.optimizers.SGD(rate), loss, metrics=['accuracy'])
+  return model
+
+search = tuner.RandomSearch(
+  build, tuner.TicketSpace(0.5, 'dlth'), 1, directory='search', verbose=0
+)
+data = images, labels
+search.search(*data, validation_data=data, epochs=3)
+(best,) = search.get_best_tickets()
+assert (best.sparsity, best.ticket.zeros) == (0.5, 3920), best
 sys.exit(experiment.main(digits_cnn.RECIPE, [
   'test', '--keras=keras', '--epochs=3', '--batch_size=512', '--noplots',
   '--export=ticket', '--verbose=0', '--method=dlth', '--output_dir=run',
