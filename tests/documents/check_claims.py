@@ -3,6 +3,7 @@
 Each function returns parts of a document, with the numbers of the files.
 """
 
+import collections
 import csv
 import functools
 from typing import Any
@@ -15,6 +16,7 @@ from tests.documents.committed_runs import load
 
 _SEARCH = 'search/digits/unilth_at_98'
 _TFLITE = {'digits_cnn': '`digits_cnn`', 'mlp': '64-300-100-10'}
+_BACKENDS = {'tensorflow': 'TensorFlow', 'jax': 'JAX', 'torch': 'torch'}
 _KNOWN = ('trial', 'status', 'score', 'accuracy', 'sparsity', 'seconds')
 
 
@@ -218,6 +220,26 @@ def models() -> list[str]:
   return [*map(model_zoo._line, rows), f'({minutes:.0f} minutes)']
 
 
+def random_models() -> list[str]:
+  """docs/models.md: random Keras 3 models."""
+  rows = _csv('check/random/keras_3_models/models.csv')
+  assert len({row['index'] for row in rows}) == len(rows)
+  lines = [f'{len(rows)} random Keras 3 models']
+  for backend, name in _BACKENDS.items():
+    found = collections.Counter(
+      row['outcome'] for row in rows if row['backend'] == backend
+    )
+    cells = ' | '.join(
+      str(count)
+      for count in (
+        found.total(),
+        *(found[o] for o in ('trained', 'refused', 'failed')),
+      )
+    )
+    lines.append(f'| {name} | {cells} |')
+  return lines
+
+
 def stopping_early() -> list[str]:
   """docs/early_stopping.md: its table."""
   return early_stopping.table()
@@ -233,5 +255,5 @@ README = (
 )
 COMPARISON = (size_of_the_digits,)
 TUNER = (search,)
-MODELS = (models,)
+MODELS = (models, random_models)
 EARLY_STOPPING = (stopping_early,)

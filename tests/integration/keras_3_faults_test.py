@@ -14,13 +14,7 @@ import tf_unilth
 from tests.testing import keras_3_toys, toys
 from tf_unilth.files.checkpoint_errors import CheckpointError
 
-pytestmark = [
-  *(pytest.mark.keras3, pytest.mark.long),
-  # What they try is the same code on each backend.
-  pytest.mark.skipif(
-    keras.backend.backend() != 'tensorflow', reason='tried on one backend'
-  ),
-]
+pytestmark = [pytest.mark.keras3, pytest.mark.long]
 layers = keras.layers
 callbacks = keras.callbacks
 

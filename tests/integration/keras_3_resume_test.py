@@ -1,13 +1,17 @@
 """CheckpointAndResume with Keras 3: runs that died end bit-identical."""
 
+import functools
+
 import keras
 import pytest
 
+import tf_unilth
 from tests.stress import torture_keras_run
-from tests.testing import import_order
+from tests.testing import import_order, keras_3_toys
 from tests.testing.interrupts import At
 
 pytestmark = pytest.mark.keras3
+BACKEND = keras.backend.backend()
 
 
 class Died(Exception):
@@ -75,8 +79,76 @@ assert train(directory, 9) == train(tempfile.mkdtemp(), 9)
 
 
 @pytest.mark.long
+@pytest.mark.skipif(BACKEND == 'tensorflow', reason='the backend is TensorFlow')
 def test_it_needs_no_tensorflow_on_other_backends():
-  if keras.backend.backend() != 'jax':
-    pytest.skip('tried on JAX')
   blocked = 'tensorflow', 'tf_keras', 'tensorflow_model_optimization'
-  import_order.run(_WITHOUT_TENSORFLOW, blocked, KERAS_BACKEND='jax')
+  import_order.run(_WITHOUT_TENSORFLOW, blocked, KERAS_BACKEND=BACKEND)
+
+
+def _run_with_tickets(directory, keep, *more):
+  """Trains to the end, and saves a ticket per epoch, and the worst of all.
+
+  Args:
+    directory: of the tickets.
+    keep: the callback that saves and restores the run.
+    *more: further callbacks.
+
+  Returns:
+    The weights of the tickets by file, and the state of the training.
+  """
+  keras.utils.set_random_seed(1)
+  model = keras_3_toys.planned(
+    keras_3_toys.dense(),
+    tf_unilth.IterativeSparsity(0.9, rounds=2),
+    jit_compile=False,
+  )
+  each = tf_unilth.TicketCheckpoint(
+    str(directory / '{epoch}-{val_loss:.6f}.weights.h5'), save_weights_only=True
+  )
+  # The loss falls: a resumed run that knew no value from before would save
+  # another ticket.
+  worst = tf_unilth.TicketCheckpoint(
+    str(directory / 'worst.weights.h5'),
+    mode='max',
+    save_best_only=True,
+    save_weights_only=True,
+  )
+  tickets = (each,) if isinstance(keep, _Backup) else (each, worst)
+  keras_3_toys.fit(
+    *(model, tf_unilth.UniLTH(patience=None, verbose=0), *tickets, keep),
+    *more,
+    epochs=10,
+    shuffle=False,
+  )
+  saved = {}
+  for file in directory.glob('*.h5'):
+    loaded = keras_3_toys.dense()
+    loaded.load_weights(file)
+    saved[file.name] = [weight.tobytes() for weight in loaded.get_weights()]
+  state = keras_3_toys.training_state(model)
+  return saved, [array.tobytes() for array in state]
+
+
+_Resume = functools.partial(
+  tf_unilth.CheckpointAndResume, every_steps=3, verbose=0
+)
+_Backup = keras.callbacks.BackupAndRestore
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+  ('keep', 'deaths'),
+  [
+    (_Resume, (20, 57)),  # Before there is a ticket, and after some.
+    (_Backup, (77,)),  # Keras's, which keeps no state of other callbacks.
+  ],
+)
+def test_ticket_checkpoints_of_a_run_that_died_go_on(keep, deaths, tmp_path):
+  whole, died = tmp_path / 'whole', tmp_path / 'died'
+  expected = _run_with_tickets(whole, keep(str(tmp_path / 'kept whole')))
+  for steps in deaths:
+    assert not list(died.glob('*.h5'))
+    with pytest.raises(Died):
+      _run_with_tickets(died, keep(str(tmp_path / 'kept')), At(steps, _die))
+  assert 0 < len(list(died.glob('*.h5'))) < len(expected[0])
+  assert _run_with_tickets(died, keep(str(tmp_path / 'kept'))) == expected

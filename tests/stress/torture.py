@@ -323,7 +323,7 @@ def main(argv: list[str]) -> None:
   print(f'\nseed {_SEED.value}, {minutes:.0f} minutes')
   if _OUTPUT.value:
     content = {
-      **provenance.record(),
+      **provenance.record(_KERAS.value),
       'minutes': minutes,
       'trials': [dataclasses.asdict(row) for row in rows],
       'memory_and_open_files_by_round': usage,

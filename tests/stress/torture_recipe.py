@@ -15,7 +15,7 @@ import numpy as np
 from recipes.data import augmentation, dataset, pipeline
 from recipes.data.arrays import Parts
 from recipes.training import experiment
-from tests.stress import torture_run
+from tests.stress import torture_parts
 from tests.testing import tiny_recipe, toys
 
 EPOCHS = 10
@@ -46,8 +46,8 @@ def _load(options: dataset.DataOptions) -> dataset.Dataset:
 
 
 def _build(keras: Any, image_shape: tuple[int, ...], classes: int) -> Any:
-  del keras, image_shape, classes  # They are the toys'.
-  return torture_run.network()
+  del image_shape, classes  # They are the toys'.
+  return torture_parts.network(keras)
 
 
 RECIPE = experiment.Recipe(

@@ -1,34 +1,20 @@
-"""A small run of the library: what `torture` starts again and again.
-
-It trains with everything that makes resuming hard: shuffling, dropout, noise,
-augmentation, normalisation, a learning rate that moves, an EarlyStopping that
-counts, SGD and Adam.
-"""
+"""A small run of the library: what `torture` starts again and again."""
 
 import functools
-import hashlib
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
-import tf_unilth
+from tests.stress import torture_parts
 from tests.testing import toys
 
 EPOCHS = 10
-METHODS = {
-  'lth': tf_unilth.LTH,
-  'dlth': functools.partial(tf_unilth.DLTH, seed=3),
-  'unilth': functools.partial(tf_unilth.UniLTH, patience=1),
-  'unidlth': functools.partial(tf_unilth.UniDLTH, seed=3, patience=1),
-  'gmp': None,  # tfmot's own callback and schedule.
-  'dense': None,
-}
-OPTIMIZERS = ('sgd', 'adam')
+# 'gmp' is by tfmot's own callback and schedule.
+METHODS = (*torture_parts.TICKETS, 'gmp', 'dense')
+OPTIMIZERS = torture_parts.OPTIMIZERS
 
 
 def run(case: dict[str, Any], directory: pathlib.Path) -> dict[str, str]:
@@ -48,11 +34,12 @@ def hashes(
   model: keras.Model, history: dict[str, list[float]]
 ) -> dict[str, str]:
   """Returns the hashes of all that a run ended as."""
+  digest = torture_parts.digest
   return {
-    'weights': _hash(model.get_weights()),
-    'masks': _hash(toys.masks(model)),
-    'optimizer': _hash([v.numpy() for v in model.optimizer.variables()]),
-    'history': hashlib.sha256(repr(history).encode()).hexdigest(),
+    'weights': digest(model.get_weights()),
+    'masks': digest(toys.masks(model)),
+    'optimizer': digest([v.numpy() for v in model.optimizer.variables()]),
+    'history': torture_parts.history_digest(history),
   }
 
 
@@ -62,77 +49,29 @@ def train(
   """Trains a case from where its checkpoints stand; returns its history too."""
   keras.utils.set_random_seed(1)
   model, ticket = _model(case)
-  resume = tf_unilth.CheckpointAndResume(
-    checkpoints,
-    config={'method': case['method']},
-    every_steps=case['every_steps'],
-    verbose=0,
-  )
-  stop = keras.callbacks.EarlyStopping('val_loss', patience=EPOCHS)
-  x, y = toys.data()
-  arguments = {'x': x, 'y': y, 'batch_size': 8}
+  data = {}
   if case['dataset']:
-    batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(64).batch(8)
-    arguments = {'x': batches}
-  history = model.fit(
-    **arguments,
-    epochs=EPOCHS,
-    validation_data=(x, y),
-    callbacks=[*ticket, resume, stop, *more],
-    verbose=0,
+    batches = tf.data.Dataset.from_tensor_slices(toys.data())
+    data = {'x': batches.shuffle(64).batch(8)}
+  callbacks = torture_parts.callbacks(keras, case, checkpoints, EPOCHS)
+  return model, torture_parts.fit(
+    model, EPOCHS, [*ticket, *callbacks, *more], **data
   )
-  return model, history.history
-
-
-def _hash(arrays: list[np.ndarray]) -> str:
-  digest = hashlib.sha256()
-  for array in arrays:
-    digest.update(f'{array.dtype}{array.shape}'.encode() + array.tobytes())
-  return digest.hexdigest()
 
 
 def _model(case: dict[str, Any]) -> tuple[keras.Model, list[Any]]:
-  method, wrap, ticket = case['method'], _as_it_is, []
-  if method == 'gmp':
+  if case['method'] == 'gmp':
     schedule = tfmot.sparsity.keras.PolynomialDecay(
       0, 0.9, begin_step=8, end_step=64, frequency=4
     )
     wrap = functools.partial(
       tfmot.sparsity.keras.prune_low_magnitude, pruning_schedule=schedule
     )
+    model = torture_parts.network(keras, wrap)
     ticket = [tfmot.sparsity.keras.UpdatePruningStep()]
-  model = network(wrap)
-  if METHODS[method] is not None:
-    schedule = tf_unilth.IterativeSparsity(0.9, rounds=4)
-    model = tf_unilth.prune_low_magnitude(model, schedule)
-    ticket = [METHODS[method](verbose=0)]
-  rate = tf_unilth.StagedLearningRate(0.05)
-  optimizers = {
-    'sgd': lambda: keras.optimizers.SGD(rate, momentum=0.9),
-    'adam': lambda: keras.optimizers.Adam(rate),
-  }
-  optimizer = optimizers[case['optimizer']]()
+  else:
+    model, ticket = torture_parts.pruned(
+      torture_parts.network(keras), case['method'], rounds=4
+    )
+  optimizer = torture_parts.optimizer(keras, case['optimizer'])
   return toys.compiled_for_labels(model, optimizer), ticket
-
-
-def _as_it_is(layer: keras.layers.Layer) -> keras.layers.Layer:
-  return layer
-
-
-def network(wrap: Callable[[Any], Any] = _as_it_is) -> keras.Model:
-  """Returns a small model in which much is drawn at random."""
-  layers = keras.layers
-  return keras.Sequential(
-    [
-      layers.Input((6, 6, 1)),
-      layers.RandomFlip('horizontal'),
-      wrap(layers.Conv2D(4, 3)),
-      layers.BatchNormalization(),
-      layers.ReLU(),
-      layers.Flatten(),
-      layers.Dropout(0.3),
-      wrap(layers.Dense(16, activation='relu')),
-      layers.GaussianNoise(0.1),
-      layers.Dense(2),
-    ]
-  )

@@ -13,6 +13,10 @@ class TicketCheckpoint(ModelKerasCallback):
   which may be a dense one. This callback considers only epochs of stage 3, so
   it keeps the best ticket. List it after the ticket callback.
 
+  `CheckpointAndResume` also restores the best value so far. Keras's
+  `BackupAndRestore` does not: a continued run may replace a better ticket,
+  unless `initial_value_threshold` is given.
+
   Args:
     *args: as in `keras.callbacks.ModelCheckpoint`.
     **kwargs: as in `keras.callbacks.ModelCheckpoint`.
