@@ -9,6 +9,7 @@ from tests.documents import (
   check_claims,
   cost_claims,
   document_numbers,
+  file_claims,
   mnist_claims,
   small_network_claims,
 )
@@ -33,7 +34,7 @@ _CLAIMS = {
   'docs/faster.md': cost_claims.FASTER,
   'docs/keras3_fit.md': (),  # Its table has words alone.
   'docs/models.md': check_claims.MODELS,
-  'docs/trust.md': (),
+  'docs/trust.md': file_claims.TRUST,
   'docs/tuner.md': check_claims.TUNER,
 }
 _SPARSITY = r'(?:80|90|95|98|99|99\.5)%'
