@@ -71,10 +71,8 @@ def mutate(
       content = _STRUCTURES[structure](content, draw)
     else:
       content = _bytes(content, draw, other)
-  # What is already damaged has no structure.
-  except (ValueError, KeyError, TypeError, LookupError, OSError, EOFError):
-    content = _bytes(content, draw, other)
-  except (RecursionError, zipfile.BadZipFile, zlib.error, AttributeError):
+  # What is already damaged may have no structure: errors of many classes.
+  except Exception:
     content = _bytes(content, draw, other)
   return content[:_MAX_BYTES]
 

@@ -1,0 +1,39 @@
+"""What docs/trust.md says of damaged files, from the committed results."""
+
+from tests.documents.committed_runs import load
+from tests.testing import file_formats
+
+_NAMES = {
+  'ticket': 'ticket',
+  'checkpoint': 'checkpoint',
+  'run': 'run directory',
+  'npz': 'data: `.npz`',
+  'idx': 'data: idx, plain or gzip',
+  'cifar': 'data: CIFAR, pickles or binary',
+}
+
+# Measured at another commit.
+_APART = ('idx', 'cifar')
+
+
+def file_fuzz() -> list[str]:
+  """docs/trust.md: files that were damaged, by format."""
+  assert _NAMES.keys() <= file_formats.FORMATS.keys()
+  lines = []
+  for form, name in _NAMES.items():
+    folder = 'file_fuzz_data' if form in _APART else 'file_fuzz'
+    found = load(f'check/random/{folder}/{form}.json')['found']
+    assert found['failed'] == 0
+    peak = (
+      f'{found["peak_bytes"] / 2**20:.1f} MiB' if found['peak_bytes'] else ''
+    )
+    cells = [found['executions'], found['accepted'], found['refused'], 0]
+    numbers = ' | '.join(f'{cell:,}' for cell in cells)
+    lines.append(
+      f'| {name} | {numbers} | {peak or "not seen"} | '
+      f'{found["slowest_seconds"]:.2f} s |'
+    )
+  return lines
+
+
+TRUST = (file_fuzz,)
