@@ -7,8 +7,9 @@ reloaded without a change of its outputs, or is refused by an error of ours
 that names what is wrong; all else is a failure. A case is a pure function of
 (seed, index). What is in --output already is not run again.
 
-With `--keras=keras` the models are of Keras 3, on the backend of
-`KERAS_BACKEND`.
+With `--channels` each case prunes whole channels, to the fewest units that
+reach the target; else some do. With `--keras=keras` the models are of Keras 3,
+on the backend of `KERAS_BACKEND`.
 """
 
 import collections
@@ -19,6 +20,7 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 
 from absl import app, flags
 
@@ -32,11 +34,15 @@ FLAGS = flags.FLAGS
 _PER_PROCESS = 25
 
 
-def worker(seed: int, limit: float, package: str = 'tf_keras') -> Worker:
+def worker(
+  seed: int, limit: float, package: str = 'tf_keras', channels: bool = False
+) -> Worker:
   """Returns what runs the cases of a seed, of models of a Keras."""
-  cases = keras_fuzz_case if package == 'keras' else fuzz_case
+  run: Callable[..., Row] = keras_fuzz_case.run
+  if package == 'tf_keras':
+    run = functools.partial(fuzz_case.run, channels=channels)
   return Worker(
-    functools.partial(cases.run, seed),
+    functools.partial(run, seed),
     lambda index, text: Row(seed, index, outcome=FAILED, text=text),
     limit,
     _PER_PROCESS,
@@ -82,8 +88,13 @@ def _print(row: Row) -> None:
   )
 
 
-def summary(rows: list[Row]) -> str:
-  """Returns the table at the end: outcomes, refusals by kind, failures."""
+def summary(rows: list[Row], given: str = '') -> str:
+  """Returns the table at the end: outcomes, refusals by kind, failures.
+
+  Args:
+    rows: of all cases.
+    given: other flags that a case needs to be run again.
+  """
   counts = collections.Counter(row.outcome for row in rows)
   lines = ['', f'{len(rows)} cases, {sum(r.seconds for r in rows):.0f} s']
   lines += [f'{counts[o]:6} {o}' for o in (TRAINED, REFUSED, FAILED)]
@@ -101,7 +112,7 @@ def summary(rows: list[Row]) -> str:
     lines.append(f'  {row.text}')
     lines.append(
       f'    python -m tests.stress.model_fuzz --seed={row.seed} '
-      f'--start={row.index} --count=1'
+      f'--start={row.index} --count=1{given}'
     )
   return '\n'.join(lines)
 
@@ -120,7 +131,7 @@ def main(argv: list[str]) -> None:
   wanted = range(FLAGS.start, FLAGS.start + FLAGS.count)
   rows = known(path, FLAGS.seed) if path else []
   rows = [row for row in rows if row.index in wanted]
-  cases = worker(FLAGS.seed, FLAGS.limit, FLAGS.keras)
+  cases = worker(FLAGS.seed, FLAGS.limit, FLAGS.keras, FLAGS.channels)
   done = {row.index for row in rows}
   for index in [index for index in wanted if index not in done]:
     row = cases.run(index)
@@ -129,7 +140,7 @@ def main(argv: list[str]) -> None:
     _print(row)
     rows.append(row)
   cases.stop()
-  print(summary(rows))
+  print(summary(rows, ' --channels' * FLAGS.channels))
   sys.exit(any(row.outcome == FAILED for row in rows))
 
 
@@ -141,6 +152,9 @@ if __name__ == '__main__':
   flags.DEFINE_string('output', None, 'A CSV file, added to.')
   flags.DEFINE_enum(
     'keras', 'tf_keras', ['tf_keras', 'keras'], 'The Keras of the models.'
+  )
+  flags.DEFINE_bool(
+    'channels', False, 'Whether each case prunes whole channels, not only some.'
   )
   flags.DEFINE_integer('limit', 600, 'Seconds that a case may take.')
   app.run(main)
