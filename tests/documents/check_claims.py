@@ -240,6 +240,46 @@ def random_models() -> list[str]:
   return lines
 
 
+def shrunk_graphs() -> list[str]:
+  """docs/channels.md: random models that are shrunk."""
+  rows = _csv('check/random/shrunk_graphs/graphs.csv')
+  counts = collections.Counter(row['outcome'] for row in rows)
+  assert not counts['failed']
+  furthest = max(float(row['difference']) for row in rows)
+  return [
+    f'Of {len(rows)} random models {counts["smaller"]} became smaller and '
+    f'{counts["same"]} had nothing that can go; outputs differ by at most '
+    f'{furthest:.2g} of the largest, and none failed.'
+  ]
+
+
+def shrunk_networks() -> list[str]:
+  """docs/channels.md: known networks with half of their free units zeroed."""
+  rows = _csv('check/random/shrunk_networks/networks.csv')
+  assert {row['outcome'] for row in rows} == {'smaller'}
+  by_model: dict[str, list[dict[str, str]]] = {}
+  for row in rows:
+    by_model.setdefault(row['model'], []).append(row)
+  return [_network_line(*pair) for pair in by_model.values()]
+
+
+def _network_line(units: dict[str, str], kernels: dict[str, str]) -> str:
+  """Returns the line of a network, of its whole units and its kernels alone."""
+
+  def share(name: str) -> str:
+    return f'{100 * int(units[f"{name}_kept"]) / int(units[name]):.1f}%'
+
+  cells = (
+    units['model'],
+    f'{int(units["weights"]):,}',
+    share('weights'),
+    share('flops'),
+    units['difference'],
+    kernels['difference'],
+  )
+  return f'| {" | ".join(cells)} |'
+
+
 def stopping_early() -> list[str]:
   """docs/early_stopping.md: its table."""
   return early_stopping.table()
@@ -257,3 +297,4 @@ COMPARISON = (size_of_the_digits,)
 TUNER = (search,)
 MODELS = (models, random_models)
 EARLY_STOPPING = (stopping_early,)
+CHANNELS = (shrunk_graphs, shrunk_networks)

@@ -30,7 +30,7 @@ _CLAIMS = {
     *small_network_claims.DOCS,
     *check_claims.COMPARISON,
   ),
-  'docs/channels.md': (),
+  'docs/channels.md': check_claims.CHANNELS,
   'docs/early_stopping.md': check_claims.EARLY_STOPPING,
   'docs/faster.md': cost_claims.FASTER,
   'docs/keras3_fit.md': (),  # Its table has words alone.

@@ -124,6 +124,7 @@ def test_a_dense_model_or_sparse_false_is_dense(tmp_path):
   assert (export.encoding, export.zeros) == ('dense', 0)
   assert 'too few weights are zero' in str(export)
   assert 'the model is dense: it has no zeros' in str(export)
+  assert 'tf_unilth.shrink returned is smaller instead' in str(export)
   assert sorted(os.listdir(tmp_path)) == ['a', 'b']
 
 

@@ -19,9 +19,11 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 import tf_unilth
+from tests.stress import channel_checks
 from tests.stress.model_checks import (
   Wrong,
   bare,
+  base_name,
   check_close,
   check_logs,
   check_sparsity,
@@ -32,8 +34,9 @@ from tests.stress.model_checks import (
   reload,
   wrappers,
 )
-from tests.testing import random_models, random_pruning
+from tests.testing import random_models, random_networks, random_pruning
 from tests.testing.draw import Draw
+from tests.testing.random_layers import KERNELS
 from tests.testing.random_models import RandomModel
 from tests.testing.random_pruning import RandomPruning
 
@@ -41,6 +44,8 @@ _OURS = os.path.dirname(tf_unilth.__file__) + os.sep
 _DOCUMENTED = (ValueError, TypeError, FloatingPointError)
 # Drawing a model that Keras itself cannot train does not count as a case.
 _ATTEMPTS = 50
+# How often whole channels are pruned.
+_CHANNELS = 0.15
 # What a finished run must not have said.
 _ALARMS = ('other weights or masks were put', 'NOT met')
 
@@ -77,11 +82,17 @@ class Row:
   backend: str = ''
 
 
-def run(seed: int, index: int) -> Row:
-  """Runs the case of a seed and an index."""
+def run(seed: int, index: int, channels: bool = False) -> Row:
+  """Runs the case of a seed and an index.
+
+  Args:
+    seed: what all is drawn from.
+    index: the number of the case.
+    channels: whether each case prunes whole channels, not only some.
+  """
   with _whole_tracebacks(), warnings.catch_warnings():
     warnings.simplefilter('ignore')
-    return _run(seed, index)
+    return _run(seed, index, channels)
 
 
 @contextlib.contextmanager
@@ -96,11 +107,11 @@ def _whole_tracebacks() -> Iterator[None]:
       tf.debugging.enable_traceback_filtering()
 
 
-def _run(seed: int, index: int) -> Row:
+def _run(seed: int, index: int, channels: bool) -> Row:
   begin = time.perf_counter()
   row = Row(seed, index)
   for attempt in range(_ATTEMPTS):
-    case = _Case((seed, index, attempt))
+    case = _Case((seed, index, attempt), channels)
     saves = case.control()
     if saves is None:
       row.discarded += 1
@@ -166,11 +177,15 @@ class _Case:
 
   Args:
     seed: whole numbers.
+    channels: whether whole channels are pruned in any case.
   """
 
-  def __init__(self, seed: tuple[int, ...]):
+  def __init__(self, seed: tuple[int, ...], channels: bool):
     self._seed = seed
     self.pruning: RandomPruning = random_pruning.make(Draw(*seed, 0))
+    d = Draw(*seed, 3)
+    if d.chance(_CHANNELS) or channels:
+      self.pruning = random_pruning.by_channels(d, self.pruning)
     self.drawn: RandomModel
 
   @property
@@ -179,11 +194,16 @@ class _Case:
     own = self.pruning.targets.values()
     return {self.pruning.schedule['target_sparsity'], *own}
 
+  @property
+  def _by_channels(self) -> bool:
+    return 'structure' in self.pruning.structure
+
   def _make(self, wrap: random_models.Wrap) -> RandomModel:
     _clear()
     keras.mixed_precision.set_global_policy(self.pruning.policy)
     keras.utils.set_random_seed(sum(self._seed))
-    return random_models.make(Draw(*self._seed, 1), wrap)
+    make = random_networks.make if self._by_channels else random_models.make
+    return make(Draw(*self._seed, 1), wrap)
 
   def _data(self) -> tuple[Any, Any]:
     return self.drawn.data(Draw(*self._seed, 2), self.pruning.count)
@@ -242,10 +262,9 @@ class _Case:
     for alarm in _ALARMS:
       if alarm in said.getvalue():
         raise Wrong(f'the callback said: {said.getvalue()}')
-    check_sparsity(model, self._targets)
+    self._check_target(model, history)
     self._check_trained(model, 'wrapped')
     self._check_kernels(model, expected())
-    check_logs(model, history)
     x, _ = self._data()
     outputs = predict(model, x)
     tolerance = 1e-4 if self.pruning.policy == 'float32' else 2e-2
@@ -253,12 +272,16 @@ class _Case:
       reloaded = reload(model)
       check_close(outputs, predict(reloaded, x), 'reloaded', tolerance)
       self._check_trained(reloaded, 'reloaded')
-      check_sparsity(reloaded, self._targets)
+      self._check_target(reloaded)
     ticket = tf_unilth.strip_pruning(model)
     if wrappers(ticket):
       raise Wrong(f'strip_pruning left {wrappers(ticket)}.')
     self._check_trained(ticket, 'stripped')
     check_close(outputs, predict(ticket, x), 'stripped', tolerance)
+    if self._by_channels:
+      is_whole = not (self.pruning.skip or self.pruning.is_silly)
+      small = channel_checks.check_shrunk(model, ticket, is_whole)
+      check_close(outputs, predict(small, x), 'shrunk', 2 * tolerance)
     if self.pruning.holds and self.drawn.kind != 'subclassed':
       self._check_hold(ticket)
 
@@ -327,9 +350,23 @@ class _Case:
       arguments['validation_data'] = (x, y)
     return arguments
 
+  def _check_target(self, model: keras.Model, history: Any = None) -> None:
+    """Raises unless a trained model is at its target, as its logs say."""
+    if self._by_channels:
+      channel_checks.check_target(model, self.pruning.schedule, history)
+      return
+    check_sparsity(model, self._targets)
+    if history:
+      check_logs(model, history)
+
   def _check_kernels(self, model: keras.Model, expected: set[Any]) -> None:
     """Raises if other weights are wrapped than the kernels."""
-    found = {bare(weight).ref() for weight, *_ in pruned(model)}
+    found = {
+      bare(weight).ref()
+      for weight, *_ in pruned(model)
+      # Whole channels go with their biases.
+      if not self._by_channels or base_name(weight) in KERNELS
+    }
     whole = not self.pruning.structure and not self.pruning.by_tfmot
     missing, more = expected - found, found - expected
     if more or (whole and missing):
@@ -376,15 +413,9 @@ def at(items: list[Any], place: float) -> Any:
   return items[int(place * len(items))]
 
 
-# What is in a model, found without tf_unilth where that is possible.
-
-
 def names(references: Any) -> list[str]:
   return sorted(ref.deref().name for ref in references)
 
 
 def shapes(weights: list[Any]) -> list[tuple[int, ...]]:
   return sorted(tuple(weight.shape) for weight in weights)
-
-
-# Checks.

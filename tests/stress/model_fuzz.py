@@ -7,9 +7,10 @@ reloaded without a change of its outputs, or is refused by an error of ours
 that names what is wrong; all else is a failure. A case is a pure function of
 (seed, index). What is in --output already is not run again.
 
-With `--keras=keras` the models are of Keras 3, on the backend of
-`KERAS_BACKEND`, which is part of what makes a case: a file may hold those of
-several.
+With `--channels` each case prunes whole channels, to the fewest units that
+reach the target; else some do. With `--keras=keras` the models are of Keras 3,
+on the backend of `KERAS_BACKEND`, which is part of what makes a case: a file
+may hold those of several.
 """
 
 import collections
@@ -20,6 +21,7 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 
 import keras
 from absl import app, flags
@@ -39,14 +41,18 @@ def backend(package: str) -> str:
   return keras.backend.backend() if package == 'keras' else ''
 
 
-def worker(seed: int, limit: float, package: str = 'tf_keras') -> Worker:
+def worker(
+  seed: int, limit: float, package: str = 'tf_keras', channels: bool = False
+) -> Worker:
   """Returns what runs the cases of a seed, of models of a Keras."""
-  cases = keras_fuzz_case if package == 'keras' else fuzz_case
+  run: Callable[..., Row] = keras_fuzz_case.run
+  if package == 'tf_keras':
+    run = functools.partial(fuzz_case.run, channels=channels)
   failed = functools.partial(
     Row, seed, outcome=FAILED, backend=backend(package)
   )
   return Worker(
-    functools.partial(cases.run, seed),
+    functools.partial(run, seed),
     lambda index, text: failed(index, text=text),
     limit,
     _PER_PROCESS,
@@ -92,8 +98,13 @@ def _print(row: Row) -> None:
   )
 
 
-def summary(rows: list[Row]) -> str:
-  """Returns the table at the end: outcomes, refusals by kind, failures."""
+def summary(rows: list[Row], given: str = '') -> str:
+  """Returns the table at the end: outcomes, refusals by kind, failures.
+
+  Args:
+    rows: of all cases.
+    given: other flags that a case needs to be run again.
+  """
   counts = collections.Counter(row.outcome for row in rows)
   lines = ['', f'{len(rows)} cases, {sum(r.seconds for r in rows):.0f} s']
   lines += [f'{counts[o]:6} {o}' for o in (TRAINED, REFUSED, FAILED)]
@@ -112,7 +123,9 @@ def summary(rows: list[Row]) -> str:
     lines.append(
       f'    {f"KERAS_BACKEND={row.backend} " * bool(row.backend)}'
       f'python -m tests.stress.model_fuzz --seed={row.seed} '
-      f'--start={row.index} --count=1' + ' --keras=keras' * bool(row.backend)
+      f'--start={row.index} --count=1{given}'
+      + ' --keras=keras'
+      * bool(row.backend)
     )
   return '\n'.join(lines)
 
@@ -132,7 +145,7 @@ def main(argv: list[str]) -> None:
   found = backend(FLAGS.keras)
   rows = known(path, FLAGS.seed, found) if path else []
   rows = [row for row in rows if row.index in wanted]
-  cases = worker(FLAGS.seed, FLAGS.limit, FLAGS.keras)
+  cases = worker(FLAGS.seed, FLAGS.limit, FLAGS.keras, FLAGS.channels)
   done = {row.index for row in rows}
   for index in [index for index in wanted if index not in done]:
     row = cases.run(index)
@@ -141,7 +154,7 @@ def main(argv: list[str]) -> None:
     _print(row)
     rows.append(row)
   cases.stop()
-  print(summary(rows))
+  print(summary(rows, ' --channels' * FLAGS.channels))
   sys.exit(any(row.outcome == FAILED for row in rows))
 
 
@@ -153,6 +166,9 @@ if __name__ == '__main__':
   flags.DEFINE_string('output', None, 'A CSV file, added to.')
   flags.DEFINE_enum(
     'keras', 'tf_keras', ['tf_keras', 'keras'], 'The Keras of the models.'
+  )
+  flags.DEFINE_bool(
+    'channels', False, 'Whether each case prunes whole channels, not only some.'
   )
   flags.DEFINE_integer('limit', 600, 'Seconds that a case may take.')
   app.run(main)

@@ -3,11 +3,16 @@
 import dataclasses
 
 import keras
+import numpy as np
 import pytest
 
 from tests.stress import fuzz_case, keras_fuzz_case, model_fuzz
 from tf_unilth.engines.keras3 import layer_tree
-from tf_unilth.selection import mask_selection, round_sparsity
+from tf_unilth.selection import (
+  channel_selection,
+  mask_selection,
+  round_sparsity,
+)
 
 pytestmark = pytest.mark.long
 
@@ -65,6 +70,23 @@ def test_a_wrong_sparsity_is_a_failure(run, index, monkeypatch):
   row = run(0, index)
   assert row.outcome == fuzz_case.FAILED
   assert 'are pruned instead of' in row.text
+
+
+def test_whole_channels_go():
+  row = fuzz_case.run(0, 0, channels=True)
+  assert row.outcome == fuzz_case.TRAINED, row
+  assert row.kind == 'network' and 'channels' in row.pruning
+
+
+def test_more_channels_than_needed_are_a_failure(monkeypatch):
+  def all_but_one(channels, scores, kept, *_):
+    first = np.searchsorted(channels.group_of, range(len(channels.groups)))
+    return np.isin(np.arange(kept.size), first)
+
+  monkeypatch.setattr(channel_selection, 'select_units', all_but_one)
+  row = fuzz_case.run(0, 0, channels=True)
+  assert row.outcome == fuzz_case.FAILED
+  assert 'more than needed' in row.text
 
 
 def test_only_errors_of_ours_that_name_an_argument_are_refusals():

@@ -4,6 +4,7 @@ from typing import Any
 
 import tf_keras as keras
 
+from tests.testing import random_models
 from tests.testing.draw import Draw
 
 layers = keras.layers
@@ -11,8 +12,13 @@ layers = keras.layers
 _ACTIVATIONS = (None, 'relu', 'sigmoid', 'tanh', 'gelu', 'softplus')
 
 
-def network(d: Draw) -> keras.Model:
-  """Returns a network on images, with sums, joints, shared and nested parts."""
+def network(d: Draw, classes: int | None = None) -> keras.Model:
+  """Returns a network on images, with sums, joints, shared and nested parts.
+
+  Args:
+    d: what decides.
+    classes: the width of its one or two outputs; 3 and 2 by default.
+  """
   inputs = x = layers.Input((6, 6, d.whole(1, 3)))
   tensors = [_conv(d)(x)]
   for _ in range(d.whole(3, 8)):
@@ -23,11 +29,27 @@ def network(d: Draw) -> keras.Model:
   if d.chance(0.5):
     x = layers.Dense(d.whole(2, 9), activation=d.one(_ACTIVATIONS))(x)
     x = d.maybe(0.3, layers.PReLU(), layers.Dropout(0.1))(x)
-  outputs = layers.Dense(3)(x)
+  outputs = layers.Dense(classes or 3)(x)
   if d.chance(0.2):
     second = layers.GlobalMaxPooling2D()(d.one(tensors))
-    return keras.Model(inputs, [outputs, layers.Dense(2)(second)])
+    return keras.Model(inputs, [outputs, layers.Dense(classes or 2)(second)])
   return keras.Model(inputs, outputs)
+
+
+def make(d: Draw, wrap: random_models.Wrap) -> random_models.RandomModel:
+  """Returns a random model that is pruned by whole channels.
+
+  It mostly is a network; of other random models most channels cannot go.
+
+  Args:
+    d: what decides.
+    wrap: as of `random_models.make`.
+  """
+  if d.chance(0.2):
+    return random_models.make(d, wrap)
+  model = network(d, random_models.CLASSES)
+  inputs = [(tuple(model.input_shape[1:]), 'float32')]
+  return random_models.RandomModel('network', model, inputs, len(model.outputs))
 
 
 def _conv(d: Draw, filters: int | None = None) -> layers.Layer:

@@ -145,6 +145,31 @@ def make(d: Draw) -> RandomPruning:
   )
 
 
+def by_channels(d: Draw, pruning: RandomPruning) -> RandomPruning:
+  """Returns random arguments that prune whole channels.
+
+  Args:
+    d: what decides.
+    pruning: what stays of other arguments; bad ones stay bad.
+  """
+  schedule = {**pruning.schedule, 'of': d.one(['weights', 'flops'])}
+  structure = {'structure': 'channels'}
+  if pruning.is_silly:
+    structure = {**pruning.structure, **structure}
+  else:
+    # Networks of few channels cannot lose many.
+    schedule['target_sparsity'] = d.one(
+      [0.0, 0.1, 0.2, 0.3, 0.3, 0.5, 0.5, 0.7]
+    )
+  return dataclasses.replace(
+    pruning,
+    schedule=schedule,
+    structure=structure,
+    by_tfmot=False,
+    targets=pruning.targets if d.chance(0.1) else {},
+  )
+
+
 def _place(d: Draw) -> float:
   return d.whole(0, 99) / 100
 
