@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.util
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,23 @@ class Export:
   bytes: int
   difference: float | None
   report: str
+
+
+def results(written: Mapping[str, Export]) -> dict[str, Any]:
+  """Returns what `results.json` has of the exports.
+
+  Args:
+    written: the exports by kind.
+  """
+  saved = written.get('saved_model')
+  return {
+    'export_bytes': saved.bytes if saved else None,
+    'export_difference': saved.difference if saved else None,
+    'exports': {
+      kind: {'bytes': export.bytes, 'difference': export.difference}
+      for kind, export in written.items()
+    },
+  }
 
 
 def write(

@@ -97,10 +97,9 @@ class Run:
     return tf_unilth.prune_low_magnitude(model, schedule, **wrapping)
 
   def _fit(self, per_epoch: int) -> history_writer.HistoryWriter:
-    data, batch_size = self._data, self._config.batch_size
     resume = tf_unilth.CheckpointAndResume(
       self._directory / run_directory.CHECKPOINTS,
-      config={**self._values, 'dataset': data.name},
+      config={**self._values, 'dataset': self._data.name},
       verbose=int(self._verbose > 0),
     )
     first = resume.initial_epoch
@@ -112,16 +111,7 @@ class Run:
     validation, validation_steps = self._validation()
     on_replicas = self._devices.on_replicas
     self._model.fit(
-      on_replicas(
-        data.train.epochs(
-          batch_size,
-          self._config.seed,
-          # Keras 3 reads a batch even where no epoch is left.
-          min(first, self._config.epochs - 1),
-          self._config.epochs,
-        ),
-        weighted=True,
-      ),
+      on_replicas(self._train_batches(first), weighted=True),
       initial_epoch=first,
       epochs=self._config.epochs,
       steps_per_epoch=per_epoch,
@@ -139,6 +129,15 @@ class Run:
       shuffle=self._config.keras == 'tf_keras',
     )
     return writer
+
+  def _train_batches(self, first: int) -> Any:
+    """Returns the training batches of the epochs from `first` on."""
+    epochs = self._config.epochs
+    # Keras 3 reads a batch even where no epoch is left.
+    begin = min(first, epochs - 1)
+    return self._data.train.epochs(
+      self._config.batch_size, self._config.seed, begin, epochs
+    )
 
   def _validation(self) -> tuple[Any, int | None]:
     """Returns the validation batches, and how many make a pass if not all."""
@@ -251,7 +250,6 @@ class Run:
     test, validation = (
       self._accuracy(model, split) for split in (data.test, data.validation)
     )
-    saved = written.get('saved_model')
     return {
       'method': self._config.pruning.method,
       'dataset': data.name,
@@ -266,12 +264,7 @@ class Run:
       'test_accuracy': test,
       'validation_accuracy': validation,
       'dense_parameters_bytes': sum(w.nbytes for w in weights),
-      'export_bytes': saved.bytes if saved else None,
-      'export_difference': saved.difference if saved else None,
-      'exports': {
-        kind: {'bytes': export.bytes, 'difference': export.difference}
-        for kind, export in written.items()
-      },
+      **exports.results(written),
       'train_examples': data.train.examples,
       'epochs': self._config.epochs,
       'steps': self._steps,

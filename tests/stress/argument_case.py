@@ -19,7 +19,7 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes.training import experiment
-from tests.stress import model_checks
+from tests.stress import channel_checks, model_checks
 from tests.testing import (
   random_calls,
   random_flags,
@@ -214,7 +214,10 @@ def _main(arguments: list[str]) -> None:
 def _train_run(call: Call) -> None:
   run = random_runs.Run(call)
   run.fit()
-  model_checks.check_sparsity(run.model, run.targets)
+  if run.structure == 'channels':
+    channel_checks.check_target(run.model, run.schedule)
+  else:
+    model_checks.check_sparsity(run.model, run.targets)
 
 
 def _train_recipe(call: Call) -> None:

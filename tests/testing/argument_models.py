@@ -29,6 +29,24 @@ def keras3() -> Any:
   return keras3.Sequential([keras3.layers.Dense(2)])
 
 
+class _Subclassed(keras.Model):
+  """A model without a graph."""
+
+  def __init__(self):
+    super().__init__()
+    self.head = layers.Dense(2)
+
+  def call(self, inputs: Any) -> Any:
+    return self.head(inputs)
+
+
+def subclassed() -> keras.Model:
+  """Returns a subclassed model that is built."""
+  model = _Subclassed()
+  model.build((None, 3))
+  return model
+
+
 def toy() -> keras.Model:
   """Returns a model of two dense layers."""
   return keras.Sequential(

@@ -13,6 +13,7 @@ from tests.testing.argument_models import (
   keras3,
   path,
   sparse,
+  subclassed,
   toy,
   wrapped,
 )
@@ -194,6 +195,20 @@ SCHEDULES = Argument(
     Made('FixedMask', tf_unilth.FixedMask),
   ),
   (None, 0.5, 'schedule', {}, tf_unilth.IterativeSparsity, NAN),
+)
+SHRINKABLE = Argument(
+  (
+    Made('toy', lambda: toy()),
+    Made('sparse toy', lambda: sparse()),
+    Made('wrapped', lambda: wrapped()),
+    Made('a branch', toys.conv),
+    Made('a model inside', toys.nested),
+  ),
+  (
+    *WRONG_MODELS,
+    Made('subclassed', lambda: subclassed()),
+    Made('not built', lambda: keras.Sequential([layers.Dense(2)])),
+  ),
 )
 PATH = Argument(
   ('export', 'a/b/export', Made('a path', lambda: path('export'))),

@@ -24,6 +24,7 @@ from tests.testing.argument_values import (
   Argument,
   Made,
   one_of,
+  whole,
 )
 from tests.testing.draw import Draw
 from tests.testing.random_arguments import (
@@ -38,6 +39,7 @@ from tests.testing.random_arguments import (
   SCHEDULE,
   SCHEDULES,
   SEED,
+  SHRINKABLE,
   STRIPPED,
   WRAPPING,
   WRONG_MODELS,
@@ -230,6 +232,20 @@ SUBJECTS = [
       ),
     },
     ('model',),
+  ),
+  Subject(
+    'shrink',
+    tf_unilth.shrink,
+    {'model': SHRINKABLE, 'multiple_of': whole(1, 4, 8)},
+    ('model',),
+    lambda smaller: smaller(np.ones((2, 6, 6, 1), np.float32)),
+  ),
+  Subject(
+    'shrink_report',
+    tf_unilth.shrink_report,
+    {'model': SHRINKABLE},
+    ('model',),
+    str,
   ),
   Subject(
     'export_saved_model',

@@ -57,7 +57,8 @@ class Run:
   def __init__(self, call: Call):
     self._call = call
     algorithm = call.subject.split()[-1]
-    schedule = tf_unilth.IterativeSparsity(**self._of('IterativeSparsity'))
+    self.schedule = self._of('IterativeSparsity')
+    schedule = tf_unilth.IterativeSparsity(**self.schedule)
     self.targets = {schedule.target_sparsity}
     self.callbacks = [getattr(tf_unilth, algorithm)(**self._of(algorithm))]
     rate = tf_unilth.StagedLearningRate(**self._of('StagedLearningRate'))
@@ -66,6 +67,7 @@ class Run:
       self.callbacks.append(tf_unilth.CheckpointAndResume(**resume))
     keras.utils.set_random_seed(0)
     wrap = self._of('wrap')
+    self.structure = wrap.get('structure')
     self.model = tf_unilth.prune_low_magnitude(
       argument_models.toy(), schedule, **wrap
     )

@@ -36,7 +36,8 @@ def test_a_run_ends_with_the_smaller_network(few_calls, tmp_path):
   assert shrunk['dense_parameters'] == 16 * 78 + 10
   assert shrunk['parameters'] == 4 * 78 + 10
   assert results['dense_parameters_bytes'] == 4 * (16 * 78 + 10)
-  assert results == json.loads((tmp_path / 'results.json').read_text())
+  written = json.loads((tmp_path / 'results.json').read_text())
+  assert written == {**results, 'format_version': 1}
   # All that is told and written is of the smaller network.
   model = keras.models.load_model(tmp_path / 'model.keras')
   assert model.count_params() == 4 * 78 + 10

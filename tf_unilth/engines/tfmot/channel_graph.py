@@ -160,4 +160,7 @@ def _check_arguments(layer: Any, node: Any) -> None:
   for name, value in _arguments(node):
     if value is None or (name == 'training' and value is False):
       continue
-    raise OpaqueError(f'it is called with {name}={value!r:.40}')
+    shown = f'{name}={value!r:.40}'
+    if any(hasattr(part, 'type_spec') for part in tf.nest.flatten(value)):
+      shown = f'a tensor as {name}'
+    raise OpaqueError(f'it is called with {shown}')
