@@ -23,8 +23,9 @@ def setup(settings: Settings) -> TrainingSetup:
     ValueError: it would end before it begins.
   """
   begin, end = settings.gradual_span
-  updates = round((end - begin) * settings.steps)
-  rounds = min(max(1, updates), GRADUAL_UPDATES)
+  # At least two steps each, of which an epoch's end may take one.
+  rounds = max(1, int((end - begin) * settings.steps / 2))
+  rounds = min(rounds, GRADUAL_UPDATES)
   schedule = tf_unilth.IterativeSparsity(
     settings.target_sparsity, **{'rounds': rounds, **settings.schedule}
   )

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from recipes.costs import latency_report, workloads
+from recipes.costs import keras_3_times, latency_report, workloads
 from tests.documents import document_numbers
 from tests.documents.committed_runs import accuracies, load, span
 
@@ -103,6 +103,21 @@ def cost_of_compiled_steps() -> list[str]:
   others = [medians[key] for key in medians if key[1] != 'ramp']
   (ramp,) = ramps  # The same for all.
   return [f'our steps cost {ramp} on the ramp and {span(others, 2)} otherwise.']
+
+
+def cost_of_keras_3_steps() -> list[str]:
+  """What a step of a Keras 3 model costs, on each backend."""
+  lines = []
+  for backend in ('TensorFlow', 'JAX', 'torch'):
+    name = f'cost/random/keras_3_steps/{backend.lower()}.json'
+    found = load(name)['seconds_per_step']
+    cells = [
+      keras_3_times.ratio(found[network], kind)
+      for network in ('lenet', 'conv')
+      for kind in (keras_3_times.HELD, keras_3_times.RAMP)
+    ]
+    lines.append(f'| {" | ".join([backend, *cells])} |')
+  return lines
 
 
 def cost_of_mask_updates() -> list[str]:
@@ -217,6 +232,7 @@ README = (
   cost_table,
   cost_of_steps,
   cost_of_compiled_steps,
+  cost_of_keras_3_steps,
   cost_of_mask_updates,
   memory_of_a_run,
   cost_of_the_import,

@@ -45,6 +45,12 @@ def test_stairs_are_those_of_the_dlth_code():
   np.testing.assert_allclose(found, [0, 0.01, 0.01, 0.02, 0.99], rtol=1e-6)
 
 
+def test_stairs_that_no_training_climbs_are_an_error():
+  with pytest.raises(ValueError, match='increment must be at least limit'):
+    L2Ramp(limit=1e300, increment=1e-300)
+  assert L2Ramp(limit=1.0, increment=1e-9).ramp_steps(10) == 10**9
+
+
 def test_the_limit_gives_the_strength():
   sizes, shape = np.array([1.0, 2.0]), np.array([0.5, 1.0])
   limit = l2_ramp.limit_for(3.0, sizes, shape, steps=100)

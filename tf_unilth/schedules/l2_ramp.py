@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from tf_unilth.argument_checks import check_float, check_int
+from tf_unilth.argument_checks import argument_error, check_float, check_int
 
 # The share of a round over which lambda rises; it is constant for the rest. In
 # DLTH's own settings, lambda rises for 50,000 of 90,000 steps.
 RAMP_SHARE = 0.5
+# Steps are counted in 32 bits.
+_LONGEST_RAMP = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,15 @@ class L2Ramp:
         f'increment={self.increment} needs a limit > 0, but limit is '
         f'{self.limit}.'
       )
+    if self.increment is not None and self.limit is not None:
+      least = self.limit * self.interval / _LONGEST_RAMP
+      if self.increment < least:
+        raise argument_error(
+          'increment',
+          f'at least limit * interval / 2^31 = {least:.3g}, or lambda would '
+          'not rise in any training',
+          self.increment,
+        )
 
   def ramp_steps(self, round_steps: int) -> int:
     """Returns T, the number of steps over which lambda rises in a round.

@@ -94,10 +94,9 @@ def test_gmp_global_is_cubic_and_ranks_all_layers_together():
   assert ticket.plateau_epoch is None and ticket.rewound_to_epoch is None
 
 
-def test_gmp_global_updates_as_often_as_tfmots():
+def test_gmp_global_updates_as_often_as_there_are_steps():
   spy, ticket = _train('gmp_global', begin_fraction=0.0)
-  assert ticket.rounds == 28  # A step each.
-  assert len(_updates(spy.zeros)) >= 26  # The last two remove no weight.
+  assert ticket.rounds == 14  # Two steps each.
   assert spy.zeros[-1] == round(0.9 * spy.kernels[0].size)
 
 

@@ -62,7 +62,8 @@ def _stop_in_epoch(monkeypatch, number):
 
 def test_what_a_run_leaves(finished):
   directory, results = finished
-  assert json.loads((directory / 'results.json').read_text()) == results
+  written = json.loads((directory / 'results.json').read_text())
+  assert written == {**results, 'format_version': 1}
   assert results['plateau_epoch'] == 2 and results['rewound_to_epoch'] == 1
   left = {path.name for path in directory.iterdir()}
   assert left == {
