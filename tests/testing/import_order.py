@@ -4,14 +4,14 @@ import os
 import subprocess
 import sys
 
-# Blocks frameworks as if they were not installed.
+# Hides packages as if they were not installed.
 _BLOCKER = """
 import sys
-class Blocker:
-  def find_spec(self, name, path=None, target=None):
-    if name.split('.')[0] in {names!r}:
-      raise ModuleNotFoundError(f'{{name}} is blocked', name=name)
-sys.meta_path.insert(0, Blocker())
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+def find_others(name, path=None, target=None):
+  return None if name.split('.')[0] in {names!r} else find(name, path, target)
+PathFinder.find_spec = find_others
 """
 
 
