@@ -29,8 +29,8 @@ def _linear():
   ('make', 'message'),
   [
     (lambda: _prune(structure='filters'), 'structure must be'),
-    (lambda: _prune(block_size=(2, 1)), 'excludes block_size'),
-    (lambda: _prune(sparsity_m_by_n=(2, 4)), 'excludes block_size'),
+    (lambda: _prune(block_size=(2, 1)), 'without block_size'),
+    (lambda: _prune(sparsity_m_by_n=(2, 4)), 'without block_size'),
     (lambda: _prune(targets={'stem': 0.5}), 'targets is given: use skip'),
     (lambda: _prune(schedule=tf_unilth.FixedMask()), 'it is a FixedMask'),
     (

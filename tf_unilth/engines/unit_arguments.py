@@ -39,8 +39,8 @@ def check_units(
   structure = check_option('structure', structure, STRUCTURES, none=True)
   if structure and (sparsity_m_by_n is not None or tuple(block_size) != (1, 1)):
     raise ValueError(
-      f'structure={structure!r} excludes block_size and sparsity_m_by_n, but '
-      f'they are {block_size} and {sparsity_m_by_n}: give one of them.'
+      f'structure={structure!r} must be given without block_size and '
+      f'sparsity_m_by_n, but they are {block_size} and {sparsity_m_by_n}.'
     )
   units = {
     'block_size': block_size,

@@ -29,7 +29,8 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     OSError: it cannot be read.
   """
   # Checked before `open`, which blocks on a pipe. A device has no end.
-  require(stat.S_ISREG(os.stat(path).st_mode), 'it is not a regular file.')
+  is_regular = stat.S_ISREG(os.stat(path).st_mode)
+  require(is_regular, 'it is not a regular file, as it must be.')
   return open(path, 'rb')
 
 

@@ -69,7 +69,7 @@ def read_masks(access: ModelAccess) -> dict[str, np.ndarray]:
   is_wrapped = bool(known)
   if not kernels:
     raise ValueError(
-      f'model {name!r} has no kernels; build it, if it has no weights yet.'
+      f'model {name!r} has no kernels; it must be built first.'
     )
   masks = []
   for kernel in kernels:

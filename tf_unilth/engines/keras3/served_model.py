@@ -79,7 +79,7 @@ class ServedModel:
     if not shapes:
       raise ValueError(
         f'model {self.model.name!r} was never called, so its inputs are '
-        'unknown: call it once on a batch.'
+        'unknown: it must be called once on a batch.'
       )
     if len(shapes) > 1:
       raise ValueError(

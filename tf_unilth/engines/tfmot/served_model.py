@@ -53,7 +53,7 @@ class ServedModel:
     if spec is None or not spec[0]:
       raise ValueError(
         f'model {self.model.name!r} was never called, so its inputs are '
-        'unknown: call it once on a batch.'
+        'unknown: it must be called once on a batch.'
       )
     return spec[0][0]
 
