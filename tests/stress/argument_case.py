@@ -39,7 +39,7 @@ _KINDS = (ValueError, TypeError, FloatingPointError, OSError)
 # What says what is allowed.
 _ALLOWED = re.compile(
   r'\b(must|needs?|cannot|choose|only by|first|strip_pruning|nothing to prune'
-  r'|is no (flag|layer)|exists|holds a run|is no intact|takes|does not fit'
+  r'|is no (flag|layer)|exists|holds a run|is not an intact|takes|does not fit'
   r'|exclude|which hold|at most'
   # What absl says of flags.
   r'|in the range|is not number|(positive|non-negative) (integer|number)'
