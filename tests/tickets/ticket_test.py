@@ -160,7 +160,7 @@ def test_rewind_weights_of_another_model_are_refused():
   wrong = [np.ones((7, *after[0][0].shape)), *after[0][1:]]
   with pytest.raises(ValueError, match=r"'conv2d.*kernel' of shape \(3, 3, 1"):
     take(rewind_weights=wrong)
-  with pytest.raises(ValueError, match='no kernels; build it'):
+  with pytest.raises(ValueError, match='no kernels; it must be built'):
     tf_unilth.Ticket.from_model(keras.Sequential([layers.Dense(2)]))
 
 
