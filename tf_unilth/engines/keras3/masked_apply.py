@@ -251,7 +251,14 @@ class MaskedApply:
 
 
 def _keep(mask: Any, values: Any) -> Any:
-  """Returns values where the mask is True, and 0 elsewhere."""
+  """Returns values where the mask is True, and +0.0 elsewhere."""
+  if keras.backend.backend() == 'tensorflow':
+    # Here, because other backends need no TensorFlow.
+    import tensorflow as tf
+
+    # On a CPU, a product takes less than half the time of `where`. Kept values
+    # are times 1, and a NaN or an infinity times 0 is 0 here.
+    return tf.math.multiply_no_nan(values, tf.cast(mask, values.dtype))
   return ops.where(mask, values, ops.zeros((), values.dtype))
 
 
