@@ -213,8 +213,8 @@ class MaskedApply:
   def _penalize(self, index: int, gradient: Any, scale: Any) -> Any:
     """Returns gradient + scale * candidates * weight."""
     kernel = self._kernels[index].variable
-    product = ops.cast(scale, kernel.dtype) * kernel.value
-    penalty = _keep(self.variables.candidates[index].value, product)
+    chosen = ops.cast(self.variables.candidates[index].value, kernel.dtype)
+    penalty = chosen * ops.cast(scale, kernel.dtype) * kernel.value
     if gradient is None:
       return penalty
     if _is_sparse(gradient):
@@ -252,13 +252,19 @@ class MaskedApply:
 
 def _keep(mask: Any, values: Any) -> Any:
   """Returns values where the mask is True, and +0.0 elsewhere."""
-  if keras.backend.backend() == 'tensorflow':
-    # Here, because other backends need no TensorFlow.
+  backend = keras.backend.backend()
+  # Imported here, because other backends need neither.
+  if backend == 'tensorflow':
     import tensorflow as tf
 
     # On a CPU, a product takes less than half the time of `where`. Kept values
     # are times 1, and a NaN or an infinity times 0 is 0 here.
     return tf.math.multiply_no_nan(values, tf.cast(mask, values.dtype))
+  if backend == 'torch':
+    import torch
+
+    # Keras's `where` takes longer than the work of a small kernel.
+    return torch.where(torch.as_tensor(mask, device=values.device), values, 0.0)
   return ops.where(mask, values, ops.zeros((), values.dtype))
 
 
