@@ -110,8 +110,12 @@ def _largest(values: np.ndarray, number: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class _Kernel:
-  """The variables of a kernel: all but `gradient` are saved with the model."""
+  """The variables of a kernel: all but `gradient` are saved with the model.
 
+  Its index is that among the trainable variables of the model.
+  """
+
+  index: int
   weight: Any
   mask: Any
   momentum: Any
@@ -146,14 +150,13 @@ class RigL(keras.callbacks.Callback):
         flush=True,
       )
     with self.model.distribute_strategy.scope():
-      self._kernels = list(_kernels(self.model))
+      self._kernels = sorted(_kernels(self.model), key=lambda k: k.index)
     compute = optimizer.compute_gradients
 
     def compute_and_keep(*args: Any, **kwargs: Any) -> Any:
       pairs = compute(*args, **kwargs)
-      gradients = {id(variable): gradient for gradient, variable in pairs}
       for kernel in self._kernels:
-        kernel.gradient.assign(gradients[id(kernel.weight)])
+        kernel.gradient.assign(pairs[kernel.index][0])
       return pairs
 
     # The masked step of the ticket masks what `apply_gradients` gets.
@@ -161,11 +164,11 @@ class RigL(keras.callbacks.Callback):
 
   def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
     """Notes how many steps are done."""
-    self._before = int(self.model.optimizer.iterations)
+    self._before = int(self.model.optimizer.iterations.numpy())
 
   def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
     """Updates the masks, if that is due."""
-    after = int(self.model.optimizer.iterations)
+    after = int(self.model.optimizer.iterations.numpy())
     step = self._schedule.due(self._before, after)
     if step is not None:
       self._update(self._schedule.fraction(step))
@@ -195,17 +198,23 @@ def _kernels(model: Any) -> Iterator[_Kernel]:
   optimizer = model.optimizer
   # In float16 there is one around it.
   inner = getattr(optimizer, 'inner_optimizer', optimizer)
-  trained = [id(variable) for variable in model.trainable_variables]
+  # By name, since in mixed precision the objects differ.
+  names = [variable.name for variable in model.trainable_variables]
   for layer in model.submodules:
     if isinstance(layer, tf_unilth.PruneLowMagnitude):
       for weight, mask, _ in layer.pruning_vars:
-        momentum = inner.momentums[trained.index(id(weight))]
+        if names.count(weight.name) != 1:
+          raise ValueError(
+            f'--method=rigl needs one trainable variable {weight.name!r} in '
+            f'the model, but there are {names.count(weight.name)}.'
+          )
+        index = names.index(weight.name)
         gradient = tf.Variable(
           tf.zeros(weight.shape, weight.dtype),
           trainable=False,
           aggregation=tf.VariableAggregation.MEAN,
         )
-        yield _Kernel(weight, mask, momentum, gradient)
+        yield _Kernel(index, weight, mask, inner.momentums[index], gradient)
 
 
 def setup(settings: Settings) -> TrainingSetup:

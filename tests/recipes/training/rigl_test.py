@@ -254,9 +254,16 @@ def no_plots(monkeypatch):
   monkeypatch.setattr(figures, 'available', lambda: False)
 
 
-_RUN = {'method': 'rigl', 'target_sparsity': 0.9, 'export': ['ticket']}
+# In mixed precision, kernels are behind variables that cast them.
+_RUN = {
+  'method': 'rigl',
+  'target_sparsity': 0.9,
+  'export': ['ticket'],
+  'mixed_precision': 'bfloat16',
+}
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings('ignore:the ticket of model')
 def test_a_run_that_was_stopped_ends_as_if_left_alone(
   no_plots, monkeypatch, tmp_path
