@@ -75,9 +75,9 @@ def moved(
 ) -> np.ndarray:
   """Returns the mask of a layer after an update.
 
-  The smallest connections are dropped, and as many are grown where the loss
-  depends most on a weight that is not there. Of equal ones, the first are
-  dropped or grown. If fewer weights are inactive, only as many move.
+  The smallest connections are dropped, and as many are grown, of all that are
+  not there now, where the loss depends most on the weight. So one that was just
+  dropped may come back. Of equal ones, the first are dropped or grown.
 
   Args:
     mask: True for the active weights, of any shape.
@@ -86,14 +86,15 @@ def moved(
     fraction: of the active weights, in [0, 1); rounded down.
 
   >>> moved(np.array([True, True, True, False, False]),
-  ...       np.array([3, -1, 2, 0, 0]), np.array([9, 9, 9, 1, -2]), 0.4)
+  ...       np.array([3, -1, 2, 0, 0]), np.array([9, 0, 9, 1, -2]), 0.4)
   array([ True, False,  True, False,  True])
   """
-  active, inactive = np.flatnonzero(mask), np.flatnonzero(~mask)
-  number = min(int(fraction * active.size), inactive.size)
+  active = np.flatnonzero(mask)
+  number = int(fraction * active.size)
   magnitude, slope = np.abs(weight.ravel()), np.abs(gradient.ravel())
   result = mask.ravel().copy()
   result[active[_largest(-magnitude[active], number)]] = False
+  inactive = np.flatnonzero(~result)
   result[inactive[_largest(slope[inactive], number)]] = True
   return result.reshape(mask.shape)
 
@@ -186,7 +187,8 @@ class RigL(keras.callbacks.Callback):
         )
       new = moved(mask, kernel.weight.numpy(), gradient, fraction)
       kernel.mask.assign(new.astype(kernel.mask.dtype.as_numpy_dtype))
-      # Grown connections begin at 0, and dropped ones must not move again.
+      # New connections begin at 0, and dropped ones must not move again. One
+      # that came back keeps its weight.
       for variable in (kernel.weight, kernel.momentum):
         variable.assign(np.where(mask & new, variable.numpy(), 0))
     # The ticket holds the masks that it knows: it must read them again.
@@ -221,11 +223,10 @@ def setup(settings: Settings) -> TrainingSetup:
   """Returns RigL (Evci et al., ICML 2020): `random --scope=erk` that moves.
 
   The first masks are those of the random ticket with the same seed, and layers
-  keep their number of weights (Erdos-Renyi-kernel). Two things differ from the
+  keep their number of weights (Erdos-Renyi-kernel). One thing differs from the
   authors' code. A step after which connections move also updates the weights;
   theirs does not, which would cost a short run, whose intervals are short, many
-  of its steps. And a connection that is dropped is not grown in the same
-  update; in theirs it may be, and then keeps its weight.
+  of its steps.
 
   Args:
     settings: of the run.
