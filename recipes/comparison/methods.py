@@ -156,6 +156,8 @@ METHODS: dict[str, MethodConfig] = {
   'random_erk': MethodConfig(
     {'method': 'random', 'scope': 'erk'}, _FROM_SCRATCH
   ),
+  # The same ticket, whose connections move.
+  'rigl': MethodConfig({'method': 'rigl'}, _FROM_SCRATCH),
   'random_cut': MethodConfig({'method': 'dlth', 'limit': 0.0}, _AT_ONCE),
   'dlth': MethodConfig({'method': 'dlth'}, _AT_ONCE),
   'dlth_erk': MethodConfig({'method': 'dlth', 'scope': 'erk'}, _AT_ONCE),

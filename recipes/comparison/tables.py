@@ -28,6 +28,7 @@ BASELINES = {
   'unidlth': (
     'random',
     'random_erk',
+    'rigl',
     'random_cut',
     'dlth',
     'dlth_erk',

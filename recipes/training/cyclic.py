@@ -39,7 +39,7 @@ class _Cycles:
   def _restart_if_due(self) -> None:
     epochs = dense_epochs(self.params['epochs'], self._count)
     steps = epochs * self.params['steps']
-    done = int(self.model.optimizer.iterations)
+    done = int(self.model.optimizer.iterations.numpy())
     cycle = done * self._count // steps
     if self._begun < cycle < self._count:
       begin, end = (-(-steps * i // self._count) for i in (cycle, cycle + 1))

@@ -44,6 +44,12 @@ def _of_tfmot(name: str) -> Callable[[Settings], TrainingSetup]:
   return setup
 
 
+def _rigl(settings: Settings) -> TrainingSetup:
+  from recipes.training import rigl  # It imports TensorFlow.
+
+  return rigl.setup(settings)
+
+
 _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   'dense': _dense,
   'lth': _ticket(tf_unilth.LTH),
@@ -58,12 +64,14 @@ _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
   'gmp_global': gmp_global.setup,
   'cyclic': cyclic.setup,
+  'rigl': _rigl,
 }
 METHODS = tuple(_SETUPS)
-# Those that prune by tfmot, which knows models of tf_keras alone.
-OF_TFMOT = ('gmp', 'oneshot')
+# Those that prune by tfmot, or change the masks of its wrappers, and so know
+# models of tf_keras alone.
+OF_TFMOT = ('gmp', 'oneshot', 'rigl')
 # Methods that a ticket callback of another name implements.
-_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'cyclic')
+_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'cyclic', 'rigl')
 # Those that restart the learning rate only with --lr_restart.
 ONE_DECAY = ('gmp_global',)
 

@@ -48,6 +48,7 @@ READ: dict[str, tuple[str, ...]] = {
     *(*WRAPPING, 'rounds', 'scope', 'of'),
   ),
   'cyclic': (*WRAPPING, 'rounds', 'scope', 'of'),
+  'rigl': ('skip',),
   'lth': (*_TICKET, 'rewind_step'),
   'dlth': (*_TICKET, *RAMP, 'finetune_fraction', 'lr_restart'),
   'unilth': (*_TICKET, *RAMP, *_UNIFIED),
@@ -115,7 +116,9 @@ flags.DEFINE_enum(
   'oneshot: magnitude pruning in one step. random: a random ticket trained '
   'from scratch. lr_rewind: learning-rate rewinding (Renda et al. 2020). '
   'gmp_global: gradual magnitude pruning that ranks all layers together. '
-  'cyclic: the learning rate of lr_rewind, with one cut before its last cycle.',
+  'cyclic: the learning rate of lr_rewind, with one cut before its last cycle. '
+  'rigl: a random ticket, part of whose weights is dropped and grown elsewhere '
+  'as it trains (Evci et al. 2020).',
   module_name=GROUP,
 )
 flags.DEFINE_float(
