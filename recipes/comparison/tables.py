@@ -22,6 +22,7 @@ BASELINES = {
     'oneshot_restart',
     'lr_rewind',
     'cyclic',
+    'hypersparse',
     'lth',
     'lth_late',
     'lth_full',

@@ -90,6 +90,7 @@ _ALLOWED = {
   ),
   'docs/comparison.md': (
     r'\(Renda et al\. 2020\)',
+    r'\(Glandorf et al\. 2023\)',
     r'weights rewound to step 0 or 100;',
     r'where the publications train for 160 on all images',
     # Settings that were tried.
