@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tf_unilth
-from recipes.training import cyclic, gmp_global
+from recipes.training import cyclic, gmp_global, hypersparse
 from recipes.training.method_settings import Settings, TrainingSetup
 
 
@@ -65,13 +65,21 @@ _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   'gmp_global': gmp_global.setup,
   'cyclic': cyclic.setup,
   'rigl': _rigl,
+  'hypersparse': hypersparse.setup,
 }
 METHODS = tuple(_SETUPS)
-# Those that prune by tfmot, or change the masks of its wrappers, and so know
-# models of tf_keras alone.
-OF_TFMOT = ('gmp', 'oneshot', 'rigl')
+_TFMOT = 'tfmot prunes no models of Keras 3'
+# Those that train models of tf_keras alone, and why.
+OF_TF_KERAS = {
+  'gmp': _TFMOT,
+  'oneshot': _TFMOT,
+  'rigl': "it changes the masks of tfmot's wrappers",
+  'hypersparse': 'models of Keras 3 take no loss beside those of their layers',
+}
 # Methods that a ticket callback of another name implements.
-_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'cyclic', 'rigl')
+_BASELINES = (
+  *('random', 'lr_rewind', 'gmp_global', 'cyclic', 'rigl', 'hypersparse'),
+)
 # Those that restart the learning rate only with --lr_restart.
 ONE_DECAY = ('gmp_global',)
 

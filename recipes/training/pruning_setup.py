@@ -19,10 +19,10 @@ def check(config: PruningConfig, keras: Any) -> None:
     keras: the module of its Keras.
   """
   is_keras_3 = keras.__name__ == 'keras'
-  if is_keras_3 and config.method in methods.OF_TFMOT:
+  if is_keras_3 and config.method in methods.OF_TF_KERAS:
     raise ValueError(
-      f'--method={config.method} needs --keras=tf_keras: tfmot prunes no '
-      'models of Keras 3.'
+      f'--method={config.method} needs --keras=tf_keras: '
+      f'{methods.OF_TF_KERAS[config.method]}.'
     )
   for name in config.given(pruning_flags.OPTIONAL):
     readers = pruning_flags.readers(name)

@@ -55,6 +55,7 @@ _EVERYWHERE = (
   r'\b\d+x\d+ pixels',
   r'\b20,000 images',
   r'\bstage \d',
+  r'\b95% interval',
 )
 _ALLOWED = {
   'README.md': (
@@ -89,6 +90,7 @@ _ALLOWED = {
   ),
   'docs/comparison.md': (
     r'\(Renda et al\. 2020\)',
+    r'\(Glandorf et al\. 2023\)',
     r'weights rewound to step 0 or 100;',
     r'where the publications train for 160 on all images',
     # Settings that were tried.

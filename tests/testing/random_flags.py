@@ -28,7 +28,7 @@ def _switch() -> Argument:
 _FREE = Argument(('somewhere',), ())
 _METHODS = (
   *('lth', 'dlth', 'unilth', 'unidlth', 'dense', 'gmp', 'oneshot'),
-  *('random', 'lr_rewind', 'gmp_global', 'cyclic', 'rigl'),
+  *('random', 'lr_rewind', 'gmp_global', 'cyclic', 'rigl', 'hypersparse'),
 )
 ARGUMENTS = {
   'method': _one_of(*_METHODS),
@@ -117,6 +117,7 @@ _READ = {
     *('rounds', 'scope'),
   ),
   'rigl': ('skip',),
+  'hypersparse': ('begin_fraction', 'end_fraction', 'limit', 'skip'),
   'lth': (*_OF_TICKETS, 'rewind_step'),
   'dlth': (*_OF_TICKETS, *_OF_RAMPS),
   'unilth': (*_OF_TICKETS, *_OF_RAMPS, *_OF_PLATEAUS),
