@@ -238,9 +238,7 @@ def searched() -> list[str]:
 def guide() -> list[str]:
   """docs/results.md: which method is ahead, in words."""
   others = set(accuracies(MNIST)) - {'unilth', 'dense'}
-  at = {
-    s: min(leads(MNIST, 'unilth', others, [s])) for s in (0.95, 0.98, 0.99)
-  }
+  at = {s: min(leads(MNIST, 'unilth', others, [s])) for s in (0.95, 0.98, 0.99)}
   assert at[0.98] > 0 and at[0.99] > 0 and at[0.95] > -0.1
   assert abs(lead(MNIST, 'unilth', 'dense', 0.9).value) < 0.1
   assert min(leads(SMALL, 'unilth', EQUAL_COST)) > 0
