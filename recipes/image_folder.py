@@ -60,6 +60,8 @@ RECIPE = experiment.Recipe(
   learning_rate=0.02,
   weight_decay=5e-4,
   warmup_epochs=3,
+  # The validation loss of some tens of pictures rises and falls by chance.
+  patience=10,
   flags=('model', 'image_size'),
   with_flags=_with_flags,
 )
