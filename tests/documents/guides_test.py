@@ -10,15 +10,13 @@ from tests.documents import page_programs
 from tests.documents.document_numbers import ROOT
 
 _PAGES = sorted(f'docs/{path.name}' for path in ROOT.glob('docs/*.md'))
-# The guides, by a word of their names.
+# The guides.
 _GUIDES = (
   *('start', 'pretrained', 'methods', 'from_tfmot', 'keras3', 'tickets'),
   *('faster', 'recipes', 'resume', 'tflite', 'tuner', 'logs', 'results'),
   *('limits', 'faq', 'glossary'),
 )
-_WRITTEN_HERE = {
-  page for page in _PAGES for word in (*_GUIDES, 'README') if word in page
-}
+_IS_GUIDE = {f'docs/{word}.md' for word in (*_GUIDES, 'README')}
 # Pages whose pieces of programs leave out what their readers fill in.
 _NOT_RUN = {'docs/channels.md'}
 _SLOW = {
@@ -55,12 +53,9 @@ def test_programs_print_what_their_page_shows(page):
 
 def test_each_guide_is_there_and_has_a_program():
   for word in _GUIDES:
-    (page,) = (
-      p
-      for p in _PAGES
-      if re.fullmatch(rf'docs/{word}\w*\.md', p) and page_programs.programs(p)
-    )
-    assert page not in _NOT_RUN
+    page = f'docs/{word}.md'
+    assert page in _PAGES and page not in _NOT_RUN
+    assert page_programs.programs(page)
 
 
 @pytest.mark.parametrize('page', _PAGES)
@@ -69,7 +64,7 @@ def test_lines_are_short_and_links_lead_somewhere(page):
   outputs = re.compile(r'^```text\n.*?^```$', re.M | re.S)
   lines = outputs.sub('', text).splitlines()
   words = [line for line in lines if not line.startswith('|')]
-  assert page not in _WRITTEN_HERE or max(map(len, words)) <= 140
+  assert page not in _IS_GUIDE or max(map(len, words)) <= 140
   for link in re.findall(r'\]\(([^)\s]+)\)', text):
     path, _, heading = link.partition('#')
     if '://' in link:
