@@ -34,7 +34,7 @@ from recipes.training import (
   run_directory,
   run_flags,
 )
-from recipes.training.methods import OF_TFMOT
+from recipes.training.methods import OF_TF_KERAS
 from recipes.training.recipe import Recipe
 
 FLAGS = flags.FLAGS
@@ -173,7 +173,7 @@ def _grid(recipe: Recipe) -> Grid:
     name
     for given in FLAGS.methods
     for name in _GROUPS.get(given, (given,))
-    # Those of tfmot are left out of a group for Keras 3, and refused by name.
+    # Those of tf_keras are left out of a group for Keras 3, refused by name.
     if given not in _GROUPS or _is_known(name, FLAGS.keras)
   ]
   common = command_line.given_flags(
@@ -196,8 +196,8 @@ def _grid(recipe: Recipe) -> Grid:
 
 def _is_known(method: str, keras: str) -> bool:
   """Returns whether models of a Keras can be pruned by a method."""
-  is_of_tfmot = METHOD_CONFIGS[method].hyperparameters['method'] in OF_TFMOT
-  return keras == 'tf_keras' or not is_of_tfmot
+  name = METHOD_CONFIGS[method].hyperparameters['method']
+  return keras == 'tf_keras' or name not in OF_TF_KERAS
 
 
 def _check(grid: Grid, trials: Sequence[Trial]) -> None:

@@ -87,6 +87,11 @@ def _spans(*shares: tuple[float, float]) -> tuple[Hyperparameters, ...]:
 _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
 # A restart at the first step would have no effect.
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
+# Its last lambda, and when its penalty begins and ends.
+_PENALTIES = (
+  *_values('limit', 1e-4, 1e-2),
+  {'begin_fraction': 0.2, 'end_fraction': 0.5},
+)
 _ROUNDS = _values('rounds', 1, 2, 3)
 # A random ticket may profit from a high learning rate; warmup keeps its first
 # steps from damaging the dense network.
@@ -148,6 +153,7 @@ METHODS: dict[str, MethodConfig] = {
   'lr_rewind': MethodConfig({'method': 'lr_rewind'}, _ROUNDS),
   # The same learning rates, without the rounds.
   'cyclic': MethodConfig({'method': 'cyclic'}, _ROUNDS),
+  'hypersparse': MethodConfig({'method': 'hypersparse'}, _PENALTIES),
   'lth': MethodConfig({'method': 'lth'}, _ROUNDS),
   'lth_late': MethodConfig({'method': 'lth', 'rewind_step': _LATE}, _ROUNDS),
   'unilth': MethodConfig({'method': 'unilth'}, _FIND),

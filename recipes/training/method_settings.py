@@ -40,9 +40,9 @@ class Settings:
     lr_restart: whether tfmot's methods restart the schedule when they begin to
       prune; ticket callbacks always do, if it can be restarted.
     begin_fraction: fraction of the steps after which a baseline begins to
-      prune; `None` for 0.2 (gmp, gmp_global) and 0.5 (oneshot).
-    end_fraction: fraction of the steps after which gmp and gmp_global are at
-      their target.
+      prune, and hypersparse with its penalty; `None` for 0.2, for oneshot 0.5.
+    end_fraction: fraction of the steps after which gmp, gmp_global and
+      hypersparse are at their target.
     schedule: further arguments of `IterativeSparsity`.
     callback: further arguments of the ticket callback.
     keras: the module of the run's Keras.

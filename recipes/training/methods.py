@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tf_unilth
-from recipes.training import cyclic, gmp_global
+from recipes.training import cyclic, gmp_global, hypersparse
 from recipes.training.method_settings import Settings, TrainingSetup
 
 
@@ -58,12 +58,15 @@ _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
   'gmp_global': gmp_global.setup,
   'cyclic': cyclic.setup,
+  'hypersparse': hypersparse.setup,
 }
 METHODS = tuple(_SETUPS)
 # Those that prune by tfmot, which knows models of tf_keras alone.
 OF_TFMOT = ('gmp', 'oneshot')
+# Those that train models of tf_keras alone.
+OF_TF_KERAS = (*OF_TFMOT, 'hypersparse')
 # Methods that a ticket callback of another name implements.
-_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'cyclic')
+_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'cyclic', 'hypersparse')
 # Those that restart the learning rate only with --lr_restart.
 ONE_DECAY = ('gmp_global',)
 

@@ -10,7 +10,7 @@ import inspect
 from absl import flags
 
 import tf_unilth
-from recipes.training import methods
+from recipes.training import hypersparse, methods
 
 # How these flags are headed in `--help`.
 GROUP = 'Pruning'
@@ -48,6 +48,7 @@ READ: dict[str, tuple[str, ...]] = {
     *(*WRAPPING, 'rounds', 'scope', 'of'),
   ),
   'cyclic': (*WRAPPING, 'rounds', 'scope', 'of'),
+  'hypersparse': ('begin_fraction', 'end_fraction', 'limit', 'skip'),
   'lth': (*_TICKET, 'rewind_step'),
   'dlth': (*_TICKET, *RAMP, 'finetune_fraction', 'lr_restart'),
   'unilth': (*_TICKET, *RAMP, *_UNIFIED),
@@ -115,7 +116,9 @@ flags.DEFINE_enum(
   'oneshot: magnitude pruning in one step. random: a random ticket trained '
   'from scratch. lr_rewind: learning-rate rewinding (Renda et al. 2020). '
   'gmp_global: gradual magnitude pruning that ranks all layers together. '
-  'cyclic: the learning rate of lr_rewind, with one cut before its last cycle.',
+  'cyclic: the learning rate of lr_rewind, with one cut before its last cycle. '
+  'hypersparse: a penalty on small weights before one cut (Glandorf et al. '
+  '2023).',
   module_name=GROUP,
 )
 flags.DEFINE_float(
@@ -137,7 +140,8 @@ for _name, _text in {
   'prune_fraction': 'Largest fraction of the remaining weights that one round '
   'prunes.',
   'limit': 'Largest lambda of the L2 ramp; 0 disables the ramp. By default it '
-  'depends on the sparsity.',
+  'depends on the sparsity. For hypersparse, of its own penalty, by default '
+  f'{hypersparse.LAST_LAMBDA:g}.',
   'power': 'Exponent p of the L2 ramp, lambda = limit * (t / T)^p.',
   'increment': 'Amount by which lambda rises every --interval steps, in place '
   'of a power.',
@@ -229,8 +233,8 @@ flags.DEFINE_float(
   None,
   _help(
     'begin_fraction',
-    'Fraction of the steps after which pruning begins. By default 0.2 for gmp '
-    'and gmp_global, and 0.5 for oneshot.',
+    'Fraction of the steps after which pruning begins. By default 0.2, '
+    'and 0.5 for oneshot.',
   ),
   0.0,
   0.99,

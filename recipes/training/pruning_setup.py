@@ -24,6 +24,11 @@ def check(config: PruningConfig, keras: Any) -> None:
       f'--method={config.method} needs --keras=tf_keras: tfmot prunes no '
       'models of Keras 3.'
     )
+  if is_keras_3 and config.method in methods.OF_TF_KERAS:
+    raise ValueError(
+      f'--method={config.method} needs --keras=tf_keras: models of Keras 3 '
+      'take no loss beside those of their layers.'
+    )
   for name in config.given(pruning_flags.OPTIONAL):
     readers = pruning_flags.readers(name)
     if config.method not in readers:

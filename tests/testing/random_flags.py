@@ -28,7 +28,7 @@ def _switch() -> Argument:
 _FREE = Argument(('somewhere',), ())
 _METHODS = (
   *('lth', 'dlth', 'unilth', 'unidlth', 'dense', 'gmp', 'oneshot'),
-  *('random', 'lr_rewind', 'gmp_global', 'cyclic'),
+  *('random', 'lr_rewind', 'gmp_global', 'cyclic', 'hypersparse'),
 )
 ARGUMENTS = {
   'method': _one_of(*_METHODS),
@@ -116,6 +116,7 @@ _READ = {
     *('skip', 'block_size', 'sparsity_m_by_n', 'structure', 'of'),
     *('rounds', 'scope'),
   ),
+  'hypersparse': ('begin_fraction', 'end_fraction', 'limit', 'skip'),
   'lth': (*_OF_TICKETS, 'rewind_step'),
   'dlth': (*_OF_TICKETS, *_OF_RAMPS),
   'unilth': (*_OF_TICKETS, *_OF_RAMPS, *_OF_PLATEAUS),
