@@ -61,7 +61,9 @@ def cost(found: Any, label: str) -> str:
 def cost_table() -> list[str]:
   """The rows of the table of costs."""
   models = load(_STEPS)['models'].values()
-  section = (document_numbers.ROOT / 'docs/costs.md').read_text().partition(_HEAD)
+  section = (
+    (document_numbers.ROOT / 'docs/costs.md').read_text().partition(_HEAD)
+  )
   _, *rows = section[2].partition('\n\n')[0].strip().splitlines()
   labels = [row.split('|')[1].strip() for row in rows]
   assert len(labels) > 20
