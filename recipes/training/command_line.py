@@ -148,6 +148,9 @@ def _pruning_config(recipe: Recipe) -> PruningConfig:
     values['skip'] = recipe.skip
   if values['pretrained'] is None and 'pretrained' in read:
     values['pretrained'] = True if FLAGS.initial_weights else None
+  has_plateau = 'patience' in read and not values['pretrained']
+  if values['patience'] is None and has_plateau:
+    values['patience'] = recipe.patience
   lists = {n: tuple(v) for n, v in values.items() if isinstance(v, list)}
   return PruningConfig(**{**values, **lists})
 

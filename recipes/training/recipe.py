@@ -32,6 +32,8 @@ class Recipe:
     boundaries: for `'step'`, the fractions of the epochs after which the
       learning rate falls to a tenth.
     skip: names of layers that are not pruned.
+    patience: epochs without improvement that make a plateau; `None` for the
+      library's default.
     flags: names of flags of its own, on which the numbers of a run depend.
     with_flags: returns the recipe for values of `flags`, given by name; `None`
       for a recipe that does not depend on them.
@@ -51,6 +53,7 @@ class Recipe:
   decay: str = 'cosine'
   boundaries: tuple[float, ...] = ()
   skip: tuple[str, ...] = ()
+  patience: int | None = None
   flags: tuple[str, ...] = ()
   with_flags: Callable[..., 'Recipe'] | None = None
 

@@ -26,7 +26,7 @@ def _csv(path: str) -> list[dict[str, str]]:
 
 
 def mixed_precision() -> list[str]:
-  """README: training under a wrapper in half precision."""
+  """docs/models.md: training under a wrapper in half precision."""
 
   def cell(found: float | str) -> str:
     return found if isinstance(found, str) else f'{found:.2g}'
@@ -43,7 +43,7 @@ def mixed_precision() -> list[str]:
 
 
 def tflite() -> list[str]:
-  """README: TFLite files at 90% zeros."""
+  """docs/tflite.md: TFLite files at 90% zeros."""
   lines = []
   files = load('cost/random/tflite/tflite.json')['files']
   for name, label in _TFLITE.items():
@@ -60,7 +60,7 @@ def tflite() -> list[str]:
 
 
 def torture() -> list[str]:
-  """README: runs that are killed, damaged and starved."""
+  """docs/trust.md: runs that are killed, damaged and starved."""
   found = load('check/random/torture/torture.json')
   table: dict[tuple[str, str], dict[str, str]] = {}
   for row in found['trials']:
@@ -86,7 +86,7 @@ def torture() -> list[str]:
 
 
 def int8() -> list[str]:
-  """README: int8 after pruning, in either Keras."""
+  """docs/tflite.md: int8 after pruning, in either Keras."""
   ours, theirs = (
     load(f'check/mnist/int8_{name}/int8.json')
     for name in ('keras_3', 'tf_keras')
@@ -102,7 +102,7 @@ def int8() -> list[str]:
 
 
 def arguments() -> list[str]:
-  """README: good and bad arguments."""
+  """docs/trust.md: good and bad arguments."""
   found = load('check/random/arguments/arguments.json')
   checked, trained = (
     found['outcomes'][part] for part in ('checked', 'of the accepted, trained')
@@ -140,18 +140,6 @@ def _shares(name: str) -> tuple[str, str]:
   parts = row['validation_accuracy'], row['test_accuracy']
   validation, test = (f'{100 * share:.2f}%' for share in parts)
   return validation, test
-
-
-def search_in_the_readme() -> list[str]:
-  """README: the best of a search, and the defaults."""
-  (found, tested), (default, default_tested) = map(
-    _shares, ('best', 'defaults')
-  )
-  return [
-    f'found {found} in validation ({tested} on the test set) where the '
-    f'defaults have {default} ({default_tested}; one seed, a lead of {_lead()} '
-    'test images).'
-  ]
 
 
 def _settings(row: dict[str, str], first: dict[str, str]) -> str:
@@ -285,16 +273,10 @@ def stopping_early() -> list[str]:
   return early_stopping.table()
 
 
-README = (
-  mixed_precision,
-  tflite,
-  torture,
-  arguments,
-  int8,
-  search_in_the_readme,
-)
+TFLITE = (tflite, int8)
+TRUST = (torture, arguments)
 COMPARISON = (size_of_the_digits,)
 TUNER = (search,)
-MODELS = (models, random_models)
+MODELS = (models, random_models, mixed_precision)
 EARLY_STOPPING = (stopping_early,)
 CHANNELS = (shrunk_graphs, shrunk_networks)

@@ -1,6 +1,6 @@
-"""What the README says of costs, from the committed files.
+"""What the documents say of costs, from the committed files.
 
-Each function returns parts of the README, with the numbers of the files.
+Each function returns parts of a document, with the numbers of the files.
 """
 
 import statistics
@@ -9,7 +9,7 @@ from typing import Any
 
 from recipes.costs import keras_3_times, latency_report, workloads
 from tests.documents import document_numbers
-from tests.documents.committed_runs import accuracies, load, span
+from tests.documents.committed_runs import load, span
 
 _STEPS = 'cost/random/training_steps/overhead.json'
 _JIT_STEPS = 'cost/random/training_steps_jit_compile/overhead.json'
@@ -30,7 +30,7 @@ def _ratios(found: Any, kind: str, method: str, stage: str) -> list[float]:
 
 
 def cost(found: Any, label: str) -> str:
-  """Returns a cell of the README's table of costs.
+  """Returns a cell of the table of costs.
 
   Args:
     found: what the file has of a model.
@@ -61,7 +61,9 @@ def cost(found: Any, label: str) -> str:
 def cost_table() -> list[str]:
   """The rows of the table of costs."""
   models = load(_STEPS)['models'].values()
-  section = (document_numbers.ROOT / 'README.md').read_text().partition(_HEAD)
+  section = (
+    (document_numbers.ROOT / 'docs/costs.md').read_text().partition(_HEAD)
+  )
   _, *rows = section[2].partition('\n\n')[0].strip().splitlines()
   labels = [row.split('|')[1].strip() for row in rows]
   assert len(labels) > 20
@@ -220,15 +222,13 @@ def runs() -> list[str]:
   ]
   ticket, dense = (f'{100 * share:.2f}%' for share in shares)
   examples = load('run/cifar10/resnet20_unilth/config.json')['train_examples']
-  mnist = [*accuracies('mnist/methods')['dense'][0.0].values()]
   return [
     f'{ticket} at 90% zeros after 15 epochs on {examples:,} CIFAR-10 images, '
-    f'dense {dense})',
-    f'our own: {span(mnist, 1)}% dense in 15 epochs',
+    f'dense {dense}.',
   ]
 
 
-README = (
+COSTS = (
   cost_table,
   cost_of_steps,
   cost_of_compiled_steps,
@@ -238,6 +238,6 @@ README = (
   cost_of_the_import,
   input_pipeline,
   exports,
-  runs,
 )
 FASTER = (faster,)
+RECIPES = (runs,)

@@ -57,10 +57,13 @@ def test_what_a_document_shows_is_in_a_report(document):
   ]
   assert shown
   for table in shown:
-    assert any(table in report for report in reports), table
+    # The README shows some rows of a table.
+    assert any(
+      set(table.splitlines()) <= set(report.splitlines()) for report in reports
+    ), table
 
 
-def test_the_readme_says_how_many_seeds_a_mean_has():
+def test_the_comparison_says_how_many_seeds_a_mean_has():
   found = committed_runs.accuracies('mnist/methods')
   fewer = {
     (method, sparsity): len(seeds)
@@ -69,9 +72,8 @@ def test_the_readme_says_how_many_seeds_a_mean_has():
     if len(seeds) != 5
   }
   assert fewer == {('dlth_erk', 0.99): 3}
-  for document in _DOCUMENTS:
-    said = 'over five seeds (`dlth_erk` at 99%: three'
-    assert said in ' '.join(document.read_text().split())
+  said = 'over five seeds (`dlth_erk` at 99%: three'
+  assert said in ' '.join(_DOCUMENTS[1].read_text().split())
 
 
 @pytest.mark.parametrize(

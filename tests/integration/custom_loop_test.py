@@ -1,4 +1,4 @@
-"""A training loop of the user's own: what the README shows, held to `fit`."""
+"""A training loop of the user's own: what its page shows, held to `fit`."""
 
 import functools
 import pathlib
@@ -14,7 +14,7 @@ import tf_unilth
 from tests.testing import toys
 
 EPOCHS = 8
-_README = (pathlib.Path(__file__).parents[2] / 'README.md').read_text()
+_PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'custom_loop.md'
 
 
 def _wrapped(optimizer):
@@ -26,7 +26,7 @@ def _wrapped(optimizer):
 
 
 def _loop(model, ticket):
-  """Runs the README's loop, and looks at the masks between its steps."""
+  """Runs the page's loop, and looks at the masks between its steps."""
   loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
   x, y = toys.data()
   batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
@@ -37,7 +37,8 @@ def _loop(model, ticket):
         yield batch
         assert _pruned_are_zero(model)
 
-  (program,) = re.findall(r'```python\n(callbacks = .*?)```', _README, re.S)
+  text = _PAGE.read_text()
+  (program,) = re.findall(r'```python\n(callbacks = .*?)print', text, re.S)
   names = {
     'data': Watched(),
     'epochs': EPOCHS,

@@ -1,8 +1,6 @@
 """UniLTH and UniDLTH with pretrained=True: no dense stage, rounds at once."""
 
 import functools
-import pathlib
-import re
 
 import keras_tuner
 import numpy as np
@@ -237,22 +235,3 @@ def test_the_start_does_not_follow_the_training():
   assert all(moved) and len(moved) == len(start)
   assert all(isinstance(value, np.ndarray) for value in ticket.rewind_weights)
   assert not any(isinstance(value, tf.Variable) for value in start)
-
-
-def test_the_readmes_program_prunes_a_trained_model(tmp_path, monkeypatch):
-  readme = pathlib.Path(__file__).parents[2] / 'README.md'
-  (program,) = re.findall(
-    r'```python\n(trained = .*?)```', readme.read_text(), re.S
-  )
-  monkeypatch.chdir(tmp_path)
-  toys.compiled_for_labels(toys.dense()).save('model.keras')
-  x, y = toys.data()
-  names = {
-    'keras': keras,
-    'loss': keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    'tf_unilth': tf_unilth,
-    'x': x,
-    'y': y,
-  }
-  exec(program, names)
-  assert tf_unilth.sparsity_summary(names['model']).zeros == round(0.9 * 608)

@@ -5,7 +5,7 @@
 Runs of a recipe (`torture_recipe`), and of the library under SGD and Adam
 (`torture_run`), of every method, are killed by SIGKILL at random moments and
 inside of what must not be torn, started again, and their hashes compared with
-those of the run left alone. It prints the table that the README shows, and
+those of the run left alone. It prints the table that docs/trust.md shows, and
 writes its numbers. With `--keras=keras` the runs are of Keras 3 models on the
 backend of `KERAS_BACKEND`, by the library alone, and only killed and stopped.
 """

@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -307,21 +306,16 @@ def test_another_process_has_other_numbers(tmp_path):
   assert found == f'{ticket.zeros} {ticket!r}'
 
 
-def test_the_readmes_program_runs(tmp_path, monkeypatch):
-  readme = (_ROOT / 'README.md').read_text()
-  (program,) = re.findall(r'```python\n(ticket = .*?)```', readme, re.S)
+def test_the_control_has_the_same_zeros_and_weights_of_its_own(tmp_path):
   _, model, after = _found()
-  names = {
-    'tf_unilth': tf_unilth,
-    'build': toys.conv,
-    'model': model,
-    'callback': _found_by(),
-  }
-  monkeypatch.chdir(tmp_path)
-  exec(program, names)
-  _assert_begins_from(names['ticket'], names['sparse'], after[2])
+  path = tmp_path / 'digits.ticket'
+  tf_unilth.Ticket.from_model(model, _found_by()).save(path)
+  ticket = tf_unilth.Ticket.load(path)
+  ticketed = ticket.apply(toys.conv())
+  other = ticket.apply(toys.conv(), weights=False)
+  _assert_begins_from(ticket, ticketed, after[2])
   for sparse, control in zip(
-    toys.kernels(names['sparse']), toys.kernels(names['control']), strict=True
+    toys.kernels(ticketed), toys.kernels(other), strict=True
   ):
     np.testing.assert_array_equal(sparse == 0, control == 0)
     assert (sparse != control).any()

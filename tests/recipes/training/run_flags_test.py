@@ -361,3 +361,16 @@ def test_a_configuration_cannot_be_changed():
     config.epochs = 3
   with pytest.raises(TypeError):
     config.recipe_flags['model'] = 'other'
+
+
+def test_a_recipe_may_have_a_patience_of_its_own():
+  recipe = dataclasses.replace(tiny_recipe.RECIPE, patience=7)
+
+  def patience(**given):
+    return tiny_recipe.config(recipe, **given).pruning.patience
+
+  assert patience() == 7
+  assert patience(patience=3) == 3
+  assert patience(method='lth') is None
+  # A trained network has no dense stage.
+  assert patience(initial_weights='trained.keras') is None
