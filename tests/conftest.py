@@ -13,15 +13,15 @@ _AS_TRACED = 'disable_meta_optimizer'
 # Files whose tests are few, but long: they come first. One that came last would
 # run alone, while the other processes have nothing left to do.
 LONGEST = (
-  'tests/engines/import_order_test.py',
   'tests/integration/recipes_test.py',
-  'tests/recipes/tuning/tune_test.py',
   'tests/integration/saving_test.py',
-  'tests/recipes/benchmarks_test.py',
   'tests/integration/resume_test.py',
-  'tests/stress/argument_fuzz_test.py',
-  'tests/tuner/machines_test.py',
   'tests/tuner/search_test.py',
+  'tests/recipes/tuning/tune_test.py',
+  'tests/engines/import_order_test.py',
+  'tests/recipes/benchmarks_test.py',
+  'tests/tuner/machines_test.py',
+  'tests/stress/argument_fuzz_test.py',
   'tests/documents/readme_test.py',
   'tests/stress/torture_test.py',
   'tests/integration/distribution_test.py',
