@@ -28,7 +28,7 @@ _EXTRAS['test'] = [
   'hypothesis>=6.100',
   'mypy>=1.11',
   'pytest>=8',
-  'pytest-xdist>=3.5',
+  'pytest-xdist>=3.8',
   'ruff>=0.6',
 ]
 

@@ -1,6 +1,8 @@
-"""What all tests share: TensorFlow that does not prepare for long runs."""
+"""What all tests share: their order, and TensorFlow made for short runs."""
 
+import collections
 import gc
+import pathlib
 
 import pytest
 
@@ -8,6 +10,26 @@ import pytest
 # that tests start are optimized and tuned as a user's are, but for SavedModels
 # that a test writes: these carry the setting.
 _AS_TRACED = 'disable_meta_optimizer'
+# Files whose tests are few, but long: they come first. One that came last would
+# run alone, while the other processes have nothing left to do.
+LONGEST = (
+  'tests/integration/recipes_test.py',
+  'tests/integration/saving_test.py',
+  'tests/integration/resume_test.py',
+  'tests/tuner/search_test.py',
+  'tests/recipes/tuning/tune_test.py',
+  'tests/engines/import_order_test.py',
+  'tests/recipes/benchmarks_test.py',
+  'tests/tuner/machines_test.py',
+  'tests/stress/argument_fuzz_test.py',
+  'tests/documents/readme_test.py',
+  'tests/stress/torture_test.py',
+  'tests/integration/distribution_test.py',
+  'tests/integration/strategies_test.py',
+  'tests/stress/power_cuts_test.py',
+  'tests/recipes/comparison/compare_test.py',
+)
+_ROOT = pathlib.Path(__file__).parents[1]
 
 
 def pytest_addoption(parser):
@@ -30,9 +52,29 @@ def pytest_configure(config):
     prepare_for_short_runs()
 
 
+@pytest.hookimpl(trylast=True)  # Of those that are run.
+def pytest_collection_modifyitems(items):
+  items[:] = longest_first(items)
+
+
+def longest_first(items):
+  """Returns tests in the order of their files: long ones, then large ones.
+
+  Args:
+    items: the tests, which have a `path`.
+  """
+  counts = collections.Counter(item.path for item in items)
+  rank = {_ROOT / name: index for index, name in enumerate(LONGEST)}
+  return sorted(
+    items,
+    key=lambda item: (rank.get(item.path, len(rank)), -counts[item.path]),
+  )
+
+
 def prepare_for_short_runs():
   """Lets TensorFlow trace and run, and do no more."""
   import tensorflow as tf
+  from tensorflow.python.util import tf_stack
 
   iterate = tf.data.Dataset.__iter__
 
@@ -49,6 +91,10 @@ def prepare_for_short_runs():
     return iterate(dataset.with_options(options))
 
   tf.data.Dataset.__iter__ = as_it_is
+  # Each operation of a graph keeps the frames of Python that made it, for its
+  # errors. To collect them takes a tenth of the time that a graph is made in.
+  frames = tf_stack.extract_stack()
+  tf_stack.extract_stack = lambda stacklevel=1: frames
   tf.config.optimizer.set_experimental_options({_AS_TRACED: True})
   # Threads that wait for the next operation of a small graph keep a core busy,
   # which another process of the tests could use.

@@ -317,7 +317,11 @@ def test_only_candidates_shrink_and_val_loss_has_no_penalty(name, optimizer):
     keras_3_toys.dense(), tf_unilth.IterativeSparsity(0.5, rounds=2)
   )
   # The loss has no gradient: only a penalty moves weights.
-  model.compile(_optimizer(optimizer), lambda _, outputs: 0.0 * outputs)
+  model.compile(
+    _optimizer(optimizer),
+    lambda _, outputs: 0.0 * outputs,
+    jit_compile=keras_3_toys.JIT,
+  )
   watch, ramp = _Weights(), tf_unilth.L2Ramp(limit=0.2)
   history = keras_3_toys.fit(
     model, ALGORITHMS[name].callback(ramp=ramp), watch, epochs=20

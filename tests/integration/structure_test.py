@@ -1,5 +1,6 @@
 """Blocks and M:N in `fit`: which units go, and what is refused."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -17,6 +18,8 @@ from tf_unilth.selection import (
 
 layers = keras.layers
 wrap = tfmot.sparsity.keras.prune_low_magnitude
+# For callbacks that monitor nothing.
+_train = functools.partial(toys.fit, validation_data=None)
 
 
 # In a fit.
@@ -65,7 +68,7 @@ def test_the_mask_that_tfmot_makes_at_step_1_is_not_made(where, eager):
   if where == 'after':
     callbacks.append(tfmot.sparsity.keras.UpdatePruningStep())
   watch = _Watch()
-  toys.fit(model, *callbacks, watch, epochs=3)
+  _train(model, *callbacks, watch, epochs=3)
   cut = [toys.zeros(found) for found in watch.masks]
   first = 2 * round((1 - 0.5**0.5) / 0.5 * 152)
   # A training is a third of the steps.
@@ -76,9 +79,9 @@ def test_the_mask_that_tfmot_makes_at_step_1_is_not_made(where, eager):
 def test_nor_is_it_where_the_graph_was_made_before(target):
   model = _model(_schedule(target), sparsity_m_by_n=(2, 4))
   with pytest.raises(tf.errors.InvalidArgumentError):
-    toys.fit(model)  # No callback.
+    _train(model)  # No callback.
   watch = _Watch()
-  toys.fit(model, tf_unilth.LTH(verbose=0), watch, epochs=4)
+  _train(model, tf_unilth.LTH(verbose=0), watch, epochs=4)
   assert toys.zeros(watch.masks[0]) == 0
   assert toys.zeros(watch.masks[-1]) == 2 * target * 304
 
@@ -164,11 +167,11 @@ def test_whether_the_target_is_reached_is_a_matter_of_blocks(capsys):
   kernel[32:, 0].assign(np.full(4, 1e-6))
   model.optimizer.learning_rate.assign(0.0)
   callback = tf_unilth.LTH(verbose=0)
-  toys.fit(model, callback)
+  _train(model, callback)
   (found,) = toys.masks(model)
   assert np.sum(~found) == 4 == np.sum(~found[32:, 0])
   assert callback.reached_target
-  toys.fit(model, tf_unilth.LTH(), epochs=1)
+  _train(model, tf_unilth.LTH(), epochs=1)
   assert (
     '5.556% was reached before: the masks stay fixed' in capsys.readouterr().out
   )
@@ -178,7 +181,7 @@ def test_whether_the_target_is_reached_is_a_matter_of_blocks(capsys):
   scattered[:31] = False
   PrunedLayers(model).assign_masks([scattered])
   again = tf_unilth.LTH(verbose=0)
-  toys.fit(model, again, epochs=4)
+  _train(model, again, epochs=4)
   assert again.reached_target and again.rounds == 1
   assert np.sum(~toys.masks(model)[0]) > np.sum(~scattered)
 
@@ -186,20 +189,20 @@ def test_whether_the_target_is_reached_is_a_matter_of_blocks(capsys):
 def test_a_layer_down_to_its_last_block_is_warned_of():
   model = _model(_schedule(0.9), block_size=(4, 1))
   with pytest.warns(UserWarning, match='its last block of 8: a lower'):
-    toys.fit(model, tf_unilth.DLTH(verbose=0))
+    _train(model, tf_unilth.DLTH(verbose=0))
 
 
 def test_a_layer_down_to_its_last_group_keeps_enough(recwarn):
   model = _model(_schedule(rounds=10), layers.Dense(2), sparsity_m_by_n=(2, 4))
   watch = _Watch()
-  toys.fit(model, tf_unilth.DLTH(verbose=0), watch)
+  _train(model, tf_unilth.DLTH(verbose=0), watch)
   assert {34, 36} < {toys.zeros(found) for found in watch.masks}
   assert not [w for w in recwarn if 'is down to' in str(w.message)]
 
 
 def test_a_target_may_be_written_with_six_digits():
   model = _model(_schedule(0.333333), layers.Dense(30), sparsity_m_by_n=(1, 3))
-  toys.fit(model, tf_unilth.LTH(verbose=0))
+  _train(model, tf_unilth.LTH(verbose=0))
   (found,) = toys.masks(model)
   assert np.all(np.sum(~found.reshape(12, 3, 30), axis=1) == 1)
 
@@ -234,7 +237,7 @@ def test_a_target_that_groups_cannot_have_is_refused():
 
 def test_a_target_that_leaves_a_layer_no_block_is_refused():
   model = _model(_schedule(0.5), layers.Dense(2), block_size=(36, 2))
-  toys.fit(model, tf_unilth.LTH(verbose=0), epochs=1)  # round(0.5) is 0.
+  _train(model, tf_unilth.LTH(verbose=0), epochs=1)  # round(0.5) is 0.
   model = _model(_schedule(0.9), layers.Dense(2), block_size=(36, 2))
   _error('0.9 asks for 1 zero among 1 block, .*must be at most 0', model)
 

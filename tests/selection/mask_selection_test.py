@@ -41,6 +41,13 @@ def test_all_zero_weights_do_not_open_the_mask():
 
 
 @pytest.mark.parametrize('scope', layer_shares.SCOPES)
+def test_weights_of_zero_that_are_kept_rank_above_pruned_ones(scope):
+  before = np.array([True] * 6 + [False] * 2)
+  (found,) = mask_selection.select([np.zeros(8)], [before], 0.5, scope)
+  assert found.tolist() == [False] * 2 + [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize('scope', layer_shares.SCOPES)
 @pytest.mark.parametrize('sparsity', [0.5, 0.9, 0.98, 0.995])
 def test_the_sparsity_is_met_to_the_weight(scope, sparsity):
   rng = np.random.default_rng(1)

@@ -67,7 +67,7 @@ MUTANTS = (
     'selection/smallest_k.py',
     '      ranks -= ~kept\n',
     '',
-    ('selection/mask_selection_test.py', ''),
+    ('selection/mask_selection_test.py', 'of_zero'),
   ),
   Mutant(
     'selection/smallest_k.py',

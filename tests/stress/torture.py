@@ -86,6 +86,7 @@ class Torture:
     self._random = random.Random(seed)
     self._numbers = itertools.count()
     self._whole: dict[str, Any] = {}
+    self._left: dict[str, pathlib.Path] = {}
     self._seconds: dict[str, float] = {}
 
   def cases(self, code: str) -> Iterator[dict[str, Any]]:
@@ -116,7 +117,7 @@ class Torture:
         raise RuntimeError(f'a run left alone failed: {child.log.read_text()}')
       self._seconds[key] = child.seconds
       self._whole[key] = result(directory)
-      shutil.rmtree(directory)
+      self._left[key] = directory
     return self._whole[key]
 
   def _key(self, case: dict[str, Any]) -> str:
@@ -212,9 +213,8 @@ class Torture:
   def damage(self, cut: Row, flipped: Row) -> None:
     """Damages the newest of two checkpoints, each time in another way."""
     case = next(self.cases('recipe'))
-    directory = self.directory()
-    Child(case, directory).wait()
-    older, newest = checkpoints(directory)
+    self.whole(case)
+    older, newest = checkpoints(self._left[self._key(case)])
     epoch, data = checkpoint_file.read(older).epoch, newest.read_bytes()
     length = len(data)
     for part in range(_PARTS):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import tf_unilth
+from tests.testing import keras_3_toys
 from tf_unilth.engines.keras3 import pruning_plan
 
 layers = keras.layers
@@ -37,7 +38,7 @@ def fit(
   model: keras.Model, callback: Any, x: Any = None, y: Any = None
 ) -> keras.Model:
   """Trains a model on made data, and returns it stripped."""
-  model.compile('sgd', 'mse')
+  model.compile('sgd', 'mse', jit_compile=keras_3_toys.JIT)
   if x is None:
     x = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
   y = x if y is None else y

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
@@ -65,7 +66,19 @@ def compiled_for_labels(
     metrics=['accuracy'],
     **compiled,
   )
+  if not tf.distribute.has_strategy():
+    _make_metrics(model)
   return model
+
+
+def _make_metrics(model: keras.Model) -> None:
+  """Makes the metrics that Keras makes while it traces the first step.
+
+  TensorFlow traces a step again that has made variables: as long as to train.
+  """
+  labels, outputs = tf.zeros(1, tf.int64), tf.zeros((1, 2))
+  model.compiled_loss.build(outputs)
+  model.compiled_metrics.build(outputs, labels)
 
 
 def fit(

@@ -34,10 +34,10 @@ def model() -> keras.Model:
 
 
 def compiled(built: keras.Model, rate: float = 0.1) -> keras.Model:
-  """Compiles a model for the labels."""
+  """Compiles a model for the labels; a graph takes longer than its steps."""
   loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
   built.compile(
-    keras.optimizers.SGD(rate), loss, metrics=['accuracy'], run_eagerly=False
+    keras.optimizers.SGD(rate), loss, metrics=['accuracy'], run_eagerly=True
   )
   return built
 
@@ -70,13 +70,35 @@ def run(made: tuner.TicketTuner, **given: Any) -> None:
   """Searches."""
   x, y = data()
   settings: dict[str, Any] = {'epochs': EPOCHS, 'validation_data': (x, y)}
-  made.search(x, y, batch_size=8, **{**settings, **given})
+  made.search(x, y, batch_size=16, **{**settings, **given})
 
 
 def found(made: tuner.TicketTuner) -> list[Any]:
   """Returns the trials: values and score of each, in their order."""
   trials = [made.oracle.trials[i] for i in made.oracle.start_order]
   return [(t.trial_id, t.hyperparameters.values, t.score) for t in trials]
+
+
+class Killed(BaseException):
+  """Ends a process at once, as far as the search can see."""
+
+
+def kill_at(package: Any, count: int) -> Any:
+  """Returns a callback that ends a search; copies of it count on.
+
+  Args:
+    package: the Keras that it is of.
+    count: in which of the search's epochs.
+  """
+  left = [count]
+
+  class KillAt(package.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+      left[0] -= 1
+      if not left[0]:
+        raise Killed
+
+  return KillAt()
 
 
 class Slow(keras.callbacks.Callback):

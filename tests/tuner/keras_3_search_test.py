@@ -4,24 +4,9 @@ import keras
 import pytest
 
 import tf_unilth
-from tests.testing import tuned
+from tests.testing import keras_3_toys, tuned
 
 pytestmark = pytest.mark.keras3
-
-
-class _Killed(BaseException):
-  """Ends a process at once, as far as the search can see."""
-
-
-class _KillAt(keras.callbacks.Callback):
-  """Ends the search in its nth epoch; a copy of it counts on."""
-
-  left = 0
-
-  def on_epoch_end(self, epoch, logs=None):
-    type(self).left -= 1
-    if not type(self).left:
-      raise _Killed
 
 
 def _model():
@@ -38,6 +23,7 @@ def _build(hp):
     keras.optimizers.SGD(tf_unilth.StagedLearningRate(rate), momentum=0.9),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=['accuracy'],
+    jit_compile=keras_3_toys.JIT,
   )
   return model
 
@@ -56,9 +42,9 @@ def left_alone(tmp_path_factory):
 
 def test_a_killed_search_goes_on_with_the_same(left_alone, tmp_path):
   keras.layers.Dense(1)  # Names and random numbers do not start where it did.
-  _KillAt.left = tuned.EPOCHS + 2  # In the second trial.
-  with pytest.raises(_Killed):
-    tuned.run(_search(tmp_path / 'killed'), callbacks=[_KillAt()])
+  kill = tuned.kill_at(keras, tuned.EPOCHS + 2)  # In the second trial.
+  with pytest.raises(tuned.Killed):
+    tuned.run(_search(tmp_path / 'killed'), callbacks=[kill])
   resumed = _search(tmp_path / 'killed')
   assert resumed.oracle.end_order == ['0']
   tuned.run(resumed)

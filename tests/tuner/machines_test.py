@@ -219,7 +219,7 @@ def _start(name, directory, port, output):
     'OMP_NUM_THREADS': '1',
   }
   return subprocess.Popen(
-    [sys.executable, '-m', 'tests.testing.tuned', str(directory), '4', '0.6'],
+    [sys.executable, '-m', 'tests.testing.tuned', str(directory), '3', '0.6'],
     stdout=output.open('w'),
     stderr=subprocess.STDOUT,
     env=environment,
@@ -244,10 +244,10 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path):
       assert started[name].wait(120) == 0, logs[name].read_text()
   said = logs['chief'].read_text()
   assert 'one has not called for 6 s: its trial' in said
-  assert [said.count(f'trial {i} (') for i in range(4)] == [1] * 4
-  shared = tuned.search(directory, max_trials=4)
-  assert len(shared.oracle.completed()) == 4
-  alone = tuned.search(tmp_path / 'alone', max_trials=4)
+  assert [said.count(f'trial {i} (') for i in range(3)] == [1] * 3
+  shared = tuned.search(directory)
+  assert len(shared.oracle.completed()) == 3
+  alone = tuned.search(tmp_path / 'alone')
   tuned.run(alone)
   assert [t[1:] for t in tuned.found(alone)] == [
     (values, pytest.approx(score)) for _, values, score in tuned.found(shared)

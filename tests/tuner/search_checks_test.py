@@ -10,10 +10,6 @@ from tf_unilth import tuner
 pytestmark = pytest.mark.long
 
 
-class _Killed(BaseException):
-  """Ends a process at once, as far as the search can see."""
-
-
 @pytest.fixture(scope='module')
 def left_alone(tmp_path_factory):
   """A search that nothing has stopped."""
@@ -149,8 +145,8 @@ def test_two_searches_cannot_share_a_directory(tmp_path):
     def on_epoch_end(self, epoch, logs=None):
       with pytest.raises(tf_unilth.DirectoryInUseError, match='in use'):
         tuned.run(tuned.search(tmp_path / 'search', max_trials=1))
-      raise _Killed
+      raise tuned.Killed
 
-  with pytest.raises(_Killed):
+  with pytest.raises(tuned.Killed):
     made = tuned.search(tmp_path / 'search', max_trials=1)
     tuned.run(made, callbacks=[Second()])

@@ -16,21 +16,6 @@ from tf_unilth.files.checksummed_file import DamagedError
 pytestmark = pytest.mark.long
 
 
-class _Killed(BaseException):
-  """Ends a process at once, as far as the search can see."""
-
-
-class _KillAt(keras.callbacks.Callback):
-  """Ends the search in its nth epoch; a copy of it counts on."""
-
-  left = 0
-
-  def on_epoch_end(self, epoch, logs=None):
-    type(self).left -= 1
-    if not type(self).left:
-      raise _Killed
-
-
 @pytest.fixture(scope='module')
 def left_alone(tmp_path_factory):
   """A search that nothing has stopped."""
@@ -119,10 +104,11 @@ def test_a_killed_search_goes_on_with_the_same(
   whole = tuned.search(tmp_path / 'whole', kind, hypermodel=model, **given)
   tuned.run(whole, **epochs)
   assert model.seen == [(0, count) for count in epochs_of_trials]
-  _KillAt.left = 3 * ended + 2  # In the trial after those that ended.
-  with pytest.raises(_Killed):
+  # In the trial after those that ended.
+  kill = tuned.kill_at(keras, 3 * ended + 2)
+  with pytest.raises(tuned.Killed):
     killed = tuned.search(tmp_path / 'killed', kind, **given)
-    tuned.run(killed, callbacks=[_KillAt()], **epochs)
+    tuned.run(killed, callbacks=[kill], **epochs)
   resumed = tuned.search(tmp_path / 'killed', kind, **given)
   assert len(resumed.oracle.end_order) == ended
   tuned.run(resumed, **epochs)

@@ -151,7 +151,7 @@ def test_a_run_ends_with_the_masks_of_tf_keras():
     )
     kit = tf_keras if isinstance(model, tf_keras.Model) else keras
     # It trains, but no weight moves by more than its last bits.
-    pruned.compile(kit.optimizers.SGD(1e-12), 'mse')
+    pruned.compile(kit.optimizers.SGD(1e-12), 'mse', jit_compile=False)
     run = tf_unilth.UniLTH(ramp=tf_unilth.L2Ramp(limit=0), verbose=0)
     pruned.fit(
       x,

@@ -116,7 +116,7 @@ def test_rounds_and_pace_are_followed(arguments, expected):
   model = prune_low_magnitude(
     planned.three(), planned.schedule(0.5, **arguments)
   )
-  model.compile('sgd', 'mse')
+  model.compile('sgd', 'mse', jit_compile=keras_3_toys.JIT)
   spy, x = Spy(), np.ones((16, 8), np.float32)
   model.fit(
     *(x, x, 8),
@@ -148,7 +148,7 @@ def test_a_fixed_mask_keeps_the_zeros_in_any_fit():
   kernel[:4] = 0
   model.layers[0].kernel.assign(kernel)
   prune_low_magnitude(model, tf_unilth.FixedMask())
-  model.compile('sgd', 'mse')
+  model.compile('sgd', 'mse', jit_compile=keras_3_toys.JIT)
   x = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
   model.fit(x, x, 8, epochs=2, verbose=0)  # Without a callback.
   stripped = tf_unilth.strip_pruning(model)

@@ -1,6 +1,7 @@
 """A run stays armed while its fit runs, whatever callbacks do to training."""
 
 import contextlib
+import functools
 import gc
 import weakref
 
@@ -14,6 +15,8 @@ from tests.testing import toys
 
 _SGD = keras.optimizers.SGD
 _ADAM = keras.optimizers.Adam
+# No ticket callback of this file monitors anything.
+_train = functools.partial(toys.fit, validation_data=None)
 
 
 def _dataset():
@@ -113,7 +116,7 @@ def test_a_run_stays_armed(act, optimizer):
   model = _wrapped(optimizer(0.01), rounds=4)
   spy = toys.Spy()
   ticket = tf_unilth.DLTH(verbose=0, finetune_fraction=0.25)
-  history = toys.fit(model, ticket, _At(act), spy, epochs=6).history
+  history = _train(model, ticket, _At(act), spy, epochs=6).history
   for masks, weights in spy.batches:
     for mask, weight in zip(masks, weights):
       assert not weight[~mask].any()
@@ -131,7 +134,7 @@ def test_the_ramp_acts_in_a_train_function_that_was_made_anew(optimizer):
     spy = toys.Spy()
     callbacks = [_At(act)] if act else []
     ticket = tf_unilth.DLTH(ramp=tf_unilth.L2Ramp(limit=2.0), verbose=0)
-    toys.fit(model, ticket, *callbacks, spy, epochs=6, shuffle=False)
+    _train(model, ticket, *callbacks, spy, epochs=6, shuffle=False)
     sums.append([np.abs(weights[0]).sum() for _, weights in spy.batches])
   np.testing.assert_allclose(sums[0], sums[2], rtol=1e-6)
   np.testing.assert_allclose(sums[1], sums[2], rtol=1e-6)
@@ -139,7 +142,7 @@ def test_the_ramp_acts_in_a_train_function_that_was_made_anew(optimizer):
 
 def test_a_rewind_after_the_model_was_compiled_anew():
   model = _wrapped(_ADAM(0.01), rounds=2)
-  toys.fit(model, tf_unilth.LTH(verbose=0), _At(_compile_anew, 1), epochs=9)
+  _train(model, tf_unilth.LTH(verbose=0), _At(_compile_anew, 1), epochs=9)
   assert toys.zeros(toys.kernels(model)) == round(0.8 * 608)
 
 
@@ -152,7 +155,7 @@ def test_a_train_function_that_is_not_ours_is_refused():
 
   model = _wrapped(_SGD(0.01))
   with pytest.raises(ValueError, match='train_function of the model was repl'):
-    toys.fit(model, tf_unilth.DLTH(verbose=0), _At(replace), epochs=6)
+    _train(model, tf_unilth.DLTH(verbose=0), _At(replace), epochs=6)
   assert 'train_step' not in vars(model)
 
 
@@ -169,7 +172,7 @@ def test_a_function_around_the_train_function_is_none_of_our_business():
     model.train_function = counted
 
   model = _wrapped(_SGD(0.01))
-  toys.fit(model, tf_unilth.DLTH(verbose=0), _At(wrap), epochs=6)
+  _train(model, tf_unilth.DLTH(verbose=0), _At(wrap), epochs=6)
   assert len(calls) == 24
   assert toys.zeros(toys.kernels(model)) == round(0.8 * 608)
 
@@ -180,11 +183,11 @@ def test_a_ticket_callback_in_an_inner_fit_is_refused(same):
   inner = outer if same else tf_unilth.LTH(verbose=0)
 
   def fit(model):
-    toys.fit(model, inner, epochs=3)
+    _train(model, inner, epochs=3)
 
   model = _wrapped(_SGD(0.01))
   with pytest.raises(ValueError, match='a nested fit must not include'):
-    toys.fit(model, outer, _At(fit), epochs=6)
+    _train(model, outer, _At(fit), epochs=6)
 
 
 class _Die(keras.callbacks.Callback):
@@ -198,7 +201,7 @@ def test_a_run_ends_with_a_fit_that_died_in_another_callback():
   ticket = tf_unilth.DLTH(verbose=0)
   with pytest.warns(UserWarning, match='the target was NOT met: 0 of 608'):
     with contextlib.suppress(KeyboardInterrupt):
-      toys.fit(model, ticket, _Die(), epochs=6)
+      _train(model, ticket, _Die(), epochs=6)
     gc.collect()
   left = {'train_step', 'make_train_function'} & set(vars(model))
   assert not left and 'apply_gradients' not in vars(model.optimizer)
@@ -207,10 +210,10 @@ def test_a_run_ends_with_a_fit_that_died_in_another_callback():
 def test_an_error_that_is_kept_does_not_keep_a_run():
   model = _wrapped(_SGD(0.01))
   with pytest.raises(KeyboardInterrupt) as kept:
-    toys.fit(model, tf_unilth.DLTH(verbose=0), _Die(), epochs=6)
+    _train(model, tf_unilth.DLTH(verbose=0), _Die(), epochs=6)
   assert kept.traceback  # It holds the fit's frame.
   ticket = tf_unilth.DLTH(verbose=0)
-  toys.fit(model, ticket, epochs=6)
+  _train(model, ticket, epochs=6)
   del kept  # The first fit is dropped: the second run is another one.
   assert ticket.reached_target
 
@@ -219,14 +222,14 @@ def test_a_finished_run_is_not_ended_again_by_one_that_died_before():
   model = _wrapped(_SGD(0.01))
   ticket = tf_unilth.DLTH(verbose=0)
   with pytest.raises(KeyboardInterrupt) as kept:
-    toys.fit(model, ticket, _Die(), epochs=6)
+    _train(model, ticket, _Die(), epochs=6)
 
   def drop(model):
     nonlocal kept
     kept = None
     gc.collect()
 
-  toys.fit(model, ticket, _At(drop), epochs=6)
+  _train(model, ticket, _At(drop), epochs=6)
   assert ticket.reached_target
 
 
@@ -260,7 +263,7 @@ def test_train_on_batch_in_an_own_loop_shrinks_once_a_step(optimizer):
     # Weak, so that what is cut is not zero before.
     ticket = tf_unilth.DLTH(ramp=tf_unilth.L2Ramp(limit=2.0), verbose=0)
     if after_step is None:
-      toys.fit(model, ticket, epochs=6, shuffle=False, validation_data=None)
+      _train(model, ticket, epochs=6, shuffle=False)
     else:
       _loop(model, ticket, after_step)
     ends.append(model.get_weights())
@@ -312,7 +315,7 @@ def test_weights_that_others_write_between_steps_are_masked(name):
         alive.append(np.count_nonzero(kernel[~mask]))
 
   ticket = tf_unilth.DLTH(verbose=0)
-  toys.fit(model, ticket, _Noise(name), Look(), epochs=5, validation_data=None)
+  _train(model, ticket, _Noise(name), Look(), epochs=5)
   assert ticket.reached_target and not any(alive)
   assert not [
     n for w in model.trainable_weights for n in vars(w) if 'assi' in n
@@ -330,7 +333,7 @@ def test_masks_that_others_write_are_put_back():
       model.set_weights(kept)
 
   other = keras.callbacks.LambdaCallback(on_epoch_end=restore)
-  toys.fit(model, tf_unilth.DLTH(verbose=0), other, spy, epochs=6)
+  _train(model, tf_unilth.DLTH(verbose=0), other, spy, epochs=6)
   for masks, weights in spy.batches[-8:]:
     assert toys.zeros(masks) == toys.zeros(weights) == round(0.8 * 608)
 
@@ -343,7 +346,7 @@ def test_a_ramp_is_as_strong_under_the_rate_of_another_optimizer(before, after):
   model = _wrapped(before)
   compiled = _At(lambda model: toys.compiled_for_labels(model, after), 1)
   spy, ticket = toys.Spy(), tf_unilth.DLTH(verbose=0)
-  toys.fit(model, ticket, compiled, spy, epochs=8)
+  _train(model, ticket, compiled, spy, epochs=8)
   masks, _ = spy.batches[-1]
   last = next(i for i, (m, _) in enumerate(spy.batches) if not m[0].all())
   start = np.abs(spy.batches[0][1][0][~masks[0]]).mean()
@@ -358,7 +361,7 @@ def test_a_rate_that_a_callback_raises_in_mid_ramp_stays_stable(kind):
     lambda epoch: [1e-3, 1e-2, 0.1][min(epoch, 2)]
   )
   ticket = tf_unilth.DLTH(verbose=0)
-  toys.fit(model, ticket, rise, epochs=8)
+  _train(model, ticket, rise, epochs=8)
   assert ticket.reached_target
 
 
@@ -369,7 +372,7 @@ def test_an_error_when_training_ends_leaves_nothing_behind():
   model = _wrapped(_SGD(0.01))
   failing = keras.callbacks.LambdaCallback(on_train_end=fail)
   with pytest.raises(ZeroDivisionError):
-    toys.fit(model, tf_unilth.DLTH(verbose=0), failing, epochs=4)
+    _train(model, tf_unilth.DLTH(verbose=0), failing, epochs=4)
   assert not {'train_step', 'make_train_function'} & set(vars(model))
   assert 'apply_gradients' not in vars(model.optimizer)
 
