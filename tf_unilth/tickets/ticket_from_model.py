@@ -68,9 +68,7 @@ def read_masks(access: ModelAccess) -> dict[str, np.ndarray]:
   known = dict(access.masks)
   is_wrapped = bool(known)
   if not kernels:
-    raise ValueError(
-      f'model {name!r} has no kernels; it must be built first.'
-    )
+    raise ValueError(f'model {name!r} has no kernels; it must be built first.')
   masks = []
   for kernel in kernels:
     if not is_wrapped:
