@@ -89,7 +89,7 @@ _SPANS = _spans((0.0, 0.5), (0.2, 0.5), (0.3, 0.8))
 _RESTARTED_SPANS = _spans((0.1, 0.5), (0.2, 0.5), (0.3, 0.8))
 # Its last lambda, and when its penalty begins and ends.
 _PENALTIES = (
-  *_values('limit', 1e-4, 1e-2),
+  *_values('limit', 1e-3, 1e-1),
   {'begin_fraction': 0.2, 'end_fraction': 0.5},
 )
 _ROUNDS = _values('rounds', 1, 2, 3)

@@ -144,7 +144,7 @@ def test_a_run_has_dense_epochs_a_penalty_one_cut_and_its_exact_target():
   assert np.mean(spy.kernels[cut][smallest] == 0) > 0.95
   kernels = [w for w in model.trainable_weights if w.shape.rank > 1]
   for epoch in range(_EPOCHS):
-    strength = hypersparse.lambda_in(epoch - 2, 5, 1e-3)
+    strength = hypersparse.lambda_in(epoch - 2, 5, hypersparse.LAST_LAMBDA)
     strength *= 2 <= epoch < 7
     model.optimizer.iterations.assign(epoch * _STEPS + _STEPS - 1)
     found = _added_gradient(model, kernels)
