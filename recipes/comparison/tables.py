@@ -24,6 +24,9 @@ BASELINES = {
     'lth',
     'lth_late',
     'lth_full',
+    'oneshot_global',
+    'small_dense',
+    'unilth_no_ramp_no_plateau',
   ),
   'unidlth': (
     'random',
@@ -32,6 +35,7 @@ BASELINES = {
     'dlth',
     'dlth_erk',
     'dlth_iter',
+    'small_dense',
   ),
 }
 
@@ -99,7 +103,7 @@ def accuracies(rows: Iterable[Row]) -> dict[str, dict[float, dict[int, float]]]:
   }
 
 
-def accuracy_table(rows: Iterable[Row]) -> list[str]:
+def accuracy_table(rows: Sequence[Row]) -> list[str]:
   """Returns mean, deviation and number of seeds, per method and sparsity."""
   cells = _compared(rows).pivot_table(
     index='method',
@@ -113,7 +117,18 @@ def accuracy_table(rows: Iterable[Row]) -> list[str]:
     # A method without a target has the same accuracy in each column.
     dense = cells.pop(0.0)
     cells = cells.apply(lambda column: column.fillna(dense))
-  return _markdown('method', cells)
+  return _markdown(f'method{suffix(rows)}', cells)
+
+
+def suffix(rows: Sequence[Row]) -> str:
+  """Returns what the names of methods need where whole units are pruned.
+
+  >>> suffix([{'structure': 'channels'}]), suffix([{}])
+  (' (channels)', '')
+  """
+  # Where a file has no structure, pandas reads NaN.
+  found = {row.get('structure') for row in rows} & {'channels'}
+  return f' ({", ".join(sorted(found))})' if found else ''
 
 
 def beside(method: str) -> list[str]:
@@ -122,7 +137,7 @@ def beside(method: str) -> list[str]:
   return [*BASELINES[method], *own]
 
 
-def difference_table(rows: Iterable[Row], method: str) -> list[str]:
+def difference_table(rows: Sequence[Row], method: str) -> list[str]:
   """Returns the differences of a method to its baselines and ablations.
 
   A cell has the mean of the differences over the seeds that both have, its
@@ -139,7 +154,7 @@ def difference_table(rows: Iterable[Row], method: str) -> list[str]:
   cells = points.groupby('target_sparsity').agg(
     lambda values: difference(values.dropna())
   )
-  return _markdown(f'{method} above', cells.T)
+  return _markdown(f'{method} above{suffix(rows)}', cells.T)
 
 
 def cost_table(rows: Iterable[Row]) -> list[str]:
@@ -163,13 +178,15 @@ def cost_table(rows: Iterable[Row]) -> list[str]:
 def search_table(rows: Iterable[Row]) -> list[str]:
   """Returns the validation accuracies of the search, per method and setting."""
   frame = pd.DataFrame(list(rows), columns=COLUMNS)
+  compared = frame[frame['chosen'].astype(bool)]
+  chosen = set(zip(compared['method'], compared['knobs']))
   frame = frame[frame['searched'].astype(bool)]
   cells = [
     (
       method,
       knobs.replace(' ', ', ') or 'its own',
       str(mean(100 * runs['validation_accuracy'])),
-      'chosen' if runs['chosen'].any() else '',
+      'chosen' if (method, knobs) in chosen else '',
     )
     for (method, knobs), runs in frame.groupby(['method', 'knobs'], sort=False)
   ]

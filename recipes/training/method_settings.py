@@ -40,7 +40,8 @@ class Settings:
     lr_restart: whether tfmot's methods restart the schedule when they begin to
       prune; ticket callbacks always do, if it can be restarted.
     begin_fraction: fraction of the steps after which a baseline begins to
-      prune; `None` for 0.2 (gmp, gmp_global) and 0.5 (oneshot).
+      prune; `None` for 0.2 (gmp, gmp_global) and 0.5 (oneshot,
+      oneshot_global).
     end_fraction: fraction of the steps after which gmp and gmp_global are at
       their target.
     schedule: further arguments of `IterativeSparsity`.

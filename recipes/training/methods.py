@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tf_unilth
-from recipes.training import cyclic, gmp_global
+from recipes.training import cyclic, gmp_global, oneshot_global
 from recipes.training.method_settings import Settings, TrainingSetup
 
 
@@ -57,15 +57,19 @@ _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   ),
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
   'gmp_global': gmp_global.setup,
+  'oneshot_global': oneshot_global.setup,
   'cyclic': cyclic.setup,
+  'small_dense': _dense,  # What is small is its network.
 }
 METHODS = tuple(_SETUPS)
 # Those that prune by tfmot, which knows models of tf_keras alone.
 OF_TFMOT = ('gmp', 'oneshot')
+# Those whose networks stay dense.
+DENSE = ('dense', 'small_dense')
 # Methods that a ticket callback of another name implements.
-_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'cyclic')
+_BASELINES = ('random', 'lr_rewind', 'gmp_global', 'oneshot_global', 'cyclic')
 # Those that restart the learning rate only with --lr_restart.
-ONE_DECAY = ('gmp_global',)
+ONE_DECAY = ('gmp_global', 'oneshot_global')
 
 
 def training_setup(method: str, settings: Settings) -> TrainingSetup:

@@ -47,11 +47,16 @@ READ: dict[str, tuple[str, ...]] = {
     *('lr_restart', 'begin_fraction', 'end_fraction'),
     *(*WRAPPING, 'rounds', 'scope', 'of'),
   ),
+  'oneshot_global': (
+    *('lr_restart', 'begin_fraction'),
+    *(*WRAPPING, 'scope', 'of'),
+  ),
   'cyclic': (*WRAPPING, 'rounds', 'scope', 'of'),
   'lth': (*_TICKET, 'rewind_step'),
   'dlth': (*_TICKET, *RAMP, 'finetune_fraction', 'lr_restart'),
   'unilth': (*_TICKET, *RAMP, *_UNIFIED),
   'unidlth': (*_TICKET, *RAMP, *_UNIFIED),
+  'small_dense': ('skip', 'structure', 'of'),
 }
 # Flags that not all methods read.
 OPTIONAL = tuple(dict.fromkeys(n for names in READ.values() for n in names))
@@ -114,8 +119,11 @@ flags.DEFINE_enum(
   "library. dense: no pruning. gmp: tfmot's gradual magnitude pruning. "
   'oneshot: magnitude pruning in one step. random: a random ticket trained '
   'from scratch. lr_rewind: learning-rate rewinding (Renda et al. 2020). '
-  'gmp_global: gradual magnitude pruning that ranks all layers together. '
-  'cyclic: the learning rate of lr_rewind, with one cut before its last cycle.',
+  'gmp_global and oneshot_global: gradual magnitude pruning, and one cut, that '
+  'rank all layers together. '
+  'cyclic: the learning rate of lr_rewind, with one cut before its last cycle. '
+  'small_dense: a dense network of as many FLOPs as --structure=channels would '
+  'leave, all layers narrower by the same factor, trained from scratch.',
   module_name=GROUP,
 )
 flags.DEFINE_float(
@@ -219,7 +227,7 @@ flags.DEFINE_string(
 for _name, _text in {
   'lr_restart': 'Restart the learning-rate schedule when pruning begins (dlth: '
   'when it ends). By default unilth, unidlth and dlth restart it, gmp, '
-  'gmp_global and oneshot do not.',
+  'gmp_global, oneshot and oneshot_global do not.',
   'pretrained': 'Treat the network as trained: no dense stage, no rewind, '
   'pruning from the first step. By default on with --initial_weights.',
 }.items():
@@ -230,7 +238,7 @@ flags.DEFINE_float(
   _help(
     'begin_fraction',
     'Fraction of the steps after which pruning begins. By default 0.2 for gmp '
-    'and gmp_global, and 0.5 for oneshot.',
+    'and gmp_global, and 0.5 for oneshot and oneshot_global.',
   ),
   0.0,
   0.99,
