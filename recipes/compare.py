@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import app, flags
+from absl.testing import flagsaver
 
 from recipes.common.wording import count
 from recipes.comparison import parallel_runs, runner, tables
@@ -256,7 +257,9 @@ def _is_known(method: MethodConfig, keras: str) -> bool:
 def _check(grid: Grid, trials: Sequence[Trial]) -> None:
   """Raises a `ValueError` for a run that its recipe would refuse."""
   for trial in trials:
-    config = command_line.config_of(grid.recipe, grid.job(trial).flags)
+    # A dense network is not given those of the comparison.
+    with flagsaver.flagsaver(**dict.fromkeys(_UNITS)):
+      config = command_line.config_of(grid.recipe, grid.job(trial).flags)
     pruning_setup.check(config.pruning, config.keras_module)
 
 

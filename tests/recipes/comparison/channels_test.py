@@ -42,6 +42,15 @@ def _grid(directory, **given):
   )
 
 
+def _compare(directory, *given):
+  """Returns the line of an error, `None` without one."""
+  arguments = ['', '--recipe=digits_cnn', f'--output_dir={directory}', *given]
+  with flagsaver.flagsaver():
+    return tiny_recipe.error_of(
+      lambda: compare._main(compare._parse(arguments))
+    )
+
+
 def test_each_method_is_searched_as_much_and_its_runs_are_accepted(tmp_path):
   grid = _grid(tmp_path)
   found = {name: set() for name in grid.methods}
@@ -88,12 +97,17 @@ def test_methods_that_cannot_do_it_are_refused_by_name(
   given, message, tmp_path
 ):
   directory = tmp_path / 'none'
-  with flagsaver.flagsaver():
-    arguments = ['', '--recipe=digits_cnn', f'--output_dir={directory}', *given]
-    said = tiny_recipe.error_of(
-      lambda: compare._main(compare._parse(arguments))
-    )
+  said = _compare(directory, *given)
   assert message in said and '\n' not in said and not directory.exists()
+
+
+def test_a_dry_run_has_dense_networks_beside_pruned_ones(tmp_path, capsys):
+  given = ['--structure=channels', '--of=flops', '--methods=dense,unilth']
+  given += ['--sparsities=0.5', '--seeds=1', '--search_seeds=0', '--dry_run']
+  assert _compare(tmp_path, *given) is None
+  dense, unilth = capsys.readouterr().out.splitlines()[-2:]
+  assert 'dense, seed 0: ' in dense and 'channels' not in dense
+  assert '--structure=channels --of=flops --epochs=60 ' in unilth
 
 
 def _run_here(recipe, jobs, slots):
