@@ -24,9 +24,9 @@ _RATES = (
   {'learning_rate': 2.0, 'warmup_epochs': 0.2},
 )
 # Largest lambdas with which a unit shrinks by some exp(-15) in a round of LeNet
-# on 10,000 images of MNIST, of 11 rounds and of a single one. By default it is
+# on 5,000 images of MNIST, of 11 rounds and of a single one. By default it is
 # exp(-3).
-_STRONG, _STRONG_AND_LONG = {'limit': 0.6}, {'limit': 0.06}
+_STRONG, _STRONG_AND_LONG = {'limit': 1.2}, {'limit': 0.12}
 _UNILTH = (
   _STRONG,
   {'power': 0.0},
@@ -70,7 +70,7 @@ CHANNEL_METHODS: dict[str, MethodConfig] = {
   'dlth': _with_more('dlth', _ERK, {**_LONG, **_ERK}),
   # The ramp that it tries is three times as strong as its own, exp(-30).
   'unidlth': _with_more(
-    'unidlth', {**_SHORT, **_LAYER}, {**_SHORT, 'limit': 3.0}
+    'unidlth', {**_SHORT, **_LAYER}, {**_SHORT, 'limit': 6.0}
   ),
 }
 CHANNEL_CONFIGS = {**ABLATIONS, **CHANNEL_METHODS}
