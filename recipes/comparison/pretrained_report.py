@@ -10,7 +10,7 @@ from recipes.common import tables
 from recipes.comparison.pretrained_rows import COLUMNS, Row, rows_of
 from recipes.comparison.pretrained_search import OURS, SEARCH_SEEDS
 from recipes.comparison.pretrained_trials import METHODS, OPTIMIZERS, TASKS
-from recipes.comparison.tables import difference, mean
+from recipes.comparison.tables import DIFFERENCES, difference, mean
 
 _OPTIMIZERS = ('Adam at 1e-3', 'SGD with a cosine')
 
@@ -23,8 +23,7 @@ def report(rows: Sequence[Row], search: Sequence[Row]) -> str:
     [
       'Test accuracy in percent: mean ± standard deviation (seeds). Below '
       'each, points against the dense model from which it was pruned, and of '
-      'unilth against the others: mean of the differences per seed ± its '
-      'standard error (seeds).'
+      f'unilth against the others. {DIFFERENCES}'
     ],
   ]
   for task in TASKS:
@@ -61,7 +60,7 @@ def difference_table(rows: Sequence[Row], task: str) -> list[str]:
     (method, *(difference(gained(rows, task, o, method)) for o in OPTIMIZERS))
     for method in _methods(rows, task)
   ]
-  return tables.markdown(['above the dense model', *_OPTIMIZERS], cells)
+  return tables.markdown(['against the dense model', *_OPTIMIZERS], cells)
 
 
 def gained(
@@ -83,7 +82,7 @@ def ours_table(rows: Sequence[Row], task: str) -> list[str]:
     for method in _methods(rows, task)
     if method != OURS
   ]
-  return tables.markdown(['unilth above', *_OPTIMIZERS], cells)
+  return tables.markdown(['unilth against', *_OPTIMIZERS], cells)
 
 
 def against(

@@ -1,11 +1,23 @@
-"""The report of a comparison: tables, plot, costs and failed runs."""
+"""The report of a comparison: tables, plot, costs and failed runs.
 
+  python -m recipes.comparison.report DIRECTORY...
+
+writes the differences in the `report.md` of finished comparisons again, from
+their `comparison.csv`.
+"""
+
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+from absl import app
 
 from recipes.common import figures, files
 from recipes.common.wording import count
 from recipes.comparison import plot, tables
 from recipes.comparison.trials import Grid, Row
+
+_AGAINST = ' against the others'
 
 
 def write(
@@ -54,11 +66,8 @@ def _differences(rows: Sequence[Row]) -> Iterator[list[str]]:
   for method in tables.BASELINES:
     table = tables.difference_table(rows, method)
     if table:
-      yield [f'## {method} against the others']
-      yield [
-        'Points of test accuracy: mean of the differences per seed ± its '
-        'standard error (seeds).'
-      ]
+      yield [f'## {method}{_AGAINST}']
+      yield [tables.DIFFERENCES]
       yield table
 
 
@@ -77,3 +86,35 @@ def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
       'epochs.'
     ]
     yield tables.search_table(rows)
+
+
+def write_differences(directory: pathlib.Path) -> None:
+  """Writes the differences of a report again, and leaves the rest as it is.
+
+  Args:
+    directory: of a comparison, with `comparison.csv` and `report.md`.
+
+  Raises:
+    ValueError: the report has no section of costs, which follows them.
+  """
+  path = directory / 'report.md'
+  sections = path.read_text().split('\n\n')
+  if '## Cost' not in sections:
+    raise ValueError(f'{path} must have a section "## Cost", but has none.')
+  end = sections.index('## Cost')
+  begin = next(
+    (i for i, section in enumerate(sections) if section.endswith(_AGAINST)), end
+  )
+  frame = pd.read_csv(directory / 'comparison.csv')
+  found = _differences(frame.to_dict('records'))
+  sections[begin:end] = ['\n'.join(lines) for lines in found]
+  files.write_text(path, '\n\n'.join(sections))
+
+
+def _main(arguments: Sequence[str]) -> None:
+  for name in arguments[1:]:
+    write_differences(pathlib.Path(name))
+
+
+if __name__ == '__main__':
+  app.run(_main)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from recipes.common import tables
+from recipes.comparison import intervals
 from recipes.comparison.methods import ABLATIONS
 from recipes.comparison.trials import COLUMNS, Row
 
@@ -40,6 +41,12 @@ BASELINES = {
 }
 
 
+DIFFERENCES = (
+  'Points of test accuracy: mean of the differences per seed ± half of its 95% '
+  "interval by Student's t (seeds). Above or below: the interval excludes 0."
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Mean:
   """A mean over seeds.
@@ -59,6 +66,24 @@ class Mean:
     """The standard error of the mean."""
     return self.deviation / np.sqrt(self.seeds)
 
+  @property
+  def margin(self) -> float:
+    """Half of the 95% interval by Student's t; infinite for one seed."""
+    if self.seeds == 1:
+      return np.inf
+    return intervals.half_width(self.seeds - 1) * self.error
+
+  @property
+  def verdict(self) -> str:
+    """Where the 95% interval lies: above 0, below it, or around it.
+
+    >>> mean([1.0, 1.1]).verdict, mean([-2.0, 1.0]).verdict
+    ('above', 'not told apart')
+    """
+    if abs(self.value) <= self.margin:
+      return 'not told apart'
+    return 'above' if self.value > 0 else 'below'
+
   def __str__(self) -> str:
     if self.seeds == 1:
       return f'{self.value:.2f} (1)'
@@ -72,17 +97,22 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def difference(values: Sequence[float]) -> str:
-  """Returns a mean of differences with its sign and standard error.
+  """Returns a mean of differences, its 95% interval and what that says.
 
-  >>> difference([1.0, 3.0]), difference([2.0]), difference([])
-  ('+2.00 ± 1.00 (2)', '+2.00 (1)', '')
+  One seed has no interval.
+
+  >>> difference([1.0, 1.2]), difference([-1.0, 3.0])
+  ('+1.10 ± 1.27 (2), not told apart', '+1.00 ± 25.41 (2), not told apart')
+  >>> difference([1.0, 1.2, 1.1]), difference([2.0]), difference([])
+  ('+1.10 ± 0.25 (3), above', '+2.00 (1)', '')
   """
   if not len(values):
     return ''
   found = mean(values)
   if found.seeds == 1:
     return f'{found.value:+.2f} (1)'
-  return f'{found.value:+.2f} ± {found.error:.2f} ({found.seeds})'
+  of = f'{found.value:+.2f} ± {found.margin:.2f} ({found.seeds})'
+  return f'{of}, {found.verdict}'
 
 
 def _compared(rows: Iterable[Row]) -> pd.DataFrame:
@@ -140,8 +170,9 @@ def beside(method: str) -> list[str]:
 def difference_table(rows: Sequence[Row], method: str) -> list[str]:
   """Returns the differences of a method to its baselines and ablations.
 
-  A cell has the mean of the differences over the seeds that both have, its
-  standard error and the number of these seeds.
+  A cell has the mean of the differences over the seeds that both have, half of
+  its 95% interval, the number of these seeds, and whether the interval is above
+  0 or below it.
   """
   by_seed = _compared(rows).pivot_table(
     index=['target_sparsity', 'seed'], columns='method', values='accuracy'
@@ -154,7 +185,7 @@ def difference_table(rows: Sequence[Row], method: str) -> list[str]:
   cells = points.groupby('target_sparsity').agg(
     lambda values: difference(values.dropna())
   )
-  return _markdown(f'{method} above{suffix(rows)}', cells.T)
+  return _markdown(f'{method} against{suffix(rows)}', cells.T)
 
 
 def cost_table(rows: Iterable[Row]) -> list[str]:

@@ -14,7 +14,7 @@ def _points(ours: str, theirs: str) -> str:
   found = {s: lead(MNIST, ours, theirs, s) for s in _SHARES}
   assert len({points.seeds for points in found.values()}) == 1
   return ', '.join(
-    f'{points.value:+.2f} ± {points.margin:.2f} ({100 * s:.0f}%)'
+    f'{points.value:+.2f} +- {points.margin:.2f} ({100 * s:.0f}%)'
     for s, points in found.items()
   )
 

@@ -71,9 +71,28 @@ def leads(
   return [lead(question, ours, other, s).value for other, s in pairs]
 
 
-def error(points: tables.Mean, digits: int = 2) -> str:
-  """Returns points with their standard error."""
-  return f'{points.value:.{digits}f} +- {points.error:.{digits}f}'
+def verdicts(
+  question: str, ours: str, theirs: str, *sparsities: float
+) -> list[str]:
+  """Returns what the intervals of a difference say at some sparsities."""
+  return [lead(question, ours, theirs, s).verdict for s in sparsities]
+
+
+def interval(points: tables.Mean, digits: int = 2) -> str:
+  """Returns points with half of their 95% interval."""
+  return f'{points.value:.{digits}f} +- {points.margin:.{digits}f}'
+
+
+def above(points: tables.Mean, digits: int = 2) -> str:
+  """Returns the same of points whose interval is above 0."""
+  assert points.verdict == 'above', points
+  return interval(points, digits)
+
+
+def not_told_apart(points: tables.Mean, digits: int = 2) -> str:
+  """Returns the same of points whose interval includes 0."""
+  assert points.verdict == 'not told apart', points
+  return interval(points, digits)
 
 
 def deviation(points: tables.Mean) -> str:

@@ -55,6 +55,7 @@ _EVERYWHERE = (
   r'\b\d+x\d+ pixels',
   r'\b20,000 images',
   r'\bstage \d',
+  r'\b95% interval',
 )
 _ALLOWED = {
   'README.md': (

@@ -7,20 +7,21 @@ from typing import Any
 
 from recipes.comparison import tables
 from tests.documents.committed_runs import (
+  above,
   accuracies,
   deviation,
-  error,
+  interval,
   lead,
   leads,
   listed,
+  not_told_apart,
   rows,
   span,
+  verdicts,
 )
 
 MNIST = 'mnist/methods'
 SMALL = 'cifar10/small_methods'
-# What UniLTH is compared with on the small network.
-EQUAL_COST = ('gmp', 'gmp_restart', 'lr_rewind', 'lth')
 
 
 def _trainings(question: str, epochs: int) -> list[int]:
@@ -51,18 +52,40 @@ def unilth_on_mnist() -> list[str]:
   points = [
     lead(MNIST, 'unilth', other, s) for other in others for s in (0.98, 0.99)
   ]
+  assert {found.verdict for found in points} == {'above'}
   least = min(points, key=lambda found: found.value)
-  rewind = lead(MNIST, 'unilth', 'lr_rewind', 0.95)
+  restart, rewind = (
+    not_told_apart(lead(MNIST, 'unilth', other, 0.95))
+    for other in ('gmp_restart', 'lr_rewind')
+  )
+  found = accuracies(MNIST)
+  ours, (dense,) = found['unilth'][0.9], found['dense'].values()
+  kept = tables.mean([ours[seed] - dense[seed] for seed in ours])
   return [
     '`unilth` is above every other sparse method at 98 and 99%, by '
-    f'{error(least)} points or more',
-    f'little above `lr_rewind` ({error(rewind)}).',
+    f'{above(least)} points or more',
+    f'from the dense network at 90% ({not_told_apart(kept)}), and at 95% from '
+    f'`gmp_restart` ({restart}) and `lr_rewind` ({rewind}).',
+    f'from `gmp_restart` at 98% ({not_told_apart(_each_layer_apart())}, three '
+    'seeds)',
   ]
+
+
+def _each_layer_apart() -> tables.Mean:
+  """Returns the points of UniLTH, each layer apart, above `gmp_restart`."""
+  ours = accuracies('mnist/ablations')['unilth_layer'][0.98]
+  theirs = accuracies(MNIST)['gmp_restart'][0.98]
+  return tables.mean([ours[seed] - theirs[seed] for seed in ours])
 
 
 def unilth_elsewhere() -> list[str]:
   """README: UniLTH on CIFAR-10, and LTH at its own cost."""
-  small = leads(SMALL, 'unilth', EQUAL_COST)
+  at = 0.9, 0.95, 0.98
+  for other in ('gmp', 'lr_rewind', 'lth'):
+    assert {*verdicts(SMALL, 'unilth', other, *at)} == {'above'}
+  restart = verdicts(SMALL, 'unilth', 'gmp_restart', *at)
+  assert restart == ['not told apart', 'above', 'not told apart']
+  small = leads(SMALL, 'unilth', ('gmp', 'lr_rewind', 'lth'))
   found = accuracies('cifar10/resnet20_by_default')
   sparse = [
     found[method][0.95][0]
@@ -75,31 +98,38 @@ def unilth_elsewhere() -> list[str]:
   assert above_ours.seeds == 3
   (times,) = _trainings(full, 15)
   costs = _trainings(seed_0, 15)
-  above = [
+  ahead = [
     lead(seed_0, 'lth_full', 'unilth', s).value for s in (0.9, 0.95, 0.99)
   ]
   return [
-    f'it leads at 90, 95 and 98%, by {min(small):.2f} points or more, on '
-    f'ResNet-20 (CIFAR-10, 95%, one seed, no search) by {large:.1f}. LTH at '
-    f'{times} times the cost, each round a whole training, is '
-    f'{error(above_ours)} points above it (MNIST, '
-    f'98%, three seeds); at 90, 95 and 99%, at {min(costs)} to {max(costs)} '
-    f'times the cost, {span(above, 1)} (one seed).'
+    'it is above `gmp`, `lr_rewind` and `lth` at 90, 95 and 98%, by '
+    f'{min(small):.2f} points or more, and above `gmp_restart` at 95%;',
+    f'it is ahead by {large:.1f}. LTH at {times} times the cost, each round a '
+    f'whole training, is not told apart from it ({not_told_apart(above_ours)} '
+    'points, MNIST, 98%, three seeds); at 90, 95 and 99%, at '
+    f'{min(costs)} to {max(costs)} times the cost, it is ahead by '
+    f'{span(ahead, 1)} (one seed).',
   ]
 
 
 def random_tickets() -> list[str]:
   """README: UniDLTH beside the other random tickets."""
-  most = max(
-    leads(MNIST, 'unidlth', ('random', 'dlth'), (0.9, 0.95, 0.98, 0.99))
-  )
-  below = [-x for x in leads(SMALL, 'unidlth', ['random_erk'])]
-  at = {s: error(lead(MNIST, 'unidlth', 'random_erk', s)) for s in (0.98, 0.99)}
+  of_layers = ('random', 'dlth')
+  every = 0.9, 0.95, 0.98, 0.99
+  for other in of_layers:
+    assert {*verdicts(MNIST, 'unidlth', other, *every)} == {'above'}
+    assert {*verdicts(SMALL, 'unidlth', other, *every[:3])} == {'above'}
+  most = max(leads(MNIST, 'unidlth', of_layers, every))
+  erk = {s: lead(MNIST, 'unidlth', 'random_erk', s) for s in every}
+  assert {erk[s].verdict for s in every[:3]} == {'not told apart'}
+  small = {s: lead(SMALL, 'random_erk', 'unidlth', s) for s in every[:3]}
   return [
     f'on MNIST by up to {most:.0f} points',
-    f'(`random_erk`) at 90 and 95%, and above it by {at[0.98]} points at 98% '
-    f'and {at[0.99]} at 99%; on the convolutional network it is below by '
-    f'{span(below, 1)} points',
+    '(`random_erk`) at 90, 95 and 98% '
+    f'({not_told_apart(erk[0.98])} points at 98%), and above it by '
+    f'{above(erk[0.99])} at 99%; on the convolutional network it is below by '
+    f'{above(small[0.95])} points at 95%, and not told apart at 90 and 98% '
+    f'({not_told_apart(small[0.9])} and {not_told_apart(small[0.98])} behind)',
   ]
 
 
@@ -119,9 +149,9 @@ def ramp_in_the_readme() -> list[str]:
   """README: what the ramp is worth."""
   assert _ramp(0.99).seeds == _ramp(0.995).seeds == 5
   return [
-    f'the ramp is worth {error(_ramp(0.99))} points at 99% and '
-    f'{error(_ramp(0.995), 1)} at 99.5%, where UniDLTH is '
-    f'{error(_over_scratch(), 1)} points above `random_erk` (MNIST, five seeds;'
+    f'the ramp is worth {above(_ramp(0.99))} points at 99% and '
+    f'{above(_ramp(0.995), 1)} at 99.5%, where UniDLTH is '
+    f'{above(_over_scratch(), 1)} points above `random_erk` (MNIST, five seeds;'
   ]
 
 
@@ -131,12 +161,16 @@ def lth_at_its_own_cost() -> list[str]:
   (times,) = _trainings(full, 15)
   (rounds,) = {r['rounds'] for r in rows(full) if r['method'] == 'lth_full'}
   *some, last = _trainings('mnist/lth_at_full_cost_seed_0', 15)
-  below = lead(full, 'lth_full', 'lth', 0.98).value
+  equal, ours = (
+    lead(full, 'lth_full', other, 0.98) for other in ('lth', 'unilth')
+  )
+  assert lead(full, 'unilth', 'lth', 0.98).verdict == 'not told apart'
   counts = f'{", ".join(map(str, some))} and {last} trainings'
   return [
     f'trains for all 15 epochs in each of its {rounds:.0f} rounds and before '
     f'the first, {times} times the cost of the others.',
-    f'LTH at equal cost is {below:.2f} points below that.',
+    f'({not_told_apart(ours)} points behind), nor from LTH at equal cost, '
+    f'which is {above(equal)} points below `lth_full`.',
     f'LTH has {counts}',
     f'of {some[0]} to {last} trainings, has three seeds',
   ]
@@ -146,33 +180,46 @@ def ablations() -> list[str]:
   """docs: what each part is worth."""
   parts, ramp = 'mnist/ablations', 'mnist/ramp_by_default'
 
-  def worth(method: str, part: str, digits: int = 2) -> str:
-    return error(lead(parts, method, f'{method}_{part}', 0.98), digits)
+  def worth(method: str, part: str) -> tables.Mean:
+    return lead(parts, method, f'{method}_{part}', 0.98)
 
-  def over_all(method: str) -> str:
+  def over_all(method: str) -> tables.Mean:
+    """Returns the points over all sparsities, per seed."""
     found = accuracies(ramp)
     ours, theirs = found[method], found[f'{method}_no_ramp']
-    pairs = [ours[s][seed] - theirs[s][seed] for s in ours for seed in ours[s]]
-    return error(tables.mean(pairs))
+    seeds = [[ours[s][n] - theirs[s][n] for s in ours] for n in range(3)]
+    return tables.mean([sum(points) / len(points) for points in seeds])
 
-  at = {
-    s: lead(ramp, 'unilth', 'unilth_no_ramp', s).value for s in (0.98, 0.99)
-  }
+  at = {s: lead(ramp, 'unilth', 'unilth_no_ramp', s) for s in (0.98, 0.99)}
   layer = tables.mean([*accuracies(parts)['unilth_layer'][0.98].values()])
-  restarted = tables.mean([*accuracies(MNIST)['gmp_restart'][0.98].values()])
   return [
-    f'is worth {worth("unilth", "layer")} points to UniLTH, and ERK '
-    f'{worth("unidlth", "layer", 1)} to UniDLTH.',
-    f'over the four sparsities ({at[0.98]:+.2f} at 98%, {at[0.99]:+.2f} at '
-    f'99%, {over_all("unilth")} over all)',
-    f'as it is by default ({over_all("unidlth")}).',
-    f'UniLTH loses {worth("unilth", "one_round")} points and UniDLTH '
-    f'{worth("unidlth", "one_round")}.',
-    f'nothing to UniLTH ({worth("unilth", "no_restart")} at 98%)',
-    f'to UniDLTH {worth("unidlth", "no_restart")}.',
-    f'(`unilth_layer`, {deviation(layer)} at 98%, three seeds) UniLTH is level '
-    f'with `gmp_restart` ({deviation(restarted)})',
+    f'ERK is worth {above(worth("unidlth", "layer"), 1)} points to UniDLTH. '
+    'One ranking over all layers gives UniLTH '
+    f'{not_told_apart(worth("unilth", "layer"))},',
+    f'({not_told_apart(over_all("unilth"))} over the four sparsities; '
+    f'{above(at[0.98])} at 98% alone, {not_told_apart(at[0.99])} at 99%)',
+    f'as it is by default ({not_told_apart(over_all("unidlth"))}).',
+    f'it loses {above(worth("unilth", "one_round"))} points; UniDLTH '
+    f'{not_told_apart(worth("unidlth", "one_round"))}, not told apart.',
+    f'UniLTH ({not_told_apart(worth("unilth", "no_restart"))} at 98%)',
+    f'UniDLTH ({not_told_apart(worth("unidlth", "no_restart"))}).',
+    f'(`unilth_layer`, {deviation(layer)} at 98%, three seeds) UniLTH is not '
+    f'told apart from `gmp_restart` ({not_told_apart(_each_layer_apart())})',
+    *_other_parts(parts),
   ]
+
+
+def _other_parts(question: str) -> list[str]:
+  """Returns nothing, if no other part is told apart."""
+  told = {
+    name
+    for method in ('unilth', 'unidlth')
+    for name in accuracies(question)
+    if name.startswith(f'{method}_')
+    and lead(question, method, name, 0.98).verdict != 'not told apart'
+  }
+  assert told == {'unilth_no_ramp', 'unilth_one_round', 'unidlth_layer'}
+  return []
 
 
 def ramp_in_the_docs() -> list[str]:
@@ -180,17 +227,20 @@ def ramp_in_the_docs() -> list[str]:
   scratch = accuracies('mnist/random_erk')['random_erk'][0.995]
   mean = tables.mean([*scratch.values()])
   small = 'cifar10/small_ramp_of_unidlth'
-  erk = [-lead(MNIST, 'dlth_erk', 'random_erk', s).value for s in (0.98, 0.99)]
+  every = 0.9, 0.95, 0.98, 0.99
+  erk = [lead(MNIST, 'dlth_erk', 'random_erk', s) for s in every]
+  assert {found.verdict for found in erk} == {'not told apart'}
   return [
-    f'it is worth {error(_ramp(0.99))} points to UniDLTH at 99% and '
-    f'{error(_ramp(0.995), 1)} at 99.5%, nothing at 98%. At 99.5% UniDLTH is '
-    f'{error(_over_scratch(), 1)} points above the same ticket from scratch',
+    f'it is worth {above(_ramp(0.99))} points to UniDLTH at 99% and '
+    f'{above(_ramp(0.995), 1)} at 99.5%; at 98% it is not told apart '
+    f'({not_told_apart(_ramp(0.98))}). At 99.5% UniDLTH is '
+    f'{above(_over_scratch(), 1)} points above the same ticket from scratch',
     f'({deviation(mean)}: {listed(scratch.values())};',
-    f'worth {error(_ramp(0.98, small))} at 98% and {error(_ramp(0.99, small))} '
-    'at 99% (three seeds;',
-    f'is above `random_cut` by {span(_dlth_over_random_cut(), 0)} points in '
-    'the test with the same settings.',
-    f'below it by {erk[0]:.1f} at 98 and {erk[1]:.1f} points at 99%.',
+    f'not told apart ({not_told_apart(_ramp(0.98, small))} at 98% and '
+    f'{not_told_apart(_ramp(0.99, small))} at 99%, three seeds;',
+    f'is ahead of `random_cut` by {span(_dlth_over_random_cut(), 0)} points in '
+    'the test with the same settings',
+    f'({interval(erk[2])} at 98%, {interval(erk[3])} at 99%).',
   ]
 
 
@@ -208,8 +258,9 @@ def searched() -> list[str]:
   """docs: settings of the search on MNIST, and restarts."""
   late = {s: lead(MNIST, 'lth', 'lth_late', s) for s in (0.98, 0.99)}
   restart = [
-    lead(MNIST, 'gmp_restart', 'gmp', s).value for s in (0.9, 0.95, 0.98, 0.99)
+    lead(MNIST, 'gmp_restart', 'gmp', s) for s in (0.9, 0.95, 0.98, 0.99)
   ]
+  assert {found.verdict for found in restart[2:]} == {'not told apart'}
   short = 'rounds=4 finetune_fraction=0.95 max_dense_fraction=0.07'
   erk, erk_short, erk_warm = (
     _search('unidlth', knobs)['validation']
@@ -227,8 +278,10 @@ def searched() -> list[str]:
   return [
     f'where it was ({erk_short:.2f} against {erk:.2f}, seed 0); with three '
     f'times the learning rate and a warm-up it is {erk_warm:.2f}.',
-    f'by {error(late[0.98])} (98%) to {error(late[0.99])} points (99%).',
-    f'is worth {span(restart, 2)} points to gradual pruning',
+    f'by {above(late[0.99])} points at 99%, and not told apart at 98% '
+    f'({not_told_apart(late[0.98])}).',
+    f'is worth {above(restart[0])} and {above(restart[1])} points to gradual '
+    'pruning at 90 and 95%',
     f'{own:.2f}, against {less:.2f} (0.4) and {most:.2f} (0.75 after a shorter '
     'stage 1)',
     f'({tenth:.2f} against {own:.2f})',

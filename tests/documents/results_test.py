@@ -23,9 +23,9 @@ _RESULTS = sorted(
 )
 _DOCUMENTS = [_ROOT / 'README.md', _ROOT / 'docs' / 'comparison.md']
 _PRETRAINED = _PLACE / 'comparison' / 'digits_and_mnist' / 'pretrained'
-# As in | unilth | 98.39 ± 0.16 (5) |, | gmp | +0.18 ± 0.05 (5) | and
+# As in | unilth | 98.39 ± 0.16 (5) |, | gmp | +0.18 ± 0.14 (5), above | and
 # | lth | 64.70 (1) |.
-_CELLS = re.compile(r'\| \w+ \|.* \(\d\) \|')
+_CELLS = re.compile(r'\| \w+ \|.* \(\d\)(?:, [a-z ]+)? \|')
 _TABLES = re.compile(r'(?:^\|.*\n)+', re.M)
 
 
@@ -123,15 +123,26 @@ def test_the_report_on_trained_networks_has_the_tables_of_its_runs():
 
 @pytest.mark.parametrize('optimizer', ['adam', 'sgd'])
 def test_a_trained_network_is_better_pruned_than_by_polynomial_decay(optimizer):
-  for task in ('digits_cnn', 'mnist_lenet'):
-    points = pretrained_report.against(
-      _pretrained(), task, optimizer, 'polynomial_decay'
+  found = {
+    task: tables.mean(
+      pretrained_report.against(
+        _pretrained(), task, optimizer, 'polynomial_decay'
+      )
     )
-    above = tables.mean(points)
-    assert above.seeds > 1 and above.value > above.error, task
-  # The digits network keeps its accuracy; LeNet does not quite, as the report
-  # shows.
-  kept = tables.mean(
-    pretrained_report.gained(_pretrained(), 'digits_cnn', optimizer, 'unilth')
-  )
-  assert kept.seeds == 5 and kept.value >= -kept.error
+    for task in ('digits_cnn', 'mnist_lenet')
+  }
+  assert {points.seeds for points in found.values()} == {5}
+  assert found['mnist_lenet'].verdict == 'above'
+  # With SGD on the digits it loses between 1 and 35 points.
+  same = 'not told apart'
+  digits = same if optimizer == 'sgd' else 'above'
+  assert found['digits_cnn'].verdict == digits
+  # The digits network keeps its accuracy; LeNet does not quite with Adam.
+  kept = {
+    task: tables.mean(
+      pretrained_report.gained(_pretrained(), task, optimizer, 'unilth')
+    ).verdict
+    for task in found
+  }
+  lenet = same if optimizer == 'sgd' else 'below'
+  assert kept == {'digits_cnn': same, 'mnist_lenet': lenet}

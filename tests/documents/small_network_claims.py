@@ -3,18 +3,24 @@
 Each function returns parts of the document, with the numbers of the files.
 """
 
+from collections.abc import Mapping
+
 from recipes.comparison import tables
 from tests.documents.committed_runs import (
+  above,
   accuracies,
   csv_rows,
   deviation,
+  lead,
   leads,
   listed,
   load,
+  not_told_apart,
   rows,
   span,
+  verdicts,
 )
-from tests.documents.mnist_claims import EQUAL_COST, SMALL
+from tests.documents.mnist_claims import SMALL
 
 _AT_ONCE = 'cut before the first step: `--method=random --scope=erk`'
 _FIRST_STEPS = {
@@ -27,10 +33,19 @@ _FIRST_STEPS = {
 }
 
 
+def _runs(name: str) -> dict[int, float]:
+  """Returns test accuracies in percent of single runs, by seed."""
+  found = csv_rows('cifar10/small_single_runs/runs.csv')
+  return {
+    row['seed']: 100 * row['test_accuracy']
+    for row in found
+    if row['name'] == name
+  }
+
+
 def _seeds(name: str) -> list[float]:
   """Returns test accuracies in percent of single runs by their name."""
-  found = csv_rows('cifar10/small_single_runs/runs.csv')
-  return [100 * row['test_accuracy'] for row in found if row['name'] == name]
+  return [*_runs(name).values()]
 
 
 def _single(name: str) -> tables.Mean:
@@ -38,40 +53,65 @@ def _single(name: str) -> tables.Mean:
   return tables.mean(_seeds(name))
 
 
+def _paired(
+  ours: Mapping[int, float], theirs: Mapping[int, float]
+) -> tables.Mean:
+  """Returns the points of one above the other, seed by seed."""
+  assert ours.keys() == theirs.keys()
+  return tables.mean([ours[seed] - theirs[seed] for seed in ours])
+
+
 def small_network() -> list[str]:
   """docs: leads on the small network for CIFAR-10."""
-
-  def below(question: str) -> str:
-    points = leads(question, 'unidlth', ['random_erk'])
-    return span([-x for x in points], 1)
-
-  ours = leads(SMALL, 'unilth', EQUAL_COST)
-  ours_globally = leads(SMALL, 'unilth', EQUAL_COST[2:])
-  ramp = leads('cifar10/small_by_default', 'unidlth', ['unidlth_no_ramp'])
-  above = {
+  default, at = 'cifar10/small_by_default', (0.9, 0.95, 0.98)
+  same = 'not told apart'
+  for method, other in (
+    *(('unilth', other) for other in ('gmp', 'lr_rewind', 'lth')),
+    *(('unidlth', other) for other in ('random', 'dlth')),
+  ):
+    assert {*verdicts(SMALL, method, other, *at)} == {'above'}
+  restart = verdicts(SMALL, 'unilth', 'gmp_restart', *at)
+  assert restart == [same, 'above', same]
+  assert {*verdicts(SMALL, 'unidlth', 'dlth_erk', *at)} == {same}
+  scratch = verdicts(SMALL, 'unidlth', 'random_erk', *at)
+  assert scratch == [same, 'below', same]
+  assert {*verdicts(default, 'unilth', 'unilth_no_ramp', *at)} == {same}
+  ramp = [lead(default, 'unidlth', 'unidlth_no_ramp', s) for s in at]
+  assert [found.verdict for found in ramp] == [same, same, 'above']
+  assert lead(default, 'random_erk', 'unidlth', 0.9).verdict == same
+  globally = leads(SMALL, 'unilth', ('lr_rewind', 'lth'))
+  below = {
+    question: [lead(question, 'random_erk', 'unidlth', s) for s in at]
+    for question in (SMALL, default)
+  }
+  over = {
     name: span(leads(SMALL, 'unidlth', [name]), 1)
-    for name in ('dlth_erk', 'random', 'dlth')
+    for name in ('random', 'dlth')
   }
   return [
-    f'UniLTH leads by {span(ours, 2)} points, also over the methods that rank '
-    f'all layers together as it does ({span(ours_globally, 2)}).',
-    f'the one trained from scratch is {below(SMALL)} points above UniDLTH, '
-    f'which is {above["dlth_erk"]} above `dlth_erk`, {above["random"]} above '
-    f'`random` and {above["dlth"]} above `dlth`.',
-    f'to UniDLTH it gives up to {max(ramp):.1f} points. By default UniDLTH is '
-    f'{below("cifar10/small_by_default")} points below the ticket from scratch',
-    f'and twice the learning rate with a warm-up, {below(SMALL)}.',
+    'UniLTH is above `lr_rewind` and `lth`, which rank all layers together as '
+    f'it does, by {span(globally, 2)} points,',
+    'UniDLTH is below the one trained from scratch by '
+    f'{above(below[SMALL][1])} points at 95%,',
+    f'It is above `random` by {over["random"]} and above `dlth` by '
+    f'{over["dlth"]} points.',
+    f'To UniDLTH it gives {above(ramp[2])} points at 98%',
+    f'by {above(below[default][1])} and {above(below[default][2])} points at '
+    '95 and 98%',
+    'and twice the learning rate with a warm-up, by '
+    f'{above(below[SMALL][1])} at 95% alone.',
   ]
 
 
 def one_dense_epoch() -> list[str]:
   """docs: UniDLTH with one dense epoch on the small network."""
   default = accuracies('cifar10/small_by_default')['unidlth'][0.98]
-  found = _single('unidlth, one dense epoch')
-  gain = found.value - tables.mean([*default.values()]).value
+  name = 'unidlth, one dense epoch'
+  gain = _paired(_runs(name), default)
   return [
-    f'is worth {gain:.1f} points at 98% ({deviation(found)}: '
-    f'{listed(_seeds("unidlth, one dense epoch"))};'
+    f'ends {not_told_apart(gain)} points higher at 98%, which three seeds do '
+    f'not tell apart from 0 ({deviation(_single(name))}: '
+    f'{listed(_seeds(name))};'
   ]
 
 
@@ -103,7 +143,7 @@ def first_dense_steps() -> list[str]:
   scratch = accuracies('cifar10/small_by_default')['random_erk'][0.98]
   at_once = tables.mean([*scratch.values()])
   (steps,) = {row['steps'] for row in rows('cifar10/small_by_default')}
-  after, warm, after_warm = map(_single, _FIRST_STEPS.values())
+  after, warm, after_warm = map(_runs, _FIRST_STEPS.values())
   lines = [
     f'| {label} | {deviation(found)} | {listed(values)} |'
     for label, found, values in (
@@ -117,9 +157,9 @@ def first_dense_steps() -> list[str]:
   return [
     *lines,
     f'after 23 of {steps:,.0f} steps, without a ramp, ends '
-    f'{at_once.value - after.value:.1f} points below the same ticket cut '
-    'before the first; where the learning rate rises over three epochs, '
-    f'{warm.value - after_warm.value:.1f} points (98%):',
+    f'{above(_paired(scratch, after))} points below the same ticket cut before '
+    'the first; where the learning rate rises over three epochs, '
+    f'{above(_paired(warm, after_warm))} points (98%):',
   ]
 
 
@@ -132,22 +172,33 @@ def resnet20() -> list[str]:
     found['unilth'][0.95][0] - found[name][0.95][0] for name in others
   )
   return [
-    f'UniLTH leads by {least:.1f} points and more;',
+    f'UniLTH is ahead by {least:.1f} points and more.',
     f'ended a point lower, at {100 * results["test_accuracy"]:.2f}.',
   ]
 
 
 def digits() -> list[str]:
   """docs: the table of the digits."""
-  groups: dict[str, list[float]] = {}
+  groups: dict[str, dict[int, float]] = {}
   for row in csv_rows('digits/by_default/runs.csv'):
     restart = ' --lr_restart' if row['lr_restart'] == 'True' else ''
     scope = f' --scope={row["scope"]}' if row['scope'] else ''
     label = f'{row["method"]}{restart}{scope}'
-    groups.setdefault(label, []).append(100 * row['test_accuracy'])
+    groups.setdefault(label, {})[row['seed']] = 100 * row['test_accuracy']
+  for other in ('dense', 'gmp', 'gmp --lr_restart', 'lth', 'lr_rewind'):
+    points = _paired(groups['unilth'], groups[other])
+    assert points.verdict == 'not told apart'
+  even, erk = (
+    above(_paired(groups[name], groups['unidlth']))
+    for name in ('random', 'random --scope=erk')
+  )
   return [
-    f'| `{label}` | {deviation(tables.mean(found))} | {listed(found)} |'
-    for label, found in groups.items()
+    *(
+      f'| `{label}` | {deviation(tables.mean([*found.values()]))} | '
+      f'{listed(found.values())} |'
+      for label, found in groups.items()
+    ),
+    f'above `unidlth`, by {even} and {erk} points',
   ]
 
 

@@ -145,7 +145,7 @@ def test_a_comparison_names_the_structure_and_has_equal_flops(
   assert [float(row['sparsity']) for row in rows] == [0.0, 0.75]
   report = (tmp_path / 'report.md').read_text()
   assert '| method (channels) | 75% |' in report
-  assert '| unilth above (channels) | 75% |' in report
+  assert '| unilth against (channels) | 75% |' in report
   assert 'The columns are the FLOPs removed by whole channels.' in report
 
 
