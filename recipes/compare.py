@@ -19,25 +19,19 @@ missing.
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
 from absl.testing import flagsaver
 
 from recipes.common.wording import count
-from recipes.comparison import parallel_runs, runner, tables
+from recipes.comparison import method_groups, parallel_runs, runner, tables
 from recipes.comparison.channel_methods import (
   CHANNEL_CONFIGS,
   CHANNEL_METHODS,
-  configs,
 )
-from recipes.comparison.methods import (
-  ABLATIONS,
-  METHOD_CONFIGS,
-  METHODS,
-  MethodConfig,
-)
+from recipes.comparison.methods import METHOD_CONFIGS
 from recipes.comparison.trials import Grid, Trial
 from recipes.training import (
   catalogue,
@@ -47,7 +41,6 @@ from recipes.training import (
   run_directory,
   run_flags,
 )
-from recipes.training.methods import OF_TFMOT
 from recipes.training.recipe import Recipe
 
 FLAGS = flags.FLAGS
@@ -106,7 +99,6 @@ flags.DEFINE_bool(
   'List the runs without starting them.',
   module_name=_COMPARISON,
 )
-_GROUPS = ('all', 'ablations')
 # Not given to the runs of dense networks.
 _UNITS = ('structure', 'of')
 # The grid sets these flags of the runs.
@@ -118,7 +110,7 @@ _ALWAYS = ('--verbose=0', '--noplots', '--export=')
   'methods', f'must be all, ablations, or of {", ".join(METHOD_CONFIGS)}'
 )
 def _are_methods(value: list[str]) -> bool:
-  return {*value} <= {*_GROUPS, *METHOD_CONFIGS, *CHANNEL_CONFIGS}
+  return {*value} <= {*method_groups.NAMES, *METHOD_CONFIGS, *CHANNEL_CONFIGS}
 
 
 @flags.validator(
@@ -208,7 +200,9 @@ def _grid(recipe: Recipe) -> Grid:
     searched = min(searched, FLAGS.seeds)
   return Grid(
     recipe,
-    list(dict.fromkeys(_methods(structure))),
+    list(
+      dict.fromkeys(method_groups.chosen(FLAGS.methods, structure, FLAGS.keras))
+    ),
     sorted(set(map(float, FLAGS.sparsities))),
     FLAGS.seeds,
     searched,
@@ -219,39 +213,6 @@ def _grid(recipe: Recipe) -> Grid:
     FLAGS.of or 'weights',
     FLAGS.first_seed,
   )
-
-
-def _methods(structure: str) -> Iterator[str]:
-  """Yields the methods that the flags ask for.
-
-  Args:
-    structure: what is pruned.
-
-  Raises:
-    ValueError: one of them cannot prune that.
-  """
-  known = configs(structure)
-  groups = {
-    'all': tuple(CHANNEL_METHODS if structure else METHODS),
-    'ablations': (*tables.BASELINES, *ABLATIONS),
-  }
-  for given in FLAGS.methods:
-    if given in groups:
-      # Those of tfmot are left out of a group for Keras 3, refused by name.
-      yield from (n for n in groups[given] if _is_known(known[n], FLAGS.keras))
-    elif given in known:
-      yield given
-    else:
-      raise ValueError(
-        f'--methods={given} cannot be compared with --structure='
-        f'{structure or None}, only {", ".join(known)}.'
-      )
-
-
-def _is_known(method: MethodConfig, keras: str) -> bool:
-  """Returns whether models of a Keras can be pruned by a method."""
-  is_of_tfmot = method.hyperparameters['method'] in OF_TFMOT
-  return keras == 'tf_keras' or not is_of_tfmot
 
 
 def _check(grid: Grid, trials: Sequence[Trial]) -> None:

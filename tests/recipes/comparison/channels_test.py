@@ -118,6 +118,7 @@ def _run_here(recipe, jobs, slots):
       yield job, experiment.main(tiny_recipe.RECIPE, words)
 
 
+@pytest.mark.long
 def test_a_comparison_names_the_structure_and_has_equal_flops(
   monkeypatch, tmp_path
 ):
