@@ -49,7 +49,13 @@ def draw(
     name: [method for method in methods if method in found]
     for name, methods in _PANELS.items()
   }
-  panels = {name: methods for name, methods in panels.items() if methods}
+  # The control of both panels makes none by itself.
+  panels = {
+    name: methods
+    for name, methods in panels.items()
+    if methods
+    and (methods != ['small_dense'] or {*found} <= {'dense', 'small_dense'})
+  }
   columns = max(1, len(panels))
   with figures.styled() as pyplot:
     figure, axes = pyplot.subplots(

@@ -6,6 +6,7 @@ import pytest
 
 from recipes.common import result_index
 from tests.documents import (
+  channel_claims,
   check_claims,
   cost_claims,
   disk_claims,
@@ -31,6 +32,7 @@ _CLAIMS = {
     *check_claims.COMPARISON,
   ),
   'docs/channels.md': check_claims.CHANNELS,
+  'docs/channels_accuracy.md': channel_claims.ACCURACY,
   'docs/early_stopping.md': check_claims.EARLY_STOPPING,
   'docs/faster.md': cost_claims.FASTER,
   'docs/keras3_fit.md': (),  # Its table has words alone.
@@ -116,6 +118,13 @@ _ALLOWED = {
     r'loses at most 0\.01 of the dense accuracy',
     r'from epoch 0:',
     r'`worker_timeout` seconds \(60\)',
+  ),
+  'docs/channels_accuracy.md': (
+    r'the interval includes 0\.',
+    r'\(90% removed, three seeds\)',
+    r'\b5,000 images',
+    r'Seeds begin at 10\.',
+    r'With 50 and 75% removed',
   ),
   'docs/models.md': (
     r'with UniLTH to 80% \(per layer\)',

@@ -21,7 +21,11 @@ _PLACE = _ROOT / 'recipes' / 'results'
 _RESULTS = sorted(
   path.parent for path in _PLACE.glob('comparison/*/*/comparison.csv')
 )
-_DOCUMENTS = [_ROOT / 'README.md', _ROOT / 'docs' / 'comparison.md']
+_DOCUMENTS = [
+  _ROOT / 'README.md',
+  _ROOT / 'docs' / 'comparison.md',
+  _ROOT / 'docs' / 'channels_accuracy.md',
+]
 _PRETRAINED = _PLACE / 'comparison' / 'digits_and_mnist' / 'pretrained'
 # As in | unilth | 98.39 ± 0.16 (5) |, | gmp | +0.18 ± 0.14 (5), above | and
 # | lth | 64.70 (1) |.
@@ -70,7 +74,7 @@ def test_the_readme_says_how_many_seeds_a_mean_has():
     if len(seeds) != 5
   }
   assert fewer == {('dlth_erk', 0.99): 3}
-  for document in _DOCUMENTS:
+  for document in _DOCUMENTS[:2]:
     said = 'over five seeds (`dlth_erk` at 99%: three'
     assert said in ' '.join(document.read_text().split())
 

@@ -186,3 +186,4 @@ def test_a_plot_says_what_its_targets_are_shares_of(monkeypatch, tmp_path):
   assert axes[0].get_xlabel() == 'FLOPs removed by whole channels: 90%'
   (labels,) = {tuple(t.get_text() for t in axes[0].get_xticklabels())}
   assert labels == ('unilth', 'small_dense')
+  assert len(axes) == 1  # The control makes no panel by itself.
