@@ -156,9 +156,8 @@ def suffix(rows: Sequence[Row]) -> str:
   >>> suffix([{'structure': 'channels'}]), suffix([{}])
   (' (channels)', '')
   """
-  # Where a file has no structure, pandas reads NaN.
-  found = {row.get('structure') for row in rows} & {'channels'}
-  return f' ({", ".join(sorted(found))})' if found else ''
+  is_channels = any(row.get('structure') == 'channels' for row in rows)
+  return ' (channels)' if is_channels else ''
 
 
 def beside(method: str) -> list[str]:
