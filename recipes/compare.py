@@ -6,12 +6,14 @@
     --sparsities=0.9,0.95,0.98,0.99 --methods=gmp,lr_rewind,unilth
 
 Flags of the recipe are passed to all runs. `recipes/comparison/methods.py`
-defines the methods and their hyperparameters. `--methods=all` compares all of
-them; `--methods=ablations --search_seeds=0` compares UniLTH and UniDLTH with
-their ablations, without a search. The output directory receives
-`comparison.csv`, with a row per finished run, `report.md` and `comparison.png`.
-The same command resumes a comparison; with more seeds, sparsities or methods it
-runs what is missing.
+defines the methods and their hyperparameters, `channel_methods.py` those of
+`--structure=channels --of=flops`, where `--sparsities` are the shares of the
+FLOPs that are removed. `--methods=all` compares all of them;
+`--methods=ablations --search_seeds=0` compares UniLTH and UniDLTH with their
+ablations, without a search. The output directory receives `comparison.csv`,
+with a row per finished run, `report.md` and `comparison.png`. The same command
+resumes a comparison; with more seeds, sparsities or methods it runs what is
+missing.
 """
 
 import dataclasses
@@ -21,10 +23,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
+from absl.testing import flagsaver
 
 from recipes.common.wording import count
-from recipes.comparison import parallel_runs, runner, tables
-from recipes.comparison.methods import ABLATIONS, METHOD_CONFIGS, METHODS
+from recipes.comparison import method_groups, parallel_runs, runner, tables
+from recipes.comparison.channel_methods import (
+  CHANNEL_CONFIGS,
+  CHANNEL_METHODS,
+)
+from recipes.comparison.methods import METHOD_CONFIGS
 from recipes.comparison.trials import Grid, Trial
 from recipes.training import (
   catalogue,
@@ -34,7 +41,6 @@ from recipes.training import (
   run_directory,
   run_flags,
 )
-from recipes.training.methods import OF_TF_KERAS
 from recipes.training.recipe import Recipe
 
 FLAGS = flags.FLAGS
@@ -44,20 +50,30 @@ _COMPARISON = 'Comparison'
 flags.DEFINE_list(
   'methods',
   ['all'],
-  f'Methods to compare: all, ablations, or of {", ".join(METHOD_CONFIGS)}.',
+  f'Methods to compare: all, ablations, or of {", ".join(METHOD_CONFIGS)}; '
+  f'with --structure=channels, of {", ".join(CHANNEL_METHODS)}.',
   module_name=_COMPARISON,
 )
 flags.DEFINE_list(
   'sparsities',
   ['0.8', '0.9', '0.95', '0.98', '0.99'],
-  'Target sparsities, above 0 and below 1.',
+  'Target sparsities, above 0 and below 1; with --structure=channels, shares '
+  'of what --of names.',
   module_name=_COMPARISON,
 )
 flags.DEFINE_integer(
   'seeds',
   3,
-  'Number of runs of each method, with seeds from 0 on.',
+  'Number of runs of each method, with seeds from --first_seed on.',
   1,
+  module_name=_COMPARISON,
+)
+flags.DEFINE_integer(
+  'first_seed',
+  0,
+  'First seed of the runs that are compared. The search uses seeds from 0 on: '
+  'with --first_seed=10 no run of the tables has chosen a setting.',
+  0,
   module_name=_COMPARISON,
 )
 flags.DEFINE_integer(
@@ -83,7 +99,8 @@ flags.DEFINE_bool(
   'List the runs without starting them.',
   module_name=_COMPARISON,
 )
-_GROUPS = {'all': tuple(METHODS), 'ablations': (*tables.BASELINES, *ABLATIONS)}
+# Not given to the runs of dense networks.
+_UNITS = ('structure', 'of')
 # The grid sets these flags of the runs.
 _SET_BY_GRID = ('method', 'target_sparsity', 'seed')
 _ALWAYS = ('--verbose=0', '--noplots', '--export=')
@@ -93,7 +110,7 @@ _ALWAYS = ('--verbose=0', '--noplots', '--export=')
   'methods', f'must be all, ablations, or of {", ".join(METHOD_CONFIGS)}'
 )
 def _are_methods(value: list[str]) -> bool:
-  return {*value} <= {*_GROUPS, *METHOD_CONFIGS}
+  return {*value} <= {*method_groups.NAMES, *METHOD_CONFIGS, *CHANNEL_CONFIGS}
 
 
 @flags.validator(
@@ -148,6 +165,7 @@ def read_flags(recipe: Recipe) -> Settings:
   grid = _grid(recipe)
   own = ('recipe', 'methods', 'sparsities', 'seeds', 'search_seeds', 'epochs')
   given = [FLAGS[n].serialize() for n in own if FLAGS[n].value is not None]
+  given += command_line.given_flags(['first_seed'])
   common = command_line.given_flags(
     name
     for name in (*run_flags.RESULT_FLAGS, *recipe.flags)
@@ -169,41 +187,40 @@ def read_flags(recipe: Recipe) -> Settings:
 
 def _grid(recipe: Recipe) -> Grid:
   """Returns the runs that the flags ask for."""
-  methods = [
-    name
-    for given in FLAGS.methods
-    for name in _GROUPS.get(given, (given,))
-    # Those of tf_keras are left out of a group for Keras 3, refused by name.
-    if given not in _GROUPS or _is_known(name, FLAGS.keras)
-  ]
+  structure = FLAGS.structure or ''
   common = command_line.given_flags(
     name
     for name in (*run_flags.NAMES, *recipe.flags)
     if name not in ('epochs', 'output_dir')
+    and not (structure and name in _UNITS)
   )
   default = pathlib.Path('runs', 'compare', recipe.name)
+  searched = FLAGS.search_seeds
+  if not FLAGS.first_seed:
+    searched = min(searched, FLAGS.seeds)
   return Grid(
     recipe,
-    list(dict.fromkeys(methods)),
+    list(
+      dict.fromkeys(method_groups.chosen(FLAGS.methods, structure, FLAGS.keras))
+    ),
     sorted(set(map(float, FLAGS.sparsities))),
     FLAGS.seeds,
-    min(FLAGS.search_seeds, FLAGS.seeds),
+    searched,
     FLAGS.epochs or recipe.epochs,
     pathlib.Path(FLAGS.output_dir or default),
     (*_ALWAYS, *common),
+    structure,
+    FLAGS.of or 'weights',
+    FLAGS.first_seed,
   )
-
-
-def _is_known(method: str, keras: str) -> bool:
-  """Returns whether models of a Keras can be pruned by a method."""
-  name = METHOD_CONFIGS[method].hyperparameters['method']
-  return keras == 'tf_keras' or name not in OF_TF_KERAS
 
 
 def _check(grid: Grid, trials: Sequence[Trial]) -> None:
   """Raises a `ValueError` for a run that its recipe would refuse."""
   for trial in trials:
-    config = command_line.config_of(grid.recipe, grid.job(trial).flags)
+    # A dense network is not given those of the comparison.
+    with flagsaver.flagsaver(**dict.fromkeys(_UNITS)):
+      config = command_line.config_of(grid.recipe, grid.job(trial).flags)
     pruning_setup.check(config.pruning, config.keras_module)
 
 

@@ -33,21 +33,36 @@ _TICKS = (
 )
 
 
-def draw(path: pathlib.Path, title: str, rows: Iterable[Row]) -> None:
-  """Draws means over the seeds; bands and bars are their standard errors."""
+def draw(
+  path: pathlib.Path, title: str, rows: Iterable[Row], share: str = 'sparsity'
+) -> None:
+  """Draws means over the seeds; bands and bars are their standard errors.
+
+  Args:
+    path: of the PNG file.
+    title: above the panels.
+    rows: of the comparison.
+    share: what the targets are shares of, in words.
+  """
   found = tables.accuracies(rows)
   panels = {
     name: [method for method in methods if method in found]
     for name, methods in _PANELS.items()
   }
-  panels = {name: methods for name, methods in panels.items() if methods}
+  # The control of both panels makes none by itself.
+  panels = {
+    name: methods
+    for name, methods in panels.items()
+    if methods
+    and (methods != ['small_dense'] or {*found} <= {'dense', 'small_dense'})
+  }
   columns = max(1, len(panels))
   with figures.styled() as pyplot:
     figure, axes = pyplot.subplots(
       1, columns, figsize=(5.5 * columns, 5), layout='constrained'
     )
     for axis, (name, methods) in zip(np.ravel(axes), panels.items()):
-      _panel(axis, methods, found)
+      _panel(axis, methods, found, share)
       axis.set_title(name, loc='left', fontsize=11)
     figure.suptitle(title, x=0.02, ha='left', fontsize=12)
     figures.save(pyplot, figure, path)
@@ -57,6 +72,7 @@ def _panel(
   axis: Any,
   methods: Sequence[str],
   found: Mapping[str, Mapping[float, Mapping[int, float]]],
+  share: str,
 ) -> None:
   """Draws lines over the sparsities; of a single one, the methods in a row."""
   sparsities = sorted({s for method in methods for s in found[method]})
@@ -75,9 +91,11 @@ def _panel(
     shown.append(dense.value)
     axis.axhline(dense.value, color='black', linestyle=':', label='dense')
   if len(sparsities) == 1:
-    _methods_in_a_row(axis, means, sparsities[0])
+    _methods_in_a_row(axis, means)
+    axis.set_xlabel(f'{share}: {100 * sparsities[0]:.6g}%')
   else:
     _lines(axis, means, sparsities)
+    axis.set_xlabel(f'{share}, %')
   axis.set_ylabel('test accuracy, % (by log error)')
   ours = min(mean.value for mean in means[methods[0]].values())
   _scale_by_error(axis, shown, ours)
@@ -86,11 +104,9 @@ def _panel(
 
 
 def _methods_in_a_row(
-  axis: Any,
-  means: Mapping[str, Mapping[float, tables.Mean]],
-  sparsity: float,
+  axis: Any, means: Mapping[str, Mapping[float, tables.Mean]]
 ) -> None:
-  at = [cells[sparsity] for cells in means.values()]
+  at = [mean for cells in means.values() for mean in cells.values()]
   axis.errorbar(
     range(len(at)),
     [mean.value for mean in at],
@@ -103,7 +119,6 @@ def _methods_in_a_row(
   first = next(iter(means))
   axis.axhline(at[0].value, color=_COLOURS[0], linewidth=1, label=first)
   axis.set_xticks(range(len(at)), list(means), rotation=90, fontsize=9)
-  axis.set_xlabel(f'at {100 * sparsity:.6g}% sparsity')
   axis.legend(loc='lower left', fontsize=9)
 
 
@@ -141,7 +156,6 @@ def _lines(
   axis.set_xticks(
     range(len(sparsities)), [f'{100 * s:.6g}' for s in sparsities]
   )
-  axis.set_xlabel('sparsity, %')
   axis.legend(
     loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=9
   )

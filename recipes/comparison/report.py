@@ -32,15 +32,19 @@ def write(
     failed: the error of each failed run, by its description.
   """
   rows, directory = grid.rows(), grid.directory
+  share = _share(grid)
   sections = [
     [f'# {grid.recipe.name}: methods at {count(grid.epochs, "epoch")}'],
     ['```shell', command, '```'],
-    ['Test accuracy in percent: mean ± standard deviation (seeds).'],
+    [
+      'Test accuracy in percent: mean ± standard deviation (seeds).'
+      + (f' The columns are the {share}.' if grid.structure else '')
+    ],
     tables.accuracy_table(rows),
   ]
   if figures.available() and any(row['target_sparsity'] for row in rows):
     title = f'{grid.recipe.name}, {count(grid.epochs, "epoch")} in all'
-    plot.draw(directory / 'comparison.png', title, rows)
+    plot.draw(directory / 'comparison.png', title, rows, share)
     sections += [['![test accuracy](comparison.png)']]
   sections += [*_differences(rows), *_cost(rows, jobs), *_search(rows)]
   if failed:
@@ -48,6 +52,14 @@ def write(
     sections += [['## Failed'], ['Not in the tables:'], each]
   text = '\n\n'.join('\n'.join(lines) for lines in sections) + '\n'
   files.write_text(directory / 'report.md', text)
+
+
+def _share(grid: Grid) -> str:
+  """Returns what the targets are shares of, in words."""
+  if not grid.structure:
+    return 'sparsity'
+  of = {'flops': 'FLOPs'}.get(grid.of or '', 'weights')
+  return f'{of} removed by whole {grid.structure}'
 
 
 def _differences(rows: Sequence[Row]) -> Iterator[list[str]]:

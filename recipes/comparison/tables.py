@@ -26,6 +26,9 @@ BASELINES = {
     'lth',
     'lth_late',
     'lth_full',
+    'oneshot_global',
+    'small_dense',
+    'unilth_no_ramp_no_plateau',
   ),
   'unidlth': (
     'random',
@@ -35,6 +38,7 @@ BASELINES = {
     'dlth',
     'dlth_erk',
     'dlth_iter',
+    'small_dense',
   ),
 }
 
@@ -131,7 +135,7 @@ def accuracies(rows: Iterable[Row]) -> dict[str, dict[float, dict[int, float]]]:
   }
 
 
-def accuracy_table(rows: Iterable[Row]) -> list[str]:
+def accuracy_table(rows: Sequence[Row]) -> list[str]:
   """Returns mean, deviation and number of seeds, per method and sparsity."""
   cells = _compared(rows).pivot_table(
     index='method',
@@ -145,7 +149,17 @@ def accuracy_table(rows: Iterable[Row]) -> list[str]:
     # A method without a target has the same accuracy in each column.
     dense = cells.pop(0.0)
     cells = cells.apply(lambda column: column.fillna(dense))
-  return _markdown('method', cells)
+  return _markdown(f'method{suffix(rows)}', cells)
+
+
+def suffix(rows: Sequence[Row]) -> str:
+  """Returns what the names of methods need where whole units are pruned.
+
+  >>> suffix([{'structure': 'channels'}]), suffix([{}])
+  (' (channels)', '')
+  """
+  is_channels = any(row.get('structure') == 'channels' for row in rows)
+  return ' (channels)' if is_channels else ''
 
 
 def beside(method: str) -> list[str]:
@@ -154,7 +168,7 @@ def beside(method: str) -> list[str]:
   return [*BASELINES[method], *own]
 
 
-def difference_table(rows: Iterable[Row], method: str) -> list[str]:
+def difference_table(rows: Sequence[Row], method: str) -> list[str]:
   """Returns the differences of a method to its baselines and ablations.
 
   A cell has the mean of the differences over the seeds that both have, half of
@@ -172,7 +186,7 @@ def difference_table(rows: Iterable[Row], method: str) -> list[str]:
   cells = points.groupby('target_sparsity').agg(
     lambda values: difference(values.dropna())
   )
-  return _markdown(f'{method} against', cells.T)
+  return _markdown(f'{method} against{suffix(rows)}', cells.T)
 
 
 def cost_table(rows: Iterable[Row]) -> list[str]:
@@ -196,13 +210,15 @@ def cost_table(rows: Iterable[Row]) -> list[str]:
 def search_table(rows: Iterable[Row]) -> list[str]:
   """Returns the validation accuracies of the search, per method and setting."""
   frame = pd.DataFrame(list(rows), columns=COLUMNS)
+  compared = frame[frame['chosen'].astype(bool)]
+  chosen = set(zip(compared['method'], compared['knobs']))
   frame = frame[frame['searched'].astype(bool)]
   cells = [
     (
       method,
       knobs.replace(' ', ', ') or 'its own',
       str(mean(100 * runs['validation_accuracy'])),
-      'chosen' if runs['chosen'].any() else '',
+      'chosen' if (method, knobs) in chosen else '',
     )
     for (method, knobs), runs in frame.groupby(['method', 'knobs'], sort=False)
   ]

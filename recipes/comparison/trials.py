@@ -3,25 +3,20 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from recipes.common import files, provenance
-from recipes.comparison.methods import METHOD_CONFIGS, Hyperparameters
+from recipes.comparison import channel_methods
+from recipes.comparison.methods import Hyperparameters, MethodConfig
 from recipes.comparison.parallel_runs import Job
 from recipes.training import run_directory
 from recipes.training.recipe import Recipe
 
-COLUMNS = (
-  'recipe',
-  'method',
-  'target_sparsity',
-  'seed',
-  'knobs',
-  'searched',
-  'chosen',
+# What the results of a run must have.
+_RESULTS = (
   'epochs',
   'steps',
   'sparsity',
@@ -33,7 +28,13 @@ COLUMNS = (
   'seconds',
   'versions',
 )
-_RESULTS = COLUMNS[7:]
+# Columns that files of 0.1.0 do not have.
+LATER_COLUMNS = ('structure', 'flops')
+COLUMNS = (
+  *('recipe', 'method', 'structure', 'target_sparsity', 'seed'),
+  *('knobs', 'searched', 'chosen', 'flops'),
+  *_RESULTS,
+)
 Row = dict[str, Any]
 
 
@@ -42,21 +43,28 @@ class Trial:
   """One run: a method with hyperparameters, at a sparsity, with a seed.
 
   Args:
-    method: a name of `METHOD_CONFIGS`.
+    method: a name of `configs(structure)`.
     setting: index into the `settings` of the method.
     sparsity: the target, in [0, 1).
     seed: of the run.
+    structure: what is pruned: `'channels'`, or `''` for single weights.
   """
 
   method: str
   setting: int
   sparsity: float
   seed: int
+  structure: str = ''
+
+  @property
+  def config(self) -> MethodConfig:
+    """Its method."""
+    return channel_methods.configs(self.structure)[self.method]
 
   @property
   def tried(self) -> Hyperparameters:
     """The hyperparameters that are not the method's own."""
-    return METHOD_CONFIGS[self.method].settings[self.setting]
+    return self.config.settings[self.setting]
 
   @property
   def hyperparameters(self) -> str:
@@ -72,8 +80,7 @@ class Trial:
 
   def flags(self, recipe: Recipe, epochs: int) -> dict[str, Any]:
     """Returns the flags of the run, with the seed."""
-    config = METHOD_CONFIGS[self.method]
-    flags = config.flags(self.tried, self.sparsity, epochs, recipe)
+    flags = self.config.flags(self.tried, self.sparsity, epochs, recipe)
     return {**flags, 'seed': self.seed}
 
 
@@ -87,13 +94,16 @@ class Grid:
 
   Args:
     recipe: that runs.
-    methods: names of `METHOD_CONFIGS`.
+    methods: names of `configs(structure)`.
     sparsities: targets, in [0, 1).
-    seeds: how many, from 0 on.
-    search_seeds: how many of them the search uses; 0 is no search.
+    seeds: how many seeds are compared.
+    search_seeds: how many the search uses, from 0 on; 0 is no search.
     epochs: of a run at equal cost.
     directory: of the comparison.
     common: flags that are given to all runs.
+    structure: what is pruned: `'channels'`, or `''` for single weights.
+    of: what `sparsities` are shares of, if `structure` is given.
+    first_seed: of those that are compared.
   """
 
   recipe: Recipe
@@ -104,16 +114,19 @@ class Grid:
   epochs: int
   directory: pathlib.Path
   common: tuple[str, ...] = ()
+  structure: str = ''
+  of: str | None = None
+  first_seed: int = 0
 
   def search(self) -> list[Trial]:
     """Returns the runs of the search, seed by seed."""
     middle = sorted(self.sparsities)[len(self.sparsities) // 2]
     return [
-      Trial(method, setting, self._sparsity(method, middle), seed)
+      self._trial(method, setting, middle, seed)
       for seed in range(self.search_seeds)
       for method in self.methods
-      if METHOD_CONFIGS[method].search_space
-      for setting in range(len(METHOD_CONFIGS[method].settings))
+      if self._configs[method].search_space
+      for setting in range(len(self._configs[method].settings))
     ]
 
   def comparison(self) -> list[Trial]:
@@ -123,15 +136,14 @@ class Grid:
     all methods.
     """
     chosen = self.chosen()
+    seeds = range(self.first_seed, self.first_seed + self.seeds)
     trials = (
-      Trial(method, chosen[method], self._sparsity(method, sparsity), seed)
+      self._trial(method, chosen[method], sparsity, seed)
       for seed, sparsity, method in itertools.product(
-        range(self.seeds), self.sparsities, self.methods
+        seeds, self.sparsities, self.methods
       )
     )
-    cheap_first = sorted(
-      trials, key=lambda t: METHOD_CONFIGS[t.method].full_cost
-    )
+    cheap_first = sorted(trials, key=lambda trial: trial.config.full_cost)
     return list(dict.fromkeys(cheap_first))
 
   def chosen(self) -> dict[str, int]:
@@ -155,6 +167,8 @@ class Grid:
   def job(self, trial: Trial) -> Job:
     """Returns the job of a trial."""
     flags = trial.flags(self.recipe, self.epochs)
+    if self.structure and trial.config.sparse:
+      flags = {'structure': self.structure, 'of': self.of, **flags}
     words = [f'--{name}={value}' for name, value in flags.items()]
     return Job(self._directory(trial), (*self.common, *words))
 
@@ -174,11 +188,13 @@ class Grid:
       {
         'recipe': self.recipe.name,
         'method': trial.method,
+        'structure': trial.structure,
         'target_sparsity': trial.sparsity,
         'seed': trial.seed,
         'knobs': trial.hyperparameters,
         'searched': int(trial in searched),
         'chosen': int(trial in compared),
+        'flops': results.get('flops'),
         **{name: results[name] for name in _RESULTS},
         'versions': provenance.version_words(results['versions']),
       }
@@ -189,8 +205,16 @@ class Grid:
   def _directory(self, trial: Trial) -> pathlib.Path:
     return self.directory / 'runs' / trial.name
 
-  def _sparsity(self, method: str, sparsity: float) -> float:
-    return sparsity if METHOD_CONFIGS[method].sparse else 0.0
+  @property
+  def _configs(self) -> Mapping[str, MethodConfig]:
+    return channel_methods.configs(self.structure)
+
+  def _trial(
+    self, method: str, setting: int, sparsity: float, seed: int
+  ) -> Trial:
+    """Returns a trial; at no sparsity if the method does not depend on it."""
+    target = sparsity if self._configs[method].sparse else 0.0
+    return Trial(method, setting, target, seed, self.structure)
 
 
 def csv_text(rows: Iterable[Row]) -> str:

@@ -79,6 +79,11 @@ def check(config: RunConfig) -> None:
     config: of the run.
   """
   devices.check(config)
+  if config.initial_weights and config.pruning.method == 'small_dense':
+    raise ValueError(
+      '--initial_weights must not be given with --method=small_dense: its '
+      'network is not as wide.'
+    )
   exports.check_backend(config.export, config.keras)
   pruning_setup.check(config.pruning, config.keras_module)
   reason = exports.why_not(config.keras)

@@ -40,7 +40,8 @@ class Settings:
     lr_restart: whether tfmot's methods restart the schedule when they begin to
       prune; ticket callbacks always do, if it can be restarted.
     begin_fraction: fraction of the steps after which a baseline begins to
-      prune, and hypersparse with its penalty; `None` for 0.2, for oneshot 0.5.
+      prune, and hypersparse with its penalty; `None` for 0.2, for oneshot and
+      oneshot_global 0.5.
     end_fraction: fraction of the steps after which gmp, gmp_global and
       hypersparse are at their target.
     schedule: further arguments of `IterativeSparsity`.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tf_unilth
-from recipes.training import cyclic, gmp_global, hypersparse
+from recipes.training import cyclic, gmp_global, hypersparse, oneshot_global
 from recipes.training.method_settings import Settings, TrainingSetup
 
 
@@ -63,9 +63,11 @@ _SETUPS: dict[str, Callable[[Settings], TrainingSetup]] = {
   ),
   'lr_rewind': _ticket(tf_unilth.LTH, rewind='learning_rate'),
   'gmp_global': gmp_global.setup,
+  'oneshot_global': oneshot_global.setup,
   'cyclic': cyclic.setup,
   'rigl': _rigl,
   'hypersparse': hypersparse.setup,
+  'small_dense': _dense,  # What is small is its network.
 }
 METHODS = tuple(_SETUPS)
 _TFMOT = 'tfmot prunes no models of Keras 3'
@@ -76,12 +78,15 @@ OF_TF_KERAS = {
   'rigl': "it changes the masks of tfmot's wrappers",
   'hypersparse': 'models of Keras 3 take no loss beside those of their layers',
 }
+# Those whose networks stay dense.
+DENSE = ('dense', 'small_dense')
 # Methods that a ticket callback of another name implements.
 _BASELINES = (
-  *('random', 'lr_rewind', 'gmp_global', 'cyclic', 'rigl', 'hypersparse'),
+  *('random', 'lr_rewind', 'gmp_global', 'oneshot_global', 'cyclic'),
+  *('rigl', 'hypersparse'),
 )
 # Those that restart the learning rate only with --lr_restart.
-ONE_DECAY = ('gmp_global',)
+ONE_DECAY = ('gmp_global', 'oneshot_global')
 
 
 def training_setup(method: str, settings: Settings) -> TrainingSetup:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import tf_unilth
-from recipes.training import keras_classes, methods
+from recipes.training import keras_classes, methods, small_dense
 from recipes.training.recipe import Recipe
 from recipes.training.run_config import RunConfig
 
@@ -57,6 +57,8 @@ def build(
 ) -> Any:
   """Returns the model of a run, with float32 logits under any precision.
 
+  That of small_dense has fewer units in each layer.
+
   Args:
     recipe: defines the network.
     config: of the run.
@@ -72,6 +74,11 @@ def build(
     from recipes.training import initial_weights  # It imports TensorFlow.
 
     initial_weights.load(model, config.initial_weights)
+  pruning = config.pruning
+  if pruning.method == 'small_dense':
+    model = small_dense.narrower(
+      keras, model, pruning.target_sparsity, pruning.skip or ()
+    )
   dtype = model.outputs[0].dtype  # Of TensorFlow, or its name.
   if getattr(dtype, 'name', dtype) == 'float32':
     return model

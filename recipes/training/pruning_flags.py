@@ -47,6 +47,10 @@ READ: dict[str, tuple[str, ...]] = {
     *('lr_restart', 'begin_fraction', 'end_fraction'),
     *(*WRAPPING, 'rounds', 'scope', 'of'),
   ),
+  'oneshot_global': (
+    *('lr_restart', 'begin_fraction'),
+    *(*WRAPPING, 'scope', 'of'),
+  ),
   'cyclic': (*WRAPPING, 'rounds', 'scope', 'of'),
   'rigl': ('skip',),
   'hypersparse': ('begin_fraction', 'end_fraction', 'limit', 'skip'),
@@ -54,6 +58,7 @@ READ: dict[str, tuple[str, ...]] = {
   'dlth': (*_TICKET, *RAMP, 'finetune_fraction', 'lr_restart'),
   'unilth': (*_TICKET, *RAMP, *_UNIFIED),
   'unidlth': (*_TICKET, *RAMP, *_UNIFIED),
+  'small_dense': ('skip', 'structure', 'of'),
 }
 # Flags that not all methods read.
 OPTIONAL = tuple(dict.fromkeys(n for names in READ.values() for n in names))
@@ -116,12 +121,15 @@ flags.DEFINE_enum(
   "library. dense: no pruning. gmp: tfmot's gradual magnitude pruning. "
   'oneshot: magnitude pruning in one step. random: a random ticket trained '
   'from scratch. lr_rewind: learning-rate rewinding (Renda et al. 2020). '
-  'gmp_global: gradual magnitude pruning that ranks all layers together. '
+  'gmp_global and oneshot_global: gradual magnitude pruning, and one cut, that '
+  'rank all layers together. '
   'cyclic: the learning rate of lr_rewind, with one cut before its last cycle. '
   'rigl: a random ticket, part of whose weights is dropped and grown elsewhere '
   'as it trains (Evci et al. 2020). '
   'hypersparse: a penalty on small weights before one cut (Glandorf et al. '
-  '2023).',
+  '2023). '
+  'small_dense: a dense network of as many FLOPs as --structure=channels would '
+  'leave, all layers narrower by the same factor, trained from scratch.',
   module_name=GROUP,
 )
 flags.DEFINE_float(
@@ -226,7 +234,7 @@ flags.DEFINE_string(
 for _name, _text in {
   'lr_restart': 'Restart the learning-rate schedule when pruning begins (dlth: '
   'when it ends). By default unilth, unidlth and dlth restart it, gmp, '
-  'gmp_global and oneshot do not.',
+  'gmp_global, oneshot and oneshot_global do not.',
   'pretrained': 'Treat the network as trained: no dense stage, no rewind, '
   'pruning from the first step. By default on with --initial_weights.',
 }.items():
@@ -237,7 +245,7 @@ flags.DEFINE_float(
   _help(
     'begin_fraction',
     'Fraction of the steps after which pruning begins. By default 0.2, '
-    'and 0.5 for oneshot.',
+    'and 0.5 for oneshot and oneshot_global.',
   ),
   0.0,
   0.99,

@@ -48,6 +48,11 @@ def _check_structure(config: PruningConfig, is_keras_3: bool) -> None:
     raise ValueError(
       '--of=flops needs --structure=channels: single zeros save no FLOPs.'
     )
+  if config.method == 'small_dense' and config.of != 'flops':
+    raise ValueError(
+      '--method=small_dense needs --structure=channels --of=flops: its network '
+      'is as small as such a run leaves it.'
+    )
   if config.structure is None:
     return
   chosen = f'--structure={config.structure}'

@@ -234,7 +234,8 @@ class Run:
   def _smaller(self, plain: Any) -> tuple[Any, dict[str, Any] | None]:
     """Returns the model to use, compiled, and what its shrinking saved."""
     model, shrunk = plain, None
-    if self._config.pruning.structure == 'channels':
+    pruned = self._setup.schedule is not None
+    if pruned and self._config.pruning.structure == 'channels':
       model, shrunk = smaller_network.write(plain, self._directory)
     model.compile(loss=optimization.loss(self._config), metrics=['accuracy'])
     return model, shrunk

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-from recipes.training import devices, exports, pruning_flags
+from recipes.training import devices, exports, methods, pruning_flags
 
 # How one group of flags is headed in `--help`.
 _DATA, _TRAINING, _DEVICES, _OUTPUT = 'Data', 'Training', 'Devices', 'Output'
@@ -283,11 +283,12 @@ def _are_formats(value: list[str]) -> bool:
 
 @flags.multi_flags_validator(
   ('export', 'method', 'target_sparsity'),
-  '--export=ticket needs zeros: --method must not be dense, and '
-  '--target_sparsity must be above 0',
+  '--export=ticket needs zeros: --method must not be dense or small_dense, '
+  'and --target_sparsity must be above 0',
 )
 def _has_ticket(given: dict[str, Any]) -> bool:
-  has_zeros = given['method'] != 'dense' and given['target_sparsity'] > 0
+  is_pruned = given['method'] not in methods.DENSE
+  has_zeros = is_pruned and given['target_sparsity'] > 0
   return 'ticket' not in given['export'] or has_zeros
 
 

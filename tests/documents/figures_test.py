@@ -6,6 +6,7 @@ import pytest
 
 from recipes.common import result_index
 from tests.documents import (
+  channel_claims,
   check_claims,
   cost_claims,
   disk_claims,
@@ -28,6 +29,7 @@ _CLAIMS = {
   ),
   'docs/channels.md': check_claims.CHANNELS,
   'docs/costs.md': cost_claims.COSTS,
+  'docs/channels_accuracy.md': channel_claims.ACCURACY,
   'docs/early_stopping.md': check_claims.EARLY_STOPPING,
   'docs/faster.md': cost_claims.FASTER,
   'docs/models.md': check_claims.MODELS,
@@ -157,6 +159,13 @@ _ALLOWED = {
     r'With A = 3 a twentieth',
   ),
   'docs/results.md': (r'A target of 0 trains',),
+  'docs/channels_accuracy.md': (
+    r'the interval includes 0\.',
+    r'\(90% removed, three seeds\)',
+    r'\b5,000 images',
+    r'Seeds begin at 10\.',
+    r'With 50 and 75% removed',
+  ),
   'docs/models.md': (
     r'How far 40 steps to a target of 0 end',
     r'with UniLTH to 80% \(per layer\)',

@@ -67,7 +67,9 @@ def test_each_method_runs_to_its_target(method, tmp_path):
   # Ours have convolutions in the other tests.
   theirs = method == 'random'
   recipe = digits_cnn.RECIPE if theirs else tiny_recipe.RECIPE
-  results = _run(tmp_path, recipe, method=method, target_sparsity=0.9)
+  is_small = method == 'small_dense'
+  units = {'structure': 'channels', 'of': 'flops'} if is_small else {}
+  results = _run(tmp_path, recipe, method=method, target_sparsity=0.9, **units)
   assert results.keys() >= _RESULTS
   written = json.loads((tmp_path / 'results.json').read_text())
   assert written == {**results, 'format_version': 1}
@@ -76,14 +78,15 @@ def test_each_method_runs_to_its_target(method, tmp_path):
   loaded = tf.saved_model.load(str(tmp_path / 'saved_model'))
   assert loaded.serve(tf.zeros((3, 8, 8, 1))).shape == (3, 10)
   assert results['export_difference'] == 0
-  target = 0.0 if method == 'dense' else 0.9
+  target = 0.0 if method in methods.DENSE else 0.9
   zeros = results['total_weights'] - results['nonzero_weights']
   # tfmot rounds each layer by itself.
   slack = 2 if method in ('gmp', 'oneshot') else 0
   assert abs(zeros - round(target * results['total_weights'])) <= slack
   assert method in report.table(results)
   assert results['shrunk'] is None
-  assert theirs or results['flops'] == 2 * 16 * (64 + 10)
+  width = 1 if is_small else 16
+  assert theirs or results['flops'] == 2 * width * (64 + 10)
   assert f'{results["flops"]:,} for a sample' in report.table(results)
 
 

@@ -28,7 +28,8 @@ def _switch() -> Argument:
 _FREE = Argument(('somewhere',), ())
 _METHODS = (
   *('lth', 'dlth', 'unilth', 'unidlth', 'dense', 'gmp', 'oneshot'),
-  *('random', 'lr_rewind', 'gmp_global', 'cyclic', 'rigl', 'hypersparse'),
+  *('random', 'lr_rewind', 'gmp_global', 'oneshot_global', 'cyclic'),
+  *('rigl', 'hypersparse', 'small_dense'),
 )
 ARGUMENTS = {
   'method': _one_of(*_METHODS),
@@ -112,6 +113,11 @@ _READ = {
     *('lr_restart', 'begin_fraction', 'end_fraction', 'skip', 'block_size'),
     *('sparsity_m_by_n', 'structure', 'of', 'rounds', 'scope'),
   ),
+  'oneshot_global': (
+    *('lr_restart', 'begin_fraction', 'skip', 'block_size'),
+    *('sparsity_m_by_n', 'structure', 'of', 'scope'),
+  ),
+  'small_dense': ('skip', 'structure', 'of'),
   'cyclic': (
     *('skip', 'block_size', 'sparsity_m_by_n', 'structure', 'of'),
     *('rounds', 'scope'),

@@ -108,6 +108,17 @@ def test_gmp_global_restarts_the_rate_where_it_is_told():
   assert rates == [None, True] and 'gmp_global' in methods.ONE_DECAY
 
 
+@pytest.mark.parametrize(('begin', 'step'), [(None, 20), (0.3, 12)])
+def test_oneshot_global_cuts_all_layers_once(begin, step):
+  spy, ticket = _train('oneshot_global', begin_fraction=begin)
+  kernels = spy.kernels[step - 1]
+  assert _updates(spy.zeros) == [(step, round(0.9 * kernels.size))]
+  largest = np.argsort(np.abs(kernels))[round(0.9 * kernels.size) :]
+  # The cut is one step later, so that a few weights may have changed places.
+  assert len({*np.flatnonzero(spy.kernels[step])} ^ {*largest}) <= 4
+  assert ticket.rounds == 1 and 'oneshot_global' in methods.ONE_DECAY
+
+
 def test_cyclic_has_the_rates_of_lr_rewind_and_cuts_once():
   rounds = {'rounds': 4}
   ours, ticket = _train('cyclic', schedule=dict(rounds))

@@ -1,16 +1,18 @@
 """Recipes with --structure=channels: the smaller network, and bad flags."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+import tf_unilth
 from recipes.common import call_times, figures
 from recipes.data import digits
 from recipes.data.dataset import DataOptions
-from recipes.training import run_directory, smaller_network
+from recipes.training import run_directory, small_dense, smaller_network
 from tests.testing import tiny_recipe
 
 layers = keras.layers
@@ -73,6 +75,65 @@ def test_its_outputs_are_those_of_the_pruned_network(few_calls, tmp_path):
     assert times['ratio'] == ratio > 0
 
 
+def _chain():
+  """Returns two hidden layers, of different widths, and a head."""
+  return keras.Sequential(
+    [layers.Dense(n, input_shape=(20,)) for n in (24, 9, 5)]
+  )
+
+
+def _residual():
+  """Returns a block whose branch begins as zero, as that of a ResNet does."""
+  inputs = layers.Input((6, 6, 3))
+  stem = layers.Conv2D(8, 3, padding='same', use_bias=False)(inputs)
+  branch = layers.Conv2D(8, 3, padding='same', use_bias=False)(stem)
+  branch = layers.BatchNormalization(gamma_initializer='zeros')(branch)
+  added = layers.Add()([stem, branch])
+  pooled = layers.GlobalAveragePooling2D()(layers.ReLU()(added))
+  return keras.Model(inputs, layers.Dense(4)(pooled))
+
+
+def test_small_dense_is_the_widest_network_that_is_small_enough():
+  def flops(share):
+    first, second = (math.ceil(share * n / 24) for n in (24, 9))
+    return 2 * (20 * first + first * second + second * 5)
+
+  found = small_dense.narrower(keras, _chain(), 0.6)
+  whole = flops(24)
+  # Shares at which one of the widths changes.
+  shares = [*range(25), *(24 * k / 9 for k in range(1, 10))]
+  best = max(s for s in shares if flops(s) <= 0.4 * whole)
+  widths = [layer.units for layer in found.layers]
+  assert widths == [math.ceil(best), math.ceil(best * 9 / 24 - 1e-9), 5]
+  assert tf_unilth.shrink_report(found).flops == flops(best)
+
+
+def test_small_dense_narrows_layers_that_are_added_alike_and_begins_anew():
+  keras.utils.set_random_seed(0)
+  wide = _residual()
+  kernel = wide.get_weights()[0]
+  found = small_dense.narrower(keras, wide, 0.7)
+  first, second = (
+    layer for layer in found.layers if isinstance(layer, layers.Conv2D)
+  )
+  left = tf_unilth.shrink_report(found).flops
+  assert left <= 0.3 * tf_unilth.shrink_report(_residual()).flops
+  assert first.filters == second.filters == 3
+  ours = first.kernel.numpy()
+  assert not np.isin(ours, kernel).any() and ours.all()
+  (normal,) = (
+    layer
+    for layer in found.layers
+    if isinstance(layer, layers.BatchNormalization)
+  )
+  assert not normal.gamma.numpy().any()  # As its initializer says.
+
+
+def test_small_dense_cannot_be_smaller_than_one_unit_each():
+  with pytest.raises(ValueError, match=r'target_sparsity=0\.99 of the FLOPs'):
+    small_dense.narrower(keras, _chain(), 0.99)
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
@@ -90,6 +151,17 @@ def test_its_outputs_are_those_of_the_pruned_network(few_calls, tmp_path):
       '--structure=channels must be given without --block_size',
     ),
     (['--structure=filters'], 'value should be one of <channels>'),
+    (
+      ['--method=small_dense', '--structure=channels'],
+      '--method=small_dense needs --structure=channels --of=flops',
+    ),
+    (
+      [
+        *('--method=small_dense', '--structure=channels', '--of=flops'),
+        '--initial_weights=a.keras',
+      ],
+      '--initial_weights must not be given with --method=small_dense',
+    ),
   ],
 )
 def test_bad_combinations_are_one_line(arguments, message, tmp_path):
