@@ -1,5 +1,6 @@
 """export_saved_model: what is refused, and that nothing is half written."""
 
+import errno
 import os
 
 import numpy as np
@@ -9,7 +10,11 @@ import tf_keras as keras
 
 import tf_unilth
 from tests.testing import toys
-from tf_unilth.export import packed_saved_model, saved_model_archive
+from tf_unilth.export import (
+  file_errors,
+  packed_saved_model,
+  saved_model_archive,
+)
 
 layers = keras.layers
 
@@ -165,3 +170,17 @@ def test_a_file_in_the_way_is_named(tmp_path):
   (tmp_path / 'file').write_text('words')
   with pytest.raises(NotADirectoryError, match=r'path .* is not a folder'):
     tf_unilth.export_saved_model(_sparse(_mlp(8)), tmp_path / 'file' / 'export')
+
+
+def test_an_error_of_the_fingerprint_is_that_of_its_file(tmp_path):
+  from tensorflow.python.saved_model import fingerprinting_utils
+
+  # Of a SavedModel that is not there, which TensorFlow says by a ValueError.
+  with (
+    pytest.raises(OSError, match=str(tmp_path)) as raised,
+    file_errors.as_os_errors(),
+  ):
+    fingerprinting_utils.write_fingerprint(str(tmp_path))
+  assert raised.value.errno == errno.ENOENT
+  with pytest.raises(ValueError, match='another'), file_errors.as_os_errors():
+    raise ValueError('another')
