@@ -147,8 +147,10 @@ def cases(
   """
   count = min(calls, most or calls)
   for at in range(count):
+    # The error is that of the call, so that all calls can follow on a part.
+    call = at * calls // count
     for number in range(len(ERRORS) if every else 1):
-      yield 1 + at * calls // count, ERRORS[(seed + at + number) % len(ERRORS)]
+      yield 1 + call, ERRORS[(seed + call + number) % len(ERRORS)]
 
 
 def torment(kind: Kind, folder: pathlib.Path, log: Log) -> Row:

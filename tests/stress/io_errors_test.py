@@ -9,6 +9,8 @@ def test_each_call_gets_an_error_and_the_errors_take_turns():
   assert {error for _, error in found} == set(io_errors.ERRORS)
   spread = [call for call, _ in io_errors.cases(70, 0, 7, False)]
   assert spread == [1, 11, 21, 31, 41, 51, 61]
+  some = [*io_errors.cases(70, 0, 9, False)]
+  assert {*some} < {*io_errors.cases(70, 0, 0, False)}
   assert len(list(io_errors.cases(7, 0, 0, True))) == 7 * len(io_errors.ERRORS)
 
 
