@@ -172,15 +172,24 @@ def test_a_file_in_the_way_is_named(tmp_path):
     tf_unilth.export_saved_model(_sparse(_mlp(8)), tmp_path / 'file' / 'export')
 
 
-def test_an_error_of_the_fingerprint_is_that_of_its_file(tmp_path):
-  from tensorflow.python.saved_model import fingerprinting_utils
+class FingerprintException(Exception):
+  """As TensorFlow's, which its ValueErrors have."""
 
-  # Of a SavedModel that is not there, which TensorFlow says by a ValueError.
+
+@pytest.mark.parametrize(
+  ('text', 'number'),
+  [
+    ('No singleprint.\nUNAVAILABLE: /a/b.pb; Interrupted', errno.EINTR),
+    ('No singleprint.\nUNKNOWN: /a/b.pb; Input/output error', errno.EIO),
+    ('No singleprint of /a/b.pb', errno.EIO),
+  ],
+)
+def test_an_error_of_the_fingerprint_is_that_of_its_file(text, number):
   with (
-    pytest.raises(OSError, match=str(tmp_path)) as raised,
+    pytest.raises(OSError, match=r'/a/b\.pb') as raised,
     file_errors.as_os_errors(),
   ):
-    fingerprinting_utils.write_fingerprint(str(tmp_path))
-  assert raised.value.errno == errno.ENOENT
+    raise ValueError(FingerprintException(text))
+  assert raised.value.errno == number
   with pytest.raises(ValueError, match='another'), file_errors.as_os_errors():
     raise ValueError('another')
