@@ -25,7 +25,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
     os.replace(beside, path)
     _flush(path.parent)
   except OSError as error:
-    raise _named(error, path) from None
+    raise named_error(error, path) from None
   finally:
     beside.unlink(missing_ok=True)
 
@@ -64,12 +64,12 @@ def _flush(path: pathlib.Path) -> None:
   except OSError as error:
     # A file system that knows no fsync of folders.
     if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-      raise _named(error, path) from None
+      raise named_error(error, path) from None
   finally:
     os.close(descriptor)
 
 
-def _named(error: OSError, path: pathlib.Path) -> OSError:
+def named_error(error: OSError, path: pathlib.Path) -> OSError:
   """Returns the error with a path: a full disk and fsync name none."""
   return OSError(error.errno, error.strerror or str(error), str(path))
 

@@ -10,7 +10,8 @@ name a path and the reason; the files must have the last promised state or the
 next one, and nothing half written beside them; and the next run must end.
 
 With `--output` each trial is written to OUTPUT.part when it has ended. The same
-command continues from there, and tries again what found a fault.
+command continues from there, also with more `--trials`, and tries again what
+found a fault.
 """
 
 import dataclasses
@@ -120,6 +121,12 @@ class Log:
     trial = self._trials.get((kind, call, error))
     return None if trial is None or trial['fault'] else trial
 
+  def cases(self, kind: str) -> Iterator[tuple[int, str]]:
+    """Yields calls and errors of all trials of a kind."""
+    for name, call, error in self._trials:
+      if name == kind:
+        yield call, error
+
   def add(self, trial: dict[str, Any]) -> None:
     """Adds a trial."""
     trial['commit'] = self._commit
@@ -168,7 +175,10 @@ def torment(kind: Kind, folder: pathlib.Path, log: Log) -> Row:
   kind_program.collect_rarely()  # What the first run has imported.
   row = Row(kind.name, trials.calls)
   arguments = _SEED.value, _TRIALS.value, _EVERY_ERROR.value
-  for call, error in cases(trials.calls, *arguments):
+  wanted = [*cases(trials.calls, *arguments), *log.cases(kind.name)]
+  for call, error in dict.fromkeys(wanted):
+    if call > trials.calls:  # Of an older commit.
+      continue
     trial = log.find(kind.name, call, error)
     if trial is None:
       trial = {'kind': kind.name, 'call': call, 'error': error}

@@ -126,3 +126,4 @@ def test_a_stopped_run_of_io_errors_continues(tmp_path):
   assert log.find('ticket', 1, 'EIO') and log.find('ticket', 3, 'EIO')
   assert log.find('ticket', 1, 'EINTR') is None
   assert log.find('ticket', 2, 'EIO') is None  # It is tried again.
+  assert [*log.cases('ticket')] == [(1, 'EIO'), (2, 'EIO'), (3, 'EIO')]
