@@ -112,9 +112,9 @@ class Log:
     self._trials[trial['kind'], trial['call'], trial['error']] = trial
 
   @property
-  def commits(self) -> str:
-    """The commits of the trials, which may differ where one was stopped."""
-    return ' '.join(sorted({str(t['commit']) for t in self._trials.values()}))
+  def commits(self) -> list[str]:
+    """The commits of the trials, which differ where a run was stopped."""
+    return list(dict.fromkeys(t['commit'] for t in self._trials.values()))
 
   def find(self, kind: str, call: int, error: str) -> dict[str, Any] | None:
     """Returns a trial that found no fault, if there is one."""
@@ -212,12 +212,15 @@ def main(argv: list[str]) -> None:
   output = _OUTPUT.value
   log = Log(pathlib.Path(output + '.part') if output else None)
   rows = [*_rows(kind_program.kinds(_KINDS.value), log)]
-  found = {'seed': _SEED.value, 'every_error': _EVERY_ERROR.value}
+  found: dict[str, Any] = {
+    'seed': _SEED.value,
+    'every_error': _EVERY_ERROR.value,
+  }
   if not any(row.faults for row in rows):
     log.delete()
   minutes = sum(row.minutes for row in rows)
-  commit = log.commits
-  kind_program.finish(rows, output, **found, minutes=minutes, commit=commit)
+  found['commits'] = log.commits
+  kind_program.finish(rows, output, **found, minutes=minutes)
 
 
 if __name__ == '__main__':
