@@ -49,6 +49,9 @@ setuptools.setup(
   install_requires=[
     'absl-py>=1.2',
     'filelock>=3.30',
+    # TensorFlow brings it, but older ones may bring one that lacks private
+    # names of `engines/private_names.py`.
+    'keras>=3.7',
     # TensorFlow's own: bfloat16 for NumPy.
     'ml_dtypes',
     'numpy>=1.26',

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from recipes.common import files
+
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BLUE, RED, GREEN, GREY = '#0072B2', '#D55E00', '#009E73', '#666666'
 _DPI = 120
@@ -40,9 +42,17 @@ def styled() -> Iterator[Any]:
 
 
 def save(pyplot: Any, figure: Any, path: pathlib.Path) -> None:
-  """Writes a figure and closes it."""
-  figure.savefig(path, dpi=_DPI, metadata={'Software': None})
-  pyplot.close(figure)
+  """Writes a figure and closes it.
+
+  Raises:
+    OSError: it cannot be written; the message names the file.
+  """
+  try:
+    figure.savefig(path, dpi=_DPI, metadata={'Software': None})
+  except OSError as error:
+    raise files.named_error(error, path) from None
+  finally:
+    pyplot.close(figure)
 
 
 def zoom(

@@ -24,10 +24,8 @@ def write_text(path: pathlib.Path, text: str) -> None:
     _flush(beside)
     os.replace(beside, path)
     _flush(path.parent)
-  except OSError as error:  # That of a full disk has no file name.
-    raise OSError(
-      error.errno, error.strerror or str(error), str(path)
-    ) from None
+  except OSError as error:
+    raise named_error(error, path) from None
   finally:
     beside.unlink(missing_ok=True)
 
@@ -66,9 +64,14 @@ def _flush(path: pathlib.Path) -> None:
   except OSError as error:
     # A file system that knows no fsync of folders.
     if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-      raise
+      raise named_error(error, path) from None
   finally:
     os.close(descriptor)
+
+
+def named_error(error: OSError, path: pathlib.Path) -> OSError:
+  """Returns the error with a path: a full disk and fsync name none."""
+  return OSError(error.errno, error.strerror or str(error), str(path))
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:

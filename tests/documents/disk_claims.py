@@ -1,4 +1,4 @@
-"""What docs/trust.md says of power cuts, from the files.
+"""What docs/trust.md says of power cuts and I/O errors, from the files.
 
 Each function returns parts of the document, with the numbers of the files.
 """
@@ -26,9 +26,24 @@ def power_cuts() -> list[str]:
   ]
 
 
+def io_errors() -> list[str]:
+  """docs/trust.md: what is left after calls that fail."""
+  found = _found('io_errors')
+  rows = found['kinds']
+  for row in rows:
+    assert row['trials'] == row['said'] + row['repeated'] <= row['calls']
+  names = ('calls', 'trials', 'said', 'repeated')
+  return [
+    *(_line(row, names) for row in rows),
+    f'{sum(row["trials"] for row in rows):,} calls that failed, seed '
+    f'{found["seed"]}, {found["minutes"]:.0f} minutes, measured at '
+    f'{", ".join(found["commits"])}: no fault',
+  ]
+
+
 def _line(row: dict[str, Any], names: tuple[str, ...]) -> str:
   cells = ' | '.join(f'{row[name]:,}' for name in names)
   return f'| {row["kind"]} | {cells} |'
 
 
-TRUST = (power_cuts,)
+TRUST = (power_cuts, io_errors)

@@ -222,6 +222,14 @@ def test_the_table_has_nothing_that_no_room_uses():
   assert used >= _LISTED, _LISTED - used
 
 
+def test_the_oldest_keras_is_that_of_setup_and_readme():
+  (oldest,) = re.findall(
+    r"'keras>=([\d.]+)'", (_ROOT.parent / 'setup.py').read_text()
+  )
+  readme = (_ROOT.parent / 'README.md').read_text()
+  assert f'Keras 3 models need Keras {oldest} or newer' in readme
+
+
 _WITHOUT = """
 import sys
 {keras}

@@ -1,5 +1,6 @@
 """export_saved_model: what is refused, and that nothing is half written."""
 
+import errno
 import os
 
 import numpy as np
@@ -9,7 +10,11 @@ import tf_keras as keras
 
 import tf_unilth
 from tests.testing import toys
-from tf_unilth.export import packed_saved_model, saved_model_archive
+from tf_unilth.export import (
+  file_errors,
+  packed_saved_model,
+  saved_model_archive,
+)
 
 layers = keras.layers
 
@@ -165,3 +170,26 @@ def test_a_file_in_the_way_is_named(tmp_path):
   (tmp_path / 'file').write_text('words')
   with pytest.raises(NotADirectoryError, match=r'path .* is not a folder'):
     tf_unilth.export_saved_model(_sparse(_mlp(8)), tmp_path / 'file' / 'export')
+
+
+class FingerprintException(Exception):
+  """As TensorFlow's, which its ValueErrors have."""
+
+
+@pytest.mark.parametrize(
+  ('text', 'number'),
+  [
+    ('No singleprint.\nUNAVAILABLE: /a/b.pb; Interrupted', errno.EINTR),
+    ('No singleprint.\nUNKNOWN: /a/b.pb; Input/output error', errno.EIO),
+    ('No singleprint of /a/b.pb', errno.EIO),
+  ],
+)
+def test_an_error_of_the_fingerprint_is_that_of_its_file(text, number):
+  with (
+    pytest.raises(OSError, match=r'/a/b\.pb') as raised,
+    file_errors.as_os_errors(),
+  ):
+    raise ValueError(FingerprintException(text))
+  assert raised.value.errno == number
+  with pytest.raises(ValueError, match='another'), file_errors.as_os_errors():
+    raise ValueError('another')

@@ -86,7 +86,7 @@ def test_a_second_interrupt_leaves_the_backup(place, monkeypatch):
 
 def test_what_cannot_be_cleaned_is_told_and_goes_next_time(place, monkeypatch):
   new, path, rest = place
-  _failing(monkeypatch, OSError(16, 'busy'), {3})
+  _failing(monkeypatch, OSError(16, 'busy'), {3, 4})
   with pytest.warns(UserWarning, match=r'not be removed.*\.model\.previous'):
     directory_swap.replace(new, path, rest)
   assert _content(path) == 'new'
@@ -94,6 +94,14 @@ def test_what_cannot_be_cleaned_is_told_and_goes_next_time(place, monkeypatch):
   assert not directory_swap.restore(path) and _content(backup) == 'old'
   directory_swap.replace(_made(new, 'newer'), path, rest)
   assert _content(path) == 'newer' and not backup.exists()
+
+
+def test_a_clean_up_that_fails_once_is_done_again(place, monkeypatch):
+  new, path, rest = place
+  _failing(monkeypatch, OSError(16, 'busy'), {3})
+  directory_swap.replace(new, path, rest)
+  assert (_content(path), _content(rest)) == ('new', 'old')
+  assert not directory_swap.backup_of(path).exists()
 
 
 _KILLED = """

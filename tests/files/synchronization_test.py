@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import re
 import sys
 
 import pytest
@@ -102,6 +103,23 @@ def test_a_tree_is_kept_from_its_leaves_on(tmp_path, calls, flush):
   names = [name for _, name in calls]
   assert sorted(names) == ['inner', 'leaf', 'top', 'tree']
   assert names.index('leaf') < names.index('inner') and names[-1] == 'tree'
+
+
+@pytest.mark.parametrize(
+  'flush',
+  [
+    *(synchronization.flush_file, synchronization.flush_folder),
+    *(synchronization.flush_tree, files.flush_tree),
+  ],
+)
+def test_an_error_of_fsync_names_the_path(tmp_path, monkeypatch, flush):
+  def failing(descriptor):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+  monkeypatch.setattr(os, 'fsync', failing)
+  with pytest.raises(OSError, match=re.escape(str(tmp_path))) as raised:
+    flush(tmp_path)
+  assert raised.value.errno == errno.EIO
 
 
 def test_a_directory_is_kept_before_the_old_one_goes(tmp_path, calls):

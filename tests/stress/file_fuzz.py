@@ -9,10 +9,14 @@ outside the folder, more memory than a small multiple of the file, a read that
 does not end. `atheris` (for developers: `pip install atheris`) leads the search
 by the branches that a file reaches; without it, or with `--engine=lines`, the
 lines do, which is slower.
+
+With `--output` the counts are also kept in OUTPUT.part. The same command
+continues a run that was stopped, and then draws other files.
 """
 
 import collections
 import importlib.metadata
+import json
 import os
 import pathlib
 import random
@@ -21,6 +25,7 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Callable
 from typing import Any
 
 from absl import flags
@@ -46,6 +51,8 @@ _OUTPUT = flags.DEFINE_string(
 
 _MAX_LENGTH = 1 << 16
 _MEASURE = 16
+_OUTCOMES = ('accepted', 'refused', 'failed')
+_KEPT = 1000  # Each how many files the counts are written.
 _SHARED_MEMORY = '/dev/shm'
 _MAX_SHOWN = 20
 
@@ -56,9 +63,12 @@ class Fuzz:
   Args:
     name: of the format.
     folder: an empty folder.
+    part: a file for the counts, which a stopped run has begun; `None` for none.
   """
 
-  def __init__(self, name: str, folder: pathlib.Path):
+  def __init__(
+    self, name: str, folder: pathlib.Path, part: pathlib.Path | None = None
+  ):
     # Here, so that atheris sees the modules being imported.
     from tests.testing import file_formats, file_mutations, guarded_read
 
@@ -71,7 +81,28 @@ class Fuzz:
     self.peak, self.seconds = 0, 0.0
     self._accepted = guarded_read.ACCEPTED
     self._failed = guarded_read.FAILED
+    self._part, self._began = part, time.monotonic()
+    self._seconds_before = 0.0
+    if part is not None and part.exists():
+      self._continue(json.loads(part.read_text()))
     self.check_seeds()
+
+  def _continue(self, before: dict[str, Any]) -> None:
+    self.counts.update({kind: before[kind] for kind in _OUTCOMES})
+    self.peak, self.seconds = before['peak_bytes'], before['slowest_seconds']
+    self._seconds_before = 60 * before['minutes']
+    for text in before['failures']:
+      self.failures[text] = b''
+
+  @property
+  def executions(self) -> int:
+    """How many files were read."""
+    return sum(self.counts.values())
+
+  @property
+  def minutes(self) -> float:
+    """How long it took."""
+    return (self._seconds_before + time.monotonic() - self._began) / 60
 
   def check_seeds(self) -> None:
     """Reads the intact files, which imports what reading needs.
@@ -111,13 +142,20 @@ class Fuzz:
       if key not in self.failures:
         self.failures[key] = data
         print(f'FAILED {name}: {outcome.text}\n  {data[:300]!r}', flush=True)
+    if self._part is not None and self.executions % _KEPT == 0:
+      self._keep(self._part)
+
+  def _keep(self, part: pathlib.Path) -> None:
+    from recipes.common import files
+
+    found = {**self.result(), 'minutes': self.minutes}
+    files.write_json(part, {**found, 'failures': [*self.failures]})
 
   def result(self) -> dict[str, Any]:
     """Returns what was counted."""
-    kinds = ('accepted', 'refused', 'failed')
     return {
-      'executions': sum(self.counts.values()),
-      **{kind: self.counts[kind] for kind in kinds},
+      'executions': self.executions,
+      **{kind: self.counts[kind] for kind in _OUTCOMES},
       'peak_bytes': self.peak,
       'slowest_seconds': round(self.seconds, 3),
     }
@@ -138,7 +176,7 @@ def run_lines(fuzz: Fuzz, count: int, seed: int) -> None:
       new.append((name, frame.f_lineno))
     return trace
 
-  for _ in range(count):
+  while fuzz.executions < count:
     data = fuzz.mutate(draw.choice(corpus), draw)
     new.clear()
     sys.settrace(trace)
@@ -151,13 +189,17 @@ def run_lines(fuzz: Fuzz, count: int, seed: int) -> None:
 
 
 def run_atheris(
-  name: str, folder: pathlib.Path, count: int, seed: int, finish: Any
+  made: Callable[[], Fuzz],
+  folder: pathlib.Path,
+  count: int,
+  seed: int,
+  finish: Callable[[Fuzz], None],
 ) -> None:
   """Fuzzes by libFuzzer, which ends the process: `finish` does it."""
   import atheris
 
   with atheris.instrument_imports(include=['tf_unilth', 'recipes']):
-    fuzz = Fuzz(name, folder / 'files')
+    fuzz = made()
   corpus = folder / 'corpus'
   corpus.mkdir()
   for number, data in enumerate(fuzz.encoded_seeds()):
@@ -165,7 +207,7 @@ def run_atheris(
 
   def one(data: bytes) -> None:
     fuzz.read(data)
-    if sum(fuzz.counts.values()) >= count:
+    if fuzz.executions >= count:
       finish(fuzz)
 
   def mutated(data: bytes, max_size: int, number: int) -> bytes:
@@ -174,6 +216,8 @@ def run_atheris(
       return atheris.Mutate(data, max_size)
     return fuzz.mutate(data, draw)[:max_size]
 
+  # Other files than those of a run that was stopped.
+  seed += fuzz.executions
   arguments = [f'-seed={seed + 1}', f'-max_len={_MAX_LENGTH}', '-verbosity=0']
   arguments.append('-mutate_depth=2')  # A digest matches after one.
   arguments.append('-rss_limit_mb=0')  # TensorFlow takes more than libFuzzer's.
@@ -185,12 +229,13 @@ def run_atheris(
   atheris.Fuzz()
 
 
-def _report(fuzz: Fuzz, minutes: float) -> None:
+def _report(fuzz: Fuzz) -> None:
   from recipes.common import files, provenance
 
   found = {'seed': _SEED.value, 'engine': _ENGINE.value, **fuzz.result()}
   if _ENGINE.value == 'atheris':
     found['engine'] += f' {importlib.metadata.version("atheris")}'
+  minutes = fuzz.minutes
   print(f'{_FORMAT.value}: {found}, {minutes:.1f} minutes', flush=True)
   if _OUTPUT.value:
     content = {**provenance.record(), 'minutes': minutes, 'found': found}
@@ -200,22 +245,27 @@ def _report(fuzz: Fuzz, minutes: float) -> None:
 def main(argv: list[str]) -> None:
   """Fuzzes; leaves with 1 if anything failed."""
   _FLAGS(argv)
-  began = time.monotonic()
   # In memory where the system has such a folder.
   shared = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
   folder = pathlib.Path(tempfile.mkdtemp(dir=shared))
+  part = pathlib.Path(_OUTPUT.value + '.part') if _OUTPUT.value else None
 
   def finish(fuzz: Fuzz) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    _report(fuzz, (time.monotonic() - began) / 60)
+    _report(fuzz)
+    if part is not None and not fuzz.failures:
+      part.unlink(missing_ok=True)
     # libFuzzer does not let SystemExit pass.
     os._exit(bool(fuzz.failures))
 
-  name, count, seed = _FORMAT.value, _COUNT.value, _SEED.value
+  def made() -> Fuzz:
+    return Fuzz(_FORMAT.value, folder / 'files', part)
+
+  count, seed = _COUNT.value, _SEED.value
   if _ENGINE.value == 'atheris':
-    run_atheris(name, folder, count, seed, finish)
-  fuzz = Fuzz(name, folder / 'files')
-  run_lines(fuzz, count, seed)
+    run_atheris(made, folder, count, seed, finish)
+  fuzz = made()
+  run_lines(fuzz, count, seed + fuzz.executions)
   finish(fuzz)
 
 

@@ -61,6 +61,21 @@ def test_a_short_fuzz_finds_nothing(form, guards, tmp_path):
   assert fuzz.counts['refused'] > _SHORT[form] / 10, fuzz.counts
 
 
+def test_a_stopped_fuzz_continues(tmp_path, monkeypatch):
+  monkeypatch.setattr(file_fuzz, '_KEPT', 5)
+  part = tmp_path / 'part'
+  (tmp_path / 'a').mkdir()
+  fuzz = file_fuzz.Fuzz('cifar', tmp_path / 'a', part)
+  file_fuzz.run_lines(fuzz, 5, seed=0)
+  before = fuzz.result()
+  file_fuzz.run_lines(fuzz, 7, seed=0)  # Is stopped after 7, of which 5 count.
+  (tmp_path / 'b').mkdir()
+  fuzz = file_fuzz.Fuzz('cifar', tmp_path / 'b', part)
+  assert fuzz.result() == before and fuzz.minutes > 0
+  file_fuzz.run_lines(fuzz, 10, seed=0)
+  assert fuzz.executions == 10
+
+
 @pytest.mark.parametrize('structure', ['', 'container', 'sealed', 'json'])
 def test_mutations_are_drawn_from_the_seed_alone(structure):
   seeds = file_formats.FORMATS['run'].seeds()

@@ -1,6 +1,7 @@
 """The kinds of file that the library promises, as they are written and read."""
 
 import contextlib
+import io
 import os
 import pathlib
 import warnings
@@ -11,31 +12,34 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from matplotlib.figure import Figure
+from PIL import Image
 
 import tf_unilth
 from recipes.training import history_writer, run_directory
 from recipes.training.run_directory import RunDirectoryError
 from tests.stress.file_kind import Kind, Promise
-from tests.testing import tiny_recipe, toys, tuned
+from tests.testing import tiny_recipe, toys
 from tf_unilth import inspection
 from tf_unilth.export.quiet import silenced
 from tf_unilth.files import directory_swap
 from tf_unilth.files.checkpoint_errors import CheckpointError
-from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
-from tf_unilth.tuner.oracles import TicketOracle
 
 
 class Tickets:
   """Ticket files, each replaced by the next."""
 
   name, last = 'ticket', 4
+  each_alone = True
   read_errors = (tf_unilth.TicketFileError,)
   write_errors: tuple[type[Exception], ...] = (OSError,)
 
-  def write(self, folder: pathlib.Path, promise: Promise) -> None:
+  def write(
+    self, folder: pathlib.Path, promise: Promise, done: int = 0
+  ) -> None:
     mask = np.arange(1200).reshape(30, 40) % 2 == 0
-    for state in range(1, self.last + 1):
+    for state in range(done + 1, self.last + 1):
       weights = {'dense': np.full(mask.shape, state, np.float32)}
       ticket = tf_unilth.Ticket({'dense': mask}, weights, seed=state)
       ticket.save(folder / 'new' / 'ticket', overwrite=True)
@@ -55,15 +59,20 @@ class Checkpoints:
   """The checkpoints of a `fit`: a state is two of them in an epoch."""
 
   name, last = 'checkpoints', 4
+  each_alone = False
   read_errors = (CheckpointError,)
   write_errors: tuple[type[Exception], ...] = (OSError,)
 
-  def write(self, folder: pathlib.Path, promise: Promise) -> None:
+  def write(
+    self, folder: pathlib.Path, promise: Promise, done: int = 0
+  ) -> None:
     keras.utils.set_random_seed(0)
     model = toys.compiled_for_labels(toys.dense())
     resume = self._resume(folder)
+    # Two steps an epoch, since a step takes longer than a checkpoint.
+    x, y = (array[:16] for array in toys.data())
     with _after_checkpoints(lambda saved: promise(self._state(*saved))):
-      toys.fit(model, resume, epochs=self.last // 2, validation_data=None)
+      model.fit(x, y, 8, self.last // 2, verbose=0, callbacks=[resume])
 
   def read(self, folder: pathlib.Path) -> int:
     resume = self._resume(folder)
@@ -71,22 +80,25 @@ class Checkpoints:
 
   def _resume(self, folder: pathlib.Path) -> tf_unilth.CheckpointAndResume:
     return tf_unilth.CheckpointAndResume(
-      folder / 'checkpoints', every_steps=toys.STEPS // 2, verbose=0
+      folder / 'checkpoints', every_steps=1, verbose=0
     )
 
   def _state(self, epoch: int, step: int) -> int:
-    return 2 * epoch + 2 * step // toys.STEPS
+    return 2 * epoch + step
 
 
 class SavedModels:
   """SavedModels, each replaced by the next."""
 
   name, last = 'SavedModel', 2
+  each_alone = True
   read_errors = (inspection.UnreadableError,)
   write_errors: tuple[type[Exception], ...] = (OSError, tf.errors.OpError)
 
-  def write(self, folder: pathlib.Path, promise: Promise) -> None:
-    for state in range(1, self.last + 1):
+  def write(
+    self, folder: pathlib.Path, promise: Promise, done: int = 0
+  ) -> None:
+    for state in range(done + 1, self.last + 1):
       with silenced(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # That one was put back.
         tf_unilth.export_saved_model(
@@ -108,11 +120,14 @@ class TFLiteFiles:
   """TFLite files, each replaced by the next."""
 
   name, last = 'TFLite file', 2
+  each_alone = True
   read_errors = (inspection.UnreadableError,)
   write_errors: tuple[type[Exception], ...] = (OSError,)
 
-  def write(self, folder: pathlib.Path, promise: Promise) -> None:
-    for state in range(1, self.last + 1):
+  def write(
+    self, folder: pathlib.Path, promise: Promise, done: int = 0
+  ) -> None:
+    for state in range(done + 1, self.last + 1):
       tf_unilth.export_tflite(
         _half_zeros(state), folder / 'new' / 'model.tflite', overwrite=True
       )
@@ -138,6 +153,7 @@ class RunDirectories:
   """The run directory of a recipe: its epochs, then all that it ends with."""
 
   name, last = 'run directory', 4
+  each_alone = False
   read_errors = (RunDirectoryError, CheckpointError)
   write_errors: tuple[type[Exception], ...] = (
     *(OSError, RunDirectoryError, tf.errors.OpError),
@@ -147,14 +163,22 @@ class RunDirectories:
 
   def __init__(self) -> None:
     self._finished: list[dict[str, bytes]] = []  # Of whole runs.
+    self._figures: dict[str, Any] = {}
 
-  def write(self, folder: pathlib.Path, promise: Promise) -> None:
+  def write(
+    self, folder: pathlib.Path, promise: Promise, done: int = 0
+  ) -> None:
     directory = folder / 'new' / 'run'
     try:
-      with silenced(), _after_checkpoints(lambda saved: promise(saved[0])):
+      with (
+        silenced(),
+        mock.patch.object(Figure, 'savefig', self._savefig()),
+        _after_checkpoints(lambda saved: promise(saved[0])),
+      ):
         tiny_recipe.run(
           directory,
           epochs=self.last - 1,
+          batch_size=512,
           method='dlth',
           target_sparsity=0.5,
           export=['saved_model', 'ticket'],
@@ -182,7 +206,23 @@ class RunDirectories:
     assert not epochs or run_directory.CONFIG in files, 'no configuration'
     return epochs
 
+  def _savefig(self) -> Callable[..., None]:
+    """Returns a `savefig` that draws each figure once: it takes seconds."""
+    draw = Figure.savefig
+
+    def savefig(figure: Figure, path: pathlib.Path, **settings: Any) -> None:
+      if path.name not in self._figures:
+        drawn = io.BytesIO()
+        draw(figure, drawn)
+        self._figures[path.name] = image = Image.open(drawn)
+        image.load()
+      self._figures[path.name].save(path, 'png')  # As matplotlib writes it.
+
+    return savefig
+
   def _files(self, directory: pathlib.Path) -> dict[str, bytes]:
+    # By a path that the shim does not watch: this is no call of the run.
+    directory = pathlib.Path('/proc/self/root', *directory.parts[1:])
     found = {
       os.path.relpath(path, directory): path.read_bytes()
       for path in directory.rglob('*')
@@ -191,31 +231,8 @@ class RunDirectories:
     return {n: v for n, v in found.items() if n not in self._passing}
 
 
-class Searches:
-  """The directory of a search: a state is a trial that has ended."""
-
-  name, last = 'search', 2
-  read_errors = (tf_unilth.tuner.SearchError, DamagedError)
-  write_errors: tuple[type[Exception], ...] = (OSError,)
-
-  def write(self, folder: pathlib.Path, promise: Promise) -> None:
-    made = tuned.search(folder / 'new' / 'search', max_trials=self.last)
-    end = TicketOracle.end_trial
-
-    def end_trial(oracle: Any, trial: Any) -> None:
-      end(oracle, trial)
-      promise(len(oracle.completed()))
-
-    with mock.patch.object(TicketOracle, 'end_trial', end_trial), silenced():
-      tuned.run(made)
-
-  def read(self, folder: pathlib.Path) -> int:
-    made = tuned.search(folder / 'new' / 'search', max_trials=self.last)
-    return len(made.oracle.completed())
-
-
 KINDS: tuple[Callable[[], Kind], ...] = (
-  *(Tickets, Checkpoints, SavedModels, TFLiteFiles, RunDirectories, Searches),
+  *(Tickets, Checkpoints, SavedModels, TFLiteFiles, RunDirectories),
 )
 _WIDTH = 100
 

@@ -33,7 +33,7 @@ static pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 /* What is refused: the call with this number, counted from `shim_refuse`. */
 static long seen, refused_call;
-static int refused_error, refuse_next;
+static int refused_error, is_full; /* A full disk takes no more writes. */
 static char refused[PATH_MAX + 32];
 
 #define REAL(name) \
@@ -99,8 +99,7 @@ static int is_tracked(int fd) { return fd >= 0 && fd < FILES && tracked[fd]; }
 /* Returns whether this call fails, and sets `errno`. */
 static int refuse(const char *call, const char *path) {
   seen++;
-  if (!refuse_next && seen != refused_call) return 0;
-  refuse_next = 0;
+  if (seen != refused_call) return 0;
   snprintf(refused, sizeof refused, "%s %s", call, path);
   errno = refused_error;
   return 1;
@@ -198,13 +197,15 @@ static ssize_t write_any(int fd, const void *data, size_t size, off_t offset) {
   REAL(pwrite);
   LOCK;
   ssize_t n = -1;
-  int half = 0;
+  if (is_full) {
+    errno = ENOSPC;
+    goto done;
+  }
   if (refuse_file("write", fd)) {
-    /* A full disk takes a part first. */
-    half = errno == ENOSPC && size > 1 && seen == refused_call;
-    if (!half) goto done;
+    is_full = errno == ENOSPC;
+    /* A part of it has room. */
+    if (!is_full || size < 2) goto done;
     size /= 2;
-    refuse_next = 1;
   }
   if (offset >= 0) {
     n = real(fd, data, size, offset);
@@ -396,7 +397,7 @@ int shim_begin(const char *folder, const char *log) {
 void shim_end(void) {
   LOCK;
   root_length = 0;
-  refused_call = refuse_next = 0;
+  refused_call = is_full = 0;
   if (log_file >= 0) close(log_file);
   log_file = -1;
   UNLOCK;
@@ -412,7 +413,7 @@ void shim_mark(long number) {
 void shim_refuse(long call, int error) {
   LOCK;
   seen = 0;
-  refuse_next = 0;
+  is_full = 0;
   refused_call = call;
   refused_error = error;
   refused[0] = 0;

@@ -123,7 +123,8 @@ class Shim:
 
     Args:
       call: which one, from now on; the first is 1, and 0 refuses none.
-      error: the `errno`. With ENOSPC a write writes half before.
+      error: the `errno`. With ENOSPC a write writes half, and all later ones
+        fail, until `end`.
     """
     self._library.shim_refuse(ctypes.c_long(call), error)
 

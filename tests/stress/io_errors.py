@@ -1,6 +1,6 @@
 """Lets calls of runs fail, one at a time, and sees what is left of their files.
 
-    python -m tests.stress.io_errors --trials=40 --output=errors.json
+    python -m tests.stress.io_errors --every_error --output=errors.json
 
 Each kind of file is written again and again. Each time one call fails below
 Python (`file_shim.c`): the first open, write, fsync, rename or mkdir, then the
@@ -8,23 +8,25 @@ second, and so on, with ENOSPC, EIO, EROFS, EACCES and EINTR in turn or, with
 `--every_error`, with each of them. The error must be of a documented class, and
 name a path and the reason; the files must have the last promised state or the
 next one, and nothing half written beside them; and the next run must end.
+
+With `--output` each trial is written to OUTPUT.part when it has ended. The same
+command continues from there, also with more `--trials`, and tries again what
+found a fault.
 """
 
 import dataclasses
-import errno
-import os
+import json
 import pathlib
-import shutil
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from absl import flags
 
 from recipes.common import files, provenance
-from tests.stress import file_shim
+from tests.stress import file_shim, io_trial, kind_program
 from tests.stress.file_kind import Kind
 
 _FLAGS = flags.FlagValues()
@@ -44,8 +46,6 @@ _OUTPUT = flags.DEFINE_string(
   'output', None, 'A JSON file to write.', flag_values=_FLAGS
 )
 ERRORS = ('ENOSPC', 'EIO', 'EROFS', 'EACCES', 'EINTR')
-# Words for a reason, where the system's own are not used.
-_REASONS = {'ENOSPC': 'there is no room'}
 
 
 @dataclasses.dataclass
@@ -59,6 +59,7 @@ class Row:
     said: a documented error named path and reason.
     repeated: the run ended all the same: the call was made again, or what it
       was for was not needed.
+    minutes: that the trials took.
     faults: what else was seen.
   """
 
@@ -67,7 +68,21 @@ class Row:
   trials: int = 0
   said: int = 0
   repeated: int = 0
+  minutes: float = 0.0
   faults: list[str] = dataclasses.field(default_factory=list)
+
+  def add(self, trial: dict[str, Any]) -> None:
+    """Counts a trial of `Log`."""
+    self.trials += 1
+    self.minutes += trial['seconds'] / 60
+    if trial['fault']:
+      self.faults.append(
+        f'{trial["error"]} at {trial["refused"]}: {trial["fault"]}'
+      )
+    elif trial['raised']:
+      self.said += 1
+    else:
+      self.repeated += 1
 
   def __str__(self) -> str:
     return (
@@ -76,107 +91,54 @@ class Row:
     )
 
 
-class Trial:
-  """A run in which one call fails.
+class Log:
+  """The trials that have ended, also those of a process that was stopped.
 
   Args:
-    kind: of the files.
-    folder: for the files; what is there is deleted.
-    shim: lets the call fail.
+    path: a file with a line of JSON for each; `None` for none.
   """
 
-  def __init__(self, kind: Kind, folder: pathlib.Path, shim: file_shim.Shim):
-    self._kind, self._folder, self._shim = kind, folder, shim
-    self.promised = 0
-    self.refused = ''
-    self.calls = 0
+  def __init__(self, path: pathlib.Path | None):
+    self._path = path
+    self._commit = provenance.commit()
+    self._trials: dict[tuple[str, int, str], dict[str, Any]] = {}
+    if path is not None and path.exists():
+      lines, _, _ = path.read_text().rpartition('\n')  # The rest is torn.
+      files.write_text(path, lines + '\n' if lines else '')
+      for line in lines.splitlines():
+        self._put(json.loads(line))
 
-  def run(self, call: int, error: str | None) -> Exception | None:
-    """Writes the kind; returns the error that it ended with, if any.
+  def _put(self, trial: dict[str, Any]) -> None:
+    self._trials[trial['kind'], trial['call'], trial['error']] = trial
 
-    Args:
-      call: which call fails; the first is 1, and 0 none.
-      error: the name of its `errno`.
-    """
-    shutil.rmtree(self._folder, ignore_errors=True)
-    self._folder.mkdir()
-    self.promised = 0
-    self._shim.begin(self._folder, None)
-    self._shim.refuse(call, getattr(errno, error) if error else 0)
-    try:
-      return self._write()
-    finally:
-      self.refused, self.calls = self._shim.refused, self._shim.seen
-      self._shim.end()
+  @property
+  def commits(self) -> list[str]:
+    """The commits of the trials, which differ where a run was stopped."""
+    return list(dict.fromkeys(t['commit'] for t in self._trials.values()))
 
-  def _write(self) -> Exception | None:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      try:
-        self._kind.write(self._folder, self._promise)
-      except Exception as error:
-        return error
-    return None
+  def find(self, kind: str, call: int, error: str) -> dict[str, Any] | None:
+    """Returns a trial that found no fault, if there is one."""
+    trial = self._trials.get((kind, call, error))
+    return None if trial is None or trial['fault'] else trial
 
-  def _promise(self, state: int) -> None:
-    self.promised = state
+  def cases(self, kind: str) -> Iterator[tuple[int, str]]:
+    """Yields calls and errors of all trials of a kind."""
+    for name, call, error in self._trials:
+      if name == kind:
+        yield call, error
 
-  def fault(self, error: str, raised: Exception | None) -> str | None:
-    """Returns in words what is wrong after a run; `None` if all is right.
+  def add(self, trial: dict[str, Any]) -> None:
+    """Adds a trial."""
+    trial['commit'] = self._commit
+    self._put(trial)
+    if self._path is not None:
+      with open(self._path, 'a') as file:
+        file.write(json.dumps(trial) + '\n')
 
-    Args:
-      error: the name of the `errno`.
-      raised: what the run ended with.
-    """
-    return (
-      self._fault_of_error(error, raised)
-      or self._fault_of_files(raised)
-      or self._fault_of_next_run()
-    )
-
-  def _fault_of_error(self, error: str, raised: Exception | None) -> str | None:
-    if raised is None:
-      return None
-    if not isinstance(raised, self._kind.write_errors):
-      return f'not a documented error: {raised!r}'
-    reasons = (os.strerror(getattr(errno, error)), _REASONS.get(error, '\0'))
-    text = str(raised)
-    if not any(reason in text for reason in reasons):
-      return f'no reason in the error: {text}'
-    if self._folder.name not in text:
-      return f'no path in the error: {text}'
-    return None
-
-  def _fault_of_files(self, raised: Exception | None) -> str | None:
-    found = self._read()
-    wanted = (self.promised, self.promised + 1)
-    if raised is None:
-      wanted = (self._kind.last,)
-    if found not in wanted:
-      return f'{self.promised} was promised, but found {found!r}'
-    left = [
-      str(path.relative_to(self._folder))
-      for path in self._folder.rglob('*')
-      if path.name.startswith('.') or 'tmp' in path.name
-    ]
-    return f'left {left}' if left else None
-
-  def _fault_of_next_run(self) -> str | None:
-    error = self._write()
-    if error is not None:
-      return f'the next run fails: {error!r}'
-    found = self._read()
-    if found != self._kind.last:
-      return f'the next run ends with {found!r}'
-    return None
-
-  def _read(self) -> int | Exception:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      try:
-        return self._kind.read(self._folder)
-      except Exception as error:
-        return error
+  def delete(self) -> None:
+    """Deletes the file."""
+    if self._path is not None:
+      self._path.unlink(missing_ok=True)
 
 
 def cases(
@@ -192,73 +154,73 @@ def cases(
   """
   count = min(calls, most or calls)
   for at in range(count):
+    # The error is that of the call, so that all calls can follow on a part.
+    call = at * calls // count
     for number in range(len(ERRORS) if every else 1):
-      yield 1 + at * calls // count, ERRORS[(seed + at + number) % len(ERRORS)]
+      yield 1 + call, ERRORS[(seed + call + number) % len(ERRORS)]
 
 
-def torment(
-  kind: Kind, folder: pathlib.Path, seed: int, most: int, every: bool
-) -> Row:
+def torment(kind: Kind, folder: pathlib.Path, log: Log) -> Row:
   """Lets the calls of one kind fail; returns what was seen.
 
   Args:
     kind: of the files.
     folder: for the files.
-    seed: as in `cases`.
-    most: as in `cases`.
-    every: as in `cases`.
+    log: has the trials that have ended, and gets the others.
 
   Raises:
     RuntimeError: a run in which no call fails does not end.
   """
-  trial = Trial(kind, folder, file_shim.Shim())
-  raised = trial.run(0, None)
-  if raised is not None or trial.promised != kind.last:
-    raise RuntimeError(f'a run left alone ends at {trial.promised}') from raised
-  row = Row(kind.name, trial.calls)
-  for call, error in cases(row.calls, seed, most, every):
-    raised = trial.run(call, error)
-    row.trials += 1
-    refused = trial.refused
-    fault = trial.fault(error, raised)
-    if not refused:
-      fault = f'call {call} was not reached'
-    if fault:
-      row.faults.append(f'{error} at {refused}: {fault}')
-      print(f'FAULT {kind.name}: {row.faults[-1]}', flush=True)
-    elif raised is None:
-      row.repeated += 1
-    else:
-      row.said += 1
+  trials = io_trial.Trials(kind, folder, file_shim.Shim())
+  kind_program.collect_rarely()  # What the first run has imported.
+  row = Row(kind.name, trials.calls)
+  arguments = _SEED.value, _TRIALS.value, _EVERY_ERROR.value
+  wanted = [*cases(trials.calls, *arguments), *log.cases(kind.name)]
+  for call, error in dict.fromkeys(wanted):
+    if call > trials.calls:  # Of an older commit.
+      continue
+    trial = log.find(kind.name, call, error)
+    if trial is None:
+      trial = {'kind': kind.name, 'call': call, 'error': error}
+      begin = time.monotonic()
+      raised, fault = trials.run(call, error)
+      refused = trials.refused.replace(str(folder), '')
+      trial |= {'refused': refused, 'raised': raised is not None}
+      trial |= {'fault': fault, 'seconds': time.monotonic() - begin}
+      log.add(trial)
+      if fault:
+        print(f'FAULT {kind.name} {call}, {error} at {refused}: {fault}')
+    row.add(trial)
   return row
+
+
+def _rows(kinds: Iterable[Kind], log: Log) -> Iterator[Row]:
+  with tempfile.TemporaryDirectory() as folder:
+    for kind in kinds:
+      # Errors must have this name.
+      name = f'kind-{kind.name.replace(" ", "-")}'
+      place = pathlib.Path(folder).resolve() / name
+      row = torment(kind, place, log)
+      print(row, f'{row.minutes:.1f} minutes', flush=True)
+      yield row
 
 
 def main(argv: list[str]) -> None:
   """Prints the table; leaves with 1 if anything went wrong."""
   file_shim.load('tests.stress.io_errors', argv[1:])
   _FLAGS(argv)
-  # TensorFlow is slow to import, so not before the process has its shim.
-  from tests.stress.file_kinds import KINDS
-
-  begin, rows = time.monotonic(), []
-  with tempfile.TemporaryDirectory() as folder:
-    for number, kind in enumerate(made() for made in KINDS):
-      if _KINDS.value and kind.name not in _KINDS.value:
-        continue
-      place = pathlib.Path(folder).resolve() / f'kind-{number}'
-      arguments = _SEED.value, _TRIALS.value, _EVERY_ERROR.value
-      rows.append(torment(kind, place, *arguments))
-      print(rows[-1], f'{time.monotonic() - begin:.0f} s', flush=True)
-  print(*rows, sep='\n')
-  if _OUTPUT.value:
-    content = {
-      **provenance.record(),
-      'seed': _SEED.value,
-      'minutes': (time.monotonic() - begin) / 60,
-      'kinds': [dataclasses.asdict(row) for row in rows],
-    }
-    files.write_json(pathlib.Path(_OUTPUT.value), content)
-  sys.exit(any(row.faults for row in rows))
+  output = _OUTPUT.value
+  log = Log(pathlib.Path(output + '.part') if output else None)
+  rows = [*_rows(kind_program.kinds(_KINDS.value), log)]
+  found: dict[str, Any] = {
+    'seed': _SEED.value,
+    'every_error': _EVERY_ERROR.value,
+  }
+  if not any(row.faults for row in rows):
+    log.delete()
+  minutes = sum(row.minutes for row in rows)
+  found['commits'] = log.commits
+  kind_program.finish(rows, output, **found, minutes=minutes)
 
 
 if __name__ == '__main__':

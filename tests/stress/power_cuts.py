@@ -15,18 +15,15 @@ import hashlib
 import itertools
 import pathlib
 import random
-import shutil
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from absl import flags
 
-from recipes.common import files, provenance
-from tests.stress import file_shim
-from tests.stress.file_kind import Kind
+from tests.stress import file_kind, file_shim, kind_program
+from tests.stress.file_kind import Contents, Kind, Runs
 from tests.stress.power_disk import LOSSES, Disk
 
 _FLAGS = flags.FlagValues()
@@ -93,7 +90,7 @@ class Cut:
   after: int
   loss: str
   promised: int
-  disk: Mapping[str, bytes | None]
+  disk: Contents
 
   def __str__(self) -> str:
     return f'after {self.after} operations, {self.loss}'
@@ -148,7 +145,7 @@ class Reader:
   """
 
   def __init__(self, kind: Kind, folder: pathlib.Path):
-    self._kind, self._folder = kind, folder
+    self._runs = Runs(kind, folder)
     self._known: dict[str, int | Exception] = {}
 
   def read(self, cut: Cut) -> tuple[int | Exception, bool]:
@@ -156,43 +153,14 @@ class Reader:
     digest = hashlib.sha256(repr(sorted(cut.disk.items())).encode()).hexdigest()
     is_new = digest not in self._known
     if is_new:
-      put(cut.disk, self._folder)
-      self._known[digest] = self._read()
+      file_kind.put(cut.disk, self._runs.folder)
+      self._known[digest] = self._runs.read()
     return self._known[digest], is_new
-
-  def _read(self) -> int | Exception:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      try:
-        return self._kind.read(self._folder)
-      except Exception as error:
-        return error
 
   def proceed(self, cut: Cut) -> str | None:
     """Continues the run after a cut; returns in words what went wrong."""
-    put(cut.disk, self._folder)
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      try:
-        self._kind.write(self._folder, lambda state: None)
-      except Exception as error:
-        return f'the next run fails: {error!r}'
-    found = self._read()
-    if found != self._kind.last:
-      return f'the next run ends with {found!r}, not {self._kind.last}'
-    return None
-
-
-def put(disk: Mapping[str, bytes | None], folder: pathlib.Path) -> None:
-  """Makes a folder that has the files of a disk and no others."""
-  shutil.rmtree(folder, ignore_errors=True)
-  folder.mkdir()
-  for path in sorted(disk):
-    content = disk[path]
-    if content is None:
-      (folder / path).mkdir()
-    else:
-      (folder / path).write_bytes(content)
+    file_kind.put(cut.disk, self._runs.folder)
+    return self._runs.fault_of_next_run(0)
 
 
 def judge(row: Row, kind: Kind, cut: Cut, found: int | Exception) -> bool:
@@ -245,12 +213,8 @@ def main(argv: list[str]) -> None:
   """Prints the table; leaves with 1 if anything was lost."""
   file_shim.load('tests.stress.power_cuts', argv[1:])
   _FLAGS(argv)
-  # TensorFlow is slow to import, so not before the process has its shim.
-  from tests.stress.file_kinds import KINDS
-
   begin, rows = time.monotonic(), []
-  kinds = [made() for made in KINDS]
-  kinds = [k for k in kinds if not _KINDS.value or k.name in _KINDS.value]
+  kinds = kind_program.kinds(_KINDS.value)
   with tempfile.TemporaryDirectory() as folder:
     for number, kind in enumerate(kinds):
       place = pathlib.Path(folder).resolve() / str(number)
@@ -260,16 +224,8 @@ def main(argv: list[str]) -> None:
       row = torment(kind, place, count, _CONTINUED.value, _SEED.value)
       rows.append(row)
       print(row, f'{time.monotonic() - begin:.0f} s', flush=True)
-  print(*rows, sep='\n')
-  if _OUTPUT.value:
-    content = {
-      **provenance.record(),
-      'seed': _SEED.value,
-      'minutes': (time.monotonic() - begin) / 60,
-      'kinds': [dataclasses.asdict(row) for row in rows],
-    }
-    files.write_json(pathlib.Path(_OUTPUT.value), content)
-  sys.exit(any(row.faults for row in rows))
+  minutes = (time.monotonic() - begin) / 60
+  kind_program.finish(rows, _OUTPUT.value, seed=_SEED.value, minutes=minutes)
 
 
 if __name__ == '__main__':

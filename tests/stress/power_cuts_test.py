@@ -2,18 +2,14 @@
 
 import itertools
 import os
-import pathlib
 import random
-import subprocess
-import sys
 
 import pytest
 
-from tests.stress import file_shim, io_errors, power_cuts
+from tests.stress import file_shim, power_cuts, shimmed_program
 from tests.stress.file_shim import Operation
 from tests.stress.power_disk import LOSSES, Disk, Loss
 
-_ROOT = pathlib.Path(__file__).parents[2]
 _NOTHING = LOSSES['all that was not synchronised is lost']
 _ALL = LOSSES['nothing is lost']
 
@@ -184,35 +180,11 @@ def test_a_rename_whose_folder_is_not_synchronised_is_lost(calls):
   assert _faults(calls, write)
 
 
-def test_each_call_gets_an_error_and_the_errors_take_turns():
-  found = list(io_errors.cases(7, 1, 0, False))
-  assert [call for call, _ in found] == list(range(1, 8))
-  assert {error for _, error in found} == set(io_errors.ERRORS)
-  spread = [call for call, _ in io_errors.cases(70, 0, 7, False)]
-  assert spread == [1, 11, 21, 31, 41, 51, 61]
-  assert len(list(io_errors.cases(7, 0, 0, True))) == 7 * len(io_errors.ERRORS)
-
-
 def test_a_machine_without_a_compiler_is_told_what_it_lacks(monkeypatch):
   monkeypatch.setenv('PATH', '/nowhere')
   monkeypatch.delenv('TF_UNILTH_FILE_SHIM', raising=False)
   with pytest.raises(SystemExit, match=r'C compiler|Linux'):
     file_shim.load('tests.stress.power_cuts', [])
-
-
-def _run(*command, environment=None):
-  reason = file_shim.missing()
-  if reason:
-    pytest.skip(reason)
-  done = subprocess.run(
-    [sys.executable, *command],
-    capture_output=True,
-    text=True,
-    cwd=_ROOT,
-    env=environment and environment(),
-  )
-  assert done.returncode == 0, done.stdout + done.stderr
-  return done.stdout
 
 
 # The folder and the log are its arguments.
@@ -253,26 +225,34 @@ disk.check()
 def test_the_shim_sees_what_python_and_hdf5_write(tmp_path):
   folder = (tmp_path / 'files').resolve()
   folder.mkdir()
-  found = _run(
-    *('-c', _WRITES, str(folder), str(tmp_path / 'log')),
-    environment=lambda: file_shim.compiled(tmp_path),
+  found = shimmed_program.output(
+    *(_WRITES, tmp_path, str(folder), str(tmp_path / 'log'))
   )
   assert found.strip() == (
     f'[Errno 5] Input/output error | write {folder / "h"}'
   )
 
 
-@pytest.mark.long
-def test_the_short_form_of_power_cuts_loses_nothing():
-  kinds = '--kinds=ticket,checkpoints,run directory'
-  assert '| run directory |' in _run(
-    '-m', 'tests.stress.power_cuts', kinds, '--cuts=60', '--continued=0'
-  )
+_SHORT = """
+from tests.stress import io_errors, power_cuts
+kinds = '--kinds=ticket,checkpoints'
+for program, arguments in (
+  (power_cuts, [f'{kinds},run directory', '--cuts=60', '--continued=0']),
+  (io_errors, [kinds, '--trials=3']),
+):
+  try:
+    program.main(['', *arguments])
+  except SystemExit as stop:
+    assert not stop.code, program
+"""
 
 
+# In one process, since most of its time is that of importing TensorFlow.
 @pytest.mark.long
-def test_the_short_form_of_io_errors_finds_no_fault():
-  kinds = '--kinds=ticket,checkpoints'
-  assert '| ticket |' in _run(
-    '-m', 'tests.stress.io_errors', kinds, '--trials=3'
-  )
+def test_the_short_forms_lose_nothing_and_find_no_fault(tmp_path):
+  lines = shimmed_program.output(_SHORT, tmp_path).splitlines()
+  cut = [line for line in lines if line.endswith(' |')]
+  assert [line.split(' |')[0] for line in cut] == [
+    *('| ticket', '| checkpoints', '| run directory'),
+    *('| ticket', '| checkpoints'),
+  ]

@@ -1,8 +1,11 @@
 """Searches: the same trials whatever happens to the process."""
 
+import errno
 import json
+import os
 import re
 import shutil
+from unittest import mock
 
 import keras_tuner
 import pytest
@@ -11,6 +14,7 @@ import tf_keras as keras
 import tf_unilth
 from tests.testing import tuned
 from tf_unilth import tuner
+from tf_unilth.files import checksummed_json
 from tf_unilth.files.checksummed_file import DamagedError
 
 pytestmark = pytest.mark.long
@@ -199,3 +203,15 @@ def test_a_search_in_which_all_trials_fail_ends(tmp_path):
   made = tuned.search(tmp_path / 'search', max_trials=9, space=space)
   with pytest.raises(RuntimeError, match=r"failed.*'val_nothing' is not in"):
     tuned.run(made)
+
+
+def test_a_disk_that_is_full_does_not_make_a_trial_fail(tmp_path, monkeypatch):
+  def full(path, content):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+  oracle = tuned.search(tmp_path / 'search').oracle
+  monkeypatch.setattr(checksummed_json, 'write', full)
+  # keras-tuner takes other errors for those of the trial, and goes on.
+  with pytest.raises(keras_tuner.errors.FatalError, match='trial_0') as raised:
+    oracle._save_trial(mock.Mock(trial_id='0'))
+  assert raised.value.errno == errno.ENOSPC

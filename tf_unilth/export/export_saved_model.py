@@ -6,7 +6,6 @@ The checks need no TensorFlow: a model of Keras 3 may run on another backend.
 import dataclasses
 import os
 import pathlib
-import tempfile
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from tf_unilth.engines import private_name_check, served_model
 from tf_unilth.export import export_checks
 from tf_unilth.export.exported_model import ExportedModel
 from tf_unilth.files import directory_swap, output_paths, synchronization
+from tf_unilth.files.temporary_folder import temporary_folder
 
 _DTYPES = ('float32', 'float16')
 
@@ -125,9 +125,7 @@ def _export(
   batch = saved_model_verification.checked_batch(model, inputs)
   with output_paths.write_errors('path', target):
     synchronization.make_folder(target.parent)
-    with tempfile.TemporaryDirectory(
-      prefix=f'.{target.name}-', dir=target.parent, ignore_cleanup_errors=True
-    ) as folder:
+    with temporary_folder(target) as folder:
       written = os.path.join(folder, 'saved_model')
       serve, groups = packed_saved_model.write(
         model, written, signatures, dtype, packed
@@ -135,9 +133,7 @@ def _export(
       exported = saved_model_verification.verify(
         model, written, serve, batch, exact=dtype is None
       )
-      directory_swap.replace(
-        pathlib.Path(written), target, pathlib.Path(folder, 'replaced')
-      )
+      directory_swap.replace(pathlib.Path(written), target, folder / 'replaced')
   return dataclasses.replace(
     exported,
     packed=sum(len(group.weights) for group in groups),

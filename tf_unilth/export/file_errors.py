@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -17,6 +18,14 @@ _NUMBERS = {
   tf.errors.UnknownError: errno.EIO,
   # Where a checkpoint cannot be read.
   tf.errors.OpError: errno.EIO,
+}
+# The same as words, in errors of the fingerprint of a SavedModel.
+_WORDS = {
+  'RESOURCE_EXHAUSTED': errno.ENOSPC,
+  'PERMISSION_DENIED': errno.EACCES,
+  'FAILED_PRECONDITION': errno.EROFS,
+  'UNAVAILABLE': errno.EINTR,
+  'NOT_FOUND': errno.ENOENT,
 }
 
 
@@ -37,3 +46,10 @@ def as_os_errors() -> Iterator[None]:
     if number is None:
       raise
     raise OSError(number, error.message) from error
+  except ValueError as error:
+    # TensorFlow wraps the exception of the fingerprint's file in one.
+    if type(error.args and error.args[0]).__name__ != 'FingerprintException':
+      raise
+    found = re.search(r'^([A-Z_]+): (.+)', str(error), re.M)
+    word, text = found.groups() if found else ('', str(error))
+    raise OSError(_WORDS.get(word, errno.EIO), text) from error

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from tf_unilth.export.tflite_verification import (
   expected_outputs,
 )
 from tf_unilth.files import output_paths, synchronization
+from tf_unilth.files.temporary_folder import temporary_folder
 from tf_unilth.wording import count
 
 # How much outputs may change when a model is rebuilt in float32.
@@ -90,10 +90,8 @@ def _write(
   """Writes the file to a temporary folder and renames it to `target`."""
   with output_paths.write_errors('path', target):
     synchronization.make_folder(target.parent)
-    with tempfile.TemporaryDirectory(
-      prefix=f'.{target.name}-', dir=target.parent
-    ) as folder:
-      temporary = pathlib.Path(folder, 'model.tflite')
+    with temporary_folder(target) as folder:
+      temporary = folder / 'model.tflite'
       with silenced():
         file = conversion.write(temporary, sparse)
       stored = find_kernels(temporary, kernels)

@@ -83,6 +83,10 @@ def replace(new: pathlib.Path, path: pathlib.Path, rest: pathlib.Path) -> None:
         os.rename(path, new)
     restore(path)
     raise
+  # Again, since what has failed once may work.
+  with contextlib.suppress(OSError):
+    os.rename(backup, rest)
+    return
   try:
     os.rename(backup, rest)
   except OSError as error:

@@ -23,14 +23,10 @@ def flush_file(path: pathlib.Path) -> None:
     path: the path of the file.
 
   Raises:
-    OSError: it cannot be opened or synchronised.
+    OSError: it cannot be opened or synchronised; the message names it.
   """
   # Windows flushes only what is open for writing.
-  descriptor = os.open(path, os.O_RDWR if os.name == 'nt' else os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+  _flush(path, os.O_RDWR if os.name == 'nt' else os.O_RDONLY)
 
 
 def flush_folder(path: pathlib.Path) -> None:
@@ -40,17 +36,26 @@ def flush_folder(path: pathlib.Path) -> None:
     path: the path of the folder.
 
   Raises:
-    OSError: it cannot be synchronised.
+    OSError: it cannot be synchronised; the message names it.
   """
   try:
-    descriptor = os.open(path, os.O_RDONLY)
+    _flush(path, os.O_RDONLY)
+  except OSError as error:
+    if error.errno not in _UNSUPPORTED:
+      raise
+
+
+def _flush(path: pathlib.Path, flags: int) -> None:
+  try:
+    descriptor = os.open(path, flags)
     try:
       os.fsync(descriptor)
     finally:
       os.close(descriptor)
-  except OSError as error:
-    if error.errno not in _UNSUPPORTED:
-      raise
+  except OSError as error:  # That of `fsync` has no path.
+    raise OSError(
+      error.errno, error.strerror or str(error), str(path)
+    ) from None
 
 
 def flush_tree(path: pathlib.Path) -> None:

@@ -20,6 +20,7 @@ from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.files.format_version import VersionError
 from tf_unilth.tickets.ticket import Ticket
 from tf_unilth.tuner import search_state
+from tf_unilth.tuner.errors import errors_stop_the_search
 from tf_unilth.tuner.objectives import Outcome, TicketObjective
 
 RUNNING, IDLE, STOPPED = 'RUNNING', 'IDLE', 'STOPPED'
@@ -286,7 +287,8 @@ class TicketOracle(keras_tuner.Oracle):
 
   def _save_trial(self, trial: Trial) -> None:
     path = self._path(f'trial_{trial.trial_id}') / _TRIAL_FILE
-    checksummed_json.write(path, trial.get_state())
+    with errors_stop_the_search():
+      checksummed_json.write(path, trial.get_state())
 
   def _read_failure(self, trial_id: str) -> str | None:
     path = self._path(f'trial_{trial_id}') / FAILURE_FILE
