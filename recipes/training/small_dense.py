@@ -30,6 +30,7 @@ def narrower(
   Raises:
     ValueError: the FLOPs are not known, or layers with a unit each have more.
 
+  >>> import tf_keras as keras
   >>> wide = keras.Sequential(
   ...   [keras.layers.Dense(16, input_shape=(6,)), keras.layers.Dense(2)])
   >>> small = narrower(keras, wide, target=0.7)
