@@ -19,19 +19,14 @@ _GUIDES = (
 _IS_GUIDE = {f'docs/{word}.md' for word in (*_GUIDES, 'README')}
 # Pages whose pieces of programs leave out what their readers fill in.
 _NOT_RUN = {'docs/channels.md'}
-_SLOW = {
-  f'docs/{name}.md'
-  for name in (
-    *('faq', 'from_tfmot', 'methods', 'pretrained', 'resume', 'results'),
-    *('tflite', 'tickets', 'tuner'),
-  )
-}
+# Those that the suite runs; the others are long.
+_QUICK = {'docs/start.md', 'docs/keras3.md'}
 _ON_EACH_BACKEND = {'docs/keras3.md'}
 _COMMAND = re.compile(r'python -m (recipes[\w.]*)((?: --\w+(?:=[^\s`]+)?)*)')
 
 
 def _marked(page):
-  marks = [pytest.mark.long] if page in _SLOW else []
+  marks = [] if page in _QUICK else [pytest.mark.long]
   marks += [pytest.mark.keras3] if page in _ON_EACH_BACKEND else []
   return pytest.param(page, marks=marks)
 

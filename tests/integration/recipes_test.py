@@ -62,7 +62,25 @@ def _run(directory, recipe=digits_cnn.RECIPE, **given):
   return tiny_recipe.run(directory, recipe, **{**defaults, **given})
 
 
-@pytest.mark.parametrize('method', methods.METHODS)
+# Of these a file of their own trains some.
+_TESTED_APART = (
+  'gmp_global',
+  'oneshot_global',
+  'cyclic',
+  'rigl',
+  'hypersparse',
+)
+
+
+@pytest.mark.parametrize(
+  'method',
+  [
+    pytest.param(
+      name, marks=[pytest.mark.long] if name in _TESTED_APART else []
+    )
+    for name in methods.METHODS
+  ],
+)
 def test_each_method_runs_to_its_target(method, tmp_path):
   # Ours have convolutions in the other tests.
   theirs = method == 'random'
