@@ -91,11 +91,11 @@ def test_the_report_has_means_and_differences(main, tmp_path):
   cell = '95.00 ± 1.41 (2)'
   assert f'| unilth | {cell} | {cell} |' in report
   assert '| dense | 95.00 ± 0.00 (2) | 95.00 ± 0.00 (2) |' in report
-  cell = '+0.00 ± 1.00 (2)'
+  cell = '+0.00 ± 12.71 (2), not told apart'
   assert f'| unilth | {cell} | {cell} |' in report
-  cell = '-4.50 ± 0.50 (2)'
+  cell = '-4.50 ± 6.35 (2), not told apart'
   assert f'| polynomial_decay | {cell} | {cell} |' in report
-  cell = '+4.50 ± 1.50 (2)'
+  cell = '+4.50 ± 19.06 (2), not told apart'
   assert f'| polynomial_decay | {cell} | {cell} |' in report
   assert '| digits_cnn | sgd | unilth | defaults | 80.00 (1) |' in report
 
