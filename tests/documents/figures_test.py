@@ -32,6 +32,7 @@ _CLAIMS = {
   'docs/channels_accuracy.md': channel_claims.ACCURACY,
   'docs/early_stopping.md': check_claims.EARLY_STOPPING,
   'docs/faster.md': cost_claims.FASTER,
+  'docs/keras3.md': mnist_claims.KERAS_3,
   'docs/models.md': check_claims.MODELS,
   'docs/recipes.md': cost_claims.RECIPES,
   'docs/results.md': mnist_claims.GUIDE,

@@ -22,6 +22,11 @@ from tests.documents.committed_runs import (
 
 MNIST = 'mnist/methods'
 SMALL = 'cifar10/small_methods'
+_BACKENDS = {
+  'TensorFlow': 'tensorflow',
+  'JAX': 'jax',
+  'tf_keras': 'tf_keras',
+}
 
 
 def _trainings(question: str, epochs: int) -> list[int]:
@@ -302,6 +307,20 @@ def readme() -> list[str]:
   ]
 
 
+def backends() -> list[str]:
+  """docs/keras3.md: the four methods on each backend."""
+  lines = []
+  for label, name in _BACKENDS.items():
+    found = accuracies(f'mnist/on_{name}')
+    means = [
+      tables.mean([*found[method][0.98].values()])
+      for method in ('unilth', 'unidlth', 'lth', 'dlth')
+    ]
+    assert {mean.seeds for mean in means} == {3}
+    lines.append(f'| {" | ".join([label, *map(deviation, means)])} |')
+  return lines
+
+
 def guide() -> list[str]:
   """docs/results.md: which method is ahead, in words; as in the others."""
   unilth_on_mnist()
@@ -335,3 +354,4 @@ DOCS = (
 )
 GUIDE = (guide,)
 README = (readme,)
+KERAS_3 = (backends,)
