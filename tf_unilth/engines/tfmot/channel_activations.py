@@ -25,7 +25,7 @@ _LAYERS = (
 
 
 def elementwise(activation: Any) -> Callable[[Any], Any] | None:
-  """Returns a function of single values, on tensors; `None` if it is none.
+  """Returns an activation on tensors, or `None` if it is not elementwise.
 
   Args:
     activation: a function, a layer, or `None` for the identity.

@@ -142,7 +142,7 @@ class TfmotEngine:
     self._armed.arm(run)
 
   def disarm(self) -> None:
-    """Gives the model its own training back, and lets go of the data."""
+    """Restores the training of the model, and releases the data of `fit`."""
     self._armed.disarm()
     self.fit = FitContext()
 

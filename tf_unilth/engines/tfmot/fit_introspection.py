@@ -46,7 +46,7 @@ def callbacks_given() -> Iterator[Any]:
 
 
 def fit_context(model: Any = None) -> FitContext:
-  """Returns the running `fit`, or a `FitContext()` if there is none.
+  """Returns the running `fit`, or a default `FitContext`.
 
   Keras gives a callback neither the other callbacks nor whether there is
   validation data. Both determine whether a run can work, and an error must come

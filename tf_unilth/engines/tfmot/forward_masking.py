@@ -232,7 +232,7 @@ class HeldEvaluations:
 
 
 def _evaluations_of(model: keras.Model) -> HeldEvaluations | None:
-  """Returns the `HeldEvaluations` on a model, `None` if there is none."""
+  """Returns the `HeldEvaluations` on a model, or `None`."""
   make = vars(model).get('make_test_function')
   return getattr(make, 'evaluations', None)
 

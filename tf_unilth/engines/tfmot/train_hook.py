@@ -200,7 +200,7 @@ class TrainStepHook(MaskedStep):
 
 
 def armed_hook(model: keras.Model) -> TrainStepHook | None:
-  """Returns the hook that is attached to a model, `None` if there is none."""
+  """Returns the hook that is attached to a model, or `None`."""
   make = vars(model).get('make_train_function')
   hook = getattr(make, '__self__', None)
   return hook if isinstance(hook, TrainStepHook) else None

@@ -21,7 +21,7 @@ def running_fits(frame: Any) -> Iterator[dict[str, Any]]:
 
 
 def fit_context() -> FitContext:
-  """Returns the running `fit`, or a `FitContext()` if there is none.
+  """Returns the running `fit`, or a default `FitContext`.
 
   Keras gives a callback neither its data nor the other callbacks, so they are
   read from the call stack.
