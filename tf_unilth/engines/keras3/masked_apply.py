@@ -92,7 +92,8 @@ class MaskedApply:
     rate = optimizer_traits.staged_learning_rate(self.optimizer)
     numbers = [] if rate is None else _traceable_numbers(rate)
     known = {id(variable) for variable in self._passed}
-    new = [v for v in [*self.variables.all, *numbers] if id(v) not in known]
+    read = [*self.variables.read_by_a_step, *numbers]
+    new = [v for v in read if id(v) not in known]
     self._passed += new
     self._inner._variables.extend(new)
 

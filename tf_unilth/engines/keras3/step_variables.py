@@ -34,9 +34,10 @@ class StepVariables:
     return [self.begin, self.steps, self.limit]
 
   @property
-  def all(self) -> list[Any]:
-    """All variables."""
-    return [*self.masks, *self.candidates, *self.numbers]
+  def read_by_a_step(self) -> list[Any]:
+    """The masks and, where there is a ramp, what it is computed from."""
+    ramp = [*self.candidates, *self.numbers] if self.candidates else []
+    return [*self.masks, *ramp]
 
   def add_candidates(self) -> None:
     """Creates the variables of the candidates, unless they exist."""
