@@ -33,14 +33,27 @@ def test_one_line_per_event(capsys):
   done = fake_engine.fit(_model(0.95), callback, 20, val_loss=PLATEAU_4)
   assert capsys.readouterr().out.splitlines() == [
     'UniLTH: epoch 4: val_loss has not fallen for 2 epochs; rewound to the '
-    'end of epoch 2; 2 of 19 rounds to 95.07%; the budget of 20 epochs allows '
-    'no more, 149 epochs would allow all',
+    'end of epoch 2; 2 of 19 rounds to 95.07%, as many as fit into 20 epochs '
+    '(all need 149)',
     'UniLTH: round 1: 25 steps, lambda rises to 0.316 (A = 3)',
     'UniLTH: 95.07% reached; finetuning',
     'UniLTH: done: 578 of 608 weights are zero',
   ]
   state = done.run.state
   assert (state.plateau_epoch, state.rewound_to_epoch) == (4, 2)
+
+
+def test_an_epoch_that_is_better_by_less_than_min_delta_is_kept(capsys):
+  losses = [1.0, 0.5, 0.49, 0.48, *[0.4] * 6]
+  done = fake_engine.fit(
+    _model(0.5), UniLTH(min_delta=0.1), 10, val_loss=losses
+  )
+  assert (
+    'epoch 4: val_loss has not fallen by more than 0.1 for 2 epochs; not '
+    'rewound, since epoch 4 was the best; '
+  ) in capsys.readouterr().out
+  state = done.run.state
+  assert (state.plateau_epoch, state.rewound_to_epoch) == (4, 4)
 
 
 def test_without_a_plateau_stage_2_begins_and_says_so(capsys):

@@ -251,20 +251,20 @@ def _warned(model, algorithm, *arguments, **keywords):
 @pytest.mark.parametrize(
   'make, says, warns',
   [
-    (LTH, '1 of 8 rounds to 79.93%; the budget of 4 epochs', True),
-    (UniDLTH, 'allows no more, ', False),
+    (LTH, '1 of 8 rounds to 79.93%', True),
+    (UniDLTH, ', as many as fit into 4 epochs (all need ', False),
     (DLTH, '1 of 1 round to 79.93%', False),
   ],
 )
 def test_the_line_says_how_many_rounds_of_how_many(make, says, warns, capsys):
   said = _warned(_model(0.8), make(), 4)
   assert says in capsys.readouterr().out
-  assert ('would allow all' in said) == warns
+  assert ('as many as fit into 4 epochs' in said) == warns
 
 
 def test_the_epochs_that_would_allow_all_rounds_do(capsys):
   # Four rounds, and a fifth training.
-  assert '15 epochs would allow all' in _warned(_model(0.5), LTH(verbose=0), 6)
+  assert '(all need 15)' in _warned(_model(0.5), LTH(verbose=0), 6)
   for epochs, rounds in ((14, 3), (15, 4)):
     _warned(_model(0.5), LTH(), epochs)
     assert f' {rounds} of 4 rounds' in capsys.readouterr().out

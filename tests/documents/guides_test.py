@@ -17,8 +17,6 @@ _GUIDES = (
   *('limits', 'faq', 'glossary'),
 )
 _IS_GUIDE = {f'docs/{word}.md' for word in (*_GUIDES, 'README')}
-# Pages whose pieces of programs leave out what their readers fill in.
-_NOT_RUN = {'docs/channels.md'}
 # Those that the suite runs; the others are long.
 _QUICK = {'docs/start.md', 'docs/keras3.md'}
 _ON_EACH_BACKEND = {'docs/keras3.md'}
@@ -33,11 +31,7 @@ def _marked(page):
 
 @pytest.mark.parametrize(
   'page',
-  [
-    _marked(page)
-    for page in _PAGES
-    if page not in _NOT_RUN and page_programs.programs(page)
-  ],
+  [_marked(page) for page in _PAGES if page_programs.programs(page)],
 )
 def test_programs_print_what_their_page_shows(page):
   for program, printed in page_programs.run(page):
@@ -49,7 +43,7 @@ def test_programs_print_what_their_page_shows(page):
 def test_each_guide_is_there_and_has_a_program():
   for word in _GUIDES:
     page = f'docs/{word}.md'
-    assert page in _PAGES and page not in _NOT_RUN
+    assert page in _PAGES
     assert page_programs.programs(page)
 
 

@@ -145,12 +145,12 @@ class Pruner:
   @property
   def result_text(self) -> str:
     """The number of zeros, for messages."""
-    return f'{self.zeros} of {self.total} weights are zero'
+    return f'{self.zeros:,} of {self.total:,} weights are zero'
 
   @property
   def missed_text(self) -> str:
     """The number of zeros and that of the target, for messages."""
-    return f'{self.result_text} instead of {self.target_zeros}'
+    return f'{self.result_text} instead of {self.target_zeros:,}'
 
   @property
   def shares(self) -> dict[str, float]:

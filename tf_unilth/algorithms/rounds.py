@@ -44,21 +44,23 @@ class Rounds:
     target = run.pruner.target_text
     message = f'{rounds} of {count(wanted, "round")} to {target}'
     if rounds < wanted:
-      message += f'; {self._explain_fewer_rounds(wanted)}'
+      explained = f'{message}, {self._explain_fewer_rounds(wanted)}'
       if algorithm.warns_of_fewer_rounds:
-        warnings.warn(f'{algorithm.name}: {message}.', stacklevel=2)
+        warnings.warn(f'{algorithm.name}: {explained}.', stacklevel=2)
+      else:
+        message = explained
     algorithm.log.add(f'{reason}; {message}')
     self._begin_round()
 
   def _explain_fewer_rounds(self, wanted: int) -> str:
     run, algorithm = self._run, self._run.algorithm
     if algorithm.finetune_share(wanted) == 1:
-      return 'finetune_fraction=1 prunes in one round'
+      return 'since finetune_fraction=1 prunes in one'
     shortest = algorithm.shortest_round(run)
     enough = run.timeline.epochs_for(wanted, shortest, algorithm.dense_epochs)
     return (
-      f'the budget of {count(run.timeline.epochs, "epoch")} allows no more, '
-      f'{count(enough, "epoch")} would allow all'
+      f'as many as fit into {count(run.timeline.epochs, "epoch")} (all need '
+      f'{enough:,})'
     )
 
   def check(self) -> None:

@@ -157,6 +157,8 @@ class UnifiedTicketCallback(TicketCallback):
       state.rewound_to_epoch = rewound_to = snapshot.epoch
       place = f'the end of epoch {rewound_to}' if rewound_to else 'the start'
       rewind = f'rewound to {place}'
+      if rewound_to == epoch:  # It was better, but by less than `min_delta`.
+        rewind = f'not rewound, since epoch {epoch} was the best'
     self._begin_stage_2(run, epoch, f'{self.plateau.words}; {rewind}')
 
   def _begin_stage_2(self, run: PruningRun, epoch: int, reason: str) -> None:

@@ -72,7 +72,7 @@ class SparsitySummary:
 
   Args:
     rows: one per kernel.
-    left: for a wrapped model, the layers that are not wrapped: by name if they
+    left: for a model that is pruned, the layers that are not: by name if they
       have trainable matrices, else by class. Includes unpruned parts of wrapped
       layers.
     channels: what is removed, if the model was wrapped with
@@ -111,7 +111,7 @@ class SparsitySummary:
     if self.channels is not None:
       lines.append(str(self.channels))
     if self.left:
-      lines.append('not wrapped: ' + ', '.join(self.left))
+      lines.append('left dense: ' + ', '.join(self.left))
     return '\n'.join(lines)
 
 

@@ -140,5 +140,6 @@ class Plateau:
   def words(self) -> str:
     """A description of the plateau, for messages."""
     verb = 'risen' if self._is_max() else 'fallen'
+    by = f' by more than {self.min_delta:g}' if self.min_delta else ''
     epochs = count(self.patience or 0, 'epoch')
-    return f'{self.monitor} has not {verb} for {epochs}'
+    return f'{self.monitor} has not {verb}{by} for {epochs}'

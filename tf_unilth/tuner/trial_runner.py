@@ -191,7 +191,7 @@ class TrialRunner:
     if not callback.reached_target or summary.sparsity < callback.sparsity:
       raise FailedTrialError(
         f'the ticket missed its sparsity of {schedule.target_sparsity:.4%}: '
-        f'{summary.zeros} of {summary.total_weights} weights are zero.'
+        f'{summary.zeros:,} of {summary.total_weights:,} weights are zero.'
       )
     with warnings.catch_warnings():
       # `Ticket.apply` tells the user later that the ticket has masks only.

@@ -286,7 +286,7 @@ def test_skip_takes_names_and_layers_also_of_models_inside():
   assert _wrapped_names(wrapped) == ['first']
   wrapped = prune_low_magnitude(model, _schedule(), skip='block')
   assert _wrapped_names(wrapped) == ['first', 'last']
-  assert 'not wrapped: inner (Dense)' in str(
+  assert 'left dense: inner (Dense)' in str(
     tf_unilth.sparsity_summary(wrapped)
   )
 
