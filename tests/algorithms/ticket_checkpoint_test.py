@@ -29,8 +29,8 @@ def test_checkpoints_between_epochs_are_sparse(tmp_path):
   )
   toys.fit(model, tf_unilth.LTH(verbose=0), save, epochs=8)
   seen = 0
+  copy = _model(0.9, rounds=4)
   for file in sorted(tmp_path.iterdir()):
-    copy = _model(0.9, rounds=4)
     copy.load_weights(str(file))
     for mask, weight in zip(toys.masks(copy), toys.kernels(copy)):
       assert not weight[~mask].any()

@@ -115,10 +115,8 @@ tf_keras.layers.Dense(2)
   )
 
 
-@pytest.mark.parametrize(
-  'order',
-  ['tf_keras keras', pytest.param('keras tf_keras', marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize('order', ['tf_keras keras', 'keras tf_keras'])
 def test_classes_are_accepted_by_both_kerases(order):
   program = f"""
 from tests.testing import both_kerases

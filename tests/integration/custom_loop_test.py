@@ -70,10 +70,9 @@ _ADAM = functools.partial(keras.optimizers.Adam, 0.01)
   ('make', 'optimizer'),
   [
     (tf_unilth.UniLTH, _SGD),
-    (tf_unilth.LTH, _SGD),
-    (tf_unilth.DLTH, _ADAM),
+    (tf_unilth.LTH, _ADAM),
+    pytest.param(tf_unilth.DLTH, _ADAM, marks=pytest.mark.long),
     pytest.param(tf_unilth.UniLTH, _ADAM, marks=pytest.mark.long),
-    pytest.param(tf_unilth.LTH, _ADAM, marks=pytest.mark.long),
     pytest.param(tf_unilth.DLTH, _SGD, marks=pytest.mark.long),
   ],
 )

@@ -94,6 +94,7 @@ def _left(directory):
   return results, *(path.read_bytes() for path in files)
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_ends_bit_identical(
   tmp_path, monkeypatch, capsys
 ):

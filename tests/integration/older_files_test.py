@@ -18,6 +18,8 @@ from tf_unilth import inspection
 
 _FOLDERS = sorted((pathlib.Path(__file__).parents[1] / 'fixtures').iterdir())
 _MODELS = [case for case in older_files.CASES if 'saved_model' not in case]
+# Of whose algorithm or format there is another.
+_LONG = ('unilth-6.h5', 'lth-6.keras')
 
 
 @pytest.fixture(params=_FOLDERS, ids=[folder.name for folder in _FOLDERS])
@@ -32,7 +34,13 @@ def _noted(path, what):
     return [file[name] for name in names]
 
 
-@pytest.mark.parametrize('case', _MODELS)
+@pytest.mark.parametrize(
+  'case',
+  [
+    pytest.param(c, marks=[pytest.mark.long] if c in _LONG else [])
+    for c in _MODELS
+  ],
+)
 def test_a_model_file_is_loaded_exactly_and_goes_on(case, folder):
   make, _, epochs = older_files.CASES[case]
   model = keras.models.load_model(folder / case)

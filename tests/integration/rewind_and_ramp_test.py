@@ -143,10 +143,14 @@ class _Weights(keras.callbacks.Callback):
     )
 
 
+# Each algorithm that has a ramp, under one of two optimizers.
 @pytest.mark.parametrize(
-  'name', [name for name, row in ALGORITHMS.items() if row.ramped]
+  'name, optimizer',
+  zip(
+    [name for name, row in ALGORITHMS.items() if row.ramped],
+    itertools.cycle(['sgd', 'adam']),
+  ),
 )
-@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
 def test_only_candidates_shrink_and_val_loss_has_no_penalty(name, optimizer):
   watch, history = _nothing_to_learn(
     make_optimizer(optimizer), tf_unilth.L2Ramp(limit=0.2), ALGORITHMS[name]

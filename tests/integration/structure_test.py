@@ -153,7 +153,9 @@ def test_layers_with_schedules_of_their_own_may_differ(capsys):
   assert sum(not tile.any() for tile in tiles) == 9
   assert np.sum(~single) == round(0.9 * 16)
   zeros, total = toys.zeros([transposed, tiled, single]), 270 + 1440 + 16
-  assert f'done: {zeros:,} of {total:,} weights are zero' in capsys.readouterr().out
+  assert (
+    f'done: {zeros:,} of {total:,} weights are zero' in capsys.readouterr().out
+  )
   assert callback.reached_target
   assert callback.sparsity == zeros / total
   ticket = tfmot.sparsity.keras.strip_pruning(model)

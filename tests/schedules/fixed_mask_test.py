@@ -25,7 +25,11 @@ def _zeros(model):
 
 @pytest.mark.parametrize(
   'make',
-  [tf_unilth.UniLTH, tf_unilth.LTH, tfmot.sparsity.keras.UpdatePruningStep],
+  [
+    tf_unilth.UniLTH,
+    pytest.param(tf_unilth.LTH, marks=pytest.mark.long),
+    tfmot.sparsity.keras.UpdatePruningStep,
+  ],
 )
 def test_a_ticket_wrapped_again_keeps_its_zeros(make, tmp_path):
   path = str(tmp_path / 'ticket.keras')

@@ -106,7 +106,7 @@ class _Norms(keras.callbacks.Callback):
     pytest.param(keras.optimizers.SGD(0.02), marks=pytest.mark.long),
     keras.optimizers.SGD(0.002, momentum=0.9),
     pytest.param(keras.optimizers.legacy.SGD(0.02), marks=pytest.mark.long),
-    keras.optimizers.Adam(0.001),
+    pytest.param(keras.optimizers.Adam(0.001), marks=pytest.mark.long),
     pytest.param(keras.optimizers.legacy.Adam(0.001), marks=pytest.mark.long),
   ],
   ids=['sgd', 'momentum', 'legacy_sgd', 'adam', 'legacy_adam'],

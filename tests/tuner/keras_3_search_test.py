@@ -40,6 +40,7 @@ def left_alone(tmp_path_factory):
   return made
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_with_the_same(left_alone, tmp_path):
   keras.layers.Dense(1)  # Names and random numbers do not start where it did.
   kill = tuned.kill_at(keras, tuned.EPOCHS + 2)  # In the second trial.

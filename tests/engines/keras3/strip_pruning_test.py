@@ -286,6 +286,7 @@ class _Save(keras.callbacks.Callback):
       self.model.save(self._path)
 
 
+@pytest.mark.long
 def test_files_load_and_train_on_without_the_library(tmp_path):
   x, _ = toys.data()
   expected = {}

@@ -63,7 +63,9 @@ def _fit(model, *callbacks, **arguments):
   'optimizer',
   [
     lambda: keras.optimizers.SGD(0.05, momentum=0.9),
-    lambda: keras.optimizers.legacy.Adam(0.01),
+    pytest.param(
+      lambda: keras.optimizers.legacy.Adam(0.01), marks=pytest.mark.long
+    ),
   ],
   ids=['sgd', 'legacy'],
 )

@@ -286,9 +286,7 @@ def test_skip_takes_names_and_layers_also_of_models_inside():
   assert _wrapped_names(wrapped) == ['first']
   wrapped = prune_low_magnitude(model, _schedule(), skip='block')
   assert _wrapped_names(wrapped) == ['first', 'last']
-  assert 'left dense: inner (Dense)' in str(
-    tf_unilth.sparsity_summary(wrapped)
-  )
+  assert 'left dense: inner (Dense)' in str(tf_unilth.sparsity_summary(wrapped))
 
 
 def test_skip_takes_patterns_and_functions():

@@ -34,6 +34,7 @@ def written(tmp_path_factory):
     )
 
 
+@pytest.mark.long
 def test_there_is_a_file_of_each_variant_and_runtime(written):
   assert {file.label: file.kernels for file in written} == {
     'TFLite, dense': {'dense': 2},
@@ -70,6 +71,7 @@ def test_blocks_have_the_share_of_zeros_and_convolutions_none():
   assert np.sum(model.layers[0].kernel == 0) == 36
 
 
+@pytest.mark.long
 def test_channels_leave_a_quarter_of_the_flops(written):
   dense, small = (
     inspection.read(file.path).facts['FLOPs a sample']
@@ -83,6 +85,7 @@ def test_channels_leave_a_quarter_of_the_flops(written):
   assert small == f'{2 * 12 * (30 + 48):,}'
 
 
+@pytest.mark.long
 def test_every_file_is_timed_at_every_batch_size(written):
   paths = [file.path for file in written]
   found = file_calls.measure(paths, [1, 2], threads=1, repeats=5)

@@ -59,6 +59,7 @@ def test_every_stage_is_timed_beside_the_same_epoch_of_the_dense_model(found):
     )
 
 
+@pytest.mark.long
 def test_evaluations_and_events_are_timed(found):
   for kind in ('evaluate', 'predict'):
     assert {row['method'] for row in found[kind]} == {
@@ -75,6 +76,7 @@ def test_evaluations_and_events_are_timed(found):
   }
 
 
+@pytest.mark.long
 def test_the_table_and_the_plot_show_all_of_it(found, tmp_path):
   table = overhead_report.table('toy', found)
   assert all(line.count('|') == 5 for line in table.strip().splitlines())

@@ -8,8 +8,7 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes.training import cyclic, methods
-from recipes.training.method_settings import Settings
-from tests.testing import tiny_recipe
+from tests.testing import method_toys, tiny_recipe
 
 _STEPS, _EPOCHS = 4, 10  # Steps per epoch, epochs.
 _SIZES = (12, 40, 3)
@@ -40,23 +39,12 @@ def _train(method, sparsity=0.9, **given):
   keras.utils.set_random_seed(0)
   x = np.random.default_rng(0).normal(size=(_STEPS * 8, _SIZES[0]))
   y = x[:, :3] ** 2
-  steps = _STEPS * _EPOCHS
-  rate = tf_unilth.StagedLearningRate(0.01, decay_steps=steps)
-  options = {'lr_restart': False, 'begin_fraction': None, 'end_fraction': 0.7}
-  settings = Settings(
+  model, made = method_toys.wrapped(
+    *(method, _SIZES, _STEPS * _EPOCHS),
     target_sparsity=sparsity,
-    steps=steps,
     seed=0,
-    rate=rate,
-    **{**options, 'schedule': {}, **given},
-    callback={'verbose': 0},
-    keras=keras,
+    **given,
   )
-  made = methods.training_setup(method, settings)
-  layers = [keras.layers.Dense(n) for n in _SIZES[1:]]
-  model = keras.Sequential([keras.layers.Input(_SIZES[:1]), *layers])
-  model = tf_unilth.prune_low_magnitude(model, made.schedule)
-  model.compile(keras.optimizers.SGD(rate), 'mse')
   spy = _Spy()
   model.fit(
     x, y, 8, _EPOCHS, verbose=0, shuffle=False, callbacks=[*made.callbacks, spy]

@@ -12,9 +12,8 @@ import tf_keras as keras
 
 import tf_unilth
 from recipes.common import figures
-from recipes.training import methods, progress, pruning_setup, rigl
-from recipes.training.method_settings import Settings
-from tests.testing import tiny_recipe
+from recipes.training import progress, pruning_setup, rigl
+from tests.testing import method_toys, tiny_recipe
 from tf_unilth.resume.checkpoint_store import CheckpointDirectory
 
 _STEPS, _EPOCHS, _BATCH = 4, 10, 8  # Steps per epoch, epochs, rows.
@@ -112,25 +111,12 @@ class _Spy(keras.callbacks.Callback):
 def _train(method, monkeypatch=None, x=_X, epochs=_EPOCHS, **given):
   """Trains a toy; returns what was there before and after the last callback."""
   keras.utils.set_random_seed(0)
-  steps = _STEPS * epochs
-  rate = tf_unilth.StagedLearningRate(0.01, decay_steps=steps)
-  settings = Settings(
+  model, made = method_toys.wrapped(
+    *(method, _SIZES, _STEPS * epochs, 0.9),
     target_sparsity=0.85,
-    steps=steps,
     seed=3,
-    rate=rate,
-    lr_restart=False,
-    begin_fraction=None,
-    end_fraction=0.7,
     schedule=given,
-    callback={'verbose': 0},
-    keras=keras,
   )
-  made = methods.training_setup(method, settings)
-  layers = [keras.layers.Dense(n) for n in _SIZES[1:]]
-  model = keras.Sequential([keras.layers.Input(_SIZES[:1]), *layers])
-  model = tf_unilth.prune_low_magnitude(model, made.schedule)
-  model.compile(keras.optimizers.SGD(rate, momentum=0.9), 'mse')
   before, after = _Spy(), _Spy()
   ticket, *mover = made.callbacks
   callbacks = [ticket, before, *mover, after]
