@@ -73,6 +73,22 @@ def test_what_a_file_cannot_hold_is_refused_and_leaves_nothing(tmp_path):
   assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize('levels', [40, 300, 5000])
+def test_what_is_nested_too_deep_to_be_read_is_not_written(levels, tmp_path):
+  values = {}
+  for _ in range(levels):
+    values = {'a': values}
+  deep = Checkpoint(1, 0, 0, False, {}, {}, values)
+  path = tmp_path / 'deep'
+  if levels < 50:
+    checkpoint_file.write(path, deep)
+    assert checkpoint_file.read(path).values == values
+    return
+  with pytest.raises(ValueError, match='nested more than 200 levels deep'):
+    checkpoint_file.write(path, deep)
+  assert not path.exists()
+
+
 def test_every_altered_byte_and_every_length_is_noticed(tmp_path):
   path = _written(tmp_path)
   data = path.read_bytes()

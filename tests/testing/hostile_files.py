@@ -95,6 +95,23 @@ def _containers() -> Iterator[Attack]:
     *('deep JSON', 'checkpoint', 'epoch-000004-step-000000000.checkpoint'),
     forged_files.container(header),
   )
+  # Python parses it, but a function that calls itself gets no further.
+  for mark in ('items', 'tuple'):
+    yield _deep_checkpoint(mark)
+
+
+def _deep_checkpoint(mark: str) -> Attack:
+  values: Any = {'items': []}
+  for _ in range(300):
+    values = {mark: [['a', values]] if mark == 'items' else [values]}
+  fields = {'epoch': 4, 'step': 0, 'first_epoch': 0, 'finished': 0}
+  description = {**fields, 'run': {'version': 2}, 'values': values}
+  text = json.dumps(description)
+  header = {'__metadata__': forged_files.metadata('checkpoint', text)}
+  return Attack(
+    *(f'deep {mark}', 'checkpoint', 'epoch-000004-step-000000000.checkpoint'),
+    forged_files.container(header),
+  )
 
 
 def _sealed(content: dict[str, Any]) -> bytes:

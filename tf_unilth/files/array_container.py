@@ -98,7 +98,8 @@ class Container:
 
     Raises:
       OSError: `path` cannot be written; an existing file is unchanged.
-      ValueError: UTF-8 cannot encode a name, or there are too many names.
+      ValueError: UTF-8 cannot encode a name, there are too many names, or the
+        description is nested too deep.
     """
     header = self._header(description, arrays)
     buffers = [_buffer(arrays[name]) for name in _by_item_size(arrays)]
@@ -144,6 +145,10 @@ class Container:
     self, description: dict[str, Any], arrays: Mapping[str, np.ndarray]
   ) -> bytes:
     """Returns the bytes before the arrays, with zeros for the digest."""
+    if checksummed_file.is_too_deep(description):
+      raise ValueError(
+        f'what a {self.noun} holds must not be {checksummed_file.TOO_DEEP}.'
+      )
     header: dict[str, Any] = {
       '__metadata__': {
         'sha256': _NO_DIGEST,

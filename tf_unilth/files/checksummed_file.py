@@ -14,6 +14,12 @@ from typing import Any, BinaryIO
 from tf_unilth.files import synchronization
 
 
+# Lists and objects inside of each other. Those who read a header go through it
+# by functions that call themselves, which Python allows a thousand times.
+MAX_DEPTH = 200
+TOO_DEEP = f'nested more than {MAX_DEPTH} levels deep'
+
+
 class DamagedError(ValueError):
   """A file is incomplete, altered or of another format."""
 
@@ -103,7 +109,8 @@ def parse(text: bytes | str) -> Any:
     text: the header.
 
   Raises:
-    DamagedError: it is not valid JSON, or an object repeats a key.
+    DamagedError: it is not valid JSON, an object repeats a key, or it is nested
+      more than `MAX_DEPTH` levels deep.
   """
   try:
     header = json.loads(
@@ -115,7 +122,26 @@ def parse(text: bytes | str) -> Any:
     raise
   except (ValueError, RecursionError) as error:
     raise DamagedError(f'its header is not valid JSON ({error}).') from None
+  require(not is_too_deep(header), f'its header is {TOO_DEEP}.')
   return header
+
+
+def is_too_deep(value: Any) -> bool:
+  """Returns whether a value is nested more than `MAX_DEPTH` levels deep.
+
+  Args:
+    value: any value that JSON can hold.
+  """
+  level = _inside([value])
+  for _ in range(MAX_DEPTH):
+    level = [item for outer in level for item in _inside(outer)]
+  return bool(level)
+
+
+def _inside(value: Any) -> list[Any]:
+  """Returns the lists and objects in a list or object."""
+  items = value.values() if isinstance(value, dict) else value
+  return [item for item in items if isinstance(item, dict | list | tuple)]
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

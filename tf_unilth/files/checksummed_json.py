@@ -52,6 +52,10 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   except (ValueError, RecursionError) as error:
     raise DamagedError(f'it is not valid JSON ({error}).') from None
   checksummed_file.require(
+    not checksummed_file.is_too_deep(content),
+    f'its JSON is {checksummed_file.TOO_DEEP}.',
+  )
+  checksummed_file.require(
     isinstance(content, dict), 'it is not a JSON object.'
   )
   digest = content.pop(_DIGEST_KEY, None)

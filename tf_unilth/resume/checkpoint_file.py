@@ -68,6 +68,7 @@ def write(path: pathlib.Path, checkpoint: Checkpoint) -> None:
   Raises:
     OSError: `path` cannot be written; an existing file is unchanged.
     TypeError: a value has a type that a checkpoint cannot hold.
+    ValueError: a value is nested too deep.
   """
   arrays = {_VARIABLE + k: v for k, v in checkpoint.variables.items()}
   description = {
@@ -76,7 +77,7 @@ def write(path: pathlib.Path, checkpoint: Checkpoint) -> None:
     'first_epoch': checkpoint.first_epoch,
     'finished': int(checkpoint.finished),
     'run': checkpoint.run,
-    'values': _encode(checkpoint.values, arrays),
+    'values': _encode_all(checkpoint.values, arrays),
   }
   _CONTAINER.write(path, description, arrays)
 
@@ -121,6 +122,15 @@ _FIELDS: dict[str, tuple[Any, str]] = {
   'run': (dict, 'an object'),
   'values': (dict, 'an object'),
 }
+
+
+def _encode_all(values: Any, arrays: dict[str, np.ndarray]) -> Any:
+  try:
+    return _encode(values, arrays)
+  except RecursionError:
+    raise ValueError(
+      f'what a checkpoint holds must not be {checksummed_file.TOO_DEEP}.'
+    ) from None
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
