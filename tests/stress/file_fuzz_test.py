@@ -35,8 +35,7 @@ def guards(tmp_path_factory):
       )
       folder = tmp_path_factory.mktemp(form)
       made[form] = guarded_read.Guard(file_formats.FORMATS[form], folder)
-      for name, content in made[form].seeds.items():
-        made[form].read(name, content)  # What it imports is not its doing.
+      made[form].warm_up()
     return made[form]
 
   return guard
