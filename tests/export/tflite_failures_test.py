@@ -170,3 +170,8 @@ def test_blocks_are_run_too(tmp_path, block, encoding):
   assert export.difference < 1e-3
   assert encoding in (None, export.encoding)
   assert export.encoding == 'sparse' or 'sparse encoding' in str(export)
+
+
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
+  with pytest.raises(OSError, match='Could not open'):
+    verification.Runner(tmp_path / 'none')

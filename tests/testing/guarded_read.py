@@ -68,7 +68,7 @@ class Guard:
     _install_hook()
 
   def warm_up(self) -> None:
-    """Reads the intact files unguarded: what that imports is not their doing."""
+    """Reads the intact files unguarded, which imports what reading needs."""
     for name, content in self.seeds.items():
       self._write(name, content)
       self.form.read(self.folder / name)

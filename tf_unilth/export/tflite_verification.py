@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_unilth.export import file_errors
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 
 SIGNATURE = 'serving_default'
@@ -114,7 +115,8 @@ class Runner:
       delegates, or `None` for TensorFlow's.
 
   Raises:
-    RuntimeError, ValueError: the interpreter cannot load the file.
+    OSError: the file cannot be opened.
+    RuntimeError, ValueError: the interpreter cannot load it.
   """
 
   def __init__(
@@ -123,15 +125,13 @@ class Runner:
     delegates: bool = True,
     interpreter: Any = None,
   ):
-    if interpreter is not None:
-      loaded = interpreter(model_path=os.fspath(path))
-    else:
-      loaded = tf.lite.Interpreter(
-        model_path=os.fspath(path),
-        experimental_op_resolver_type=_RESOLVERS[
-          _WITH if delegates else _WITHOUT
-        ],
-      )
+    options = {}
+    if interpreter is None:
+      interpreter = tf.lite.Interpreter
+      resolver = _RESOLVERS[_WITH if delegates else _WITHOUT]
+      options['experimental_op_resolver_type'] = resolver
+    with file_errors.as_os_errors():
+      loaded = interpreter(model_path=os.fspath(path), **options)
     self._run = loaded.get_signature_runner()
     self.details = self._run.get_input_details()
     self.inputs = _ports(self.details)

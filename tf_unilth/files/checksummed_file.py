@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 from tf_unilth.files import synchronization
 
-
 # Lists and objects inside of each other. Those who read a header go through it
 # by functions that call themselves, which Python allows a thousand times.
 MAX_DEPTH = 200
