@@ -25,6 +25,7 @@ SMALL = 'cifar10/small_methods'
 _BACKENDS = {
   'TensorFlow': 'tensorflow',
   'JAX': 'jax',
+  'torch': 'torch',
   'tf_keras': 'tf_keras',
 }
 
