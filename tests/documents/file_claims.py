@@ -22,14 +22,13 @@ def file_fuzz() -> list[str]:
   for form, name in _NAMES.items():
     found = load(f'check/random/file_fuzz/{form}.json')['found']
     assert found['executions'] == 100_000 and found['failed'] == 0
-    peak = (
-      f'{found["peak_bytes"] / 2**20:.1f} MiB' if found['peak_bytes'] else ''
-    )
+    # Python does not see the memory in which TensorFlow decodes images.
+    seen = file_formats.FORMATS[form].unpacks > 0
+    peak = f'{found["peak_bytes"] / 2**20:.1f} MiB' if seen else 'not seen'
     cells = [found['executions'], found['accepted'], found['refused'], 0]
     numbers = ' | '.join(f'{cell:,}' for cell in cells)
     lines.append(
-      f'| {name} | {numbers} | {peak or "not seen"} | '
-      f'{found["slowest_seconds"]:.2f} s |'
+      f'| {name} | {numbers} | {peak} | {found["slowest_seconds"]:.2f} s |'
     )
   return lines
 
