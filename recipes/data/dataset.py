@@ -62,6 +62,7 @@ class Dataset:
     train: for training.
     validation: cut from the training set.
     test: the official test set, where there is one.
+    class_names: of the labels, in their order; empty where they have none.
   """
 
   name: str
@@ -70,6 +71,7 @@ class Dataset:
   train: Split
   validation: Split
   test: Split
+  class_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -139,7 +139,7 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
     DataError: there are no images, a class is empty, an image that is kept in
       memory cannot be decoded, or there are too few for the options.
   """
-  from recipes.data import augmentation, image_files, pipeline  # TensorFlow.
+  from recipes.data import augmentation, image_files  # TensorFlow.
 
   folder = _folder('image_folder', options)
   if not class_folders.find(folder):
@@ -153,15 +153,24 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
   if image_files.fits(len(found.paths), (stored, stored, 3)):
     squares = image_files.read_squares(found.paths, stored)
     read = readers.Images(squares, found.labels, found.parts)
-    cut = _tensor_splitter(read, augmentation.resized(_IMAGENET, size))
-    return assembled(name, classes, shape, found.parts, options, cut)
+    split = _tensor_splitter(read, augmentation.resized(_IMAGENET, size))
+  else:
+    split = _file_splitter(found, size)
+  made = assembled(name, classes, shape, found.parts, options, split)
+  return dataclasses.replace(made, class_names=found.classes)
+
+
+def _file_splitter(
+  found: class_folders.ClassFolders, size: int
+) -> Callable[[np.ndarray], Split]:
+  """Returns a function from indices to a part that decodes files."""
+  from recipes.data import image_files, pipeline
+
   paths = pipeline.on_host(np.array(found.paths, object))
   labels = pipeline.on_host(found.labels)
-
-  def split(indices: np.ndarray) -> Split:
-    return image_files.FileSplit(paths, labels, indices, _IMAGENET, size)
-
-  return assembled(name, classes, shape, found.parts, options, split)
+  return lambda indices: image_files.FileSplit(
+    paths, labels, indices, _IMAGENET, size
+  )
 
 
 def _folder(name: str, options: DataOptions) -> pathlib.Path:

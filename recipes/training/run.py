@@ -254,6 +254,7 @@ class Run:
     return {
       'method': self._config.pruning.method,
       'dataset': data.name,
+      'class_names': [*data.class_names],
       'model': self._recipe.name,
       'seed': self._config.seed,
       'target_sparsity': self._config.pruning.target_sparsity,
