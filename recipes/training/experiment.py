@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import app, logging
 
+from recipes.common import figures
 from recipes.training import (
   command_line,
   devices,
@@ -114,5 +115,10 @@ def run(recipe: Recipe, config: RunConfig) -> dict[str, Any] | None:
     if results is not None:
       print(f'finished before, in {directory}')
       return results
+  if config.plots and not figures.available():
+    print(
+      'note: the report will have no plots: they need matplotlib, pip install '
+      "'.[report]'"
+    )
   with devices.prepared(config) as prepared:
     return Run(recipe, config, prepared).run()

@@ -301,10 +301,6 @@ class Run:
         histograms,
       )
       drawn = list(plots.FILES)
-    elif self._config.plots:
-      print(
-        "report.md has no plots: they need matplotlib, pip install '.[report]'."
-      )
     report.write(
       self._directory,
       self._config.command,

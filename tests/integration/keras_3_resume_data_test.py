@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import signal
+import warnings
 
 import keras
 import numpy as np
@@ -186,6 +187,18 @@ def test_a_signal_saves_and_leaves(tmp_path):
   assert signal.getsignal(signal.SIGTERM) is before
   resume = Resume(tmp_path, verbose=0)
   assert (resume.initial_epoch, resume.initial_step) == (1, 3)
+
+
+def test_a_signal_in_a_run_is_no_missed_target(tmp_path, capsys):
+  schedule = tf_unilth.IterativeSparsity(0.5, rounds=2)
+  model = keras_3_toys.planned(keras_3_toys.dense(), schedule)
+  stop = At(11, lambda: os.kill(os.getpid(), signal.SIGTERM))
+  with warnings.catch_warnings():
+    warnings.simplefilter('error', UserWarning)
+    with pytest.raises(SystemExit):
+      resume = Resume(tmp_path, verbose=0)
+      _fit(model, tf_unilth.UniLTH(), resume, stop, epochs=6)
+  assert 'NOT' not in capsys.readouterr().out
 
 
 @pytest.mark.long

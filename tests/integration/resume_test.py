@@ -1,8 +1,10 @@
 """CheckpointAndResume in `fit`: runs that died go on and end bit-identical."""
 
+import gc
 import os
 import random
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -292,3 +294,16 @@ def test_a_loop_of_ones_own_goes_on(tmp_path):
   train(tmp_path / 'died', True)
   assert Resume(tmp_path / 'died').initial_epoch == 2
   assert train(tmp_path / 'died', False) == whole
+
+
+def test_a_signal_in_a_run_is_no_missed_target(tmp_path, capsys):
+  schedule = tf_unilth.IterativeSparsity(0.5, rounds=2)
+  model = toys.wrapped(toys.dense(), schedule)
+  resume = Resume(tmp_path, verbose=0)
+  stop = interrupts.At(11, lambda: os.kill(os.getpid(), signal.SIGTERM))
+  with warnings.catch_warnings():
+    warnings.simplefilter('error', UserWarning)
+    with pytest.raises(SystemExit):
+      _fit(model, tf_unilth.UniLTH(), resume, stop, epochs=6)
+    gc.collect()  # By then Keras's objects of the `fit` are gone.
+  assert 'NOT' not in capsys.readouterr().out

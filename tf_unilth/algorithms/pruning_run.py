@@ -49,6 +49,7 @@ class PruningRun:
     # Whether the target was reached before the `fit`.
     self.already_pruned = False
     self._has_begun = self._is_prepared = self._is_running = False
+    self.will_resume = False  # So that its end is no failure.
     self._ends_after_others = False
     self._next_event_step = NEVER
     self._epoch_begin_step = self._epoch_batches = 0
@@ -274,7 +275,8 @@ class PruningRun:
     if not self._is_prepared:
       return
     self._is_prepared = False
-    if self._is_running and not self.reached_target:
+    failed = self._is_running and not self.reached_target
+    if failed and not self.will_resume:
       message = (
         f'fit ended early and the target was NOT met: {self.pruner.missed_text}'
       )

@@ -125,6 +125,10 @@ class TicketCallback(Algorithm, KerasCallback):
     """Notes that a checkpoint was restored into the model as `fit` began."""
     self._run.after_restore()
 
+  def before_stop(self) -> None:
+    """Notes that `fit` stops here, to be resumed from a checkpoint."""
+    self._run.will_resume = True
+
   def set_model(self, model: Any) -> None:
     """Sets the model.
 

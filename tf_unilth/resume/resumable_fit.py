@@ -6,6 +6,7 @@ from typing import Any
 
 from tf_unilth.algorithms.event_log import EventLog
 from tf_unilth.algorithms.keras_callback import KerasCallback
+from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.files import synchronization
 from tf_unilth.resume import resume_checks, run_description, training_access
@@ -280,6 +281,9 @@ class ResumableFit:
     if signals.received is None:
       return
     code = signals.exit_code
+    for callback in self._state.callbacks:
+      if isinstance(callback, TicketCallback):
+        callback.before_stop()
     self._resources.release()
     self._options.messages.add(f'stopped by signal {code - 128}')
     self._options.messages.flush()
