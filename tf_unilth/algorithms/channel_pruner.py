@@ -1,7 +1,6 @@
 """ChannelPruner: masks that remove whole channels."""
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from tf_unilth.engines.engine import Engine
 from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.selection import channel_selection
 from tf_unilth.selection.channels import Channels
+from tf_unilth.user_warning import warn_user
 from tf_unilth.wording import count, percent
 
 _TOLERANCE = 1e-9
@@ -162,10 +162,9 @@ class ChannelPruner(Pruner):
       if left == 1 < old
     ]
     if names:
-      warnings.warn(
+      warn_user(
         f'layers are down to their last channel: {"; ".join(names)}. A lower '
         "target_sparsity, scope='layer' or skip would keep more.",
-        stacklevel=2,
       )
     self._write_masks(new)
 

@@ -1,6 +1,5 @@
 """LTH: iterative magnitude pruning with rewinding."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from tf_unilth.algorithms.ticket_callback import TicketCallback
 from tf_unilth.argument_checks import check_int, check_option
 from tf_unilth.run.run_state import PRUNING
 from tf_unilth.schedules.staged_learning_rate import StagedLearningRate
+from tf_unilth.user_warning import warn_user
 
 # Weights of shorter trainings have learned little: at equal epochs, fewer and
 # longer rounds gave better tickets.
@@ -109,11 +109,10 @@ class LTH(TicketCallback):
       )
     per_epoch = run.state.steps_per_epoch
     if first < per_epoch:
-      warnings.warn(
+      warn_user(
         f'LTH: each training has {first} steps, less than an epoch of '
         f'{per_epoch}, so the pruned weights have learned little. Use more '
         'epochs or fewer rounds.',
-        stacklevel=2,
       )
     run.state.decay_steps = first
     run.restart_learning_rate()
@@ -152,9 +151,8 @@ class LTH(TicketCallback):
         f"optimizer's learning rate, but it is {schedule or 'a number'}."
       )
     if schedule is not None:
-      warnings.warn(
+      warn_user(
         f'the learning rate is a {type(schedule).__name__} over the whole '
         'run, so each round uses only its beginning. Use a '
         'tf_unilth.StagedLearningRate.',
-        stacklevel=2,
       )

@@ -1,7 +1,6 @@
 """The masks of a run: computed from scores, applied, counted, restored."""
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from tf_unilth.schedules.fixed_mask import FixedMask
 from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.selection import mask_selection, round_sparsity
 from tf_unilth.selection.unit import Structure
+from tf_unilth.user_warning import warn_user
 from tf_unilth.wording import count, percent
 
 # So that 0.333333 is accepted for 1 / 3.
@@ -213,12 +213,11 @@ class Pruner:
         kernel.structure.min_units_kept
         and np.count_nonzero(units) == 1 < before
       ):
-        warnings.warn(
+        warn_user(
           f'layer {kernel.name!r} is down to its last '
           f'{kernel.structure.unit_name} of {units.size}: a lower '
           "target_sparsity, scope='erk' or leaving the layer unwrapped would "
           'keep more of it.',
-          stacklevel=2,
         )
     self._write_masks(new)
 

@@ -1,7 +1,6 @@
 """PruningRun: the stages of one run, from its first step to its last."""
 
 import contextlib
-import warnings
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from tf_unilth.algorithms.rounds import Rounds
 from tf_unilth.engines.engine import Engine
 from tf_unilth.run.snapshot import Snapshot
 from tf_unilth.run.timeline import Timeline
+from tf_unilth.user_warning import warn_user
 
 
 class PruningRun:
@@ -282,7 +282,7 @@ class PruningRun:
       )
       self.algorithm.log.add(message)
       self.algorithm.log.flush()
-      warnings.warn(f'{self.algorithm.name}: {message}.', stacklevel=2)
+      warn_user(f'{self.algorithm.name}: {message}.')
     self.algorithm.log.flush()
 
   @contextlib.contextmanager

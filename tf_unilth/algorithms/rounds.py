@@ -1,6 +1,5 @@
 """Rounds: stage 2 of a run, its ramps and its masks."""
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +8,7 @@ from tf_unilth.algorithms.algorithm import NEVER
 from tf_unilth.algorithms.ramp_limit import ramp_limit
 from tf_unilth.run import budget
 from tf_unilth.run.run_state import FINETUNING, PRUNING
+from tf_unilth.user_warning import warn_user
 from tf_unilth.wording import count
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Rounds:
     if rounds < wanted:
       explained = f'{message}, {self._explain_fewer_rounds(wanted)}'
       if algorithm.warns_of_fewer_rounds:
-        warnings.warn(f'{algorithm.name}: {explained}.', stacklevel=2)
+        warn_user(f'{algorithm.name}: {explained}.')
       else:
         message = explained
     algorithm.log.add(f'{reason}; {message}')

@@ -1,7 +1,6 @@
 """The stages that UniLTH and UniDLTH share: plateau, rewind, ramp, rounds."""
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from tf_unilth.engines.fit_context import FitContext
 from tf_unilth.run.plateau import Plateau
 from tf_unilth.run.run_state import DENSE
 from tf_unilth.schedules.l2_ramp import L2Ramp
+from tf_unilth.user_warning import warn_user
 
 
 class UnifiedTicketCallback(TicketCallback):
@@ -143,12 +143,11 @@ class UnifiedTicketCallback(TicketCallback):
     state = run.state
     snapshot = self.plateau.rewinds_to(state, epoch)
     if state.best_epoch <= state.first_epoch + 1:
-      warnings.warn(
+      warn_user(
         f'{self.name}: no epoch was better than the first. A network '
         'that has not learned makes a poor ticket: check the learning rate or '
         'raise patience. If the model was trained before, pass '
         'pretrained=True.',
-        stacklevel=2,
       )
     state.plateau_epoch = epoch
     rewind = 'not rewound'

@@ -1,9 +1,10 @@
 """Blocks of four zeros along the inputs, which TFLite runs sparse."""
 
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
+
+from tf_unilth.user_warning import warn_user
 
 _BLOCK = 4
 
@@ -25,11 +26,10 @@ def warn_if_lost(kernels: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> None:
     if (before == 0).any() and not _is_mixed(before) and _is_mixed(after)
   ]
   if lost:
-    warnings.warn(
+    warn_user(
       f'blocks of {_BLOCK} zeros lose their positions where inputs are removed,'
       f' so TFLite runs these layers at dense speed: {", ".join(lost)}. Prune '
       'blocks after shrink.',
-      stacklevel=4,
     )
 
 

@@ -1,6 +1,5 @@
 """Compares the outputs of two models on random data."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import tensorflow as tf
 from tf_unilth.engines import input_ids, random_inputs, served_model
 from tf_unilth.engines.tfmot import model_layers
 from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.user_warning import warn_user
 
 _SAMPLES = 4
 _FLOAT32 = 1e-5
@@ -56,10 +56,9 @@ def check_outputs(model: keras.Model, smaller: keras.Model) -> None:
 
 
 def _warn(reason: str) -> None:
-  warnings.warn(
+  warn_user(
     f'the outputs of the smaller model are not compared with those of model: '
     f'{reason}.',
-    stacklevel=4,
   )
 
 

@@ -1,10 +1,11 @@
 """Checks of callbacks, kernels and losses, for models of either Keras."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from tf_unilth.user_warning import warn_user
 
 DENSE_WHEN_STRIPPED = (
   'strip_pruning: the model was wrapped for pruning, but is dense: its '
@@ -60,11 +61,10 @@ def check_callbacks(
 
 def _check_checkpoint(checkpoint: Any) -> None:
   if checkpoint.save_best_only and not hasattr(checkpoint, 'waits_for_target'):
-    warnings.warn(
+    warn_user(
       f'{type(checkpoint).__name__}(save_best_only=True) may keep an epoch '
       'before the target sparsity is reached. tf_unilth.TicketCheckpoint takes '
       'the same arguments and waits for the target.',
-      stacklevel=2,
     )
 
 
@@ -76,10 +76,9 @@ def _check_order(name: str, earlier: Any, classes: Any) -> None:
       'after: the backup would miss its changes at the end of an epoch.'
     )
   if isinstance(earlier, classes.CSVLogger | classes.TensorBoard):
-    warnings.warn(
+    warn_user(
       f'{earlier_name} is listed before {name}, so its logs lack sparsity, '
       'stage, round and l2_lambda.',
-      stacklevel=2,
     )
 
 
@@ -107,17 +106,15 @@ def warn_of_misled_callbacks(
       callback, classes.ReduceLROnPlateau | classes.LearningRateScheduler
     ):
       if schedule is not None:
-        warnings.warn(
+        warn_user(
           f'{name} does nothing: the learning rate is a '
           f'{type(schedule).__name__}, which it cannot change.',
-          stacklevel=2,
         )
       elif getattr(callback, 'patience', epochs) < epochs:
-        warnings.warn(
+        warn_user(
           f'{name} monitors {callback.monitor!r}, which pruning worsens: it '
           'may lower the learning rate too far for finetuning. Use a '
           'tf_unilth.StagedLearningRate instead.',
-          stacklevel=2,
         )
 
 
@@ -132,12 +129,11 @@ def _warn_of_early_stopping(
     or begins >= rounds_end
   ):
     return
-  warnings.warn(
+  warn_user(
     f'{type(callback).__name__} monitors {callback.monitor!r}, which pruning '
     'worsens: fit may end before the target sparsity. Use '
     'tf_unilth.TicketEarlyStopping, which waits for the last round, or '
     f'start_from_epoch={rounds_end}.',
-    stacklevel=2,
   )
 
 
@@ -162,10 +158,9 @@ def check_not_frozen(
       'tf_unilth.FixedMask.'
     )
   if frozen:
-    warnings.warn(
+    warn_user(
       f'frozen layers (trainable=False) are pruned without being trained: '
       f'{_join_names(frozen)}.',
-      stacklevel=2,
     )
 
 
@@ -183,16 +178,14 @@ def warn_of_open_mask(name: str, mask: np.ndarray, zeros: int) -> None:
     zeros: the number of weights that are 0 and not pruned.
   """
   if not mask.any():
-    warnings.warn(
+    warn_user(
       f'FixedMask of layer {name!r} masks all weights of a kernel: it will '
       'never train.',
-      stacklevel=4,
     )
   if zeros:
-    warnings.warn(
+    warn_user(
       f'FixedMask of layer {name!r} does not mask {zeros} of its zeros: load '
       'the weights before wrapping the model.',
-      stacklevel=4,
     )
 
 

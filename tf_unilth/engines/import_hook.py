@@ -11,9 +11,10 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
-import warnings
 from collections.abc import Sequence
 from typing import Any
+
+from tf_unilth.user_warning import warn_user
 
 # The module that registers our classes with a Keras, and what must be complete
 # then. TensorFlow and tfmot import tf_keras while they are half imported.
@@ -81,10 +82,9 @@ class _Finder(importlib.abc.MetaPathFinder):
           importlib.import_module(registration)
         except ImportError as error:
           # A program that imports a Keras may not even know tf_unilth.
-          warnings.warn(
+          warn_user(
             f'tf_unilth cannot prune models of {keras}, nor load their files: '
             f'{error}',
-            stacklevel=2,
           )
     if not self.waiting and self in sys.meta_path:
       sys.meta_path.remove(self)

@@ -6,7 +6,6 @@ The checks need no TensorFlow: a model of Keras 3 may run on another backend.
 import dataclasses
 import os
 import pathlib
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from tf_unilth.export import export_checks
 from tf_unilth.export.exported_model import ExportedModel
 from tf_unilth.files import directory_swap, output_paths, synchronization
 from tf_unilth.files.temporary_folder import temporary_folder
+from tf_unilth.user_warning import warn_user
 
 _DTYPES = ('float32', 'float16')
 
@@ -145,10 +145,9 @@ def _check_target(path: Any, overwrite: bool) -> pathlib.Path:
   """Returns the path to write; restores a backup of an interrupted export."""
   target = output_paths.check_path('path', path)
   if directory_swap.restore(target):
-    warnings.warn(
+    warn_user(
       f'an export to {str(target)!r} was interrupted; the previous export was '
       'put back.',
-      stacklevel=3,
     )
   return output_paths.check_new_file('path', target, overwrite)
 

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import socket
-import warnings
 import weakref
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ import filelock
 
 from tf_unilth.files import format_version
 from tf_unilth.files.checkpoint_errors import DirectoryInUseError
+from tf_unilth.user_warning import warn_user
 
 # The locked file and the file that names the owner. They are two files because
 # Windows lets no other process read a locked one.
@@ -136,11 +136,10 @@ class DirectoryLock:
     directory = str(self._directory)
     if directory not in _warned:
       _warned.add(directory)
-      warnings.warn(
+      warn_user(
         f'directory {directory!r} cannot be locked ({error.strerror}): its '
         'file system does not support flock. A second process that writes to '
         'it at the same time is not detected.',
-        stacklevel=4,
       )
 
   def _in_use_error(self, owner: str) -> DirectoryInUseError:

@@ -6,9 +6,9 @@ A power cut is such an interruption too.
 import contextlib
 import os
 import pathlib
-import warnings
 
 from tf_unilth.files import synchronization
+from tf_unilth.user_warning import warn_user
 
 
 def backup_of(path: pathlib.Path) -> pathlib.Path:
@@ -90,10 +90,9 @@ def replace(new: pathlib.Path, path: pathlib.Path, rest: pathlib.Path) -> None:
   try:
     os.rename(backup, rest)
   except OSError as error:
-    warnings.warn(
+    warn_user(
       f'the replaced directory could not be removed: {str(backup)!r} '
       f'({error}). The next export to {str(path)!r} removes it.',
-      stacklevel=3,
     )
 
 

@@ -5,8 +5,9 @@ import os
 import pathlib
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
+
+from tf_unilth.user_warning import warn_user
 
 
 @contextlib.contextmanager
@@ -42,7 +43,6 @@ def remove(folder: pathlib.Path) -> None:
     if os.path.lexists(folder):
       shutil.rmtree(folder, ignore_errors=True)
   if os.path.lexists(folder):
-    warnings.warn(
+    warn_user(
       f'{str(folder)!r} could not be removed; nothing needs it: delete it.',
-      stacklevel=3,
     )

@@ -4,7 +4,6 @@ import errno
 import os
 import pathlib
 import re
-import warnings
 from collections.abc import Iterator
 
 from tf_unilth.files import checksummed_file
@@ -13,6 +12,7 @@ from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.files.format_version import VersionError
 from tf_unilth.resume import checkpoint_file
 from tf_unilth.resume.checkpoint_file import Checkpoint
+from tf_unilth.user_warning import warn_user
 
 _NAME = re.compile(r'epoch-(\d+)-step-(\d+)\.checkpoint')
 
@@ -53,9 +53,8 @@ class CheckpointDirectory:
         damaged.append(f'{path}: {error}')
         continue
       for line in damaged:
-        warnings.warn(
+        warn_user(
           f'checkpoint {line} The one before it is used: {path.name}.',
-          stacklevel=3,  # The line that makes a CheckpointAndResume.
         )
       return checkpoint
     if damaged:

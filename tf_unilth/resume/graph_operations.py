@@ -1,8 +1,9 @@
 """Random operations of TensorFlow graphs whose state cannot be restored."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from tf_unilth.user_warning import warn_user
 
 
 def stateful_random(graphs: Iterable[Any]) -> list[str]:
@@ -31,9 +32,8 @@ def warn(names: Sequence[str]) -> None:
     names: their names, which may be none.
   """
   if names:
-    warnings.warn(
+    warn_user(
       f'operations {", ".join(names[:5])} draw random numbers from a state '
       'that TensorFlow cannot save, so a resumed run would not end as an '
       'uninterrupted one: use a tf.random.Generator or layers of Keras.',
-      stacklevel=2,
     )

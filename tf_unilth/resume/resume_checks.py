@@ -1,6 +1,5 @@
 """Refuses a `fit` that cannot be resumed, and checkpoints of another run."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from tf_unilth.resume import (
 from tf_unilth.resume.checkpoint_file import Checkpoint
 from tf_unilth.resume.training_access import FitData
 from tf_unilth.resume.training_state import TrainingState
+from tf_unilth.user_warning import warn_user
 
 _MAX_DIFFERENCES = 8  # Named in one message.
 
@@ -204,8 +204,7 @@ def warn_of_seed(run: Mapping[str, Any]) -> None:
     run: the description of the run.
   """
   if run['seed'] is None:
-    warnings.warn(
+    warn_user(
       'no seed is set, so a resumed run would not end as an uninterrupted one: '
       'call keras.utils.set_random_seed before building the model.',
-      stacklevel=2,
     )

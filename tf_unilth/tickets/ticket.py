@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from tf_unilth.engines import model_access
 from tf_unilth.engines.layer_selection import Selector
 from tf_unilth.tickets import ticket_file, ticket_from_model, ticket_onto_model
 from tf_unilth.tickets.ticket_data import TicketData
+from tf_unilth.user_warning import warn_user
 from tf_unilth.wording import count
 
 
@@ -150,12 +150,11 @@ class Ticket:
     ticket = cls(**vars(contents))
     if ticket.rewind_weights is None:
       why = ticket_from_model.why_no_weights(contents, callback)
-      warnings.warn(
+      warn_user(
         f'the ticket of model {model.name!r} has masks only, no rewind weights '
         f'to begin from: {why}. Pass the get_weights() from before fit to '
         'from_model as rewind_weights, or apply the masks alone, with '
         'weights=False.',
-        stacklevel=2,
       )
     return ticket
 

@@ -7,7 +7,6 @@ generator or grid when they stop, and do not write their files atomically.
 
 import contextlib
 import pathlib
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from tf_unilth.tickets.ticket import Ticket
 from tf_unilth.tuner import search_state
 from tf_unilth.tuner.errors import errors_stop_the_search
 from tf_unilth.tuner.objectives import Outcome, TicketObjective
+from tf_unilth.user_warning import warn_user
 
 RUNNING, IDLE, STOPPED = 'RUNNING', 'IDLE', 'STOPPED'
 COMPLETED, FAILED = 'COMPLETED', 'FAILED'
@@ -278,9 +278,8 @@ class TicketOracle(keras_tuner.Oracle):
     except VersionError:
       raise
     except (DamagedError, OSError) as error:
-      warnings.warn(
+      warn_user(
         f'{str(path)!r} is damaged: {error} Trial {trial_id} is run again.',
-        stacklevel=2,
       )
       return None
     return trial

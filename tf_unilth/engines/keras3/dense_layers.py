@@ -5,7 +5,6 @@ or named by the user in `skip`. Biases, depthwise kernels and the scales of
 normalization layers are documented to stay dense and cause no warning.
 """
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import keras
 
 from tf_unilth.engines.keras3 import kernel_table, layer_tree
 from tf_unilth.engines.keras3.pruning_plan import PruningPlan
+from tf_unilth.user_warning import warn_user
 
 layers = keras.layers
 
@@ -24,12 +24,11 @@ _NORMALIZATIONS = (
 )
 
 
-def warn(plan: PruningPlan, stacklevel: int) -> None:
+def warn(plan: PruningPlan) -> None:
   """Warns of the layers of a built model that stay dense.
 
   Args:
     plan: the plan of the model.
-    stacklevel: as in `warnings.warn`, from the view of the caller.
   """
   plan.has_warned = True
   groups: dict[str, list[str]] = {}
@@ -39,17 +38,16 @@ def warn(plan: PruningPlan, stacklevel: int) -> None:
       names.append(repr(layer.name))
   for why, names in groups.items():
     one = len(names) == 1
-    warnings.warn(
+    warn_user(
       f'layer{"" if one else "s"} {", ".join(names)} '
       f'{"stays" if one else "stay"} dense: {why}',
-      stacklevel=stacklevel + 1,
     )
 
 
 def remind(plan: PruningPlan) -> None:
   """Warns when training starts, if the model was not built before."""
   if not plan.has_warned:
-    warn(plan, stacklevel=2)
+    warn(plan)
 
 
 def dense_owners(plan: PruningPlan) -> list[tuple[Any, Any]]:

@@ -1,6 +1,5 @@
 """Checks of a Keras 3 model before a run."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from tf_unilth.engines import fit_checks
 from tf_unilth.engines.keras3 import backend_values
 from tf_unilth.engines.keras3.pruning_plan import PruningPlan
 from tf_unilth.schedules.fixed_mask import FixedMask
+from tf_unilth.user_warning import warn_user
 
 
 def check_compiled(model: keras.Model) -> None:
@@ -106,12 +106,11 @@ def take_over_zeros(plan: PruningPlan) -> None:
       masks[index] = mask
       zeros += int(np.sum(~mask))
   if zeros:
-    warnings.warn(
+    warn_user(
       f'model {plan.model.name!r} was trained before, and {zeros} of its '
       'weights are zero, but it has no state of the run that pruned them (a '
       '.keras file does not store it): a new run begins from these zeros. '
       'CheckpointAndResume resumes a run.',
-      stacklevel=2,
     )
     plan.set_masks(masks)
 
@@ -121,4 +120,4 @@ def warn_if_dense(plan: PruningPlan) -> None:
   if not any(schedule.target_sparsity for schedule in plan.schedules):
     return
   if not plan.has_zeros:
-    warnings.warn(fit_checks.DENSE_WHEN_STRIPPED, stacklevel=5)
+    warn_user(fit_checks.DENSE_WHEN_STRIPPED)

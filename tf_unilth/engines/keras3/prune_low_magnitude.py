@@ -1,6 +1,5 @@
 """prune_low_magnitude for Keras 3: notes on a model how it is to be pruned."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from tf_unilth.engines.unit_arguments import check_units
 from tf_unilth.schedules.fixed_mask import FixedMask
 from tf_unilth.schedules.iterative_sparsity import IterativeSparsity
 from tf_unilth.selection import pruning_units
+from tf_unilth.user_warning import warn_user
 
 
 def prune_low_magnitude(
@@ -55,7 +55,7 @@ def prune_low_magnitude(
   _check_something_to_prune(plan)
   ModelHooks(plan).attach()
   if kernel_table.is_built(to_prune):
-    dense_layers.warn(plan, stacklevel=3)
+    dense_layers.warn(plan)
     _warn_of_empty_masks(plan)
   return to_prune
 
@@ -182,10 +182,9 @@ def _layers_with_fixed_kernels(
     if why is not None and id(layer) not in skipped:
       found.setdefault(layer, why)
   for layer, why in found.items():
-    warnings.warn(
+    warn_user(
       f'layer {layer.name!r} stays as it is: its kernel is {why}. Prune '
       'before quantize and enable_lora.',
-      stacklevel=5,
     )
   return list(found)
 
@@ -211,7 +210,7 @@ def _layers_without_units(
   if found:
     names = ', '.join(repr(layer.name) for layer in dict.fromkeys(found))
     needs = pruning_units.from_arguments(**arguments).needs
-    warnings.warn(f'{needs}; these layers stay dense: {names}.', stacklevel=5)
+    warn_user(f'{needs}; these layers stay dense: {names}.')
   return list(dict.fromkeys(found))
 
 
@@ -234,8 +233,7 @@ def _warn_of_empty_masks(plan: PruningPlan) -> None:
   """Warns of kernels that a `FixedMask` masks completely."""
   for kernel, mask in zip(plan.kernels, plan.masks, strict=True):
     if isinstance(kernel.schedule, FixedMask) and not np.any(mask):
-      warnings.warn(
+      warn_user(
         f'FixedMask of layer {kernel.name!r} masks all weights of a kernel: '
         'it will never train.',
-        stacklevel=4,
       )

@@ -3,7 +3,6 @@
 import hashlib
 import pathlib
 import shutil
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tf_unilth.files.array_container import Container
 from tf_unilth.files.checkpoint_errors import CheckpointError
 from tf_unilth.files.checksummed_file import DamagedError
 from tf_unilth.files.format_version import VersionError
+from tf_unilth.user_warning import warn_user
 
 _CONTAINER = Container('backup of a pruning run', 1)
 _NAME, _PREVIOUS = 'pruning_run.state', 'pruning_run.state.bkp'
@@ -75,10 +75,9 @@ class RunBackup:
       return
     digest = self._digest()
     if not any(self._restore(n, digest) for n in (_NAME, _PREVIOUS)):
-      warnings.warn(
+      warn_user(
         f'backup_dir {str(self._folder)!r} of BackupAndRestore has no state of '
         'the run with these weights: a new run begins from their zeros.',
-        stacklevel=2,
       )
 
   def _restore(self, name: str, digest: str) -> bool:

@@ -1,6 +1,5 @@
 """ArmedFit: puts the hook of a run on a model, and takes it off."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from tf_unilth.engines.tfmot.ramp_variables import RampVariables
 from tf_unilth.engines.tfmot.train_hook import TrainStepHook, armed_hook
 from tf_unilth.engines.tfmot.train_step import Watch
 from tf_unilth.schedules.l2_ramp import L2Ramp
+from tf_unilth.user_warning import warn_user
 
 
 class ArmedFit:
@@ -188,11 +188,10 @@ class ArmedFit:
         'ramp=L2Ramp(limit=0).'
       )
     if self._events.rewinds:
-      warnings.warn(
+      warn_user(
         f'{optimizer} does not apply the gradients of the wrapped layers. The '
         'optimizer that does is not rewound, and its learning rate is not '
         'restarted: make it an attribute of the model.',
-        stacklevel=2,
       )
 
   def follow_optimizer(self) -> bool:

@@ -1,6 +1,5 @@
 """Wraps the layers of a model that have kernels, and warns of the others."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from tf_unilth.engines.tfmot.layer_lookup import Layer
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.pruning_wrapper import PruneLowMagnitude
 from tf_unilth.selection import pruning_units
+from tf_unilth.user_warning import warn_user
 
 
 def wrap_model(
@@ -67,7 +67,7 @@ def wrap_model(
   # Raises if no channel can go.
   channel_plan.find_channels(wrapped, PrunedLayers(wrapped).kernels)
   wrapping.check_targets(schedules)
-  wrapping.warn(stacklevel=5)
+  wrapping.warn()
   warn_of_empty_masks([wrapped])
   return wrapped
 
@@ -102,10 +102,9 @@ def warn_of_empty_masks(layers: Iterable[Layer]) -> None:
       and wrapper.pruning_obj is not None
       and not all(mask.numpy().any() for _, mask, _ in wrapper.pruning_vars)
     ):
-      warnings.warn(
+      warn_user(
         f'FixedMask of layer {wrapper.layer.name!r} masks all weights of a '
         'kernel: it will never train.',
-        stacklevel=5,
       )
 
 
@@ -222,13 +221,12 @@ class LayerWrapping:
           )
         )
 
-  def warn(self, stacklevel: int) -> None:
+  def warn(self) -> None:
     """Warns of layers that were wrapped before, and of dense matrices."""
     if self._already_wrapped:
-      warnings.warn(
+      warn_user(
         'these layers are wrapped already and keep their schedules: '
         f'{self._already_wrapped}.',
-        stacklevel=stacklevel,
       )
     kernels = [
       kernel
@@ -246,7 +244,7 @@ class LayerWrapping:
       if dense_parts:
         wrapper.is_checked = True
       unpruned += dense_parts
-    unpruned_layers.warn(unpruned, stacklevel)
+    unpruned_layers.warn(unpruned)
 
 
 def is_allowed(policy: Any, layer: Layer) -> bool:
@@ -298,9 +296,7 @@ def layers_without_units(
   ]
   if found:
     names = ', '.join(repr(layer.name) for layer in dict.fromkeys(found))
-    warnings.warn(
-      f'{units.needs}; these layers stay dense: {names}.', stacklevel=6
-    )
+    warn_user(f'{units.needs}; these layers stay dense: {names}.')
   return set(found)
 
 

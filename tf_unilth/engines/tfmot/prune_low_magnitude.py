@@ -69,7 +69,7 @@ def prune_low_magnitude(
     else wrapping.wrap_layer(layer)
     for layer in layers
   ]
-  wrapping.warn(stacklevel=4)
+  wrapping.warn()
   warn_of_empty_masks(wrapped)
   return wrapped if isinstance(to_prune, list) else wrapped[0]
 

@@ -117,9 +117,7 @@ class PruneLowMagnitude(keras_access.PruneLowMagnitude):
       self.companion_count = len(others)
       weights += others
     if not self.is_checked:
-      unpruned_layers.warn(
-        unpruned_layers.find(self.layer, wrapped=True), stacklevel=2
-      )
+      unpruned_layers.warn(unpruned_layers.find(self.layer, wrapped=True))
     self._set_untracked(
       pruning_vars=[
         self._pruning_variables(i, w) for i, w in enumerate(weights)

@@ -1,6 +1,5 @@
 """strip_pruning: removes the pruning wrappers of a model."""
 
-import warnings
 from typing import Any
 
 from tf_unilth.engines import fit_checks, patches
@@ -17,6 +16,7 @@ from tf_unilth.engines.tfmot.forward_masking import HeldEvaluations
 from tf_unilth.engines.tfmot.keras_access import keras
 from tf_unilth.engines.tfmot.pruned_model import PrunedLayers
 from tf_unilth.engines.tfmot.train_hook import armed_hook
+from tf_unilth.user_warning import warn_user
 
 
 def strip_pruning(model: keras.Model) -> keras.Model:
@@ -47,7 +47,7 @@ def _warn_if_dense(layers: PrunedLayers) -> None:
     and not isinstance(kernel.schedule, FixedMask)
   ]
   if to_prune and all(kernel.mask.numpy().all() for kernel in to_prune):
-    warnings.warn(fit_checks.DENSE_WHEN_STRIPPED, stacklevel=4)
+    warn_user(fit_checks.DENSE_WHEN_STRIPPED)
 
 
 def _detach_hooks(model: keras.Model, layers: PrunedLayers) -> None:

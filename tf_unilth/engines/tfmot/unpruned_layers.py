@@ -6,12 +6,12 @@ documented to stay dense and cause no warning.
 """
 
 import dataclasses
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tf_unilth.engines.tfmot import keras_access, model_layers, prunable_weights
 from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.user_warning import warn_user
 
 layers = keras.layers
 
@@ -104,16 +104,15 @@ def find(
   return list(found.values())
 
 
-def warn(found: Sequence[Unpruned], stacklevel: int) -> None:
+def warn(found: Sequence[Unpruned]) -> None:
   """Warns of dense layers, and flags them for `remind`.
 
   Args:
     found: the dense parts.
-    stacklevel: as in `warnings.warn`, from the view of the caller.
   """
   for unpruned in found:
     unpruned.layer.stays_dense = True
-  _warn(found, stacklevel + 1)
+  _warn(found)
 
 
 def clear_dense_flags(model: keras.Model) -> None:
@@ -144,10 +143,10 @@ def remind(model: keras.Model) -> None:
     if getattr(layer, 'stays_dense', False):
       is_wrapped = any(layer is inner for inner in wrapped)
       found += find(layer, is_wrapped, kernels)
-  _warn(found, stacklevel=2)
+  _warn(found)
 
 
-def _warn(found: Sequence[Unpruned], stacklevel: int) -> None:
+def _warn(found: Sequence[Unpruned]) -> None:
   """Gives one warning for each reason."""
   groups: dict[tuple[bool, bool, str], list[str]] = {}
   for unpruned in found:
@@ -157,10 +156,9 @@ def _warn(found: Sequence[Unpruned], stacklevel: int) -> None:
       names.append(repr(unpruned.layer.name))
   for (built, wrapped, why), names in groups.items():
     stay = 'may stay' if not built else 'stays' if len(names) == 1 else 'stay'
-    warnings.warn(
+    warn_user(
       f'layer{"s" if len(names) > 1 else ""} {", ".join(names)} {stay} dense'
       f'{" in part" if wrapped else ""}: {why}',
-      stacklevel=stacklevel + 1,
     )
 
 

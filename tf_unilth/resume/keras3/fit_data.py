@@ -16,6 +16,7 @@ from tf_unilth.resume.keras3 import (
   fit_introspection,
   random_generators,
 )
+from tf_unilth.user_warning import warn_user
 
 
 class Keras3FitData:
@@ -82,12 +83,11 @@ class Keras3FitData:
   def _warn_of_generator(self) -> None:
     on_tensorflow = keras.backend.backend() == 'tensorflow'
     if on_tensorflow and self._is_adapter('GeneratorDataAdapter'):
-      warnings.warn(
+      warn_user(
         'x is a Python generator, which Keras reads ahead in a thread on the '
         'TensorFlow backend, and drops what it has read: no run ends as '
         'another one, and none is resumed exactly. Pass arrays, a PyDataset '
         'or a tf.data.Dataset.',
-        stacklevel=2,
       )
 
   def resume(

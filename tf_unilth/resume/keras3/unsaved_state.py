@@ -1,13 +1,13 @@
 """Warns of state of a Keras 3 model that is not in Keras's variables."""
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
 from tf_unilth.resume import graph_operations
+from tf_unilth.user_warning import warn_user
 
 
 def warn(model: keras.Model, layers: Sequence[Any]) -> None:
@@ -28,11 +28,10 @@ def warn(model: keras.Model, layers: Sequence[Any]) -> None:
   elif backend == 'torch':
     names = [*_torch_buffers(model), *_torch_generators(layers)]
     if names:
-      warnings.warn(
+      warn_user(
         f'{", ".join(dict.fromkeys(names))} of the model are not in variables '
         'of Keras, so they are not saved, and a resumed run would not end as '
         'an uninterrupted one: use layers and keras.random of Keras.',
-        stacklevel=2,
       )
 
 
