@@ -172,6 +172,19 @@ def test_blocks_are_run_too(tmp_path, block, encoding):
   assert export.encoding == 'sparse' or 'sparse encoding' in str(export)
 
 
-def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
-  with pytest.raises(OSError, match='Could not open'):
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path, monkeypatch):
+  with pytest.raises(FileNotFoundError, match='none'):
     verification.Runner(tmp_path / 'none')
+  # If it can be opened the next time, nothing is lost.
+  path = tmp_path / 'model.tflite'
+  tf_unilth.export_tflite(_mlp(), path)
+  load, tried = tf.lite.Interpreter, []
+
+  def fail_once(model_path, **options):
+    tried.append(model_path)
+    if len(tried) == 1:
+      raise ValueError(f"Could not open '{model_path}'.")
+    return load(model_path, **options)
+
+  monkeypatch.setattr(tf.lite, 'Interpreter', fail_once)
+  assert verification.Runner(path).inputs and len(tried) == 2

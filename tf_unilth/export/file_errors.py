@@ -27,8 +27,6 @@ _WORDS = {
   'UNAVAILABLE': errno.EINTR,
   'NOT_FOUND': errno.ENOENT,
 }
-# How TFLite's error of a file begins, which has no number.
-_NOT_OPENED = 'Could not open '
 
 
 @contextlib.contextmanager
@@ -49,8 +47,6 @@ def as_os_errors() -> Iterator[None]:
       raise
     raise OSError(number, error.message) from error
   except ValueError as error:
-    if str(error).startswith(_NOT_OPENED):
-      raise OSError(errno.EIO, str(error)) from error
     # TensorFlow wraps the exception of the fingerprint's file in one.
     if type(error.args and error.args[0]).__name__ != 'FingerprintException':
       raise

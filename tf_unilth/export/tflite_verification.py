@@ -1,6 +1,7 @@
 """Verifies a TFLite file: runs it and compares it with the Keras model."""
 
 import dataclasses
+import functools
 import importlib
 import os
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_unilth.export import file_errors
 from tf_unilth.export.model_inputs import Arrays, ModelInputs
 
 SIGNATURE = 'serving_default'
+# How TFLite's error of a file begins.
+_NOT_OPENED = 'Could not open '
 
 _WITH, _WITHOUT = 'the default delegates', 'no delegates'
 _RESOLVERS = {
@@ -130,8 +132,17 @@ class Runner:
       interpreter = tf.lite.Interpreter
       resolver = _RESOLVERS[_WITH if delegates else _WITHOUT]
       options['experimental_op_resolver_type'] = resolver
-    with file_errors.as_os_errors():
-      loaded = interpreter(model_path=os.fspath(path), **options)
+    load = functools.partial(
+      interpreter, model_path=os.fspath(path), **options
+    )
+    try:
+      loaded = load()
+    except ValueError as error:
+      if not str(error).startswith(_NOT_OPENED):
+        raise
+      # Python says why, which TFLite does not; or the next try succeeds.
+      open(path, 'rb').close()
+      loaded = load()
     self._run = loaded.get_signature_runner()
     self.details = self._run.get_input_details()
     self.inputs = _ports(self.details)
