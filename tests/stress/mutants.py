@@ -267,7 +267,7 @@ MUTANTS = (
     'engines/tfmot/callback_list.py',
     '  callback_list.callbacks = [*others, callback]',
     '  callback_list.callbacks.append(callback)',
-    _patches('does_not_grow'),
+    _patches('is_replaced'),
   ),
   Mutant(
     'engines/patches.py',

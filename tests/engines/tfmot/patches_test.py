@@ -8,7 +8,7 @@ import tf_keras as keras
 import tf_unilth
 from tests.testing import toys
 from tf_unilth.engines import patches
-from tf_unilth.engines.tfmot import fit_introspection
+from tf_unilth.engines.tfmot import callback_list, fit_introspection
 
 
 class _Own(keras.Model):
@@ -52,19 +52,26 @@ def _objects(model):
   }
 
 
+def _set_by_us(thing):
+  """Returns the attributes of an instance that are functions of ours."""
+  found = []
+  for name, value in vars(thing).items():
+    function = getattr(value, 'func', getattr(value, '__func__', value))
+    module = getattr(function, '__module__', None) or ''
+    is_function = hasattr(function, '__code__')
+    if hasattr(value, patches._MARK) or (
+      is_function and module.startswith('tf_unilth')
+    ):
+      found.append(name)
+  return found
+
+
 def _patched(model):
-  """Returns the attributes of instances that are functions of this library."""
+  """Returns all that is set by us, with the kind of its owner."""
   found = set()
   for owner, things in _objects(model).items():
     for thing in things:
-      for name, value in vars(thing).items():
-        function = getattr(value, 'func', getattr(value, '__func__', value))
-        module = getattr(function, '__module__', None) or ''
-        is_function = hasattr(function, '__code__')
-        if hasattr(value, patches._MARK) or (
-          is_function and module.startswith('tf_unilth')
-        ):
-          found.add((owner, name))
+      found |= {(owner, name) for name in _set_by_us(thing)}
       # The list is no function: it has a callback more.
       if owner == 'callback list' and len(thing.callbacks) > 3:
         found.add((owner, 'callbacks'))
@@ -72,15 +79,22 @@ def _patched(model):
   return found - {('model', 'test_function')}
 
 
+def _marked(thing):
+  return [n for n, v in vars(thing).items() if hasattr(v, patches._MARK)]
+
+
 class _Look(keras.callbacks.Callback):
   def __init__(self):
     super().__init__()
     self.seen = set()
     self.lists = []
+    self.handlers = []
 
   def on_epoch_begin(self, epoch, logs=None):
     self.seen |= _patched(self.model)
-    self.lists.append(fit_introspection.fit_context().callback_list)
+    fit = fit_introspection.fit_context()
+    self.lists.append(fit.callback_list)
+    self.handlers.append(fit.data_handler)
 
 
 _NAMES = {
@@ -100,12 +114,12 @@ def test_the_table_lists_all_that_a_run_sets_and_each_is_taken_back():
   assert look.seen == _NAMES[patches.RUN] | _NAMES[patches.LASTING]
   assert _patched(model) == _NAMES[patches.LASTING]
   assert all(len(each.callbacks) == 3 for each in look.lists)
+  # Also of what has lived longer than its `fit`.
+  assert not any(_set_by_us(handler) for handler in look.handlers)
   kept = _objects(model)
   tf_unilth.strip_pruning(model)
   for owner in ('model', 'wrapper', 'pruning object', 'optimizer'):
-    for thing in kept[owner]:
-      left = {n for n, v in vars(thing).items() if hasattr(v, patches._MARK)}
-      assert not left, owner
+    assert not any(_marked(thing) for thing in kept[owner]), owner
 
 
 def test_a_run_that_died_takes_its_patches_back():
@@ -130,6 +144,16 @@ def test_a_list_of_callbacks_that_is_passed_again_does_not_grow():
       x, y, batch_size=8, epochs=4, verbose=0, callbacks=callbacks
     )
     assert len(callbacks.callbacks) == 2
+
+
+def test_the_list_is_replaced_since_keras_may_iterate_over_it():
+  kept = keras.callbacks.CallbackList([keras.callbacks.History()])
+  before, last = kept.callbacks, keras.callbacks.Callback()
+  callback_list.add_last(kept, last)
+  assert last not in before and kept.callbacks == [*before, last]
+  after = kept.callbacks
+  callback_list.remove(kept, last)
+  assert last in after and kept.callbacks == before
 
 
 def test_what_was_there_before_is_restored():
@@ -171,9 +195,7 @@ def test_a_model_that_was_wrapped_whole_checks_what_it_is_compiled_with():
     toys.dense(), tf_unilth.IterativeSparsity(0.9)
   )
   rows = [p.attribute for p in patches.TABLE if p.owner == 'wrapped model']
-  assert [
-    n for n, v in vars(model).items() if hasattr(v, patches._MARK)
-  ] == rows
+  assert _marked(model) == rows
   patches.take_back(model)
   assert not set(rows) & set(vars(model))
 
