@@ -34,7 +34,7 @@ _EXTRAS['test'] = [
 
 setuptools.setup(
   name='tf_unilth',
-  version='0.1.0',
+  version='0.2.0',
   description='Lottery tickets for Keras models, found or made: UniLTH, '
   'UniDLTH, LTH and DLTH on tensorflow-model-optimization.',
   long_description=pathlib.Path(__file__).with_name('README.md').read_text(),

@@ -22,7 +22,12 @@ _MODELS = [case for case in older_files.CASES if 'saved_model' not in case]
 _LONG = ('unilth-6.h5', 'lth-6.keras')
 
 
-@pytest.fixture(params=_FOLDERS, ids=[folder.name for folder in _FOLDERS])
+@pytest.fixture(
+  params=[
+    pytest.param(f, id=f.name, marks=[pytest.mark.long] if number else [])
+    for number, f in enumerate(_FOLDERS)
+  ]
+)
 def folder(request):
   return request.param
 
@@ -156,9 +161,15 @@ def test_a_search_goes_on_with_its_trials(folder, tmp_path):
 
 def test_a_run_directory_is_that_of_a_finished_run(folder):
   path = folder / 'run'
-  config = json.loads((path / 'config.json').read_text())
+  config, expected = (
+    json.loads((path / name).read_text())
+    for name in ('config.json', 'results.json')
+  )
+  # Those of 0.1.0 do not state it.
+  stated = [config.pop('format_version', 1), expected.pop('format_version', 1)]
+  assert stated == [1, 1]
   results = run_directory.finished(path, config)
-  assert results == json.loads((path / 'results.json').read_text())
+  assert results == expected
   history = run_directory.read_history(path / 'history.csv')
   assert len(history['loss']) == results['epochs']
   history_writer.HistoryWriter(path, None, results['epochs'])

@@ -1,6 +1,6 @@
 """Writes files in mid-run, which later versions of the library must load.
 
-  python -m tests.testing.older_files tests/fixtures/0.1.0
+  python -m tests.testing.older_files tests/fixtures/0.2.0
 
 What is committed there was written by the version that its name says and is
 not made anew. Beside each file lies an .npz of what it holds: weights,
