@@ -3,12 +3,8 @@
 import contextlib
 import dataclasses
 import gc
-import inspect
 import io
-import os
-import re
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +16,7 @@ import tf_keras as keras
 
 import tf_unilth
 from tests.stress import channel_checks
+from tests.stress.fuzz_errors import error_text, is_documented
 from tests.stress.model_checks import (
   Wrong,
   bare,
@@ -40,8 +37,6 @@ from tests.testing.random_layers import KERNELS
 from tests.testing.random_models import RandomModel
 from tests.testing.random_pruning import RandomPruning
 
-_OURS = os.path.dirname(tf_unilth.__file__) + os.sep
-_DOCUMENTED = (ValueError, TypeError, FloatingPointError)
 # Drawing a model that Keras itself cannot train does not count as a case.
 _ATTEMPTS = 50
 # How often whole channels are pruned.
@@ -123,47 +118,12 @@ def _run(seed: int, index: int, channels: bool) -> Row:
       row.text = '' if saves else 'Keras cannot save it'
     except Exception as error:
       row.outcome = REFUSED if is_documented(error) else FAILED
-      row.text = error_text(error, row.outcome)
+      row.text = error_text(error, row.outcome == FAILED)
     row.pruning = str(case.pruning)
     break
   _clear()
   row.seconds = round(time.perf_counter() - begin, 1)
   return row
-
-
-def is_documented(error: Exception) -> bool:
-  """Returns whether it is an error of ours that names what is wrong."""
-  last = traceback.extract_tb(error.__traceback__)[-1]
-  words = set(re.findall(r'\w+', str(error)))
-  return (
-    isinstance(error, _DOCUMENTED)
-    and last.filename.startswith(_OURS)
-    and bool(words & _ARGUMENTS)
-  )
-
-
-def _arguments() -> set[str]:
-  """Returns the names of all arguments that a user may give."""
-  names = {'layer', 'model', 'loss', 'epochs', 'steps_per_epoch', 'jit_compile'}
-  for name in tf_unilth.__all__:
-    with contextlib.suppress(ValueError):
-      names |= set(inspect.signature(getattr(tf_unilth, name)).parameters)
-  return names - {'args', 'kwargs'}
-
-
-_ARGUMENTS = _arguments()
-
-
-def error_text(error: Exception, outcome: str) -> str:
-  """Returns an error for the table, with its place if it is a failure."""
-  message = f'{type(error).__name__}: {error}'
-  if outcome == FAILED and not isinstance(error, Wrong):
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    places = [
-      f'{os.path.basename(f.filename)}:{f.lineno} {f.name}' for f in frames
-    ]
-    message = f'{message[:600]} at {" > ".join(places)}'
-  return ' '.join(message.split())
 
 
 def _clear() -> None:

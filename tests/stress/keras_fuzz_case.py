@@ -20,9 +20,8 @@ from tests.stress.fuzz_case import (
   Row,
   at,
   dataset,
-  error_text,
-  is_documented,
 )
+from tests.stress.fuzz_errors import error_text, is_documented
 from tests.stress.model_checks import Wrong, check_close
 from tests.testing import random_keras_3_models, random_pruning
 from tests.testing.draw import Draw
@@ -55,7 +54,7 @@ def run(seed: int, index: int) -> Row:
         row.outcome = TRAINED
       except Exception as error:
         row.outcome = REFUSED if is_documented(error) else FAILED
-        row.text = error_text(error, row.outcome)
+        row.text = error_text(error, row.outcome == FAILED)
       break
   _clear()
   row.seconds = round(time.perf_counter() - begin, 1)

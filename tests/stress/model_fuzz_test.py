@@ -6,7 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from tests.stress import fuzz_case, keras_fuzz_case, model_fuzz
+from tests.stress import (
+  fuzz_case,
+  fuzz_errors,
+  keras_fuzz_case,
+  model_fuzz,
+)
 from tf_unilth.engines.keras3 import layer_tree
 from tf_unilth.selection import (
   channel_selection,
@@ -92,13 +97,13 @@ def test_more_channels_than_needed_are_a_failure(monkeypatch):
 def test_only_errors_of_ours_that_name_an_argument_are_refusals():
   with pytest.raises(ValueError) as ours:
     mask_selection.random_scores([(2,)], seed=-1)
-  assert not fuzz_case.is_documented(ours.value)
+  assert not fuzz_errors.is_documented(ours.value)
   with pytest.raises(ValueError) as named:
     fuzz_case.tf_unilth.IterativeSparsity(2.0)
-  assert fuzz_case.is_documented(named.value)
+  assert fuzz_errors.is_documented(named.value)
   with pytest.raises(ValueError) as others:
     int('target_sparsity')
-  assert not fuzz_case.is_documented(others.value)
+  assert not fuzz_errors.is_documented(others.value)
 
 
 def test_a_case_that_hangs_is_a_failure():
