@@ -178,11 +178,12 @@ def run_lines(fuzz: Fuzz, count: int, seed: int) -> None:
   while fuzz.executions < count:
     data = fuzz.mutate(draw.choice(corpus), draw)
     new.clear()
+    before = sys.gettrace()  # Such as that which measures coverage.
     sys.settrace(trace)
     try:
       fuzz.read(data)
     finally:
-      sys.settrace(None)
+      sys.settrace(before)
     if new:
       corpus.append(data)
 

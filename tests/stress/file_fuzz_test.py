@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import random
 import subprocess
+import sys
 import time
 
 import pytest
@@ -151,3 +152,18 @@ def test_results_of_another_run_that_are_no_numbers_are_shown(tmp_path):
     run_directory.RunDirectoryError, match='a finished run of another'
   ):
     run_directory.finished(tmp_path, {'recipe': 'digits_cnn'})
+
+
+def test_a_trace_that_was_there_before_is_there_after(tmp_path):
+  def own(frame, event, argument):
+    return None
+
+  before = sys.gettrace()
+  sys.settrace(own)
+  try:
+    fuzz = file_fuzz.Fuzz('ticket', tmp_path / 'files')
+    file_fuzz.run_lines(fuzz, 3, 0)
+    after = sys.gettrace()
+  finally:
+    sys.settrace(before)
+  assert after is own
