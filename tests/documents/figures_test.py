@@ -8,6 +8,7 @@ from recipes.common import result_index
 from tests.documents import (
   channel_claims,
   check_claims,
+  controls_claims,
   cost_claims,
   disk_claims,
   document_numbers,
@@ -24,6 +25,7 @@ _CLAIMS = {
   'README.md': mnist_claims.README,
   'docs/comparison.md': (
     *mnist_claims.DOCS,
+    *controls_claims.DOCS,
     *small_network_claims.DOCS,
     *check_claims.COMPARISON,
   ),

@@ -300,10 +300,10 @@ def readme() -> list[str]:
   random_tickets()
   unilth_elsewhere()
   return [
-    '`UniLTH` is above every other sparse method at 98 and 99%.',
+    '`UniLTH` is above every other sparse method of the table at 98 and 99%.',
     '`UniDLTH` is not told apart from the same random ticket trained from '
-    'scratch (`random_erk`) up to 98%, and on a convolutional network it is '
-    'below.',
+    'scratch (`random_erk`) up to 98%, on a convolutional network it is below, '
+    'and RigL is above it.',
     '`LTH` with nineteen times the training is not told apart from `UniLTH`.',
   ]
 
@@ -334,8 +334,8 @@ def guide() -> list[str]:
   assert {one.verdict for one in found} == {'above'}
   assert {_ramp(s).verdict for s in (0.99, 0.995)} == {'above'}
   return [
-    '`UniLTH` is above every other sparse method at 98 and 99%. At 90% it is '
-    'not told apart from the dense network:',
+    '`UniLTH` is above every other sparse method of the table at 98 and 99%. '
+    'At 90% it is not told apart from the dense network:',
     '`UniLTH` is above `gmp`, `lr_rewind` and `lth` at each sparsity.',
     'Random tickets are worse than found ones.',
     'the L2 ramp of `UniDLTH` helps them.',
