@@ -6,6 +6,7 @@ Each function returns parts of a document, with the numbers of the files.
 from typing import Any
 
 from recipes.comparison import tables
+from tests.documents import controls_claims
 from tests.documents.committed_runs import (
   above,
   accuracies,
@@ -299,6 +300,7 @@ def readme() -> list[str]:
   unilth_on_mnist()
   random_tickets()
   unilth_elsewhere()
+  controls_claims.controls()
   return [
     '`UniLTH` is above every other sparse method of the table at 98 and 99%.',
     '`UniDLTH` is not told apart from the same random ticket trained from '

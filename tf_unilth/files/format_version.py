@@ -21,7 +21,8 @@ def check(found: Any, *read: int) -> None:
     *read: the versions that this library reads, the newest last.
 
   Raises:
-    VersionError: the version is none of them; the message names both.
+    VersionError: it is another version; the message names it and those that
+      are read.
   """
   message = version_mismatch(found, *read)
   if message is not None:

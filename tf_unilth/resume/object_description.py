@@ -117,7 +117,7 @@ def settings(instance: Any, depth: int = 0) -> dict[str, Any]:
 
 
 def config(instance: Any, depth: int = 0) -> dict[str, Any]:
-  """Describes the result of `get_config`, or the attributes if there is none.
+  """Describes the result of `get_config`, or the attributes without it.
 
   Args:
     instance: an object of a Keras class or a subclass of one.
