@@ -18,7 +18,7 @@ from recipes.data.arrays import DataError
 from recipes.data.dataset import DataOptions
 from recipes.data.formats import class_folders
 from recipes.networks import small
-from recipes.training import run
+from recipes.training import command_line, run
 from tests.testing import made_data
 
 pytestmark = pytest.mark.long
@@ -122,6 +122,9 @@ def main(monkeypatch):
     path = _RECIPES / f'{name}.py'
     monkeypatch.setattr('sys.argv', [str(path), *arguments])
     with flagsaver.flagsaver(), pytest.raises(SystemExit) as left:
+      # Another test may have imported the recipe, whose flags are defined then.
+      for flag in flags.FLAGS.get_flags_for_module(command_line.RECIPE_FLAGS):
+        flag.allow_override = True
       runpy.run_path(str(path), run_name='__main__')
     return left.value.code, *seen
 
