@@ -88,7 +88,13 @@ def table(rows: Sequence[Row]) -> str:
     for row, base in with_bases(rows)
   ]
   headers = ('network', 'file', 'bytes', 'run sparse', *columns)
-  return '\n'.join(tables.markdown(headers, lines)) + '\n'
+  # Files that were there before have no network, SavedModels no known kernels.
+  empty = {i for i in (0, 3) if not any(line[i] for line in lines)}
+  head, *rest = (
+    [cell for i, cell in enumerate(line) if i not in empty]
+    for line in (headers, *lines)
+  )
+  return '\n'.join(tables.markdown(head, rest)) + '\n'
 
 
 def summary(rows: Sequence[Row], threads: int = 1) -> list[str]:

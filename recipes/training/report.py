@@ -36,6 +36,8 @@ def write(
     command,
     '```',
     '',
+    'The paths, `--data_dir` and `--output_dir`, are left out.',
+    '',
     *_markdown_table(_rows(results)),
   ]
   for name in drawn:

@@ -65,6 +65,7 @@ def test_each_kernel_is_told_also_of_several_of_one_shape(tmp_path):
   assert export.difference < 1e-6
   assert export.zeros_kept == export.zeros > 0
   text = str(export)
+  assert '\nsparse float32, any batch size\n' in text
   assert 'sparse 1x4: first, nearly_empty' in text
   assert (
     'dense speed: single (single zeros below 96.5% run at dense speed; '
@@ -75,6 +76,13 @@ def test_each_kernel_is_told_also_of_several_of_one_shape(tmp_path):
   assert operations.count('PAD') == 1
   assert operations.count('DENSIFY') == 1
   assert operations.count('FULLY_CONNECTED') == 4
+
+
+def test_the_report_says_at_once_that_no_kernel_runs_sparse(tmp_path):
+  export = tf_unilth.export_tflite(_dense(64, 1), tmp_path / 'a')
+  assert _encodings(export) == {'first': 'dense speed'}
+  said = '\nsparse float32, any batch size; no kernel runs sparse\n'
+  assert said in str(export)
 
 
 def test_a_padded_kernel_computes_the_same_at_every_batch_size(tmp_path):

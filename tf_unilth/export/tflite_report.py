@@ -54,6 +54,9 @@ class TFLiteExport:
     batch = 'any batch size' if self.batch is None else f'batch {self.batch}'
     ratio = self.dense_bytes / self.bytes
     smaller = f' ({ratio:.1f} times smaller)' if ratio > 1.05 else ''
+    run_sparse = [k for k in self.kernels if k.encoding.startswith('sparse')]
+    if self.encoding == 'sparse' and not run_sparse:
+      batch += '; no kernel runs sparse'
     lines = [
       f'{self.bytes:,} bytes{smaller}; a plain conversion has '
       f'{self.dense_bytes:,}',

@@ -141,6 +141,16 @@ def test_the_table_has_the_ratios_of_the_least_times():
   ]
 
 
+def test_the_table_of_files_has_no_columns_without_a_cell():
+  files = [{**row, 'network': '', 'kernels': {}} for row in ROWS]
+  assert latency_report.table(files).splitlines() == [
+    '| file | bytes | 1 thread, batch 1 | 1 thread, batch 32 |',
+    '|---|---|---|---|',
+    '| dense | 1,234 | 2 ms |  |',
+    '| blocks | 1,234 | 2.00 (2.00 to 4.00) |  |',
+  ]
+
+
 def test_the_summary_has_a_row_per_variant_and_columns_per_runtime():
   rows = []
   for runtime, seconds in (('TFLite', 1.0), ('SavedModel', 4.0)):

@@ -111,6 +111,7 @@ def test_the_report_shows_the_run(finished):
   text = (directory / 'report.md').read_text()
   assert 'python -m recipes.tiny_recipe --target' not in text  # A default.
   assert '--epochs=7' in text and '--patience=1' in text
+  assert '`--data_dir` and `--output_dir`, are left out' in text
   assert f'| test accuracy | {100 * results["test_accuracy"]:.2f}% |' in text
   assert 'plateau at epoch 2, rewound to the end of epoch 1' in text
   for name in plots.FILES:

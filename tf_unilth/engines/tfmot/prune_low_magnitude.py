@@ -58,20 +58,42 @@ def prune_low_magnitude(
     )
   if not isinstance(to_prune, list):
     _check_single_layer(to_prune, pruning_policy)
-  wrap = functools.partial(
-    PruneLowMagnitude, pruning_schedule=pruning_schedule, **units, **kwargs
-  )
-  wrapping = LayerWrapping(pruning_policy, set(), wrap)
   layers = to_prune if isinstance(to_prune, list) else [to_prune]
+  wrapped = _wrap_layers(
+    layers, pruning_schedule, pruning_policy, units, kwargs
+  )
+  return wrapped if isinstance(to_prune, list) else wrapped[0]
+
+
+def _wrap_layers(
+  layers: list[Any],
+  schedule: PruningSchedule,
+  policy: Any,
+  units: Mapping[str, Any],
+  arguments: Mapping[str, Any],
+) -> list[Any]:
+  """Returns the layers wrapped, the models among them as models.
+
+  Args:
+    layers: to wrap.
+    schedule: of all of them.
+    policy: tfmot's, which says what may be pruned, or `None`.
+    units: what is pruned together, as `check_units` returns it.
+    arguments: more arguments of the wrapper.
+  """
+  wrap = functools.partial(
+    PruneLowMagnitude, pruning_schedule=schedule, **units, **arguments
+  )
+  wrapping = LayerWrapping(policy, set(), wrap)
   wrapped = [
-    wrap_model(layer, pruning_schedule, pruning_policy, units)
+    wrap_model(layer, schedule, policy, units)
     if isinstance(layer, keras.Model)
     else wrapping.wrap_layer(layer)
     for layer in layers
   ]
   wrapping.warn()
   warn_of_empty_masks(wrapped)
-  return wrapped if isinstance(to_prune, list) else wrapped[0]
+  return wrapped
 
 
 def _check_types(to_prune: Any, schedule: Any) -> None:
