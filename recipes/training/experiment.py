@@ -12,6 +12,7 @@ from recipes.training import (
   command_line,
   devices,
   exports,
+  plots,
   pruning_setup,
   report,
   run_directory,
@@ -114,6 +115,7 @@ def run(recipe: Recipe, config: RunConfig) -> dict[str, Any] | None:
     )
     if results is not None:
       print(f'finished before, in {directory}')
+      _note_plots(config)
       return results
   if config.plots and not figures.available():
     print(
@@ -122,3 +124,12 @@ def run(recipe: Recipe, config: RunConfig) -> dict[str, Any] | None:
     )
   with devices.prepared(config) as prepared:
     return Run(recipe, config, prepared).run()
+
+
+def _note_plots(config: RunConfig) -> None:
+  """Says how a finished run gets plots, if it has none and could have."""
+  drawn = any((config.output_dir / name).exists() for name in plots.FILES)
+  if config.plots and figures.available() and not drawn:
+    print(
+      'note: its report has no plots; --overwrite trains again and draws them'
+    )

@@ -161,6 +161,25 @@ def test_without_matplotlib_it_says_so(no_plots, tmp_path, capsys):
   assert 'they need matplotlib' in capsys.readouterr().out
   assert not list(tmp_path.glob('*.png'))
   assert 'png' not in (tmp_path / 'report.md').read_text()
+  tiny_recipe.run(tmp_path, method='dense', epochs=1)
+  assert 'note' not in capsys.readouterr().out
+
+
+def test_a_run_that_finished_without_plots_says_how_to_draw_them(
+  no_plots, monkeypatch, tmp_path, capsys
+):
+  tiny_recipe.run(tmp_path, method='dense', epochs=1)
+  capsys.readouterr()
+  monkeypatch.setattr(figures, 'available', lambda: True)
+  tiny_recipe.run(tmp_path, method='dense', epochs=1)
+  said = capsys.readouterr().out
+  assert 'finished before' in said and '--overwrite trains again' in said
+  tiny_recipe.run(tmp_path, method='dense', epochs=1, overwrite=True)
+  assert list(tmp_path.glob('*.png'))
+  capsys.readouterr()
+  tiny_recipe.run(tmp_path, method='dense', epochs=1)
+  assert 'finished before' in (said := capsys.readouterr().out)
+  assert 'no plots' not in said
 
 
 @pytest.mark.parametrize('epoch', [2, 5])
