@@ -11,6 +11,7 @@ import tf_keras
 
 import tf_unilth
 from tests.testing import keras_3_toys
+from tf_unilth import inspection
 from tf_unilth.export import tflite_verification as verification
 
 layers = keras.layers
@@ -173,3 +174,16 @@ def test_what_cannot_be_exported_is_refused_at_once(
   with pytest.raises(ValueError, match=message):
     export(model, tmp_path / 'a')
   assert not os.listdir(tmp_path)
+
+
+@_exports
+def test_the_flops_of_an_export_are_right_or_unknown(tmp_path):
+  model = keras.Sequential([layers.Input((4,)), layers.Dense(5)])
+  model.save(tmp_path / 'model.keras')
+  tf_unilth.export_saved_model(model, tmp_path / 'export')
+  for name in ('model.keras', 'export'):
+    flops = inspection.read(tmp_path / name).facts['FLOPs a sample']
+    if _BACKEND == 'tensorflow':
+      assert flops == f'{2 * 4 * 5}'
+    else:
+      assert flops.startswith('unknown: ')

@@ -1,4 +1,4 @@
-"""Floating-point operations of a sample: of a tf_keras model, of a SavedModel.
+"""Floating-point operations of a sample: of a Keras model, of a SavedModel.
 
 Two for each multiply-accumulate of a product with weights: Dense layers,
 convolutions, recurrent and attention layers. Biases, activations, pooling and
@@ -6,6 +6,7 @@ normalization do not count.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -13,27 +14,37 @@ from tensorflow.python.framework.convert_to_constants import (
   convert_variables_to_constants_v2,
 )
 
+from tf_unilth.engines import which_keras
 from tf_unilth.engines.tfmot.channel_groups import find_channel_groups
-from tf_unilth.engines.tfmot.keras_access import keras
+from tf_unilth.export.model_inputs import ModelInputs
 
 _CONVOLUTIONS = ('Conv2D', 'Conv3D')
 _PRODUCTS = (
   *('MatMul', 'BatchMatMulV2', 'Einsum', *_CONVOLUTIONS),
   *('DepthwiseConv2dNative', 'Conv2DBackpropInput', 'Conv3DBackpropInputV2'),
 )
-_LOOPS = ('While', 'StatelessWhile')
+_UNKNOWN = {
+  'While': 'loops, as in LSTM and GRU',
+  'StatelessWhile': 'loops, as in LSTM and GRU',
+  'XlaCallModule': 'a compiled program, as of a model on JAX',
+}
 
 
-def model_flops(model: keras.Model) -> str:
+def model_flops(model: Any) -> str:
   """Returns the FLOPs of a sample in words, or why they are unknown.
 
   Args:
-    model: a built tf_keras model.
+    model: a built model of either Keras.
 
   >>> layers = [keras.layers.Dense(2, input_shape=(3,))]
   >>> model_flops(keras.Sequential(layers))
   '12'
   """
+  if which_keras.is_keras_3(model):
+    inputs = ModelInputs(model)
+    if not inputs.served.runs_in_tensorflow:
+      return 'unknown: they are counted on the TensorFlow backend'
+    return _traced_flops(lambda **given: inputs.call(given), inputs.specs)
   try:
     found = find_channel_groups(model)
     return f'{found.flops(found.all_kept()):,}'
@@ -51,6 +62,11 @@ def saved_model_flops(loaded: Any) -> str:
   if serve is None:
     return 'unknown: it has no signature serving_default'
   _, specs = serve.structured_input_signature
+  return _traced_flops(serve, specs)
+
+
+def _traced_flops(call: Callable[..., Any], specs: Mapping[str, Any]) -> str:
+  """Returns the FLOPs of a call with one sample, in words."""
   one_sample = {}
   for name, spec in specs.items():
     rank = getattr(spec, 'shape', tf.TensorShape(None)).rank
@@ -62,12 +78,12 @@ def saved_model_flops(loaded: Any) -> str:
   batch = next(iter(one_sample.values())).shape[0] if one_sample else 1
 
   @tf.function(autograph=False)
-  def call(**inputs: tf.Tensor) -> Any:
-    return serve(**inputs)
+  def traced(**inputs: tf.Tensor) -> Any:
+    return call(**inputs)
 
   try:
     frozen = convert_variables_to_constants_v2(
-      call.get_concrete_function(**one_sample), lower_control_flow=False
+      traced.get_concrete_function(**one_sample), lower_control_flow=False
     )
     return _graph_flops(frozen.graph, batch)
   # A model may have any operation, and TensorFlow raises errors of many
@@ -84,8 +100,8 @@ def _graph_flops(graph: Any, batch: int) -> str:
       bool(operation.inputs)
       and all(constants.get(x.op.name, False) for x in operation.inputs)
     )
-    if operation.type in _LOOPS:
-      return 'unknown: it has loops, as in LSTM and GRU'
+    if operation.type in _UNKNOWN:
+      return f'unknown: it has {_UNKNOWN[operation.type]}'
     if operation.type not in _PRODUCTS or constants[operation.name]:
       continue
     if not any(constants.get(x.op.name, False) for x in operation.inputs):

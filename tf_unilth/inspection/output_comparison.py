@@ -88,11 +88,7 @@ def _load_keras(path: str) -> LoadedModel:
     raise readers.UnreadableError(
       f'{path!r} takes ragged or sparse tensors, which are not compared.'
     )
-
-  def call(arrays: Arrays) -> Arrays:
-    return {name: value.numpy() for name, value in takes.call(arrays).items()}
-
-  return LoadedModel(takes.specs, call, takes.made_up)
+  return LoadedModel(takes.specs, takes.compute, takes.made_up)
 
 
 _LOADERS = {

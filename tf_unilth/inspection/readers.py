@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from tf_unilth.engines.tfmot import keras_3_errors
+from tf_unilth.engines import which_keras
 from tf_unilth.engines.tfmot.sparsity_summary import sparsity_summary
 from tf_unilth.export import packed_saved_model, packing
 from tf_unilth.export.quiet import silenced
@@ -202,11 +203,10 @@ def _variables(path: pathlib.Path) -> Iterable[tuple[str, np.ndarray]]:
         yield name, reader.get_tensor(key)
 
 
-def load_keras(path: pathlib.Path) -> keras.Model:
-  """Returns the model of a `.keras` or `.h5` file.
+def load_keras(path: pathlib.Path) -> Any:
+  """Returns the model of a `.keras` or `.h5` file, of the Keras that saved it.
 
-  Raises:
-    UnreadableError: the file was saved by Keras 3.
+  A Keras 3 model computes on the backend of this process.
   """
   version = ''
   if zipfile.is_zipfile(path):
@@ -216,22 +216,23 @@ def load_keras(path: pathlib.Path) -> keras.Model:
     with h5py.File(path) as file:
       version = file.attrs.get('keras_version', '')
   if str(version).startswith('3.'):
-    raise UnreadableError(
-      f'{str(path)!r} was saved by Keras {version}, which tf_keras cannot load '
-      f'and tfmot cannot prune. {keras_3_errors.rebuild(keras.Model)}'
+    return importlib.import_module('keras').saving.load_model(
+      path, compile=False
     )
   return keras.models.load_model(path, compile=False)
 
 
 def _read_keras(path: pathlib.Path) -> Contents:
   model = load_keras(path)
-  weights = _matrices((w.name.split(':')[0], w.numpy()) for w in model.weights)
-  wrapped = sparsity_summary(model).left
   facts = {
     'model': f'{model.name} ({type(model).__name__})',
     'FLOPs a sample': flops.model_flops(model),
   }
-  if wrapped:
+  # Names of Keras 3 lack the layer, names of tf_keras end with ':0'.
+  weights = _matrices(
+    (getattr(w, 'path', w.name).split(':')[0], w.numpy()) for w in model.weights
+  )
+  if not which_keras.is_keras_3(model) and sparsity_summary(model).left:
     facts['pruning'] = 'still wrapped: tensors hold masks too'
   return collect_contents(
     'Keras file', path, weights, path.stat().st_size, facts
