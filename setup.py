@@ -1,6 +1,7 @@
 """Builds and installs tf_unilth; the recipes run from a checkout."""
 
 import pathlib
+import re
 
 import setuptools
 
@@ -20,6 +21,10 @@ _EXTRAS = {
   # The recipes: tables, and the default data, scikit-learn's digits.
   'data': ['pandas>=2.1', 'scikit-learn>=1.3', 'tabulate>=0.9'],
 }
+_EXTRAS['docs'] = [
+  'mkdocstrings[python]>=1.0',
+  'zensical>=0.0.73',
+]
 _EXTRAS['test'] = [
   *_EXTRAS['data'],
   *_EXTRAS['report'],
@@ -32,14 +37,37 @@ _EXTRAS['test'] = [
   'ruff>=0.6',
 ]
 
+
+
+def long_description() -> str:
+  """Returns the README without what needs the other files of the checkout.
+
+  That are its picture, its list of guides and the targets of its links.
+  """
+  text = pathlib.Path(__file__).with_name('README.md').read_text()
+  text = re.sub(r'^## (A run|Guides)\n.*?(?=^## )', '', text, flags=re.M | re.S)
+  return re.sub(r'\[([^]]*)\]\((?!https:)[^)]*\)', r'\1', text)
+
+
 setuptools.setup(
   name='tf_unilth',
   version='0.2.0',
   description='Lottery tickets for Keras models, found or made: UniLTH, '
   'UniDLTH, LTH and DLTH on tensorflow-model-optimization.',
-  long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
+  long_description=long_description(),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
+  license_files=['LICENSE'],
+  keywords='keras tensorflow jax torch pruning sparsity lottery-ticket tflite',
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Intended Audience :: Developers',
+    'Intended Audience :: Science/Research',
+    'Operating System :: OS Independent',
+    *(f'Programming Language :: Python :: 3.{n}' for n in range(10, 14)),
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    'Typing :: Typed',
+  ],
   packages=setuptools.find_packages(include=['tf_unilth', 'tf_unilth.*']),
   package_data={'tf_unilth': ['py.typed']},
   entry_points={
