@@ -176,4 +176,30 @@ ABLATIONS: dict[str, MethodConfig] = {
   **_ablations('unilth'),
   **_ablations('unidlth'),
 }
-METHOD_CONFIGS = {**METHODS, **ABLATIONS}
+# Ways to extrude a random ticket, which the paper of UniDLTH leaves open: after
+# a dense epoch or from the first step, over a short ramp or a long one, in four
+# rounds or in fewer. All have the learning rate that the searches chose.
+_FAST = _WARMED_UP[0]
+_SLOW = {'rounds': 1, 'finetune_fraction': 0.5}
+_FROM_THE_START = {'method': 'dlth', 'scope': 'erk', **_FAST}
+_AFTER_AN_EPOCH = {'method': 'unidlth', **_SHORT, **_FAST}
+_REWOUND = {'max_dense_fraction': 0.4, 'patience': 1, 'rewind_epochs': 2}
+EXTRUSIONS: dict[str, MethodConfig] = {
+  name: MethodConfig(values)
+  for name, values in {
+    'random_erk_fast': {'method': 'random', 'scope': 'erk', **_FAST},
+    'unidlth_short': _AFTER_AN_EPOCH,
+    'unidlth_two_rounds': {
+      **_AFTER_AN_EPOCH,
+      **{'rounds': 2, 'finetune_fraction': 0.75},
+    },
+    'unidlth_slow': {**_AFTER_AN_EPOCH, **_SLOW},
+    'unidlth_rewound': {**_AFTER_AN_EPOCH, **_REWOUND},
+    'dlth_erk_short': {
+      **_FROM_THE_START,
+      **{'rounds': 4, 'finetune_fraction': 0.95},
+    },
+    'dlth_erk_slow': {**_FROM_THE_START, **_SLOW},
+  }.items()
+}
+METHOD_CONFIGS = {**METHODS, **ABLATIONS, **EXTRUSIONS}
