@@ -21,8 +21,14 @@ _EXTRAS = {
   # The recipes: tables, and the default data, scikit-learn's digits.
   'data': ['pandas>=2.1', 'scikit-learn>=1.3', 'tabulate>=0.9'],
 }
+# What makes the site, and the notebooks of docs/.
 _EXTRAS['docs'] = [
+  *_EXTRAS['data'],
+  *_EXTRAS['report'],
+  'ipykernel>=7.4',
+  'jupytext>=1.19',
   'mkdocstrings[python]>=1.0',
+  'nbconvert>=7.17',
   'zensical>=0.0.73',
 ]
 _EXTRAS['test'] = [
