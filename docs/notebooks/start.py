@@ -20,7 +20,6 @@
 # takes about a minute.
 
 # %%
-import logging
 import os
 import zipfile
 
@@ -31,9 +30,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import tf_unilth
-
-# Without this, TensorFlow logs where it writes temporary files.
-logging.getLogger('tensorflow').setLevel('ERROR')
 
 SEED = 0
 BLUE, RED, GREEN = '#0072B2', '#D55E00', '#009E73'

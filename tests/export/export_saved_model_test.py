@@ -1,6 +1,7 @@
 """export_saved_model: plain TensorFlow loads it, and it is small."""
 
 import contextlib
+import logging
 import subprocess
 import sys
 
@@ -82,6 +83,22 @@ def test_a_process_with_tensorflow_alone_computes_the_same(tmp_path, build):
     np.testing.assert_array_equal(
       np.load(tmp_path / f'{way}.npy'), model.predict_on_batch(x), err_msg=way
     )
+
+
+def test_temporary_paths_are_not_logged_where_python_is_interactive(
+  tmp_path, caplog
+):
+  logger = tf.get_logger()
+  level = logger.level
+  caplog.set_level('INFO', logger='tensorflow')
+  logger.addHandler(caplog.handler)
+  try:
+    tf_unilth.export_saved_model(_mlp(4), tmp_path / 'export')
+    assert logger.level == logging.INFO
+  finally:
+    logger.removeHandler(caplog.handler)
+    logger.setLevel(level)
+  assert 'Assets written' not in caplog.text
 
 
 @pytest.mark.parametrize('sparsity', [0.5, 0.8, 0.9, 0.95, 0.98, 0.995])

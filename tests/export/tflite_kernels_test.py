@@ -1,5 +1,7 @@
 """export_tflite: which kernels run sparse, which do not, and why."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -254,6 +256,16 @@ def test_int8_is_dense_where_litert_cannot_be_asked(int8, monkeypatch):
   assert sparse_int8.why_not(sparse) is None
   _litert(monkeypatch, None)
   assert 'pip install ai-edge-litert' in sparse_int8.why_not(sparse)
+
+
+def test_litert_is_not_named_for_a_file_without_sparse_tensors(
+  tmp_path, monkeypatch
+):
+  _litert(monkeypatch, None)
+  model = keras.Sequential([layers.Dense(8, input_shape=(16,))])
+  export = _int8(model, tmp_path / 'dense')
+  dense = pathlib.Path(export.path).read_bytes()
+  assert sparse_int8.why_not(dense).startswith('too few weights are zero')
 
 
 def test_int8_is_dense_where_litert_computes_something_else(

@@ -144,10 +144,10 @@ class UnifiedTicketCallback(TicketCallback):
     snapshot = self.plateau.rewinds_to(state, epoch)
     if state.best_epoch <= state.first_epoch + 1:
       warn_user(
-        f'{self.name}: no epoch was better than the first. A network '
-        'that has not learned makes a poor ticket: check the learning rate or '
-        'raise patience. If the model was trained before, pass '
-        'pretrained=True.',
+        f'{self.name}: no epoch was better than the first. If '
+        f'{self.plateau.monitor} was poor then, the network has not learned, '
+        'and makes a poor ticket: check the learning rate or raise patience. '
+        'If the model was trained before, pass pretrained=True.',
       )
     state.plateau_epoch = epoch
     rewind = 'not rewound'

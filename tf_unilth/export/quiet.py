@@ -1,6 +1,7 @@
 """Silences the output of Python and C++ code."""
 
 import contextlib
+import logging as std_logging
 import os
 import sys
 import warnings
@@ -31,6 +32,24 @@ def silenced() -> Iterator[None]:
     logging.set_verbosity(logging.FATAL)
     stack.callback(logging.set_verbosity, verbosity)
     yield
+
+
+@contextlib.contextmanager
+def without_info() -> Iterator[None]:
+  """Hides what TensorFlow logs of files that it writes in a temporary folder.
+
+  It logs so where Python is interactive, as in a notebook.
+
+  >>> with without_info():
+  ...   std_logging.getLogger('tensorflow').info('assets written')
+  """
+  logger = std_logging.getLogger('tensorflow')
+  level = logger.level
+  logger.setLevel(max(level, std_logging.WARNING))
+  try:
+    yield
+  finally:
+    logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_unilth.engines.served_model import ServedModel
-from tf_unilth.export import file_errors
+from tf_unilth.export import file_errors, quiet
 
 
 def call_without_grappler(function: Callable[[], None]) -> None:
@@ -156,7 +156,7 @@ class ExportArchive(tf.__internal__.tracking.AutoTrackable):
     self._all_variables = self._replaced(self.used_variables())
     signatures = dict(self._signatures.value)
     first = next(iter(signatures.values()))
-    with file_errors.as_os_errors():
+    with file_errors.as_os_errors(), quiet.without_info():
       tf.saved_model.save(
         self, path, signatures={'serving_default': first, **signatures}
       )

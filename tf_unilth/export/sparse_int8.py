@@ -19,6 +19,11 @@ from tf_unilth.export.tflite_verification import (
 # Both files hold the same integers: few outputs differ, by a step or two.
 _TOLERANCE = Tolerance(0.05, 0.99)
 
+# Why a file is not sparse at all.
+TOO_FEW_ZEROS = (
+  'too few weights are zero for the sparse encoding to be smaller'
+)
+
 
 def why_not(content: bytes) -> str | None:
   """Returns why a sparse int8 file cannot be kept, `None` if it may be.
@@ -30,7 +35,10 @@ def why_not(content: bytes) -> str | None:
     path = pathlib.Path(folder, 'model.tflite')
     path.write_bytes(content)
     stored = read_tflite(path)
-  if not all(tensor.runs_sparse for tensor in stored if tensor.sparse):
+  sparse = [tensor for tensor in stored if tensor.sparse]
+  if not sparse:
+    return TOO_FEW_ZEROS
+  if not all(tensor.runs_sparse for tensor in sparse):
     return (
       'sparse int8 weights load in LiteRT only where all of them are in blocks '
       'of 16 inputs, as block_size=(16, 1) makes them; quantization=None and '

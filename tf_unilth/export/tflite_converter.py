@@ -143,10 +143,7 @@ class TFLiteConversion:
     if len(files['dense']) <= len(files.get('sparse', b'')):
       # Includes files in which the converter found no tensor sparse enough.
       del files['sparse']
-      notes.append(
-        'dense, since too few weights are zero for the sparse encoding to be '
-        'smaller'
-      )
+      notes.append(f'dense, since {sparse_int8.TOO_FEW_ZEROS}')
     if 'sparse' in files and self._quantization == 'int8':
       reason = sparse_int8.why_not(files['sparse'])
       if reason:
