@@ -172,8 +172,16 @@ METHODS: dict[str, MethodConfig] = {
   # Last, since it takes ten to twenty times as long.
   'lth_full': MethodConfig({'method': 'lth'}, full_cost=True),
 }
+# Twice as many rounds as by default; begun as early as gradual pruning may.
+_MANY_ROUNDS = {'method': 'unilth', 'prune_fraction': 0.1}
+_EARLY = {'max_dense_fraction': 0.1, 'finetune_fraction': 0.55}
 ABLATIONS: dict[str, MethodConfig] = {
   **_ablations('unilth'),
+  'unilth_many_rounds': MethodConfig(_MANY_ROUNDS),
+  'unilth_early': MethodConfig({**_MANY_ROUNDS, **_EARLY}),
+  'unilth_early_no_ramp': MethodConfig(
+    {**_MANY_ROUNDS, **_EARLY, 'limit': 0.0}
+  ),
   **_ablations('unidlth'),
 }
 # Ways to extrude a random ticket, which the paper of UniDLTH leaves open: after
