@@ -29,6 +29,8 @@ _EXTRAS['docs'] = [
   'jupytext>=1.19',
   'mkdocstrings[python]>=1.0',
   'nbconvert>=7.17',
+  # Lays out the signatures of the reference.
+  'ruff>=0.6',
   'zensical>=0.0.73',
 ]
 _EXTRAS['test'] = [

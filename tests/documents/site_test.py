@@ -23,8 +23,13 @@ def test_each_public_name_is_on_one_page_of_the_reference(package):
 
 def test_each_page_is_in_the_navigation_of_the_site():
   navigation = (ROOT / 'mkdocs.yml').read_text()
-  pages = [*(ROOT / 'docs').glob('*.md'), *_REFERENCE]
-  assert len(pages) > 30
+  # The site has notebooks as Markdown.
+  notebooks = [
+    path.with_suffix('.md')
+    for path in (ROOT / 'docs' / 'notebooks').glob('*.ipynb')
+  ]
+  pages = [*(ROOT / 'docs').glob('*.md'), *_REFERENCE, *notebooks]
+  assert len(notebooks) >= 4 and len(pages) > 30
   for page in (str(page.relative_to(ROOT)) for page in pages):
     assert re.search(rf' {page}$', navigation, re.M), page
 
