@@ -17,10 +17,13 @@ def public_names() -> dict[str, str]:
   """Returns the full name of each public name."""
   names = {}
   for package in _PACKAGES:
-    path = ROOT / package.replace('.', '/') / '__init__.py'
-    for node in ast.parse(path.read_text()).body:
+    folder = ROOT / package.replace('.', '/')
+    for node in ast.parse((folder / '__init__.py').read_text()).body:
       if isinstance(node, ast.Assign) and node.targets[0].id == '__all__':
-        names |= {n: f'{package}.{n}' for n in ast.literal_eval(node.value)}
+        for name in ast.literal_eval(node.value):
+          # For griffe, a module of the same name hides a function.
+          hidden = f'.{name}' if (folder / f'{name}.py').exists() else ''
+          names[name] = f'{package}{hidden}.{name}'
   return names
 
 

@@ -29,7 +29,7 @@ def main() -> None:
   pages = list(source.rglob('*.md'))
   for page in pages:
     text = _follow_links(page, page.read_text(), source)
-    if page.parent == source / 'docs' or page == source / 'README.md':
+    if source / 'docs' in page.parents or page == source / 'README.md':
       text = link_names(text, once=True)
     page.write_text(text)
 

@@ -3,7 +3,7 @@
   python -m recipes.common.result_index
 
 `recipes/results/index.json` has an entry per folder
-`recipes/results/KIND/DATA/QUESTION`. The command writes them as the table of
+`recipes/results/KIND/DATA/QUESTION`. The command writes them as
 `recipes/results/README.md`. The fields of an entry:
 
   path      KIND/DATA/QUESTION
@@ -28,12 +28,9 @@ RESULTS = pathlib.Path(__file__).parent.parent / 'results'
 _HEAD = """\
 # Results
 
-What the documents show is read from these files. An entry of
-[index.json](index.json) is a row here; `python -m recipes.common.result_index`
-writes this table.
-
-| result | question | command | versions | machine | commit | note |
-|---|---|---|---|---|---|---|
+What the documents show is read from these files. Each has an entry in
+[index.json](index.json), from which `python -m recipes.common.result_index`
+writes this page.
 """
 
 
@@ -68,22 +65,31 @@ def read() -> list[Result]:
     raise ValueError(f'index.json has a wrong entry: {error}') from None
 
 
-def table(results: Iterable[Result]) -> str:
+def page(results: Iterable[Result]) -> str:
   """Returns the README of the results.
 
   Args:
     results: the entries of the index.
   """
-  lines = [
-    f'| [{r.path}]({r.path}) | {r.question} | `{r.command}` | {r.versions} '
-    f'| {r.machine} | {r.commit} | {r.note} |\n'
-    for r in results
-  ]
-  return _HEAD + ''.join(lines)
+  return _HEAD + ''.join(map(_section, results))
+
+
+def _section(result: Result) -> str:
+  note = f' {result.note}' if result.note else ''
+  return f"""
+## {result.question}
+[{result.path}]({result.path})
+
+```shell
+{result.command}
+```
+
+{result.versions}; {result.machine}; commit {result.commit}.{note}
+"""
 
 
 def _main(_: list[str]) -> None:
-  files.write_text(RESULTS / 'README.md', table(read()))
+  files.write_text(RESULTS / 'README.md', page(read()))
 
 
 if __name__ == '__main__':

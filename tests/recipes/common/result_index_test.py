@@ -57,7 +57,7 @@ def test_an_entry_says_what_the_files_say(result):
 
 def test_the_readme_is_that_of_the_index():
   readme = (result_index.RESULTS / 'README.md').read_text()
-  assert readme == result_index.table(_RESULTS)
+  assert readme == result_index.page(_RESULTS)
 
 
 def test_an_entry_without_a_commit_is_refused(tmp_path, monkeypatch):
