@@ -195,12 +195,6 @@ def _label(found: Any, name: str) -> str:
   return f'{found[name]["trial"]}, {words[name]}'
 
 
-def size_of_the_digits() -> list[str]:
-  """docs/comparison.md: the test images of the digits."""
-  _, test = _images()
-  return [f'{test} test images (one is {100 / test:.2f} points)']
-
-
 def models() -> list[str]:
   """docs/models.md: its table."""
   rows = _csv('check/random/models/models.csv')
@@ -275,7 +269,6 @@ def stopping_early() -> list[str]:
 
 TFLITE = (tflite, int8)
 TRUST = (torture, arguments)
-COMPARISON = (size_of_the_digits,)
 TUNER = (search,)
 MODELS = (models, random_models, mixed_precision)
 EARLY_STOPPING = (stopping_early,)

@@ -177,36 +177,10 @@ def resnet20() -> list[str]:
   ]
 
 
-def digits() -> list[str]:
-  """docs: the table of the digits."""
-  groups: dict[str, dict[int, float]] = {}
-  for row in csv_rows('digits/by_default/runs.csv'):
-    restart = ' --lr_restart' if row['lr_restart'] == 'True' else ''
-    scope = f' --scope={row["scope"]}' if row['scope'] else ''
-    label = f'{row["method"]}{restart}{scope}'
-    groups.setdefault(label, {})[row['seed']] = 100 * row['test_accuracy']
-  for other in ('dense', 'gmp', 'gmp --lr_restart', 'lth', 'lr_rewind'):
-    points = _paired(groups['unilth'], groups[other])
-    assert points.verdict == 'not told apart'
-  even, erk = (
-    above(_paired(groups[name], groups['unidlth']))
-    for name in ('random', 'random --scope=erk')
-  )
-  return [
-    *(
-      f'| `{label}` | {deviation(tables.mean([*found.values()]))} | '
-      f'{listed(found.values())} |'
-      for label, found in groups.items()
-    ),
-    f'above `unidlth`, by {even} and {erk} points',
-  ]
-
-
 DOCS = (
   small_network,
   one_dense_epoch,
   four_times_the_epochs,
   first_dense_steps,
   resnet20,
-  digits,
 )
