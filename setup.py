@@ -46,11 +46,10 @@ _EXTRAS['test'] = [
 ]
 
 
-
 def long_description() -> str:
   """Returns the README without what needs the other files of the checkout.
 
-  That are its picture, its list of guides and the targets of its links.
+  These are its picture, its list of guides and the targets of its links.
   """
   text = pathlib.Path(__file__).with_name('README.md').read_text()
   text = re.sub(r'^## (A run|Guides)\n.*?(?=^## )', '', text, flags=re.M | re.S)
