@@ -186,7 +186,8 @@ ABLATIONS: dict[str, MethodConfig] = {
 }
 # Ways to extrude a random ticket, which the paper of UniDLTH leaves open: after
 # a dense epoch or from the first step, over a short ramp or a long one, in four
-# rounds or in fewer. All have the learning rate that the searches chose.
+# rounds or in fewer. All but the last have the learning rate that the searches
+# chose; that one may be what UniDLTH does by default.
 _FAST = _WARMED_UP[0]
 _SLOW = {'rounds': 1, 'finetune_fraction': 0.5}
 _FROM_THE_START = {'method': 'dlth', 'scope': 'erk', **_FAST}
@@ -208,6 +209,7 @@ EXTRUSIONS: dict[str, MethodConfig] = {
       **{'rounds': 4, 'finetune_fraction': 0.95},
     },
     'dlth_erk_slow': {**_FROM_THE_START, **_SLOW},
+    'unidlth_brief': {'method': 'unidlth', 'finetune_fraction': 0.95},
   }.items()
 }
 METHOD_CONFIGS = {**METHODS, **ABLATIONS, **EXTRUSIONS}
