@@ -57,7 +57,8 @@ RECIPE = experiment.Recipe(
   build=registry.MODELS['small_cnn'],
   epochs=60,
   batch_size=16,
-  learning_rate=0.02,
+  # A larger one may stop the network from learning at all.
+  learning_rate=0.005,
   weight_decay=5e-4,
   warmup_epochs=3,
   # The validation loss of some tens of pictures rises and falls by chance.

@@ -74,7 +74,10 @@ def _decoded(path: str, channels: int) -> Any:
   except tf.errors.OpError as error:
     # Without the names of the operation and the device.
     reason = re.sub(r'{{.*?}} ?| \[Op:.*', '', error.message.splitlines()[0])
-    raise DataError(f"'{path}' cannot be decoded: {reason}") from error
+    raise DataError(
+      f"'{path}' cannot be decoded: {reason.rstrip(' .')}. Remove it, or make "
+      'it a JPEG or PNG file.'
+    ) from error
 
 
 def _check_size(path: str, content: bytes, channels: int) -> None:

@@ -136,8 +136,8 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
     size: height and width of what the model takes.
 
   Raises:
-    DataError: there are no images, a class is empty, an image that is kept in
-      memory cannot be decoded, or there are too few for the options.
+    DataError: there are no images or classes, a class is empty, an image that
+      is kept in memory cannot be decoded, or there are too few for the options.
   """
   from recipes.data import augmentation, image_files  # TensorFlow.
 
@@ -147,6 +147,7 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
       f"'{folder}' holds neither train/CLASS/ nor CLASS/ with images."
     )
   found = class_folders.read(folder)
+  _check_classes(folder, found.classes)
   name, classes = folder.resolve().name, len(found.classes)
   shape = (size, size, 3)
   stored = round(size / augmentation.CENTRAL)
@@ -158,6 +159,17 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
     split = _file_splitter(found, size)
   made = assembled(name, classes, shape, found.parts, options, split)
   return dataclasses.replace(made, class_names=found.classes)
+
+
+def _check_classes(folder: pathlib.Path, classes: tuple[str, ...]) -> None:
+  """Raises a `DataError` if there is one class, to which all images belong."""
+  if len(classes) > 1:
+    return
+  message = f"'{folder}' has one class, '{classes[0]}'; two are the minimum."
+  inner = folder / classes[0]
+  if inner.is_dir() and class_folders.find(inner):
+    message += f" Its folders may be the classes: data_dir='{inner}'."
+  raise DataError(message)
 
 
 def _file_splitter(
@@ -175,7 +187,9 @@ def _file_splitter(
 
 def _folder(name: str, options: DataOptions) -> pathlib.Path:
   if options.data_dir is None:
-    raise DataError(f'{name} needs --data_dir.')
+    raise DataError(
+      f'{name} needs --data_dir, a folder with one folder of images per class.'
+    )
   if options.download:
     raise DataError(f'{name} cannot be downloaded by Keras or TFDS.')
   folder = pathlib.Path(options.data_dir)

@@ -255,6 +255,7 @@ class Run:
       'method': self._config.pruning.method,
       'dataset': data.name,
       'class_names': [*data.class_names],
+      'image_shape': [*data.image_shape],
       'model': self._recipe.name,
       'seed': self._config.seed,
       'target_sparsity': self._config.pruning.target_sparsity,

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import runpy
+import shutil
 
 import numpy as np
 import pytest
@@ -233,6 +234,19 @@ def test_bad_folders_are_named(tmp_path):
 
   assert f"'{tmp_path}' holds neither" in error()
   data = made_data.arrays((8, 8, 3), 3)
+  made_data.write_images(tmp_path / 'one', data.x_test)
+  assert error() == f"'{tmp_path}' has one class, 'one'; two are the minimum."
+  (tmp_path / 'one').rename(tmp_path / 'gone')
+  made_data.write_images(tmp_path / 'one' / 'inner', data.x_test)
+  (tmp_path / 'gone').rename(tmp_path / 'one' / 'other')
+  assert f"may be the classes: data_dir='{tmp_path}/one'." in error()
+  (tmp_path / 'one').rename(tmp_path / 'train')
+  (tmp_path / 'train' / 'inner').rename(tmp_path / 'inner')
+  assert error() == f"'{tmp_path}' has one class, 'other'; two are the minimum."
+  (tmp_path / 'inner').rename(tmp_path / 'train' / 'inner')
+  (tmp_path / 'train' / 'inner' / 'a.WebP').touch()
+  assert f"'{tmp_path}/train/inner/a.WebP' is of a format" in error()
+  shutil.rmtree(tmp_path / 'train')
   made_data.write_class_folders(tmp_path, data, 'val')
   (tmp_path / 'train' / 'empty').mkdir()
   assert f"'{tmp_path}/train/empty' has no images" in error()

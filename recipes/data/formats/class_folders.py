@@ -20,6 +20,8 @@ import numpy as np
 from recipes.data.arrays import DataError, Parts
 
 _ENDINGS = ('.jpg', '.jpeg', '.png', '.gif', '.bmp')
+# Images too, which not every supported TensorFlow decodes.
+_OTHER_ENDINGS = ('.webp', '.heic', '.heif', '.avif', '.jxl', '.tif', '.tiff')
 _VALIDATION = ('val', 'validation')
 _ANNOTATIONS = 'val_annotations.txt'
 
@@ -56,7 +58,8 @@ def read(folder: pathlib.Path) -> ClassFolders:
   """Returns the paths and labels of all images; opens none of them.
 
   Raises:
-    DataError: a class or an image is empty, or a class has no training images.
+    DataError: a class or an image is empty, an image is of another format, or
+      a class has no training images.
   """
   root = _train_folder(folder)
   classes = tuple(_folders(root))
@@ -148,6 +151,11 @@ def _images(folder: pathlib.Path) -> Iterator[str]:
         if not entry.stat().st_size:
           raise DataError(f"'{entry.path}' is empty.")
         yield entry.path
+      elif entry.name.lower().endswith(_OTHER_ENDINGS):
+        raise DataError(
+          f"'{entry.path}' is of a format that is not read: make it a JPEG or "
+          'PNG file, or move it out of the folder.'
+        )
 
 
 def _annotated(root: pathlib.Path, classes: tuple[str, ...]) -> _Labelled:
