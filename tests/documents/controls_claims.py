@@ -129,9 +129,16 @@ def small_network() -> list[str]:
     f'the seeds of the table, {min(seeds)} to {max(seeds)}, chose nothing.',
     f'UniLTH is above `gmp_global_restart` by {above(restart)} points, above '
     f'`unilth_no_ramp` by {above(default)} and above `unilth_many_rounds` by '
-    f'{above(many)}.'
+    f'{above(many)},',
   ]
 
 
-DOCS = (gradual_pruning, where_the_gap_comes_from, ramp, others, random_tickets, small_network)
+DOCS = (
+  gradual_pruning,
+  where_the_gap_comes_from,
+  ramp,
+  others,
+  random_tickets,
+  small_network,
+)
 METHODS = (rounds,)
