@@ -136,8 +136,9 @@ def image_folder(options: DataOptions, size: int) -> Dataset:
     size: height and width of what the model takes.
 
   Raises:
-    DataError: there are no images or classes, a class is empty, an image that
-      is kept in memory cannot be decoded, or there are too few for the options.
+    DataError: there are no images or fewer than two classes, a class is empty,
+      an image that is kept in memory cannot be decoded, or there are too few
+      for the options.
   """
   from recipes.data import augmentation, image_files  # TensorFlow.
 

@@ -27,6 +27,12 @@ def _verdicts(ours: str, theirs: str) -> list[str]:
   return verdicts(_CONTROLS, ours, theirs, *_EVERY)
 
 
+def _seeds_of_the_table(question: str) -> str:
+  """Returns what a document says of the seeds that are compared."""
+  seeds = {round(row['seed']) for row in rows(question) if not row['searched']}
+  return f'the seeds of the table, {min(seeds)} to {max(seeds)}, chose nothing'
+
+
 def check() -> None:
   """Checks what the documents say without a number."""
   assert _verdicts('unilth', _RESTART) == [_SAME, _SAME, 'below', 'below']
@@ -81,9 +87,8 @@ def others() -> list[str]:
   runs = [row for row in rows(_CONTROLS) if row['method'] == 'unilth']
   runs = [row for row in runs if not row['searched']]
   rewound = sum(row['rewound_to_epoch'] != '' for row in runs)
-  seeds = {round(row['seed']) for row in runs}
   return [
-    f'the seeds of the table, {min(seeds)} to {max(seeds)}, chose nothing',
+    _seeds_of_the_table(_CONTROLS),
     f'`unilth` is above `lr_rewind` at each sparsity, by {above(rewind[1])} to '
     f'{above(rewind[3])}, and above `cyclic` by {cyclic[0]} at 98% and '
     f'{cyclic[1]} at 99%; `hypersparse` is above it at 99%, by {closest}.',
@@ -123,10 +128,8 @@ def small_network() -> list[str]:
     for name in (_RESTART, 'unilth_no_ramp', 'unilth_many_rounds')
   )
   assert {found.seeds for found in (restart, default, many)} == {3}
-  runs = [row for row in rows(_SMALL_CONTROLS) if not row['searched']]
-  seeds = {round(row['seed']) for row in runs}
   return [
-    f'the seeds of the table, {min(seeds)} to {max(seeds)}, chose nothing.',
+    _seeds_of_the_table(_SMALL_CONTROLS),
     f'UniLTH is above `gmp_global_restart` by {above(restart)} points, above '
     f'`unilth_no_ramp` by {above(default)} and above `unilth_many_rounds` by '
     f'{above(many)},',
