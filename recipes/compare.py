@@ -13,7 +13,8 @@ FLOPs that are removed. `--methods=all` compares all of them;
 ablations, without a search. The output directory receives `comparison.csv`,
 with a row per finished run, `report.md` and `comparison.png`. The same command
 resumes a comparison; with more seeds, sparsities or methods it runs what is
-missing.
+missing. `--settings_from` compares what another comparison has chosen, such as
+that of a smaller network.
 """
 
 import dataclasses
@@ -26,7 +27,13 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from recipes.common.wording import count
-from recipes.comparison import method_groups, parallel_runs, runner, tables
+from recipes.comparison import (
+  chosen_settings,
+  method_groups,
+  parallel_runs,
+  runner,
+  tables,
+)
 from recipes.comparison.channel_methods import (
   CHANNEL_CONFIGS,
   CHANNEL_METHODS,
@@ -83,6 +90,13 @@ flags.DEFINE_integer(
   'the middle sparsity, and those with the best validation accuracy are '
   'compared. 0 compares the defaults.',
   0,
+  module_name=_COMPARISON,
+)
+flags.DEFINE_string(
+  'settings_from',
+  None,
+  'comparison.csv of another comparison, whose chosen settings are used in '
+  'place of a search.',
   module_name=_COMPARISON,
 )
 flags.DEFINE_integer(
@@ -163,7 +177,8 @@ def read_flags(recipe: Recipe) -> Settings:
     # The factors of the search multiply it.
     recipe = dataclasses.replace(recipe, learning_rate=FLAGS.learning_rate)
   grid = _grid(recipe)
-  own = ('recipe', 'methods', 'sparsities', 'seeds', 'search_seeds', 'epochs')
+  search = 'search_seeds' if FLAGS.settings_from is None else 'settings_from'
+  own = ('recipe', 'methods', 'sparsities', 'seeds', search, 'epochs')
   given = [FLAGS[n].serialize() for n in own if FLAGS[n].value is not None]
   given += command_line.given_flags(['first_seed'])
   common = command_line.given_flags(
@@ -198,11 +213,19 @@ def _grid(recipe: Recipe) -> Grid:
   searched = FLAGS.search_seeds
   if not FLAGS.first_seed:
     searched = min(searched, FLAGS.seeds)
+  asked = method_groups.chosen(FLAGS.methods, structure, FLAGS.keras)
+  methods = list(dict.fromkeys(asked))
+  settings: dict[str, int] = {}
+  if FLAGS.settings_from is not None:
+    for flag in command_line.given_flags(['search_seeds']):
+      raise ValueError(
+        f'{flag} is of no use: --settings_from has the settings.'
+      )
+    path = pathlib.Path(FLAGS.settings_from)
+    settings, searched = chosen_settings.read(path, methods, structure), 0
   return Grid(
     recipe,
-    list(
-      dict.fromkeys(method_groups.chosen(FLAGS.methods, structure, FLAGS.keras))
-    ),
+    methods,
     sorted(set(map(float, FLAGS.sparsities))),
     FLAGS.seeds,
     searched,
@@ -212,6 +235,7 @@ def _grid(recipe: Recipe) -> Grid:
     structure,
     FLAGS.of or 'weights',
     FLAGS.first_seed,
+    settings,
   )
 
 

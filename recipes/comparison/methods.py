@@ -61,6 +61,15 @@ class MethodConfig:
     return flags
 
 
+def in_words(tried: Hyperparameters) -> str:
+  """Returns hyperparameters in words, as the CSV files have them.
+
+  >>> in_words({'rounds': 4, 'limit': 0.1})
+  'rounds=4 limit=0.1'
+  """
+  return ' '.join(f'{name}={value}' for name, value in tried.items())
+
+
 def full_cost_rounds(sparsity: float) -> int:
   """Returns how many rounds of a fifth of the survivors reach a sparsity.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from recipes.common import files, provenance
 from recipes.comparison import channel_methods
-from recipes.comparison.methods import Hyperparameters, MethodConfig
+from recipes.comparison.methods import Hyperparameters, MethodConfig, in_words
 from recipes.comparison.parallel_runs import Job
 from recipes.training import run_directory
 from recipes.training.recipe import Recipe
@@ -69,7 +69,7 @@ class Trial:
   @property
   def hyperparameters(self) -> str:
     """The same in words; the CSV files have it as `knobs`."""
-    return ' '.join(f'{name}={value}' for name, value in self.tried.items())
+    return in_words(self.tried)
 
   @property
   def name(self) -> str:
@@ -104,6 +104,8 @@ class Grid:
     structure: what is pruned: `'channels'`, or `''` for single weights.
     of: what `sparsities` are shares of, if `structure` is given.
     first_seed: of those that are compared.
+    settings: index of the setting of each method that is given one; the search
+      chooses those of the others.
   """
 
   recipe: Recipe
@@ -117,6 +119,7 @@ class Grid:
   structure: str = ''
   of: str | None = None
   first_seed: int = 0
+  settings: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   def search(self) -> list[Trial]:
     """Returns the runs of the search, seed by seed."""
@@ -147,7 +150,7 @@ class Grid:
     return list(dict.fromkeys(cheap_first))
 
   def chosen(self) -> dict[str, int]:
-    """Returns the best setting of each method; 0 without a search."""
+    """Returns the setting of each method: given, the best found, or 0."""
     scores: dict[tuple[str, int], list[float]] = {}
     for trial in self.search():
       results = self.results(trial)
@@ -159,7 +162,7 @@ class Grid:
       method: max(
         (s for m, s in means if m == method),
         key=lambda setting: means[method, setting],
-        default=0,
+        default=self.settings.get(method, 0),
       )
       for method in self.methods
     }

@@ -126,6 +126,45 @@ def test_a_setting_that_is_not_better_is_not_chosen(tmp_path):
   assert set(grid.chosen().values()) == {0}
 
 
+def _write_chosen(path, **chosen):
+  rows = [_row(name, 0.9, 0, 0.5, knobs=k) for name, k in chosen.items()]
+  other = _row('gmp', 0.9, 0, 0.9, chosen=0, knobs='begin_fraction=0.1')
+  path.write_text(
+    trials.csv_text([{**r, 'structure': ''} for r in [*rows, other]])
+  )
+
+
+def test_the_settings_of_another_comparison_need_no_search(tmp_path, capsys):
+  chosen = tmp_path / 'comparison.csv'
+  _write_chosen(chosen, unilth='finetune_fraction=0.4', unilth_no_ramp='')
+  given = f'--settings_from={chosen}', '--methods=unilth,unilth_no_ramp'
+  assert _compare_here(tmp_path / 'a', *given, '--dry_run') is None
+  said = capsys.readouterr().out
+  assert 'search: 0 runs' in said
+  listed = [line for line in said.splitlines() if '--method=' in line]
+  for line in listed:
+    is_set = '--finetune_fraction=0.4' in line
+    assert is_set == ('unilth (finetune_fraction=0.4)' in line), line
+  assert len(listed) == 2 * 5 * 3
+
+
+@pytest.mark.parametrize(
+  ('given', 'word'),
+  [
+    ('--methods=gmp,lth', 'has no chosen run of gmp: name methods'),
+    ('--methods=unidlth', "has the setting 'rounds=77' of unidlth, which is"),
+    ('--search_seeds=2', '--search_seeds=2 is of no use: --settings_from'),
+    ('--settings_from=/nowhere.csv', 'nowhere.csv'),
+  ],
+)
+def test_settings_that_are_not_there_are_an_error(given, word, tmp_path):
+  chosen = tmp_path / 'comparison.csv'
+  _write_chosen(chosen, unidlth='rounds=77')
+  said = _compare_here(tmp_path / 'a', f'--settings_from={chosen}', given)
+  assert word in said and '\n' not in said
+  assert not (tmp_path / 'a').exists()
+
+
 def test_a_learning_rate_is_a_factor_to_the_recipes():
   trial = trials.Trial('dense', 1, 0.0, 5)
   flags = trial.flags(digits_cnn.RECIPE, 3)
