@@ -31,7 +31,8 @@ _RECIPE_FLOORS = (
   ('common',),
   ('data', 'networks'),
   ('training',),
-  ('comparison', 'costs', 'tuning'),
+  ('comparison', 'tuning'),
+  ('costs',),
 )
 _RECIPE_FLOOR = {
   room: floor for floor, rooms in enumerate(_RECIPE_FLOORS) for room in rooms

@@ -12,6 +12,11 @@ from recipes.common import files
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BLUE, RED, GREEN, GREY = '#0072B2', '#D55E00', '#009E73', '#666666'
+# For lines of one panel.
+SERIES = (
+  *(RED, BLUE, '#56B4E9', GREEN, '#CC79A7', '#E69F00'),
+  *('#999999', '#000000', '#8C6D31'),
+)
 _DPI = 120
 _STYLE: Any = {
   'font.size': 11,

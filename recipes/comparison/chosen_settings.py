@@ -47,7 +47,7 @@ def _index(
     )
   if chosen not in known:
     raise ValueError(
-      f'--settings_from={path} has the setting {chosen!r} of {method}, which '
-      f'is none of those that this version tries: {known}.'
+      f'--settings_from={path} has the setting {chosen!r} of {method}, but '
+      f'this version tries only {known}.'
     )
   return known.index(chosen)

@@ -14,18 +14,7 @@ _PANELS = {
   'found by magnitude': ('unilth', *tables.beside('unilth')),
   'drawn at random': ('unidlth', *tables.beside('unidlth')),
 }
-# One fewer markers than colours, so that many methods differ in one of them.
-_COLOURS = (
-  figures.RED,
-  figures.BLUE,
-  '#56B4E9',
-  figures.GREEN,
-  '#CC79A7',
-  '#E69F00',
-  '#999999',
-  '#000000',
-  '#8C6D31',
-)
+# One fewer than colours, so that many methods differ in one of them.
 _MARKERS = 'os^vDPX<'
 _TICKS = (
   *(0, 20, 40, 50, 60, 65, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 97.5),
@@ -114,10 +103,10 @@ def _methods_in_a_row(
     fmt='o',
     markersize=5,
     capsize=3,
-    color=_COLOURS[1],
+    color=figures.BLUE,
   )
   first = next(iter(means))
-  axis.axhline(at[0].value, color=_COLOURS[0], linewidth=1, label=first)
+  axis.axhline(at[0].value, color=figures.RED, linewidth=1, label=first)
   axis.set_xticks(range(len(at)), list(means), rotation=90, fontsize=9)
   axis.legend(loc='lower left', fontsize=9)
 
@@ -141,7 +130,7 @@ def _lines(
     x = [places[s] for s in cells]
     y = np.array([mean.value for mean in cells.values()])
     error = np.array([mean.error for mean in cells.values()])
-    colour = _COLOURS[index % len(_COLOURS)]
+    colour = figures.SERIES[index % len(figures.SERIES)]
     axis.plot(
       x,
       y,

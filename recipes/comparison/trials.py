@@ -74,14 +74,26 @@ class Trial:
   @property
   def name(self) -> str:
     """The name of its directory."""
-    words = self.hyperparameters.split()
-    parts = self.method, *words, self.sparsity, f'seed{self.seed}'
-    return '-'.join(map(str, parts))
+    return directory_name(
+      self.method, self.hyperparameters, self.sparsity, self.seed
+    )
 
   def flags(self, recipe: Recipe, epochs: int) -> dict[str, Any]:
     """Returns the flags of the run, with the seed."""
     flags = self.config.flags(self.tried, self.sparsity, epochs, recipe)
     return {**flags, 'seed': self.seed}
+
+
+def directory_name(
+  method: str, hyperparameters: str, sparsity: float, seed: int
+) -> str:
+  """Returns the name of a run's directory.
+
+  >>> directory_name('gmp', 'begin_fraction=0.2 end_fraction=0.5', 0.9, 1)
+  'gmp-begin_fraction=0.2-end_fraction=0.5-0.9-seed1'
+  """
+  parts = method, *hyperparameters.split(), sparsity, f'seed{seed}'
+  return '-'.join(map(str, parts))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Times calls of SavedModels and TFLite files in turn."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,28 @@ def tflite_call(path: str, batch: int, threads: int) -> Call | None:
   for index, value in values.items():
     interpreter.set_tensor(index, value)
   return interpreter.invoke
+
+
+def tflite_function(path: str) -> Callable[[np.ndarray], np.ndarray]:
+  """Returns the function of a TFLite file with one input and one output.
+
+  Args:
+    path: of the file, which takes any batch size.
+  """
+  interpreter = tf.lite.Interpreter(model_path=path)
+  (given,), (found,) = (
+    interpreter.get_input_details(),
+    interpreter.get_output_details(),
+  )
+
+  def function(inputs: np.ndarray) -> np.ndarray:
+    interpreter.resize_tensor_input(given['index'], inputs.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given['index'], inputs.astype(given['dtype']))
+    interpreter.invoke()
+    return interpreter.get_tensor(found['index'])
+
+  return function
 
 
 def _call_of(path: str, batch: int, threads: int) -> Call | None:

@@ -13,9 +13,6 @@ are the least and the largest of the same in five parts of the run. With
 `--files` the first file is the base of all.
 """
 
-import dataclasses
-import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -26,7 +23,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from recipes.common import files, provenance
-from recipes.costs import latency_files, latency_report
+from recipes.costs import file_times, latency_files, latency_report
 
 _NETWORKS = flags.DEFINE_list(
   'networks',
@@ -80,51 +77,6 @@ def _are_counts(values: dict[str, list[str]]) -> bool:
   return all(word.isdecimal() and int(word) > 0 for word in words)
 
 
-def measure(
-  timed: Sequence[latency_files.TimedFile],
-  threads: Sequence[int],
-  batches: Sequence[int],
-  calls: int,
-) -> list[dict[str, Any]]:
-  """Returns a row per file: what it is, and the times of its calls.
-
-  Args:
-    timed: the files, called in turn.
-    threads: numbers of threads, each in a process of its own.
-    batches: batch sizes.
-    calls: how often each file is timed in each setting.
-  """
-  rows: list[dict[str, Any]] = [
-    {**dataclasses.asdict(file), 'seconds': {}} for file in timed
-  ]
-  for number in threads:
-    found = _in_process([file.path for file in timed], number, batches, calls)
-    for batch, by_path in found.items():
-      setting = latency_report.setting_name(number, batch)
-      for row in rows:
-        row['seconds'][setting] = by_path[row['path']]
-  return rows
-
-
-def _in_process(
-  paths: Sequence[str], threads: int, batches: Sequence[int], calls: int
-) -> dict[str, dict[str, list[float] | None]]:
-  result = subprocess.run(
-    [
-      *(sys.executable, '-m', 'recipes.costs.latency_times'),
-      f'--files={",".join(paths)}',
-      f'--batches={",".join(map(str, batches))}',
-      f'--threads={threads}',
-      f'--calls={calls}',
-    ],
-    stdout=subprocess.PIPE,
-    text=True,
-    check=True,
-    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
-  )
-  return json.loads(result.stdout.strip().splitlines()[-1])
-
-
 def _main(_: Sequence[str]) -> str | None:
   logging.set_verbosity(logging.WARNING)
   settings = (
@@ -136,7 +88,7 @@ def _main(_: Sequence[str]) -> str | None:
   rows: list[dict[str, Any]] = []
   try:
     if _FILES.value:
-      rows = measure(latency_files.existing(_FILES.value), *settings)
+      rows = file_times.measure(latency_files.existing(_FILES.value), *settings)
       print(latency_report.table(rows), flush=True)
     for network in [] if _FILES.value else _NETWORKS.value:
       rows += _measure_network(
@@ -165,7 +117,7 @@ def _measure_network(
     written = latency_files.write(
       network, variants, sparsities, pathlib.Path(folder)
     )
-    rows = measure(written, *settings)
+    rows = file_times.measure(written, *settings)
   print(latency_report.table(rows), flush=True)
   for row in rows:
     del row['path']  # Of a folder that is gone.

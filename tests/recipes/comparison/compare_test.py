@@ -152,7 +152,7 @@ def test_the_settings_of_another_comparison_need_no_search(tmp_path, capsys):
   ('given', 'word'),
   [
     ('--methods=gmp,lth', 'has no chosen run of gmp: name methods'),
-    ('--methods=unidlth', "has the setting 'rounds=77' of unidlth, which is"),
+    ('--methods=unidlth', "has the setting 'rounds=77' of unidlth, but this"),
     ('--search_seeds=2', '--search_seeds=2 is of no use: --settings_from'),
     ('--settings_from=/nowhere.csv', 'nowhere.csv'),
   ],
