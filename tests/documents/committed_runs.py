@@ -4,7 +4,7 @@ import csv
 import functools
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from recipes.common import result_index
@@ -58,6 +58,14 @@ def lead(question: str, ours: str, theirs: str, sparsity: float) -> tables.Mean:
   found = accuracies(question)
   ours, theirs = found[ours][sparsity], found[theirs][sparsity]
   return tables.mean([ours[s] - theirs[s] for s in ours if s in theirs])
+
+
+def paired(
+  ours: Mapping[int, float], theirs: Mapping[int, float]
+) -> tables.Mean:
+  """Returns the points of one above the other, seed by seed."""
+  assert ours.keys() == theirs.keys()
+  return tables.mean([ours[seed] - theirs[seed] for seed in ours])
 
 
 def leads(

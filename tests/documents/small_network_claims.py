@@ -3,8 +3,6 @@
 Each function returns parts of the document, with the numbers of the files.
 """
 
-from collections.abc import Mapping
-
 from recipes.comparison import tables
 from tests.documents.committed_runs import (
   above,
@@ -16,6 +14,7 @@ from tests.documents.committed_runs import (
   listed,
   load,
   not_told_apart,
+  paired,
   rows,
   span,
   verdicts,
@@ -51,14 +50,6 @@ def _seeds(name: str) -> list[float]:
 def _single(name: str) -> tables.Mean:
   """Returns the test accuracies of single runs by their name."""
   return tables.mean(_seeds(name))
-
-
-def _paired(
-  ours: Mapping[int, float], theirs: Mapping[int, float]
-) -> tables.Mean:
-  """Returns the points of one above the other, seed by seed."""
-  assert ours.keys() == theirs.keys()
-  return tables.mean([ours[seed] - theirs[seed] for seed in ours])
 
 
 def small_network() -> list[str]:
@@ -107,7 +98,7 @@ def one_dense_epoch() -> list[str]:
   """docs: UniDLTH with one dense epoch on the small network."""
   default = accuracies('cifar10/small_by_default')['unidlth'][0.98]
   name = 'unidlth, one dense epoch'
-  gain = _paired(_runs(name), default)
+  gain = paired(_runs(name), default)
   return [
     f'ends {not_told_apart(gain)} points higher at 98%, which three seeds do '
     f'not tell apart from 0 ({deviation(_single(name))}: '
@@ -157,9 +148,9 @@ def first_dense_steps() -> list[str]:
   return [
     *lines,
     f'after 23 of {steps:,.0f} steps, without a ramp, ends '
-    f'{above(_paired(scratch, after))} points below the same ticket cut before '
+    f'{above(paired(scratch, after))} points below the same ticket cut before '
     'the first; where the learning rate rises over three epochs, '
-    f'{above(_paired(warm, after_warm))} points (98%):',
+    f'{above(paired(warm, after_warm))} points (98%):',
   ]
 
 
