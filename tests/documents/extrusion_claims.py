@@ -1,7 +1,14 @@
 """What docs/comparison.md says of ways to extrude, from committed runs."""
 
+import tf_unilth
 from recipes.comparison import tables
-from tests.documents.committed_runs import deviation, listed, rows
+from tests.documents.committed_runs import (
+  deviation,
+  listed,
+  not_told_apart,
+  paired,
+  rows,
+)
 
 _QUESTION = 'cifar10/small_extrusions'
 _SCRATCH = 'random_erk_fast'
@@ -51,4 +58,39 @@ def extrusions() -> list[str]:
   ]
 
 
-DOCS = (extrusions,)
+def momentum() -> list[str]:
+  """docs: how long each ticket trains after the other weights are gone."""
+  (steps,) = {row['steps'] for row in rows(_QUESTION)}
+  epochs = min(
+    (_EPOCHS - dense) * (1 - percent / 100)
+    for _, dense, percent in _RUNS.values()
+  )
+  return [f'the {epochs * steps / _EPOCHS:,.0f} steps or more that a ticket']
+
+
+def finetuning() -> list[str]:
+  """docs: the share for finetuning that UniDLTH has by default, and 95%."""
+
+  def gain(question: str, sparsity: float) -> str:
+    brief, default = (
+      {
+        row['seed']: 100 * row['validation_accuracy']
+        for row in rows(question)
+        if (row['method'], row['target_sparsity']) == (method, sparsity)
+      }
+      for method in ('unidlth_brief', 'unidlth')
+    )
+    assert brief.keys() == {0, 1, 2}
+    return not_told_apart(paired(brief, default))
+
+  small, mnist = (f'{name}/unidlth_finetuning' for name in ('cifar10', 'mnist'))
+  default = tf_unilth.UniDLTH().finetune_fraction
+  return [
+    f'UniDLTH leaves {100 * default:g}% of what follows the dense stage for '
+    'finetuning. 95% (`unidlth_brief`)',
+    f'{gain(small, 0.98)} points at 98% here',
+    f'{gain(mnist, 0.98)} and {gain(mnist, 0.99)} points at 98 and 99% on',
+  ]
+
+
+DOCS = (extrusions, momentum, finetuning)

@@ -85,7 +85,7 @@ _ALLOWED = {
     r'Below 1 is slower\.',
   ),
   'docs/comparison.md': (
-    r'With 10,000 images, in float32',
+    r'[Ww]ith 10,000 images\b',
     r'\(Renda et al\. 2020\)',
     r'\(Glandorf et al\. 2023\)',
     r'CIFAR-10 at 16x16,',
