@@ -94,8 +94,12 @@ def _call(model: Any, inputs: np.ndarray) -> call_times.Call:
   """Returns a function that calls a model as a SavedModel of it is called."""
   import tensorflow as tf  # Here, because Keras 3 may not need it.
 
-  graph = tf.function(model, autograph=False).get_concrete_function(
-    tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype), training=False
+  # A graph that had `training` as an argument would look for it in each call,
+  # and write the values of the inputs into an error that it then drops.
+  graph = tf.function(
+    lambda images: model(images, training=False), autograph=False
+  ).get_concrete_function(
+    tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype)
   )
   values = tf.constant(inputs)
   # As an array, so that the result is there when the call ends.

@@ -75,6 +75,20 @@ def test_its_outputs_are_those_of_the_pruned_network(few_calls, tmp_path):
     assert times['ratio'] == ratio > 0
 
 
+def test_a_timed_call_does_not_print_its_inputs(monkeypatch):
+  model = keras.Sequential([layers.Dense(3, input_shape=(5,))])
+  inputs = np.ones((2, 5), np.float32)
+  call = smaller_network._call(model, inputs)
+
+  def print_it(tensor):
+    raise AssertionError('the inputs were printed')
+
+  monkeypatch.setattr(type(tf.constant(0.0)), '__repr__', print_it)
+  outputs = call()
+  monkeypatch.undo()
+  np.testing.assert_allclose(outputs, model(inputs), rtol=1e-5)
+
+
 def _chain():
   """Returns two hidden layers, of different widths, and a head."""
   return keras.Sequential(
