@@ -177,8 +177,9 @@ def read_flags(recipe: Recipe) -> Settings:
     # The factors of the search multiply it.
     recipe = dataclasses.replace(recipe, learning_rate=FLAGS.learning_rate)
   grid = _grid(recipe)
-  search = 'search_seeds' if FLAGS.settings_from is None else 'settings_from'
-  own = ('recipe', 'methods', 'sparsities', 'seeds', search, 'epochs')
+  own = ['recipe', 'methods', 'sparsities', 'seeds', 'epochs']
+  if FLAGS.settings_from is None:  # It is a path; the report has the settings.
+    own.insert(-1, 'search_seeds')
   given = [FLAGS[n].serialize() for n in own if FLAGS[n].value is not None]
   given += command_line.given_flags(['first_seed'])
   common = command_line.given_flags(

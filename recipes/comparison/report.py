@@ -77,15 +77,21 @@ def _cost(rows: Sequence[Row], jobs: int) -> Iterator[list[str]]:
   yield tables.cost_table(rows)
 
 
+_UNITS = (
+  'learning_rate is a factor to that of the other runs, warmup_epochs a '
+  'fraction of the epochs.'
+)
+
+
 def _search(rows: Sequence[Row]) -> Iterator[list[str]]:
   if any(row['searched'] for row in rows):
     yield ['## Search']
-    yield [
-      'Hyperparameters (knobs) tried at the middle sparsity; learning_rate is '
-      'a factor to that of the other runs, warmup_epochs a fraction of the '
-      'epochs.'
-    ]
+    yield [f'Hyperparameters (knobs) tried at the middle sparsity; {_UNITS}']
     yield tables.search_table(rows)
+  elif any(row['knobs'] for row in rows):
+    yield ['## Settings']
+    yield [f'Those that another comparison chose (knobs); {_UNITS}']
+    yield tables.settings_table(rows)
 
 
 def write_differences(directory: pathlib.Path) -> None:

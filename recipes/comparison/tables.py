@@ -207,6 +207,20 @@ def cost_table(rows: Iterable[Row]) -> list[str]:
   return _markdown('method', cells.loc[methods])
 
 
+def settings_table(rows: Iterable[Row]) -> list[str]:
+  """Returns the hyperparameters that each method was compared with."""
+  frame = pd.DataFrame(list(rows), columns=COLUMNS)
+  pairs = frame[['method', 'knobs']].drop_duplicates()
+  return tables.markdown(
+    ['method', 'knobs'],
+    [(method, _in_words(knobs)) for method, knobs in pairs.to_numpy()],
+  )
+
+
+def _in_words(knobs: str) -> str:
+  return knobs.replace(' ', ', ') or 'its own'
+
+
 def search_table(rows: Iterable[Row]) -> list[str]:
   """Returns the validation accuracies of the search, per method and setting."""
   frame = pd.DataFrame(list(rows), columns=COLUMNS)
@@ -216,7 +230,7 @@ def search_table(rows: Iterable[Row]) -> list[str]:
   cells = [
     (
       method,
-      knobs.replace(' ', ', ') or 'its own',
+      _in_words(knobs),
       str(mean(100 * runs['validation_accuracy'])),
       'chosen' if (method, knobs) in chosen else '',
     )

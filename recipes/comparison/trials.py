@@ -116,8 +116,8 @@ class Grid:
     structure: what is pruned: `'channels'`, or `''` for single weights.
     of: what `sparsities` are shares of, if `structure` is given.
     first_seed: of those that are compared.
-    settings: index of the setting of each method that is given one; the search
-      chooses those of the others.
+    settings: index of the setting of each method that is given one, and not
+      searched.
   """
 
   recipe: Recipe
@@ -140,7 +140,7 @@ class Grid:
       self._trial(method, setting, middle, seed)
       for seed in range(self.search_seeds)
       for method in self.methods
-      if self._configs[method].search_space
+      if self._configs[method].search_space and method not in self.settings
       for setting in range(len(self._configs[method].settings))
     ]
 

@@ -18,6 +18,7 @@ a plot are written beside the JSON file.
 import csv
 import dataclasses
 import itertools
+import json
 import pathlib
 import subprocess
 import sys
@@ -46,6 +47,8 @@ from recipes.training.run_config import RunConfig
 FLAGS = flags.FLAGS
 _GROUP = 'Accuracy and latency'
 _CALIBRATION = 256
+# A file may have an image or two otherwise than its run, in some hundred.
+_ROUNDING = 0.005
 
 _COMPARISONS = flags.DEFINE_list(
   'comparisons',
@@ -66,15 +69,19 @@ class Network:
   Args:
     method: that made it.
     structure: what was pruned: `'channels'`, or `''` for single weights.
+    of: what `target` is a share of: `'weights'` or `'flops'`.
     target: the share that was removed, in [0, 1).
     seed: of its run.
+    test_accuracy: that its run has found.
     directory: of its run.
   """
 
   method: str
   structure: str
+  of: str
   target: float
   seed: int
+  test_accuracy: float
   directory: pathlib.Path
 
   @property
@@ -88,18 +95,25 @@ class Network:
     return self.directory / 'model.tflite'
 
 
-def networks(comparison: pathlib.Path) -> list[Network]:
+def networks(comparison: pathlib.Path, recipe: str) -> list[Network]:
   """Returns the networks that are compared, not those of the search.
 
   Args:
     comparison: output directory of `recipes.compare`.
+    recipe: the name of the recipe that its runs must be of.
 
   Raises:
-    OSError: it is none.
-    ValueError: a run has no TFLite file.
+    OSError: it is no such directory.
+    ValueError: it is of another recipe, or a run has no TFLite file.
   """
   with (comparison / 'comparison.csv').open(newline='') as file:
     rows = [row for row in csv.DictReader(file) if row['chosen'] == '1']
+  for row in rows:
+    if row['recipe'] != recipe:
+      raise ValueError(
+        f'--comparisons={comparison} is of --recipe={row["recipe"]}, not of '
+        f'--recipe={recipe}.'
+      )
   found = [_network(comparison, row) for row in rows]
   for network in found:
     if not network.file.exists():
@@ -115,7 +129,17 @@ def _network(comparison: pathlib.Path, row: Mapping[str, str]) -> Network:
   target, seed = float(row['target_sparsity']), int(row['seed'])
   name = directory_name(method, words, target, seed)
   directory = comparison / 'runs' / name
-  return Network(method, row['structure'], target, seed, directory)
+  config = json.loads((directory / 'config.json').read_text())
+  return Network(
+    method,
+    # That of the comparison, which does not prune its dense networks.
+    row.get('structure', '') if target else '',
+    config.get('of') or 'weights',
+    target,
+    seed,
+    float(row['test_accuracy']),
+    directory,
+  )
 
 
 def measure(
@@ -131,7 +155,8 @@ def measure(
     found: the networks, a dense one of each seed among them.
 
   Raises:
-    ValueError: a seed has no dense network, or a network is there twice.
+    ValueError: a seed has no dense network, a network is there twice, or a
+      file is not as good as its run was.
   """
   _check(found)
   recipe = recipe.configured(config.recipe_flags)
@@ -144,15 +169,7 @@ def measure(
         _write_int8(recipe, config, data, network, path)
         written.append((network, 'int8', path))
     rows = [
-      {
-        'method': network.method,
-        'structure': network.structure,
-        'target': network.target,
-        'seed': network.seed,
-        'weights': weights,
-        'bytes': path.stat().st_size,
-        'test_accuracy': _accuracy(path, data, config.batch_size),
-      }
+      _row(network, weights, path, data, config.batch_size)
       for network, weights, path in written
     ]
     paths = [str(path) for _, _, path in written]
@@ -164,11 +181,36 @@ def measure(
   ]
 
 
+def _row(
+  network: Network,
+  weights: str,
+  path: pathlib.Path,
+  data: Dataset,
+  batch_size: int,
+) -> dict[str, Any]:
+  """Returns what a file is, and what it reaches on the test images."""
+  accuracy = _accuracy(path, data, batch_size)
+  if weights == 'float32' and abs(accuracy - network.test_accuracy) > _ROUNDING:
+    raise ValueError(
+      f'{path} has a test accuracy of {accuracy:.2%}, its run of '
+      f'{network.test_accuracy:.2%}: give the --data_dir and the flags of the '
+      'recipe that the comparison had.'
+    )
+  of_network = dataclasses.asdict(network)
+  del of_network['directory']
+  return {
+    **of_network,
+    'weights': weights,
+    'bytes': path.stat().st_size,
+    'test_accuracy': accuracy,
+  }
+
+
 def _check(found: Sequence[Network]) -> None:
-  names = [(n.method, n.structure, n.target, n.seed) for n in found]
+  names = [(n.method, n.structure, n.of, n.target, n.seed) for n in found]
   twice = {name for name in names if names.count(name) > 1}
   if twice:
-    method, _, target, seed = min(twice)
+    method, _, _, target, seed = min(twice)
     raise ValueError(
       f'--comparisons have {method} at {100 * target:g}%, seed {seed}, twice.'
     )
@@ -222,7 +264,8 @@ def _main(arguments: Sequence[str]) -> str | None:
     if not _COMPARISONS.value:
       raise ValueError('--comparisons must name at least one directory.')
     recipe = catalogue.load(FLAGS.recipe)
-    found = [n for p in _COMPARISONS.value for n in networks(pathlib.Path(p))]
+    paths = map(pathlib.Path, _COMPARISONS.value)
+    found = [n for path in paths for n in networks(path, recipe.name)]
     config = command_line.run_config(recipe)
     rows = measure(recipe, config, found)
   except command_line.expected_errors() as error:

@@ -13,6 +13,7 @@ from recipes.comparison.tables import Mean, mean
 # A file: what it is, its accuracy and times.
 Row = Mapping[str, Any]
 _STRUCTURES = {'channels': 'channels', '': 'single weights'}
+_SHARES = {'weights': 'weights', 'flops': 'FLOPs'}
 _MARKERS = 'os^vDPX'
 
 
@@ -23,6 +24,7 @@ class Point:
   Args:
     series: whose line it is on: method and structure.
     target: the share that was removed, in [0, 1).
+    of: what it is a share of: `'weights'` or `'flops'`.
     bytes: the mean size of a file.
     accuracy: on the test images, in percent.
     times: by setting, the times of a call as shares of the dense network's, a
@@ -31,6 +33,7 @@ class Point:
 
   series: str
   target: float
+  of: str
   bytes: int
   accuracy: Mean
   times: Mapping[str, Sequence[float]]
@@ -38,9 +41,9 @@ class Point:
   @property
   def name(self) -> str:
     """What it is, in words."""
-    return (
-      f'{self.series}, {100 * self.target:g}%' if self.target else (self.series)
-    )
+    if not self.target:
+      return self.series
+    return f'{self.series}, {100 * self.target:g}% of the {_SHARES[self.of]}'
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
@@ -54,13 +57,15 @@ def points(rows: Sequence[Row]) -> list[Point]:
     for row in rows
     if not row['target'] and row['weights'] == 'float32'
   }
-  kinds: dict[tuple[str, float], list[Row]] = {}
+  kinds: dict[tuple[str, float, str], list[Row]] = {}
   for row in rows:
-    kinds.setdefault((_series(row), row['target']), []).append(row)
+    kind = _series(row), row['target'], row['of']
+    kinds.setdefault(kind, []).append(row)
   return [
     Point(
       series,
       target,
+      of,
       round(np.mean([row['bytes'] for row in of_kind])),
       mean([100 * row['test_accuracy'] for row in of_kind]),
       {
@@ -68,7 +73,7 @@ def points(rows: Sequence[Row]) -> list[Point]:
         for setting in of_kind[0]['seconds']
       },
     )
-    for (series, target), of_kind in kinds.items()
+    for (series, target, of), of_kind in kinds.items()
   ]
 
 
@@ -148,7 +153,8 @@ def plot(path: pathlib.Path, title: str, rows: Sequence[Row]) -> None:
 def _panel(axis: Any, setting: str, found: Iterable[Point]) -> None:
   lines: dict[str, list[Point]] = {}
   for point in found:
-    lines.setdefault(point.series, []).append(point)
+    share = f' (% of the {_SHARES[point.of]})' if point.target else ''
+    lines.setdefault(f'{point.series}{share}', []).append(point)
   for index, (series, of_series) in enumerate(lines.items()):
     times = [point.times[setting] for point in of_series]
     middle = [float(np.mean(shares)) for shares in times]

@@ -90,17 +90,22 @@ def tflite_function(path: str) -> Callable[[np.ndarray], np.ndarray]:
 
   Args:
     path: of the file, which takes any batch size.
+
+  Raises:
+    ValueError: its input is not in float32.
   """
   interpreter = tf.lite.Interpreter(model_path=path)
-  (given,), (found,) = (
-    interpreter.get_input_details(),
-    interpreter.get_output_details(),
-  )
+  (given,) = interpreter.get_input_details()
+  (found,) = interpreter.get_output_details()
+  if given['dtype'] != np.float32:
+    raise ValueError(
+      f'{path} takes {np.dtype(given["dtype"])}, but must take float32.'
+    )
 
   def function(inputs: np.ndarray) -> np.ndarray:
     interpreter.resize_tensor_input(given['index'], inputs.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(given['index'], inputs.astype(given['dtype']))
+    interpreter.set_tensor(given['index'], inputs.astype(np.float32))
     interpreter.invoke()
     return interpreter.get_tensor(found['index'])
 

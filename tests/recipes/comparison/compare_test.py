@@ -16,6 +16,7 @@ from recipes.comparison import (
   methods,
   parallel_runs,
   plot,
+  report,
   runner,
   tables,
   trials,
@@ -126,26 +127,55 @@ def test_a_setting_that_is_not_better_is_not_chosen(tmp_path):
   assert set(grid.chosen().values()) == {0}
 
 
-def _write_chosen(path, **chosen):
-  rows = [_row(name, 0.9, 0, 0.5, knobs=k) for name, k in chosen.items()]
-  other = _row('gmp', 0.9, 0, 0.9, chosen=0, knobs='begin_fraction=0.1')
-  path.write_text(
-    trials.csv_text([{**r, 'structure': ''} for r in [*rows, other]])
-  )
+def _write_chosen(path, more=(), **chosen):
+  """Writes a comparison whose search is finished.
+
+  Args:
+    path: of the CSV file.
+    more: rows.
+    **chosen: the words of the setting that a method has.
+  """
+  rows = [
+    _row(name, 0.9, 0, 0.5, knobs=words, chosen=int(words == best), searched=1)
+    for name, best in chosen.items()
+    for words in {
+      *map(methods.in_words, methods.METHOD_CONFIGS[name].settings),
+      best,
+    }
+  ]
+  rows = [{**row, 'structure': ''} for row in [*rows, *more]]
+  path.write_text(trials.csv_text(rows))
 
 
 def test_the_settings_of_another_comparison_need_no_search(tmp_path, capsys):
   chosen = tmp_path / 'comparison.csv'
+  channels = _row('unilth', 0.9, 0, 0.5, knobs='rounds=4')
   _write_chosen(chosen, unilth='finetune_fraction=0.4', unilth_no_ramp='')
+  with chosen.open('a') as file:  # Of channels, which are another comparison.
+    file.write(
+      trials.csv_text([{**channels, 'structure': 'channels'}]).split('\n')[1]
+    )
   given = f'--settings_from={chosen}', '--methods=unilth,unilth_no_ramp'
   assert _compare_here(tmp_path / 'a', *given, '--dry_run') is None
   said = capsys.readouterr().out
   assert 'search: 0 runs' in said
   listed = [line for line in said.splitlines() if '--method=' in line]
+  assert len(listed) == 2 * 5 * 3
   for line in listed:
     is_set = '--finetune_fraction=0.4' in line
-    assert is_set == ('unilth (finetune_fraction=0.4)' in line), line
-  assert len(listed) == 2 * 5 * 3
+    assert is_set == ('unilth (finetune_fraction=0.4) at' in line), line
+  assert sum('--finetune_fraction=0.4' in line for line in listed) == 5 * 3
+
+
+def test_a_report_has_the_settings_that_were_given(tmp_path):
+  grid = _grid(tmp_path, methods=['unilth'], settings={'unilth': 1})
+  assert grid.search() == []
+  for trial in grid.comparison():
+    _finish(grid, trial, 0.9)
+  report.write(grid, 'command', 1, {})
+  told = _report(tmp_path)
+  assert '## Settings\n' in told and '## Search' not in told
+  assert '| unilth | finetune_fraction=0.4 |' in told
 
 
 @pytest.mark.parametrize(
@@ -153,13 +183,15 @@ def test_the_settings_of_another_comparison_need_no_search(tmp_path, capsys):
   [
     ('--methods=gmp,lth', 'has no chosen run of gmp: name methods'),
     ('--methods=unidlth', "has the setting 'rounds=77' of unidlth, but this"),
+    ('--methods=lr_rewind', 'has not searched lr_rewind to its end: a run wi'),
     ('--search_seeds=2', '--search_seeds=2 is of no use: --settings_from'),
     ('--settings_from=/nowhere.csv', 'nowhere.csv'),
   ],
 )
 def test_settings_that_are_not_there_are_an_error(given, word, tmp_path):
   chosen = tmp_path / 'comparison.csv'
-  _write_chosen(chosen, unidlth='rounds=77')
+  unfinished = _row('lr_rewind', 0.9, 0, 0.5, knobs='rounds=1', searched=1)
+  _write_chosen(chosen, [unfinished], unidlth='rounds=77')
   said = _compare_here(tmp_path / 'a', f'--settings_from={chosen}', given)
   assert word in said and '\n' not in said
   assert not (tmp_path / 'a').exists()
