@@ -13,7 +13,11 @@ from recipes.comparison import (
   tables,
   trials,
 )
-from recipes.costs import latency_report, overhead_report
+from recipes.costs import (
+  accuracy_latency_report,
+  latency_report,
+  overhead_report,
+)
 from tests.documents import committed_runs
 
 _ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -97,6 +101,13 @@ def test_a_table_of_latencies_is_that_of_its_file(name):
   rows = json.loads((folder / 'latency.json').read_text())['files']
   lines = [*latency_report.summary(rows), '', latency_report.table(rows)]
   assert (folder / 'latency.md').read_text() == '\n'.join(lines)
+
+
+def test_a_table_of_accuracy_and_latency_is_that_of_its_file():
+  folder = _PLACE / 'cost' / 'mnist' / 'accuracy_latency'
+  rows = json.loads((folder / 'accuracy_latency.json').read_text())['files']
+  table = accuracy_latency_report.table(rows) + '\n'
+  assert (folder / 'accuracy_latency.md').read_text() == table
 
 
 # Networks that were trained dense, and then pruned.
